@@ -1,0 +1,44 @@
+"""How far can a photograph be blurred, cropped or greyed before an image embedding stops finding its kind?
+
+    spec = clipnb.RunSpec(dataset="sample-figures", manip="grey")
+    result = clipnb.run(spec)
+
+Everything here is loaded on first use, so that `import clipnb` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import figures, pictures
+    from .errors import UserError
+    from .results import Result, load_results
+    from .runs import run
+    from .spec import RunSpec
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Result": "results",
+    "RunSpec": "spec",
+    "UserError": "errors",
+    "load_results": "results",
+    "run": "runs",
+}
+_MODULES = ("figures", "pictures")
+
+__all__ = ["Result", "RunSpec", "UserError", "figures", "load_results", "pictures", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,85 @@
+"""The command `clipnb`: the report, and what is at hand."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .errors import UserError
+
+
+def _report(options: argparse.Namespace) -> int:
+    from . import report
+    from .paths import shown
+
+    specs = report.sample_specs() + report.specs_for(options.datasets, options.encoder)
+    failures = report.ensure(specs)
+    if not options.no_book:
+        first = report.build_book()
+        print(f"The book is built: open {shown(first)}")
+        if options.open:
+            import webbrowser
+
+            webbrowser.open(first.as_uri())
+    for run, why in failures.items():
+        print(f"clipnb: {run} failed: {why}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from .datasets import KNOWN
+    from .encoders import ENCODERS, default_encoder
+    from .manipulations import MANIPULATIONS
+    from .paths import cache_root, data_root, results_root, shown
+    from .samples import SAMPLES
+
+    root = data_root()
+    here = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    missing = [name for name in KNOWN if name not in here]
+    print("data sets      ", ", ".join([*SAMPLES, *here]))
+    print("  not here     ", ", ".join(missing) or "none")
+    print("manipulations  ", ", ".join(f"{name} ({MANIPULATIONS[name].summary})" for name in MANIPULATIONS))
+    print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")
+    print("photographs    ", shown(root), "($CLIPNB_DATA)")
+    print("results        ", shown(results_root()), "($CLIPNB_RESULTS)")
+    print("cache          ", cache_root(), "($CLIPNB_CACHE)")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(
+        prog="clipnb",
+        description="How far can a photograph be blurred, cropped or greyed before an embedding stops finding its kind?",
+        epilog="One run alone: papermill notebooks/run.ipynb -p dataset sample-figures -p manip grey",
+    )
+    main.add_argument("--version", action="version", version=f"clipnb {__version__}")
+    commands = main.add_subparsers(required=True, metavar="command")
+    report = commands.add_parser("report", help="run the study on the sample photographs, and yours, and build the book")
+    report.add_argument("datasets", nargs="*", metavar="dataset", help="more data sets: a folder, or a name in $CLIPNB_DATA")
+    report.add_argument("--encoder", default="", help="encoder for those data sets ($CLIPNB_ENCODER, else the offline one)")
+    report.add_argument("--no-book", action="store_true", help="run the notebooks only")
+    report.add_argument("--open", action="store_true", help="open the book in the browser")
+    report.set_defaults(go=_report)
+    info = commands.add_parser("info", help="list data sets, manipulations, encoders and folders")
+    info.set_defaults(go=_info)
+    return main
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        status: int = options.go(options)
+        return status
+    except UserError as error:
+        print(f"clipnb: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("clipnb: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

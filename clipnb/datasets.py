@@ -1,0 +1,113 @@
+"""Data sets: a folder with one folder per category, wherever it lies."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import samples
+from .errors import DatasetError
+from .images import SUFFIXES
+from .paths import data_root, project_root, shown
+
+KNOWN = {
+    "nba": "players, one folder each; Kaggle set djjerrish/nba-player-image-dataset-201920",
+    "miniplaces": "scenes, one folder each; the MiniPlaces course archive",
+}
+"""The study's own data sets, and what to look for."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One image file of a data set."""
+
+    category: str
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """`<category>/<file name>`: unique within a data set, the same on every machine."""
+        return f"{self.category}/{self.path.name}"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The photographs of one data set, sorted by category and file name.
+
+    Attributes:
+        name: short name, fit for a file name.
+        root: its folder.
+        photos: every image file.
+        empty: folders in it that hold no image.
+    """
+
+    name: str
+    root: Path
+    photos: tuple[Photo, ...]
+    empty: tuple[str, ...] = ()
+
+    @property
+    def categories(self) -> list[str]:
+        return list(dict.fromkeys(photo.category for photo in self.photos))
+
+
+def slug(text: str) -> str:
+    """A data set's or encoder's name as part of a file name: the last folder of a path, odd characters as dashes."""
+    named = text if text.startswith("open_clip:") else re.split(r"[/\\]", text.rstrip("/\\"))[-1]
+    return re.sub(r"[^\w.+-]+", "-", named).strip("-.") or "photos"
+
+
+def locate(dataset: str) -> Path:
+    """The folder that a data set's name or path stands for; sample sets are written on first use.
+
+    Raises:
+        DatasetError: nothing there; the message says how to get it.
+    """
+    if dataset in samples.SAMPLES:
+        return samples.ensure(dataset)
+    for folder in (data_root() / dataset, Path(dataset).expanduser(), project_root() / dataset):
+        if dataset and folder.is_dir():
+            return folder
+    choices = list(samples.SAMPLES)
+    offline = f"without them, try -p dataset {choices[0]}"
+    if dataset in KNOWN:
+        raise DatasetError(
+            f"data set {dataset!r} ({KNOWN[dataset]}) is not in {shown(data_root())}: "
+            f"put it there as <category>/<image>, or set CLIPNB_DATA to the folder that holds {dataset}/; {offline}"
+        )
+    close = difflib.get_close_matches(dataset, [*choices, *KNOWN], n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise DatasetError(
+        f"no data set {dataset!r}{hint}: give a folder with one folder per category, "
+        f"a name in {shown(data_root())}, or one of {', '.join([*choices, *KNOWN])}"
+    )
+
+
+def load_dataset(dataset: str) -> Dataset:
+    """List a data set's image files; nothing is decoded yet.
+
+    Raises:
+        DatasetError: no such folder, or no images in the layout <root>/<category>/<image>.
+    """
+    root = locate(dataset)
+    photos: list[Photo] = []
+    empty: list[str] = []
+    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        found = [Photo(folder.name, path) for path in _images(folder)]
+        photos += found
+        if not found:
+            empty.append(folder.name)
+    if not photos:
+        flat = len(_images(root))
+        why = f"{flat} images lie in it directly" if flat else "no images were found"
+        raise DatasetError(
+            f"{shown(root)} is not laid out as <category>/<image> ({why}): make one folder per kind of photograph in it"
+        )
+    return Dataset(slug(dataset), root, tuple(photos), tuple(empty))
+
+
+def _images(folder: Path) -> Sequence[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))

@@ -1,0 +1,155 @@
+"""Charts of results. One function, one figure, returned and not shown; raw points and intervals always drawn.
+
+Conditions are told apart by lightness and position, so that a greyscale print and a colour-blind reader lose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .results import Result
+from .statistics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MID, PALE = "#222222", "#4477aa", "#c6d5e6"
+STYLE = {
+    "figure.dpi": 144,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+}
+AXIS = "category accuracy (share of valid results)"
+
+Groups = Mapping[str, Sequence[float]]
+"""Condition or data set -> category means in [0, 1]."""
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: object) -> tuple[Figure, np.ndarray]:
+    """A closed figure (notebooks show it once, where it is returned) and its axes, (rows, columns)."""
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)  # type: ignore[call-overload]
+    plt.close(figure)
+    return figure, axes
+
+
+def _jitter(n: int) -> np.ndarray:
+    """Sideways offsets that keep points apart: a fixed low-discrepancy sequence, not a random one."""
+    return (np.arange(1, n + 1) * 0.618034) % 1.0 * 0.24 - 0.12
+
+
+def histograms(groups: Groups, title: str = "", bins: int = 20) -> Figure:
+    """Histogram of category accuracies, one panel a condition, the mean as a line, categories as ticks."""
+    figure, axes = new_figure(6.2, 1.1 * len(groups) + 0.7, len(groups), sharex=True, sharey=True)
+    for ax, (name, values) in zip(axes[:, 0], groups.items(), strict=True):
+        ax.hist(values, bins=np.linspace(0, 1, bins + 1).tolist(), color=PALE, edgecolor=MID)
+        ax.plot(values, np.zeros(len(values)), "|", color=INK, ms=7, clip_on=False)
+        mean = float(np.mean(values))
+        ax.axvline(mean, color=INK, lw=1.4)
+        ax.text(0.01, 0.92, f"{name}, mean {mean:.3f}", transform=ax.transAxes, va="top")
+        ax.yaxis.get_major_locator().set_params(integer=True)
+    axes[-1, 0].set(xlabel=AXIS, xlim=(0, 1))
+    figure.supylabel("categories", fontsize=9)
+    if title:
+        axes[0, 0].set_title(title)
+    return figure
+
+
+def _boxes(ax: Axes, groups: Groups) -> None:
+    ax.boxplot(
+        list(groups.values()),
+        tick_labels=list(groups),
+        widths=0.55,
+        showfliers=False,
+        patch_artist=True,
+        boxprops={"facecolor": PALE, "edgecolor": MID},
+        medianprops={"color": INK, "lw": 1.6},
+        whiskerprops={"color": MID},
+        capprops={"color": MID},
+    )
+    for at, values in enumerate(groups.values(), start=1):
+        ax.plot(at + _jitter(len(values)), values, "o", color=INK, ms=2.5, alpha=0.55, mew=0)
+        ax.plot(at, np.mean(values), "D", mfc="white", mec=INK, ms=5)
+    ax.set(ylabel=AXIS, ylim=(-0.02, 1.03))
+
+
+def boxes(groups: Groups, title: str = "") -> Figure:
+    """Box plot by condition: median and quartiles, whiskers at 1.5 IQR, every category a dot, the mean a diamond."""
+    figure, axes = new_figure(max(3.6, 1.2 * len(groups) + 1.2), 3.4)
+    _boxes(axes[0, 0], groups)
+    axes[0, 0].set_title(title)
+    return figure
+
+
+def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title: str = "") -> Figure:
+    """Macro means by condition with their intervals; `points` adds the category means behind each."""
+    figure, axes = new_figure(max(3.6, 1.2 * len(intervals) + 1.2), 3.4)
+    ax = axes[0, 0]
+    at = np.arange(len(intervals))
+    means = np.array([i.point for i in intervals.values()])
+    ax.bar(at, means, color=PALE, edgecolor=MID, width=0.62)
+    if points:
+        for x, name in zip(at, intervals, strict=True):
+            ax.plot(x + _jitter(len(points[name])), points[name], "o", color=INK, ms=2.2, alpha=0.4, mew=0)
+    arms = np.array([[i.point - i.low for i in intervals.values()], [i.high - i.point for i in intervals.values()]])
+    ax.errorbar(at, means, yerr=np.nan_to_num(arms), fmt="none", ecolor=INK, capsize=4, lw=1.4)
+    for x, mean in zip(at, means, strict=True):
+        ax.text(x + 0.08, mean + 0.01, f"{mean:.3f}", va="bottom", fontsize=8)
+    ax.set_xticks(at, list(intervals))
+    methods = " / ".join(sorted({f"{i.method}, {i.n} categories" for i in intervals.values()}))
+    ax.set(ylabel="mean " + AXIS, ylim=(0, 1.06), title=title)
+    ax.set_xlabel(f"error bars: 95 % interval over categories ({methods})", fontsize=8)
+    return figure
+
+
+def side_by_side(left: Groups, right: Groups, titles: tuple[str, str]) -> Figure:
+    """Two sets of values by condition as dots and lines on one scale, such as the study's printed means beside ours."""
+    figure, axes = new_figure(7.0, 2.9, 1, 2, sharey=True)
+    for ax, groups, title in zip(axes[0], (left, right), titles, strict=True):
+        for (name, values), marker, style in zip(groups.items(), "osD^v", ("-", "--", ":", "-.", "-"), strict=False):
+            ax.plot(list(values), marker=marker, ls=style, color=INK, mfc=PALE, label=name)
+        ax.set_title(title)
+        ax.legend(frameon=False, fontsize=8)
+        ax.set_ylim(0, 1.03)
+    axes[0, 0].set_ylabel("mean accuracy")
+    return figure
+
+
+def categories(result: Result) -> Figure:
+    """Accuracy of each category of a run, worst first, images as dots, the macro mean and its interval behind them."""
+    order = sorted(result.category_means, key=lambda c: result.category_means[c])
+    figure, axes = new_figure(6.2, max(1.8, 0.24 * len(order) + 0.9))
+    ax = axes[0, 0]
+    a = result.accuracy
+    ax.axvspan(a.low, a.high, color="0.92", label="95 % interval of the mean")
+    ax.axvline(a.point, color=INK, lw=1.2, label=f"mean {a.point:.3f}")
+    ax.barh(order, [result.category_means[c] for c in order], color=PALE, edgecolor=MID, height=0.62)
+    for at, category in enumerate(order):
+        scores = np.asarray(result.scores[category])
+        ax.plot(scores, at + _jitter(len(scores)), "o", color=INK, ms=2.2, alpha=0.35, mew=0)
+    ax.set(xlim=(0, 1.01), xlabel=AXIS, ylim=(-0.6, len(order) - 0.4))
+    ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
+    return figure
+
+
+def distances(result: Result) -> Figure:
+    """Distances of all results to the clean query, same category and other, against the threshold."""
+    figure, axes = new_figure(6.2, 2.4)
+    ax = axes[0, 0]
+    values = np.concatenate(result.rows["distances"].to_numpy())
+    kind = np.concatenate([[r.split("/")[0] == c for r in rs] for rs, c in zip(result.rows["results"], result.rows["category"], strict=True)])
+    edges = np.linspace(0, max(1.2, float(values.max())), 49)
+    ax.hist([values[kind], values[~kind]], bins=edges.tolist(), stacked=True, color=[MID, PALE], edgecolor="white", lw=0.4, label=["same category", "another category"])
+    ax.axvline(result.spec.tau, color=INK, ls="--", label=f"threshold {result.spec.tau:g}")
+    ax.set(xlabel="L2 distance of a result to the clean query", ylabel="results")
+    ax.legend(frameon=False, fontsize=8)
+    return figure

@@ -1,0 +1,74 @@
+"""Reading photographs: any file that a person may have, to upright 8-bit RGB."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from .errors import UnreadableImage
+
+RGB = NDArray[np.uint8]
+
+SUFFIXES = frozenset(".bmp .gif .jfif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
+"""Files that count as images of a data set; others in its folders are passed over."""
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 of a file's bytes: what identifies an image, whatever its name."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        UnreadableImage: the file cannot be opened.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(f"{path.name}: {error.strerror or error}") from error
+
+
+def decode(content: bytes, name: str = "image") -> RGB:
+    """Decode an encoded image to an upright RGB array.
+
+    EXIF rotation is applied, so that every condition sees the same way up. 16-bit greys are scaled to 8 bits,
+    CMYK and palettes converted, transparency laid over white, and the first frame of an animation taken.
+
+    Returns:
+        uint8 array of shape (height, width, 3).
+
+    Raises:
+        UnreadableImage: empty, truncated, unknown, or too large to be an honest photograph.
+    """
+    if not content:
+        raise UnreadableImage(f"{name}: the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                image.load()
+                upright = ImageOps.exif_transpose(image)
+        return np.array(_to_rgb(upright), dtype=np.uint8)
+    except Image.UnidentifiedImageError as error:
+        raise UnreadableImage(f"{name}: not an image that Pillow knows") from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, bomb warnings, ...
+        raise UnreadableImage(f"{name}: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        scale = 257.0 if image.mode.startswith("I") and values.max(initial=0.0) > 255 else 1.0
+        image = Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")

@@ -1,0 +1,69 @@
+"""Measures of retrieval under a manipulation: pure functions on arrays.
+
+Notation: v is the clean embedding of a query, v' the manipulated one, both of unit length; a result is a gallery
+vector g. A query without a usable result has no score (NaN): it is absent, never 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+
+def result_distances(clean: Floats, gallery: Floats, rows: NDArray[np.integer], block: int = 256) -> NDArray[np.float64]:
+    """L2 distance of each result to the CLEAN query: ‖g - v‖, in [0, 2] for unit vectors.
+
+    Args:
+        clean: (q, dim) embeddings v.
+        gallery: (n, dim) embeddings g.
+        rows: (q, k) results of each query as rows of the gallery.
+        block: queries at a time; bounds memory at block x k x dim.
+
+    Returns:
+        (q, k).
+    """
+    out = np.empty(rows.shape)
+    for start in range(0, len(rows), block):
+        part = slice(start, start + block)
+        out[part] = np.linalg.norm(gallery[rows[part]].astype(np.float64) - clean[part, None, :], axis=2)
+    return out
+
+
+def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:
+    """The study's accuracy, valid@k,tau: share of a query's usable results with ‖g - v‖ < tau.
+
+    On unit vectors L2 distance d is cosine 1 - d²/2, so that tau = 0.8 is cosine 0.68.
+
+    Args:
+        distances: (q, k), NaN where a result is not usable.
+        tau: threshold.
+
+    Returns:
+        (q,) in [0, 1], NaN for a query without usable results.
+    """
+    usable = ~np.isnan(distances)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((distances < tau).sum(axis=1) / usable.sum(axis=1), dtype=np.float64)
+
+
+def shift(clean: Floats, manipulated: Floats) -> NDArray[np.float64]:
+    """How far a manipulation moved each embedding: 1 - cos(v, v'), (q,) in [0, 2]."""
+    cosine = np.einsum("qd,qd->q", clean.astype(np.float64), manipulated.astype(np.float64))
+    return np.clip(1.0 - cosine, 0.0, 2.0)
+
+
+def precision_at_1(query_categories: NDArray[np.str_], result_categories: NDArray[np.str_]) -> float:
+    """P@1: share of queries whose first result is of the query's category, in [0, 1].
+
+    Args:
+        query_categories: (q,).
+        result_categories: (q, k), best first.
+
+    Raises:
+        ValueError: there are no queries.
+    """
+    if not len(query_categories):
+        raise ValueError("P@1 of no queries is not defined")
+    return float(np.mean(result_categories[:, 0] == query_categories))

@@ -1,0 +1,52 @@
+"""Where numbers come from: versions, weights, machine and counts, recorded with every run."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from .datasets import Dataset
+from .embed import Embeddings
+from .encoders import Encoder
+
+PACKAGES = ("clipnb", "faiss-cpu", "numpy", "opencv-python-headless", "pandas", "pillow", "scipy", "torch")
+
+
+def fingerprint(items: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over (image id, content digest) pairs: two data sets agree on it if and only if they hold the same files."""
+    sha = hashlib.sha256()
+    for name, content in sorted(items):
+        sha.update(f"{name}\0{content}\n".encode())
+    return sha.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, seconds: float) -> dict[str, Any]:
+    """The provenance of a run, as plain JSON values."""
+    readable = {photo.category for photo in embedded.photos}
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "versions": _versions(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "encoder": {"identity": encoder.identity, "weights_sha256": encoder.weights_sha256, "dim": encoder.dim},
+        "data_fingerprint": fingerprint((p.id, d) for p, d in zip(embedded.photos, embedded.digests, strict=True)),
+        "categories": len(readable),
+        "images": len(embedded.photos),
+        "embedded_now": embedded.computed,
+        "unreadable": embedded.unreadable,
+        "empty_categories": sorted({*dataset.empty, *(c for c in dataset.categories if c not in readable)}),
+    }

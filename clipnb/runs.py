@@ -1,0 +1,76 @@
+"""One run, from specification to result: the line that everything else extends.
+
+data set -> photographs -> embeddings (clean, manipulated) -> neighbours -> distances -> rows
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+
+from .datasets import load_dataset
+from .embed import Embeddings, embed
+from .encoders import load_encoder
+from .errors import DatasetError
+from .manipulations import CLEAN
+from .measures import result_distances, shift, valid_at_k
+from .paths import cache_root, shown
+from .provenance import describe
+from .results import Result
+from .retrieval import ExactIndex, retrieve
+from .spec import RunSpec
+from .store import EmbeddingStore
+
+
+def run(spec: RunSpec, *, batch_size: int = 32, workers: int | None = None, progress: bool = True) -> Result:
+    """Measure one data set under one manipulation.
+
+    The gallery is the data set itself, clean; each query is an image of it under the manipulation, its own image
+    excluded from the results. Embeddings are kept in the cache as they are made: an interrupted run goes on from there.
+
+    Args:
+        spec: what to measure.
+        batch_size: images embedded at once; does not change the numbers.
+        workers: threads that decode and manipulate; does not change the numbers.
+        progress: show a bar.
+
+    Raises:
+        UserError: the data set is missing or too small, or a package is missing.
+    """
+    started = time.monotonic()
+    dataset = load_dataset(spec.dataset)
+    encoder = load_encoder(spec.encoder)
+    store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
+    manips = list(dict.fromkeys((CLEAN, spec.manip)))
+    embedded = embed(
+        dataset.photos, manips, encoder, store, seed=spec.seed, batch_size=batch_size, workers=workers, progress=progress
+    )
+    if not embedded.photos:
+        reason = next(iter(embedded.unreadable.values()))
+        raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read; the first: {reason}")
+    rows = score(spec, embedded)
+    return Result(spec, describe(dataset, encoder, embedded, time.monotonic() - started), rows)
+
+
+def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:
+    """Retrieve and score every photograph under the run's manipulation: one row a query."""
+    clean, queries = embedded.vectors[CLEAN], embedded.vectors[spec.manip]
+    found = retrieve(ExactIndex(clean), queries, spec.k, embedded.digests, embedded.digests)
+    distances = result_distances(clean, clean, found)
+    ids = np.array([photo.id for photo in embedded.photos], dtype=object)
+    return pd.DataFrame(
+        {
+            "category": [photo.category for photo in embedded.photos],
+            "image": [photo.path.name for photo in embedded.photos],
+            "sha256": embedded.digests,
+            "noop": [a == b for a, b in zip(embedded.inputs[CLEAN], embedded.inputs[spec.manip], strict=True)],
+            "shift": shift(clean, queries),
+            "n_results": (~np.isnan(distances)).sum(axis=1),
+            "n_valid": (distances < spec.tau).sum(axis=1),
+            "accuracy": valid_at_k(distances, spec.tau),
+            "results": list(ids[found]),
+            "distances": list(distances),
+        }
+    )

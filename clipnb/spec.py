@@ -1,0 +1,84 @@
+"""The specification of a run: notebook parameters go in, and come out again with the result."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from .datasets import slug
+from .encoders import ENCODERS, default_encoder
+from .errors import UserError
+from .manipulations import MANIPULATIONS
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that decides the numbers of one run; nothing else may.
+
+    Attributes:
+        dataset: sample set, name of a folder in $CLIPNB_DATA, or path of a folder <root>/<category>/<image>.
+        manip: what is done to the query photographs.
+        encoder: what turns photographs into vectors; "" takes $CLIPNB_ENCODER or the offline default.
+        k: results asked for each query, at least 1.
+        tau: L2 distance to the clean query below which a result is valid, in (0, 2] (unit vectors).
+        seed: decides every random draw.
+    """
+
+    dataset: str = "sample-figures"
+    manip: str = "original"
+    encoder: str = ""
+    k: int = 10
+    tau: float = 0.8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Bring names to their registered spelling; report every mistake at once.
+
+        Raises:
+            UserError: one line naming each parameter that is wrong.
+        """
+        mistakes: list[str] = []
+
+        def settle(field: str, value: object) -> None:
+            object.__setattr__(self, field, value)
+
+        settle("dataset", str(self.dataset))
+        for field, registry, value in (
+            ("manip", MANIPULATIONS, str(self.manip)),
+            ("encoder", ENCODERS, str(self.encoder) or default_encoder()),
+        ):
+            try:
+                settle(field, registry.canonical(value))
+            except UserError as error:
+                mistakes.append(str(error))
+        mistakes += [
+            f"{field} must be {want}, not {getattr(self, field)!r}"
+            for field, kind, good, want in (
+                ("k", int, lambda v: v >= 1, "a whole number from 1 up"),
+                ("tau", (int, float), lambda v: 0 < v <= 2, "a distance above 0 and at most 2"),
+                ("seed", int, lambda v: True, "a whole number"),
+            )
+            if isinstance(getattr(self, field), bool) or not isinstance(getattr(self, field), kind) or not good(getattr(self, field))
+        ]
+        if mistakes:
+            raise UserError("; ".join(mistakes))
+        settle("tau", float(self.tau))
+
+    @property
+    def dataset_name(self) -> str:
+        """The data set's short name: the last folder where it is a path."""
+        return slug(self.dataset)
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run's folder and page: data set, manipulation, encoder, and each setting that is not the usual one."""
+        parts = [self.dataset_name, self.manip, slug(self.encoder)]
+        for field in ("k", "tau", "seed"):
+            value = getattr(self, field)
+            if value != type(self).__dataclass_fields__[field].default:
+                parts.append(f"{field}{value:g}")
+        return "-".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)

@@ -1,0 +1,104 @@
+"""Embeddings on disk, keyed by content: an image that was embedded once is never embedded again.
+
+A store is a folder of shards for one encoder identity. A shard is one `.npy` file, a structured array of
+(key, input, vector) rows, written under a temporary name and then renamed: readers see whole shards or none, several
+processes may add shards at once, and a killed process loses only what it had not yet written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .files import atomic, write_text
+
+
+class Entry(NamedTuple):
+    """One embedding.
+
+    Attributes:
+        vector: (dim,) float32, unit length.
+        input: 16-byte digest of the pixels that the network saw; equal digests mean equal embeddings.
+    """
+
+    vector: NDArray[np.float32]
+    input: bytes
+
+
+def embedding_key(image_digest: str, condition: str) -> bytes:
+    """Key of an image under a condition: 32 bytes that depend on the file's content and `Manipulation.key`."""
+    return hashlib.sha256(f"{image_digest}|{condition}".encode()).digest()
+
+
+class EmbeddingStore:
+    """The embeddings of one encoder."""
+
+    def __init__(self, folder: Path, identity: str, dim: int) -> None:
+        """Open the store of an encoder below `folder`, creating it if need be."""
+        name = re.sub(r"[^\w.-]+", "-", identity.split("|")[0])
+        self.folder = folder / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+        # void, not bytes: numpy strips trailing NULs from byte strings
+        self._row = np.dtype([("key", "V32"), ("input", "V16"), ("vector", np.float32, (dim,))])
+        self._pending: dict[bytes, Entry] = {}
+        self._shards: list[NDArray[np.void]] = []
+        self._where: dict[bytes, tuple[int, int]] = {}
+        about = self.folder / "encoder.json"
+        if not about.exists():
+            write_text(about, json.dumps({"identity": identity, "dim": dim}, indent=1) + "\n")
+        for path in sorted(self.folder.glob("*.npy")):
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            shard = np.load(path, mmap_mode="r", allow_pickle=False)
+            if shard.dtype != self._row:
+                raise ValueError("its rows are of another kind")
+        except (OSError, ValueError) as error:
+            warnings.warn(f"passing over a damaged embedding shard, {path.name}: {error}", stacklevel=3)
+            return
+        self._shards.append(shard)
+        self._where.update({key.tobytes(): (len(self._shards) - 1, row) for row, key in enumerate(shard["key"])})
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._pending or key in self._where
+
+    def __len__(self) -> int:
+        return len(self._where.keys() | self._pending.keys())
+
+    def get(self, key: bytes) -> Entry:
+        """The entry under a key.
+
+        Raises:
+            KeyError: it was never added.
+        """
+        if key in self._pending:
+            return self._pending[key]
+        shard, row = self._where[key]
+        found = self._shards[shard][row]
+        return Entry(np.array(found["vector"]), found["input"].tobytes())
+
+    def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
+        """Keep entries in memory until `flush`."""
+        self._pending.update(entries)
+
+    def flush(self) -> None:
+        """Write what was added since the last flush as one shard."""
+        if not self._pending:
+            return
+        shard = np.zeros(len(self._pending), self._row)
+        for row, (key, entry) in enumerate(self._pending.items()):
+            shard[row] = (np.void(key), np.void(entry.input), entry.vector)
+        path = self.folder / f"{uuid.uuid4().hex}.npy"
+        with atomic(path) as file:
+            np.save(file, shard)
+        self._pending.clear()
+        self._open(path)
