@@ -129,7 +129,9 @@ def embed(
     return Embeddings(
         photos=[work.photo for work in good],
         digests=[work.digest for work in good],
-        vectors={name: np.array([e.vector for e in row], dtype=np.float32).reshape(-1, encoder.dim) for name, row in entries.items()},
+        vectors={
+            name: np.array([e.vector for e in row], dtype=np.float32).reshape(-1, encoder.dim) for name, row in entries.items()
+        },
         inputs={name: [e.input for e in row] for name, row in entries.items()},
         unreadable={work.photo.id: work.problem for work in done if work.problem},
         computed=computed,

@@ -146,9 +146,19 @@ def distances(result: Result) -> Figure:
     figure, axes = new_figure(6.2, 2.4)
     ax = axes[0, 0]
     values = np.concatenate(result.rows["distances"].to_numpy())
-    kind = np.concatenate([[r.split("/")[0] == c for r in rs] for rs, c in zip(result.rows["results"], result.rows["category"], strict=True)])
+    kind = np.concatenate(
+        [[r.split("/")[0] == c for r in rs] for rs, c in zip(result.rows["results"], result.rows["category"], strict=True)]
+    )
     edges = np.linspace(0, max(1.2, float(values.max())), 49)
-    ax.hist([values[kind], values[~kind]], bins=edges.tolist(), stacked=True, color=[MID, PALE], edgecolor="white", lw=0.4, label=["same category", "another category"])
+    ax.hist(
+        [values[kind], values[~kind]],
+        bins=edges.tolist(),
+        stacked=True,
+        color=[MID, PALE],
+        edgecolor="white",
+        lw=0.4,
+        label=["same category", "another category"],
+    )
     ax.axvline(result.spec.tau, color=INK, ls="--", label=f"threshold {result.spec.tau:g}")
     ax.set(xlabel="L2 distance of a result to the clean query", ylabel="results")
     ax.legend(frameon=False, fontsize=8)

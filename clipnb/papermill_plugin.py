@@ -28,7 +28,14 @@ from .paths import project_root, results_root, shown
 from .spec import RunSpec
 
 _TWO_VALUES = ("-p", "--parameters", "-r", "--parameters_raw")
-_FILES = {"-f": "file", "--parameters_file": "file", "-y": "yaml", "--parameters_yaml": "yaml", "-b": "base64", "--parameters_base64": "base64"}
+_FILES = {
+    "-f": "file",
+    "--parameters_file": "file",
+    "-y": "yaml",
+    "--parameters_yaml": "yaml",
+    "-b": "base64",
+    "--parameters_base64": "base64",
+}
 _ONE_VALUE = (
     *_FILES, "--engine", "-k", "--kernel", "-l", "--language", "--cwd", "--stdout-file", "--stderr-file", "--log-level",
     "--start-timeout", "--start_timeout", "--execution-timeout", "--autosave-cell-every",

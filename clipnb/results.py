@@ -94,7 +94,9 @@ class Result:
 
     def _repr_markdown_(self) -> str:
         s, a = self.spec, self.accuracy
-        interval = f"{a.low:.3f} to {a.high:.3f} ({a.method} over {a.n} categories)" if not math.isnan(a.low) else "none (one category)"
+        interval = (
+            f"{a.low:.3f} to {a.high:.3f} ({a.method} over {a.n} categories)" if not math.isnan(a.low) else "none (one category)"
+        )
         lines = [
             f"| {s.dataset_name}, {self.label} | |",
             "|:--|--:|",

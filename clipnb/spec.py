@@ -59,7 +59,9 @@ class RunSpec:
                 ("tau", (int, float), lambda v: 0 < v <= 2, "a distance above 0 and at most 2"),
                 ("seed", int, lambda v: True, "a whole number"),
             )
-            if isinstance(getattr(self, field), bool) or not isinstance(getattr(self, field), kind) or not good(getattr(self, field))
+            if isinstance(getattr(self, field), bool)
+            or not isinstance(getattr(self, field), kind)
+            or not good(getattr(self, field))
         ]
         if mistakes:
             raise UserError("; ".join(mistakes))

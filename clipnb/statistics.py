@@ -19,9 +19,7 @@ SMALL_G = 30
 RESAMPLES = 9999
 
 
-def category_means(
-    scores: Mapping[str, Iterable[float]], *, absent: Literal["skip", "zero"] = "skip"
-) -> dict[str, float]:
+def category_means(scores: Mapping[str, Iterable[float]], *, absent: Literal["skip", "zero"] = "skip") -> dict[str, float]:
     """Mean score of each category over its images that have one.
 
     Args:
