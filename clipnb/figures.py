@@ -6,7 +6,7 @@ Conditions are told apart by lightness and position, so that a greyscale print a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MID, PALE = "#222222", "#4477aa", "#c6d5e6"
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 144,
     "font.size": 9,
     "axes.spines.top": False,

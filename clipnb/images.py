@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import UnreadableImage
 
 RGB = NDArray[np.uint8]
 
-SUFFIXES = frozenset(".bmp .gif .jfif .jpeg .jpg .png .ppm .tif .tiff .webp".split())
+SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 """Files that count as images of a data set; others in its folders are passed over."""
 
 
@@ -57,7 +57,7 @@ def decode(content: bytes, name: str = "image") -> RGB:
                 image.load()
                 upright = ImageOps.exif_transpose(image)
         return np.array(_to_rgb(upright), dtype=np.uint8)
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnreadableImage(f"{name}: not an image that Pillow knows") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, bomb warnings, ...
         raise UnreadableImage(f"{name}: {error}") from error

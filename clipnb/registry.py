@@ -24,7 +24,7 @@ class Registry(Generic[T]):
 
         def add(item: T) -> T:
             self._items[name] = item
-            self._aliases.update({alias: name for alias in (name, *aliases)})
+            self._aliases.update(dict.fromkeys((name, *aliases), name))
             return item
 
         return add

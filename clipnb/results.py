@@ -129,8 +129,11 @@ class Result:
         log = folder / studylog.file_name(self.spec.dataset_name, self.spec.manip)
         studylog.write(log, self.spec.manip, self.scores)
         headline = {"valid": self.accuracy.point, "low": self.accuracy.low, "high": self.accuracy.high}
-        headline = {key: None if math.isnan(value) else value for key, value in headline.items()}
-        record = {"spec": self.spec.to_dict(), "headline": headline, "provenance": self.provenance}
+        record = {
+            "spec": self.spec.to_dict(),
+            "headline": {k: None if math.isnan(v) else v for k, v in headline.items()},
+            "provenance": self.provenance,
+        }
         write_text(about, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return folder
 
