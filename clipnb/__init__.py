@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import figures, pictures
+    from . import figures, original, pictures, sentences
     from .errors import UserError
     from .results import Result, load_results
-    from .runs import run
+    from .runs import result_for, run
     from .spec import RunSpec
 
 __version__ = "0.1.0"
@@ -25,11 +25,23 @@ _HOME = {
     "RunSpec": "spec",
     "UserError": "errors",
     "load_results": "results",
+    "result_for": "runs",
     "run": "runs",
 }
-_MODULES = ("figures", "pictures")
+_MODULES = ("figures", "original", "pictures", "sentences")
 
-__all__ = ["Result", "RunSpec", "UserError", "figures", "load_results", "pictures", "run"]
+__all__ = [
+    "Result",
+    "RunSpec",
+    "UserError",
+    "figures",
+    "load_results",
+    "original",
+    "pictures",
+    "result_for",
+    "run",
+    "sentences",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -139,10 +139,13 @@ def embed(
 
 
 def _encode(items: Iterable[tuple[bytes, bytes, NDArray[Any]]], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:
-    """Embed each distinct network input once and file it under all its keys; how many inputs that were."""
+    """File each item's embedding under its key, embedding each network input once ever; how many inputs were new."""
     distinct: dict[bytes, tuple[NDArray[Any], list[bytes]]] = {}
     for key, seen, pixels in items:
-        distinct.setdefault(seen, (pixels, []))[1].append(key)
+        if known := store.seen(seen):
+            store.add([(key, known)])
+        else:
+            distinct.setdefault(seen, (pixels, []))[1].append(key)
     pairs = iter(distinct.items())
     while chunk := list(islice(pairs, batch_size)):
         vectors = encoder.encode(np.stack([pixels for _, (pixels, _) in chunk]))

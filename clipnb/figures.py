@@ -23,9 +23,10 @@ STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
 }
+WIDTH = 6.4
+"""Inches; one width for every chart, so that text has one size on a page."""
+
 AXIS = "category accuracy (share of valid results)"
 
 Groups = Mapping[str, Sequence[float]]
@@ -42,6 +43,10 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
     return figure, axes
 
 
+def _title(ax: Axes, title: str) -> None:
+    ax.set_title(title, fontsize=9, loc="left")
+
+
 def _jitter(n: int) -> np.ndarray:
     """Sideways offsets that keep points apart: a fixed low-discrepancy sequence, not a random one."""
     return (np.arange(1, n + 1) * 0.618034) % 1.0 * 0.24 - 0.12
@@ -49,7 +54,7 @@ def _jitter(n: int) -> np.ndarray:
 
 def histograms(groups: Groups, title: str = "", bins: int = 20) -> Figure:
     """Histogram of category accuracies, one panel a condition, the mean as a line, categories as ticks."""
-    figure, axes = new_figure(6.2, 1.1 * len(groups) + 0.7, len(groups), sharex=True, sharey=True)
+    figure, axes = new_figure(WIDTH, 1.1 * len(groups) + 0.7, len(groups), sharex=True, sharey=True)
     for ax, (name, values) in zip(axes[:, 0], groups.items(), strict=True):
         ax.hist(values, bins=np.linspace(0, 1, bins + 1).tolist(), color=PALE, edgecolor=MID)
         ax.plot(values, np.zeros(len(values)), "|", color=INK, ms=7, clip_on=False)
@@ -60,7 +65,7 @@ def histograms(groups: Groups, title: str = "", bins: int = 20) -> Figure:
     axes[-1, 0].set(xlabel=AXIS, xlim=(0, 1))
     figure.supylabel("categories", fontsize=9)
     if title:
-        axes[0, 0].set_title(title)
+        _title(axes[0, 0], title)
     return figure
 
 
@@ -84,15 +89,15 @@ def _boxes(ax: Axes, groups: Groups) -> None:
 
 def boxes(groups: Groups, title: str = "") -> Figure:
     """Box plot by condition: median and quartiles, whiskers at 1.5 IQR, every category a dot, the mean a diamond."""
-    figure, axes = new_figure(max(3.6, 1.2 * len(groups) + 1.2), 3.4)
+    figure, axes = new_figure(WIDTH, 3.2)
     _boxes(axes[0, 0], groups)
-    axes[0, 0].set_title(title)
+    _title(axes[0, 0], title)
     return figure
 
 
 def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title: str = "") -> Figure:
     """Macro means by condition with their intervals; `points` adds the category means behind each."""
-    figure, axes = new_figure(max(3.6, 1.2 * len(intervals) + 1.2), 3.4)
+    figure, axes = new_figure(WIDTH, 3.2)
     ax = axes[0, 0]
     at = np.arange(len(intervals))
     means = np.array([i.point for i in intervals.values()])
@@ -106,20 +111,37 @@ def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title:
         ax.text(x + 0.08, mean + 0.01, f"{mean:.3f}", va="bottom", fontsize=8)
     ax.set_xticks(at, list(intervals))
     methods = " / ".join(sorted({f"{i.method}, {i.n} categories" for i in intervals.values()}))
-    ax.set(ylabel="mean " + AXIS, ylim=(0, 1.06), title=title)
+    ax.set(ylabel="mean " + AXIS, ylim=(0, 1.06))
+    _title(ax, title)
     ax.set_xlabel(f"error bars: 95 % interval over categories ({methods})", fontsize=8)
     return figure
 
 
-def side_by_side(left: Groups, right: Groups, titles: tuple[str, str]) -> Figure:
-    """Two sets of values by condition as dots and lines on one scale, such as the study's printed means beside ours."""
-    figure, axes = new_figure(7.0, 2.9, 1, 2, sharey=True)
-    for ax, groups, title in zip(axes[0], (left, right), titles, strict=True):
-        for (name, values), marker, style in zip(groups.items(), "osD^v", ("-", "--", ":", "-.", "-"), strict=False):
-            ax.plot(list(values), marker=marker, ls=style, color=INK, mfc=PALE, label=name)
-        ax.set_title(title)
-        ax.legend(frameon=False, fontsize=8)
-        ax.set_ylim(0, 1.03)
+Means = Mapping[str, Mapping[str, float]]
+"""Data set -> condition -> mean accuracy."""
+
+
+def _lines(ax: Axes, means: Means, title: str) -> None:
+    for (name, row), marker, style in zip(means.items(), "osD^v", ("-", "--", ":", "-.", "-"), strict=False):
+        ax.plot(list(row), list(row.values()), marker=marker, ls=style, color=INK, mfc=PALE, label=name)
+    _title(ax, title)
+    ax.set_ylim(0, 1.03)
+    ax.legend(frameon=False, fontsize=8, loc="lower left")
+
+
+def lines(means: Means, title: str = "") -> Figure:
+    """Means by condition, a line a data set."""
+    figure, axes = new_figure(WIDTH, 2.9)
+    _lines(axes[0, 0], means, title)
+    axes[0, 0].set_ylabel("mean accuracy")
+    return figure
+
+
+def side_by_side(left: Means, right: Means, titles: tuple[str, str]) -> Figure:
+    """Two sets of means on one scale, such as the study's printed ones beside ours."""
+    figure, axes = new_figure(WIDTH, 2.7, 1, 2, sharey=True)
+    for ax, means, title in zip(axes[0], (left, right), titles, strict=True):
+        _lines(ax, means, title)
     axes[0, 0].set_ylabel("mean accuracy")
     return figure
 
@@ -127,7 +149,7 @@ def side_by_side(left: Groups, right: Groups, titles: tuple[str, str]) -> Figure
 def categories(result: Result) -> Figure:
     """Accuracy of each category of a run, worst first, images as dots, the macro mean and its interval behind them."""
     order = sorted(result.category_means, key=lambda c: result.category_means[c])
-    figure, axes = new_figure(6.2, max(1.8, 0.24 * len(order) + 0.9))
+    figure, axes = new_figure(WIDTH, max(1.8, 0.24 * len(order) + 0.9))
     ax = axes[0, 0]
     a = result.accuracy
     ax.axvspan(a.low, a.high, color="0.92", label="95 % interval of the mean")
@@ -143,7 +165,7 @@ def categories(result: Result) -> Figure:
 
 def distances(result: Result) -> Figure:
     """Distances of all results to the clean query, same category and other, against the threshold."""
-    figure, axes = new_figure(6.2, 2.4)
+    figure, axes = new_figure(WIDTH, 2.4)
     ax = axes[0, 0]
     values = np.concatenate(result.rows["distances"].to_numpy())
     kind = np.concatenate(

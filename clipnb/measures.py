@@ -51,7 +51,7 @@ def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:
 def shift(clean: Floats, manipulated: Floats) -> NDArray[np.float64]:
     """How far a manipulation moved each embedding: 1 - cos(v, v'), (q,) in [0, 2]."""
     cosine = np.einsum("qd,qd->q", clean.astype(np.float64), manipulated.astype(np.float64))
-    return np.clip(1.0 - cosine, 0.0, 2.0)
+    return np.asarray(np.clip(1.0 - cosine, 0.0, 2.0), dtype=np.float64)
 
 
 def precision_at_1(query_categories: NDArray[np.str_], result_categories: NDArray[np.str_]) -> float:

@@ -119,7 +119,7 @@ def output_for(arguments: list[str]) -> Path | None:
     if not template:
         return None
     spec = spec_of(default_parameters(notebook) | parameters)
-    return project_root() / template.format(run_id=spec.run_id)
+    return project_root() / str(template).format(run_id=spec.run_id)
 
 
 class Handler(LocalHandler):  # type: ignore[misc]

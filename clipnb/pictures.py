@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .datasets import Dataset, Photo, load_dataset
 from .errors import UnreadableImage
-from .figures import INK, new_figure
+from .figures import INK, MID, PALE, new_figure
 from .images import RGB, decode, digest, read
 from .manipulations import MANIPULATIONS
 from .results import Result
@@ -24,6 +25,14 @@ def _show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
     ax.set_title(title, fontsize=7, loc="center", pad=3, **options)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
+
+
+def _result(ax: Axes, photo: Photo, distance: float, tau: float) -> None:
+    """A result with its distance: solid frame and "valid" within the threshold, dotted frame beyond it."""
+    valid = distance < tau
+    _show(ax, decode(read(photo.path), photo.id), f"{photo.category}\n{distance:.2f}{' valid' if valid else ''}")
+    for spine in ax.spines.values():
+        spine.set(visible=True, linewidth=2.0 if valid else 1.2, linestyle="-" if valid else ":", color=INK)
 
 
 def _spread(dataset: Dataset, n: int) -> list[Photo]:
@@ -83,9 +92,42 @@ def query_results(result: Result, queries: int = 3, columns: int = 6) -> Figure:
         _show(line[0], image, f"{row['category']}\naccuracy {row['accuracy']:.0%}", color=INK)
         _show(line[1], manipulation(image, result.spec.seed, digest(content)), f"query:\n{manipulation.label}", color=INK)
         for ax, found, distance in zip(line[2:], row["results"], row["distances"], strict=False):
-            photo = by_id[found]
-            valid = distance < result.spec.tau
-            _show(ax, decode(read(photo.path), photo.id), f"{photo.category}\n{distance:.2f}{' valid' if valid else ''}")
-            for spine in ax.spines.values():
-                spine.set(visible=True, linewidth=2.0 if valid else 1.2, linestyle="-" if valid else ":", color=INK)
+            _result(ax, by_id[found], distance, result.spec.tau)
+    return figure
+
+
+def one_photograph(results: Sequence[Result], category: str, columns: int = 4) -> Figure:
+    """One photograph under each condition: the query, its nearest results, and the accuracy over its category.
+
+    The photograph is the category's one of middling accuracy when clean.
+
+    Args:
+        results: runs on one data set that differ in the manipulation only, the clean one first.
+        category: where to take the photograph from.
+        columns: results shown a row.
+    """
+    dataset = load_dataset(results[0].spec.dataset)
+    by_id = {photo.id: photo for photo in dataset.photos}
+    own = results[0].rows[results[0].rows["category"] == category].sort_values(["accuracy", "image"], kind="stable")
+    photo = by_id[f"{category}/{own.iloc[len(own) // 2]['image']}"]
+    content = read(photo.path)
+    image = decode(content, photo.id)
+    figure, axes = new_figure(
+        1.3 * (columns + 1.6), 1.32 * len(results), len(results), columns + 2, width_ratios=[1] * (columns + 1) + [0.8]
+    )
+    for line, result in zip(axes, results, strict=True):
+        row = result.rows[(result.rows["category"] == category) & (result.rows["image"] == photo.path.name)].iloc[0]
+        manipulation = MANIPULATIONS[result.spec.manip]
+        _show(line[0], manipulation(image, result.spec.seed, digest(content)))
+        line[0].set_ylabel(manipulation.label, fontsize=9)
+        for ax, found, distance in zip(line[1:-1], row["results"], row["distances"], strict=False):
+            _result(ax, by_id[found], distance, result.spec.tau)
+        mean = result.category_means[category]
+        line[-1].barh([0], [1], color="white", edgecolor=MID, height=0.35)
+        line[-1].barh([0], [mean], color=PALE, edgecolor=MID, height=0.35)
+        line[-1].text(0.5, 0, f"{mean:.0%}", ha="center", va="center", fontsize=9)
+        line[-1].set(xlim=(0, 1), ylim=(-1, 1))
+        line[-1].set_axis_off()
+    axes[0, 0].set_title("asked", fontsize=8, loc="center")
+    axes[0, -1].set_title(f"valid results,\nall of {category}", fontsize=8, loc="center")
     return figure

@@ -136,7 +136,8 @@ def build_book() -> Path:
     if find_spec("jupyter_book") is None:
         raise MissingExtra("the book", "book")
     book = project_root() / "book"
-    command = [sys.executable, "-m", "jupyter_book", "build", str(book), "-W", "-n", "--keep-going", "-q"]
+    jb = "from jupyter_book.cli.main import main; main()"  # the `jb` of this very environment
+    command = [sys.executable, "-c", jb, "build", str(book), "-W", "-n", "--keep-going", "-q"]
     if subprocess.run(command, cwd=project_root()).returncode:
         raise UserError("the book was not built: the lines above say why")
-    return book / "_build" / "html" / "index.html"
+    return project_root() / "_build" / "html" / "index.html"  # beside the _config.yml, which is where jb puts it

@@ -129,11 +129,8 @@ class Result:
         log = folder / studylog.file_name(self.spec.dataset_name, self.spec.manip)
         studylog.write(log, self.spec.manip, self.scores)
         headline = {"valid": self.accuracy.point, "low": self.accuracy.low, "high": self.accuracy.high}
-        record = {
-            "spec": self.spec.to_dict(),
-            "headline": {k: None if math.isnan(v) else v for k, v in headline.items()},
-            "provenance": self.provenance,
-        }
+        finite = {name: None if math.isnan(value) else value for name, value in headline.items()}
+        record = {"spec": self.spec.to_dict(), "headline": finite, "provenance": self.provenance}
         write_text(about, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return folder
 

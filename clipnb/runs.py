@@ -16,7 +16,7 @@ from .encoders import load_encoder
 from .errors import DatasetError
 from .manipulations import CLEAN
 from .measures import result_distances, shift, valid_at_k
-from .paths import cache_root, shown
+from .paths import cache_root, results_root, shown
 from .provenance import describe
 from .results import Result
 from .retrieval import ExactIndex, retrieve
@@ -52,6 +52,16 @@ def run(spec: RunSpec, *, batch_size: int = 32, workers: int | None = None, prog
         raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read; the first: {reason}")
     rows = score(spec, embedded)
     return Result(spec, describe(dataset, encoder, embedded, time.monotonic() - started), rows)
+
+
+def result_for(spec: RunSpec, *, progress: bool = True) -> Result:
+    """The saved result of a specification, or a fresh run where there is none: pages stand alone with it."""
+    folder = results_root() / spec.run_id
+    if (folder / "run.json").is_file():
+        saved = Result.load(folder)
+        if saved.spec == spec:
+            return saved
+    return run(spec, progress=progress)
 
 
 def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:

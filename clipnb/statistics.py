@@ -105,13 +105,19 @@ def mean_interval(
     return Interval(point, max(float(low), bounds[0]), min(float(high), bounds[1]), chosen, n, level)
 
 
-def paired_difference(
-    clean: Mapping[str, float], manipulated: Mapping[str, float], *, level: float = 0.95, seed: int = 0
-) -> Interval:
-    """Mean over categories of manipulated minus clean, with its interval; categories in both count.
+def paired_differences(clean: Mapping[str, float], manipulated: Mapping[str, float]) -> list[float]:
+    """Manipulated minus clean, for each category that is in both: d_c, in the order of `clean`."""
+    return [manipulated[c] - clean[c] for c in clean if c in manipulated]
 
-    Raises:
-        ValueError: no category is in both.
+
+def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Difference of two independent means, mean(a) - mean(b), with Welch's interval.
+
+    Args:
+        a, b: (G1,) and (G2,) values of independent categories, at least two each and not all equal in both.
+        level: nominal coverage.
     """
-    common = [c for c in clean if c in manipulated]
-    return mean_interval([manipulated[c] - clean[c] for c in common], level=level, seed=seed)
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    found = stats.ttest_ind(x, y, equal_var=False)
+    low, high = found.confidence_interval(level)
+    return Interval(float(x.mean() - y.mean()), float(low), float(high), "Welch", x.size + y.size, level)

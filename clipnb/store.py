@@ -51,6 +51,7 @@ class EmbeddingStore:
         self._pending: dict[bytes, Entry] = {}
         self._shards: list[NDArray[np.void]] = []
         self._where: dict[bytes, tuple[int, int]] = {}
+        self._by_input: dict[bytes, bytes] = {}
         about = self.folder / "encoder.json"
         if not about.exists():
             write_text(about, json.dumps({"identity": identity, "dim": dim}, indent=1) + "\n")
@@ -67,6 +68,7 @@ class EmbeddingStore:
             return
         self._shards.append(shard)
         self._where.update({key.tobytes(): (len(self._shards) - 1, row) for row, key in enumerate(shard["key"])})
+        self._by_input.update({row["input"].tobytes(): row["key"].tobytes() for row in shard[["key", "input"]]})
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._pending or key in self._where
@@ -86,9 +88,16 @@ class EmbeddingStore:
         found = self._shards[shard][row]
         return Entry(np.array(found["vector"]), found["input"].tobytes())
 
+    def seen(self, pixels: bytes) -> Entry | None:
+        """An entry whose network input has this digest, if there is one: a manipulation that changed nothing, a copy."""
+        key = self._by_input.get(pixels)
+        return None if key is None else self.get(key)
+
     def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
         """Keep entries in memory until `flush`."""
-        self._pending.update(entries)
+        for key, entry in entries:
+            self._pending[key] = entry
+            self._by_input[entry.input] = key
 
     def flush(self) -> None:
         """Write what was added since the last flush as one shard."""

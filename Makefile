@@ -1,0 +1,40 @@
+# `make report` and `make test` are the two commands; each makes the environment that it needs.
+# Without make: the same steps are spelled out in README.md.
+PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+  BIN := Scripts
+else
+  BIN := bin
+endif
+
+.PHONY: help report test book lint clean
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+report: .venv/.installed ## run the study on the sample photographs and build the book
+	.venv/$(BIN)/clipnb report
+
+test: .venv-test/.installed ## install what tests need, and run them
+	.venv-test/$(BIN)/python -m pytest
+
+book: .venv/.installed ## build the book only
+	.venv/$(BIN)/jb build book -W -n --keep-going
+
+lint: .venv-test/.installed ## style and types
+	.venv-test/$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	.venv-test/$(BIN)/ruff check .
+	.venv-test/$(BIN)/ruff format --check .
+	.venv-test/$(BIN)/mypy
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/$(BIN)/python -m pip install -c constraints.txt -e '.[report]'
+	@touch $@
+
+.venv-test/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-test
+	.venv-test/$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
+	@touch $@
+
+clean: ## remove environments, results and the built book; photographs and the cache stay
+	rm -rf .venv .venv-test _build results book/runs book/datasets

@@ -1,0 +1,155 @@
+"""The book's Sphinx extension: `jb build book` reads the project's own contents, results and runs.
+
+- the table of contents is the top-level `_toc.yml` (Jupyter Book finds the top-level `_config.yml` by itself);
+- sample runs that are missing or out of date are computed first, so that a fresh clone builds;
+- every data set with results gets a page, made from `notebooks/dataset.ipynb`;
+- `{{ study.nba.mean }}` in a page is a computed number (`clipnb.book_values`); a changed result rebuilds the pages;
+- mathematics is set by a MathJax that ships with the book, so that it reads offline;
+- an executed run in `book/runs/` gets its own title and labels, and shows one parameters cell instead of two.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .files import write_text
+from .manipulations import MANIPULATIONS
+from .results import load_results
+from .spec import RunSpec
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
+
+
+MATHJAX = Path("mathjax/tex-mml-chtml.js")
+"""In the book's static folder."""
+
+
+def configure(app: Sphinx, config: Config) -> None:
+    """Compute what is missing, then tell Sphinx where the contents and the numbers are."""
+    from sphinx.errors import ExtensionError
+
+    from . import report
+    from .book_values import values
+
+    root = Path(app.srcdir).parent
+    os.chdir(root)  # the folder from which paths in $CLIPNB_DATA and data set names are read
+    failures = report.ensure(report.sample_specs())
+    if failures:
+        raise ExtensionError("; ".join(f"{run} failed: {why}" for run, why in failures.items()))
+    write_dataset_pages(root)
+    config.external_toc_path = (root / "_toc.yml").as_posix()
+    config.mathjax_path = MATHJAX.as_posix()
+    config.myst_substitutions = {**config.myst_substitutions, **values(load_results())}
+
+
+def write_dataset_pages(root: Path) -> None:
+    """One page for each (data set, encoder) with a clean run; a page is touched only if it changes."""
+    template = json.loads((root / "notebooks" / "dataset.ipynb").read_text(encoding="utf-8"))
+    folder = root / "book" / "datasets"
+    wanted: set[Path] = set()
+    for result in load_results():
+        spec = result.spec
+        if spec != RunSpec(spec.dataset, "original", spec.encoder):
+            continue
+        page = json.loads(json.dumps(template))
+        stem = spec.run_id.replace("-original-", "-")
+        for cell in page["cells"]:
+            if "parameters" in cell["metadata"].get("tags", []):
+                cell["source"] = [f"dataset: str = {spec.dataset!r}\n", f"encoder: str = {spec.encoder!r}"]
+                cell["metadata"]["tags"].append("hide-input")
+            figure = cell["metadata"].get("mystnb", {}).get("figure")
+            if figure:
+                figure["name"] += f"-{stem}"
+        _retitle(page, f"{spec.dataset_name}, {spec.encoder}")
+        path = folder / f"{stem}.ipynb"
+        wanted.add(path)
+        text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+    for path in set(folder.glob("*.ipynb")) - wanted:
+        path.unlink()
+
+
+def _retitle(notebook: dict[str, Any], title: str) -> None:
+    """Give a notebook made from a template its own title."""
+    lines = "".join(notebook["cells"][0]["source"]).splitlines()
+    notebook["cells"][0]["source"] = "\n".join([f"# {title}", *lines[1:]])
+
+
+def ship_mathjax(app: Sphinx) -> None:
+    """Copy MathJax and its fonts into the book."""
+    if app.builder.format != "html":
+        return
+    import mathjax
+
+    origin = Path(mathjax.__file__).parent / "static" / "mathjax" / "es5"
+    target = Path(app.outdir) / "_static" / "mathjax"
+    for part in (MATHJAX.name, "output/chtml/fonts/woff-v2"):
+        copy = shutil.copytree if (origin / part).is_dir() else shutil.copy2
+        (target / part).parent.mkdir(parents=True, exist_ok=True)
+        if not (target / part).exists():
+            copy(origin / part, target / part)
+
+
+def mend_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Send the Colab button of a generated page to its template, and keep a script from being loaded twice."""
+    template = {"runs": "run", "datasets": "dataset"}.get(pagename.partition("/")[0])
+    if template:
+        _replace_urls(context.get("header_buttons"), f"book/{pagename}.ipynb", f"notebooks/{template}.ipynb")
+    once = {(str(script.filename or ""), str(sorted(script.attributes.items()))): script for script in context["script_files"]}
+    context["script_files"] = list(once.values())
+
+
+def _replace_urls(buttons: Any, old: str, new: str) -> None:
+    for button in buttons or []:
+        if "buttons" in button:
+            _replace_urls(button["buttons"], old, new)
+        elif old in str(button.get("url", "")):
+            button["url"] = button["url"].replace(old, new)
+
+
+def present_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Leave a notebook's Colab badge, a picture from the network, to the launch button; dress up an executed run."""
+    if not Path(app.env.doc2path(docname)).name.endswith(".ipynb"):
+        return
+    notebook = json.loads(source[0])
+    if docname.startswith("runs/"):
+        _present_run(notebook)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"])
+            cell["source"] = "\n".join(line for line in text.split("\n") if "colab-badge" not in line)
+    source[0] = json.dumps(notebook)
+
+
+def _present_run(notebook: dict[str, Any]) -> None:
+    """Give an executed run its own title and labels, and leave its defaults out."""
+    given = notebook["metadata"]["papermill"]["parameters"]
+    fields = {key: value for key, value in given.items() if key in RunSpec.__dataclass_fields__}
+    spec = RunSpec(**fields)
+    for cell in notebook["cells"]:
+        metadata = cell["metadata"]
+        if "parameters" in metadata.get("tags", []):
+            metadata["tags"].append("remove-cell")
+        if "injected-parameters" in metadata.get("tags", []):
+            metadata["tags"].append("hide-input")
+        figure = metadata.get("mystnb", {}).get("figure")
+        if figure:
+            figure["name"] += f"-{spec.run_id}"
+    title = f"{spec.dataset_name}, {MANIPULATIONS[spec.manip].label}"
+    settings = spec.run_id.removeprefix(f"{spec.dataset_name}-{spec.manip}-")
+    _retitle(notebook, f"{title} ({settings})")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("config-inited", configure, priority=850)  # sphinx-external-toc reads the path at 900
+    app.connect("builder-inited", ship_mathjax)
+    app.connect("source-read", present_notebook)
+    app.connect("html-page-context", mend_page, priority=900)  # after the theme has made its buttons
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

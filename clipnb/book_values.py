@@ -1,0 +1,102 @@
+"""The numbers that the book's pages may name: `{{ key }}` in a page is a value of this dictionary."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from . import sentences
+from .encoders import DEFAULT
+from .manipulations import BLUR_SIGMA, MANIPULATIONS
+from .original import figures_against_scenes, list_facts, printed_log, printed_means
+from .results import Result
+from .samples import IMAGES_PER_CATEGORY, SAMPLES
+from .spec import RunSpec
+from .statistics import SMALL_G
+
+
+def values(results: Sequence[Result]) -> dict[str, Any]:
+    """Nested names -> text, computed from the results at hand and the study's printed lists.
+
+    Raises:
+        KeyError: the sample runs are not among the results.
+    """
+    return {
+        "study": _study(),
+        "setup": _setup(),
+        "samples": _samples(results),
+        "runs": _runs(results),
+    }
+
+
+def _study() -> dict[str, Any]:
+    nba, scenes = list_facts(printed_log("NBA").total), list_facts(printed_log("MiniPlaces").total)
+    t, p = figures_against_scenes()
+    return {
+        "printed": {name: {m: f"{v:.4f}" for m, v in row.items()} for name, row in printed_means().items()},
+        "nba": {"n": str(nba.mean.n), "mean": f"{nba.mean.point:.4f}", "interval": sentences.span(nba.mean)},
+        "scenes": {"n": str(scenes.mean.n), "mean": f"{scenes.mean.point:.4f}", "interval": sentences.span(scenes.mean)},
+        "test": {"t": f"{t:.2f}".replace("-", "−"), "p": sentences.p_value(p)},
+        "printed_table": sentences.printed_table(),
+        "list_table": sentences.list_table(),
+        "reading": sentences.study_reading(),
+    }
+
+
+def _setup() -> dict[str, str]:
+    usual = RunSpec(encoder=DEFAULT)
+    return {
+        "k": str(usual.k),
+        "tau": f"{usual.tau:g}",
+        "cosine": f"{1 - usual.tau**2 / 2:g}",
+        "sigma": f"{BLUR_SIGMA:g}",
+        "encoder": DEFAULT,
+        "small_g": str(SMALL_G),
+        "manipulations": "\n".join(
+            ["| name | what it does | draws |", "|:--|:--|:--|"]
+            + [
+                f"| `{m.name}` | {m.summary} | {'seeded' if m.draws else 'no'} |"
+                for m in map(MANIPULATIONS.__getitem__, MANIPULATIONS)
+            ]
+        ),
+    }
+
+
+def sample_conditions(results: Sequence[Result], dataset: str) -> dict[str, Result]:
+    """The four usual runs of a sample set with the offline encoder, in the study's order."""
+    by_spec = {r.spec: r for r in results}
+    return {manip: by_spec[RunSpec(dataset, manip, DEFAULT)] for manip in MANIPULATIONS}
+
+
+def _samples(results: Sequence[Result]) -> dict[str, Any]:
+    sets: dict[str, Any] = {}
+    for name, sources in SAMPLES.items():
+        conditions = sample_conditions(results, name)
+        worst = sentences.hardest(conditions)
+        sets[name.removeprefix("sample-")] = {
+            "categories": str(len(sources)),
+            "photographs": str(len(conditions["original"].rows)),
+            "answer": sentences.answer(conditions),
+            "hardest": conditions[worst].label,
+            "hardest_points": sentences.points(sentences.change(conditions, worst).point),
+            "noop": {m: f"{r.noop_share:.0%}" for m, r in conditions.items()},
+            "accuracy": {m: f"{r.accuracy.point:.4f}" for m, r in conditions.items()},
+        }
+    credit = ["| set | category | photograph |", "|:--|:--|:--|"]
+    credit += [
+        f"| {name} | {category} | {source.credit} |" for name, group in SAMPLES.items() for category, source in group.items()
+    ]
+    return {**sets, "per_category": str(IMAGES_PER_CATEGORY), "credits": "\n".join(credit)}
+
+
+def _runs(results: Sequence[Result]) -> dict[str, str]:
+    sha = hashlib.sha256()
+    for r in results:
+        sha.update(repr(r.spec).encode() + r.rows.to_json().encode())
+    return {
+        "count": str(len(results)),
+        "table": sentences.results_table(results),
+        "warnings": sentences.warnings_list(results),
+        "digest": sha.hexdigest(),
+    }
