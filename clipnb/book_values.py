@@ -51,7 +51,7 @@ def _setup() -> dict[str, str]:
         "tau": f"{usual.tau:g}",
         "cosine": f"{1 - usual.tau**2 / 2:g}",
         "sigma": f"{BLUR_SIGMA:g}",
-        "encoder": DEFAULT,
+        "encoder": f"`{DEFAULT}`",
         "small_g": str(SMALL_G),
         "manipulations": "\n".join(
             ["| name | what it does | draws |", "|:--|:--|:--|"]
@@ -98,5 +98,5 @@ def _runs(results: Sequence[Result]) -> dict[str, str]:
         "count": str(len(results)),
         "table": sentences.results_table(results),
         "warnings": sentences.warnings_list(results),
-        "digest": sha.hexdigest(),
+        "digest": f"`{sha.hexdigest()[:16]}`",
     }

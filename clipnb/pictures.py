@@ -9,7 +9,7 @@ import numpy as np
 
 from .datasets import Dataset, Photo, load_dataset
 from .errors import UnreadableImage
-from .figures import INK, MID, PALE, new_figure
+from .figures import INK, MID, PALE, WIDTH, new_figure
 from .images import RGB, decode, digest, read
 from .manipulations import MANIPULATIONS
 from .results import Result
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def _show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
     ax.imshow(image)
-    ax.set_title(title, fontsize=7, loc="center", pad=3, **options)
+    ax.set_title(title, fontsize=8, loc="center", pad=3, **options)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
@@ -62,7 +62,7 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     if not photos:
         raise UnreadableImage(f"no image of {spec.dataset!r} can be read")
     manipulation = MANIPULATIONS[spec.manip]
-    figure, axes = new_figure(1.25 * len(photos) + 0.3, 2.9, 2, len(photos))
+    figure, axes = new_figure(WIDTH, 2.6, 2, len(photos))
     for column, photo in zip(axes.T, photos, strict=True):
         content = read(photo.path)
         image = decode(content, photo.id)
@@ -73,7 +73,7 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     return figure
 
 
-def query_results(result: Result, queries: int = 3, columns: int = 6) -> Figure:
+def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     """Queries with their nearest results: the clean query, what was asked instead, and each result with its distance.
 
     The queries shown are those of lowest, middle and highest accuracy (evenly spaced ranks). A result within the
@@ -84,7 +84,7 @@ def query_results(result: Result, queries: int = 3, columns: int = 6) -> Figure:
     rows = result.rows[result.rows["n_results"] > 0].sort_values(["accuracy", "category", "image"], kind="stable")
     shown = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).round().astype(int))]
     top = min(columns, result.spec.k)
-    figure, axes = new_figure(1.08 * (top + 2), 1.45 * len(shown) + 0.1, len(shown), top + 2)
+    figure, axes = new_figure(WIDTH, 1.4 * len(shown) + 0.1, len(shown), top + 2)
     manipulation = MANIPULATIONS[result.spec.manip]
     for line, (_, row) in zip(axes, shown.iterrows(), strict=True):
         content = read(by_id[f"{row['category']}/{row['image']}"].path)
@@ -112,9 +112,8 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 4) -
     photo = by_id[f"{category}/{own.iloc[len(own) // 2]['image']}"]
     content = read(photo.path)
     image = decode(content, photo.id)
-    figure, axes = new_figure(
-        1.3 * (columns + 1.6), 1.32 * len(results), len(results), columns + 2, width_ratios=[1] * (columns + 1) + [0.8]
-    )
+    widths = [1.0] * (columns + 1) + [0.8]
+    figure, axes = new_figure(WIDTH, 1.15 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
     for line, result in zip(axes, results, strict=True):
         row = result.rows[(result.rows["category"] == category) & (result.rows["image"] == photo.path.name)].iloc[0]
         manipulation = MANIPULATIONS[result.spec.manip]

@@ -84,7 +84,7 @@ def answer(conditions: Conditions) -> str:
         bounds = "" if math.isnan(d.low) else f" (95 % interval {points(d.low)} to {points(d.high)})"
         untouched = f" It leaves {result.noop_share:.0%} of the photographs untouched." if result.noop_share else ""
         lines.append(
-            f"**{result.label.capitalize()}**: {result.accuracy.point:.1%}, which is {points(d.point)} points{bounds}: {direction(d)}.{untouched}"
+            f"**{result.label.capitalize()}**: {result.accuracy.point:.1%}, a change of {points(d.point)} points{bounds}: {direction(d)}.{untouched}"
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -128,7 +128,11 @@ def results_table(results: Sequence[Result]) -> str:
         cells = (
             [r.spec.dataset_name] * many[0] + [r.spec.encoder] * many[1] + [r.label, f"{r.accuracy.point:.4f}", span(r.accuracy)]
         )
-        cells += [f"{r.rows['shift'].mean():.3f}", f"{r.precision_at_1:.1%}", f"{r.noop_share:.0%}"]
+        cells += [
+            f"{r.rows['shift'].mean():.3f}",
+            f"{r.precision_at_1:.1%}",
+            "" if r.spec.manip == CLEAN else f"{r.noop_share:.0%}",
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
