@@ -7,7 +7,7 @@ else
   BIN := bin
 endif
 
-.PHONY: help report test book lint clean
+.PHONY: help report test book lint picture clean
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -38,3 +38,6 @@ lint: .venv-test/.installed ## style and types
 
 clean: ## remove environments, results and the built book; photographs and the cache stay
 	rm -rf .venv .venv-test _build results book/runs book/datasets
+
+picture: .venv/.installed ## draw the README's picture again
+	.venv/$(BIN)/python -c "import clipnb; clipnb.pictures.one_photograph(clipnb.sentences.usual_runs('sample-figures', 'efficientnet-lite2'), 'motorcycle').savefig('book/question.png')"

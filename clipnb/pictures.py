@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .datasets import Dataset, Photo, load_dataset
-from .errors import UnreadableImage
+from .errors import DatasetError, UnreadableImage
 from .figures import INK, MID, PALE, WIDTH, new_figure
 from .images import RGB, decode, digest, read
 from .manipulations import MANIPULATIONS
+from .paths import shown
 from .results import Result
 from .spec import RunSpec
 
@@ -58,9 +59,10 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     Raises:
         UserError: the data set is missing, or holds no readable image.
     """
-    photos = _spread(load_dataset(spec.dataset), columns)
+    dataset = load_dataset(spec.dataset)
+    photos = _spread(dataset, columns)
     if not photos:
-        raise UnreadableImage(f"no image of {spec.dataset!r} can be read")
+        raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read")
     manipulation = MANIPULATIONS[spec.manip]
     figure, axes = new_figure(WIDTH, 2.6, 2, len(photos))
     for column, photo in zip(axes.T, photos, strict=True):
@@ -82,11 +84,11 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     dataset = load_dataset(result.spec.dataset)
     by_id = {photo.id: photo for photo in dataset.photos}
     rows = result.rows[result.rows["n_results"] > 0].sort_values(["accuracy", "category", "image"], kind="stable")
-    shown = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).round().astype(int))]
+    picked = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).round().astype(int))]
     top = min(columns, result.spec.k)
-    figure, axes = new_figure(WIDTH, 1.4 * len(shown) + 0.1, len(shown), top + 2)
+    figure, axes = new_figure(WIDTH, 1.4 * len(picked) + 0.1, len(picked), top + 2)
     manipulation = MANIPULATIONS[result.spec.manip]
-    for line, (_, row) in zip(axes, shown.iterrows(), strict=True):
+    for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
         content = read(by_id[f"{row['category']}/{row['image']}"].path)
         image = decode(content, row["image"])
         _show(line[0], image, f"{row['category']}\naccuracy {row['accuracy']:.0%}", color=INK)

@@ -30,7 +30,7 @@ NOOP_WARNING = 0.25
 """Share of untouched photographs from which a run says so."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """One finished run.
 
@@ -91,6 +91,9 @@ class Result:
         if len(self.category_means) < 2:
             said.append("one category alone gives no interval: add another folder of photographs")
         return said
+
+    def __repr__(self) -> str:
+        return f"<Result {self.spec.run_id}: valid@{self.spec.k} {self.accuracy.point:.4f}, {len(self.rows)} queries>"
 
     def _repr_markdown_(self) -> str:
         s, a = self.spec, self.accuracy

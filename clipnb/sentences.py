@@ -43,6 +43,13 @@ def span(interval: Interval, digits: int = 3) -> str:
     return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
 
 
+def percent_span(interval: Interval) -> str:
+    """The bounds of an interval of a share, in percent."""
+    if math.isnan(interval.low):
+        return "not defined for one category"
+    return f"{interval.low:.1%} to {interval.high:.1%}"
+
+
 def direction(difference: Interval) -> str:
     """What an interval of a difference allows one to say."""
     if math.isnan(difference.low) or difference.low <= 0 <= difference.high:
@@ -75,7 +82,7 @@ def answer(conditions: Conditions) -> str:
     clean = conditions[CLEAN]
     lines = [
         f"Unmanipulated, {clean.accuracy.point:.1%} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
-        f"(95 % interval {span(clean.accuracy)}, {clean.accuracy.n} categories, {len(clean.rows)} photographs)."
+        f"(95 % interval {percent_span(clean.accuracy)}, {clean.accuracy.n} categories, {len(clean.rows)} photographs)."
     ]
     for manip, result in conditions.items():
         if manip == CLEAN:

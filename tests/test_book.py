@@ -1,0 +1,174 @@
+"""The book as a reader gets it: built from a clean checkout without a warning, opened in a real browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("book", "clipnb", "notebooks", "_config.yml", "_toc.yml", "pyproject.toml", "README.md")
+
+
+def jb_build(project: Path) -> subprocess.CompletedProcess[str]:
+    """The literal command, strict."""
+    jb = Path(sys.executable).with_name("jb")
+    environment = {k: v for k, v in os.environ.items() if k != "CLIPNB_RESULTS"}
+    return subprocess.run(
+        [str(jb), "build", "book", "-W", "-n", "--keep-going"], cwd=project, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout without results or pages of runs, in which the book was built."""
+    folder = tmp_path_factory.mktemp("book") / "checkout"
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("runs", "datasets", "_build", "__pycache__"))
+        else:
+            shutil.copy(ROOT / part, folder / part)
+    done = jb_build(folder)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def html(project: Path) -> Path:
+    return project / "_build" / "html"
+
+
+def pages(html: Path) -> list[str]:
+    return sorted(p.relative_to(html).as_posix() for p in html.rglob("*.html") if "_static" not in p.parts)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    chrome, driver = (shutil.which(n) for n in ("chromium", "chromedriver"))
+    if not chrome or not driver:
+        pytest.skip("needs Chromium and ChromeDriver (Debian: apt-get install chromium chromium-driver)")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chrome
+    quiet = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
+    for flag in ["headless=new", *quiet.split(), "window-size=1200,900"]:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options=options, service=Service(driver)) as chromium:
+        yield chromium
+
+
+def test_every_sample_run_and_every_chapter_is_a_page(html: Path) -> None:
+    found = pages(html)
+    for chapter in ("index", "study", "method", "data", "comparison", "discussion", "yours", "every-run", "references"):
+        assert f"{chapter}.html" in found
+    assert len([p for p in found if p.startswith("runs/")]) == 8
+    assert len([p for p in found if p.startswith("datasets/")]) == 2
+
+
+def test_no_page_shows_a_placeholder_or_an_error(html: Path) -> None:
+    for page in pages(html):
+        text = (html / page).read_text(encoding="utf-8")
+        assert "{{" not in text, page
+        assert "Traceback" not in text, page
+
+
+def test_prose_states_results_only_through_computed_values() -> None:
+    """No decimal, percentage or p value is typed by hand in the chapters, but for names of standards and citations."""
+    typed = re.compile(r"(?<![\w./-])\d+\.\d+|\d+ ?%|p = \d")
+    for page in (ROOT / "book").glob("*.md"):
+        text = re.sub(r"\{\{.*?\}\}|`[^`]*`|\$[^$]*\$", "", page.read_text(encoding="utf-8"))
+        assert not typed.findall(text), page.name
+
+
+def test_a_typo_in_a_computed_value_fails_the_build(project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkout"
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("_build"))
+    page = folder / "book" / "method.md"
+    page.write_text(page.read_text().replace("setup.small_g", "setup.smal_g"))
+    done = jb_build(folder)
+    assert done.returncode != 0
+    assert "smal_g" in done.stdout + done.stderr
+
+
+def test_pages_load_without_console_errors_and_without_the_network(html: Path, browser: Any) -> None:
+    for page in pages(html):
+        if page in ("search.html", "genindex.html"):
+            continue
+        browser.get((html / page).as_uri())
+        errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+        assert not errors, (page, errors)
+        assert browser.find_element("css selector", "article h1").text
+        loaded = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+        assert not [name for name in loaded if name.startswith("http")], page
+
+
+def test_figures_are_drawn_numbered_and_described(html: Path, browser: Any) -> None:
+    for page in pages(html):
+        browser.get((html / page).as_uri())
+        for image in browser.find_elements("css selector", "main figure img"):
+            assert image.get_attribute("naturalWidth") != "0", page
+            assert len(image.get_attribute("alt")) > 15, page
+        for caption in browser.find_elements("css selector", "main figure figcaption"):
+            assert re.match(r"Fig\. \d+", caption.text), page
+    for drawn in (html / "_images").glob("*.png"):
+        assert np.asarray(Image.open(drawn).convert("L")).std() > 5, f"{drawn.name} is blank"
+
+
+def test_mathematics_is_set_offline(html: Path, browser: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get((html / "method.html").as_uri())
+    WebDriverWait(browser, 20).until(lambda b: b.find_elements("css selector", "mjx-container mjx-math"))
+
+
+def test_search_finds_a_word(html: Path, browser: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get((html / "search.html").as_uri() + "?q=bootstrap")
+    hits = WebDriverWait(browser, 20).until(lambda b: b.find_elements("css selector", "#search-results li a"))
+    assert any("Method" in hit.text for hit in hits)
+
+
+def test_colab_buttons_of_generated_pages_lead_to_the_templates(html: Path) -> None:
+    for page in pages(html):
+        links = re.findall(r"colab\.research\.google\.com/github/OWNER/clipnb/blob/main/([^\"]+)", (html / page).read_text())
+        for target in links:
+            assert (ROOT / target).is_file(), (page, target)
+
+
+def test_a_phone_has_no_sideways_scroll(html: Path, browser: Any) -> None:
+    size = browser.get_window_size()
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    )
+    try:
+        for page in ("index.html", "study.html", "every-run.html", "datasets/sample-figures-efficientnet-lite2.html"):
+            browser.get((html / page).as_uri())
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, page
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.set_window_size(size["width"], size["height"])
+
+
+def test_the_picture_in_the_readme_is_the_one_that_the_code_draws(tmp_path: Path) -> None:
+    import clipnb
+
+    figure = clipnb.pictures.one_photograph(clipnb.sentences.usual_runs("sample-figures", "efficientnet-lite2"), "motorcycle")
+    figure.savefig(tmp_path / "now.png")
+    now, kept = (
+        np.asarray(Image.open(p).convert("L"), dtype=float) for p in (tmp_path / "now.png", ROOT / "book" / "question.png")
+    )
+    assert now.shape == kept.shape, "run `make picture`"
+    assert np.abs(now - kept).mean() < 3, "run `make picture`"

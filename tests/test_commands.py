@@ -1,0 +1,169 @@
+"""The commands as people type them: in a terminal, in a pipe, and wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import PhotoFolder
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with nothing run yet, as the current folder, whose results go where they usually do."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    shutil.copy(ROOT / "_config.yml", folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("CLIPNB_RESULTS")
+    monkeypatch.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def nba(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for the players: the name resolves in $CLIPNB_DATA, the photographs are small."""
+    folder = photo_folder({"Curry": 6, "Doncic": 6, "Müller, Jörg": 6}, name="nba")
+    monkeypatch.setenv("CLIPNB_DATA", str(folder.parent))
+    return folder
+
+
+LITERAL = ["papermill", "notebooks/run.ipynb", "-p", "dataset", "nba", "-p", "manip", "grey"]
+PAGE = Path("book/runs/nba-grey-efficientnet-lite2.ipynb")
+RUN = Path("results/nba-grey-efficientnet-lite2")
+
+
+def in_terminal(command: list[str]) -> tuple[int, str]:
+    """Run a command on a pseudo-terminal; its status and what it showed."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp(command[0], command)
+    shown = bytearray()
+    while True:
+        try:
+            piece = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode(errors="replace")
+
+
+def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def test_the_literal_command_works_in_a_terminal(project: Path, nba: Path) -> None:
+    status, shown = in_terminal([*LITERAL, "-p", "k", "5"])
+    assert status == 0, shown
+    page = project / "book/runs/nba-grey-efficientnet-lite2-k5.ipynb"
+    assert str(page.relative_to(project)) in shown
+    assert json.loads(page.read_text())["metadata"]["papermill"]["parameters"]["k"] == 5
+
+
+@pytest.mark.parametrize("stdin", [subprocess.DEVNULL, subprocess.PIPE])
+def test_the_literal_command_works_in_a_pipe(project: Path, nba: Path, stdin: int) -> None:
+    done = run(LITERAL, stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    assert PAGE.is_file()
+    assert {p.name for p in RUN.iterdir()} == {"run.json", "rows.parquet", "clip_output_nba_grey.json"}
+    log = json.loads((RUN / "clip_output_nba_grey.json").read_text(encoding="utf-8"))
+    assert list(log["grey"]) == ["Curry", "Doncic", "Müller, Jörg", "total"]
+
+
+def test_an_explicit_output_wins(project: Path, nba: Path) -> None:
+    assert run([LITERAL[0], LITERAL[1], "mine.ipynb", *LITERAL[2:]], stdin=subprocess.DEVNULL).returncode == 0
+    assert Path("mine.ipynb").is_file()
+    assert not PAGE.exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "wanted"),
+    [
+        (["-p", "manip", "gry"], "unknown manipulation 'gry'; choose from original, blurred, cropped, grey (did you mean 'grey'?)"),
+        (["-p", "k", "none"], "k must be a whole number from 1 up, not 'none'"),
+        (["-p", "dataset", "nowhere/at/all"], "no data set 'nowhere/at/all'"),
+        (["-p", "k", "400"], "k = 400 is more than the 17 other images in the gallery: pass a smaller one (-p k 17)"),
+    ],
+)
+def test_a_mistake_is_one_line(project: Path, nba: Path, extra: list[str], wanted: str) -> None:
+    done = run([*LITERAL, *extra], stdin=subprocess.DEVNULL)
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("clipnb: ")]
+    assert len(said) == 1
+    assert wanted in said[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_players_are_one_line_that_says_what_to_do(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLIPNB_DATA", raising=False)
+    done = run(LITERAL, stdin=subprocess.DEVNULL)
+    line = next(line for line in done.stderr.splitlines() if line.startswith("clipnb: "))
+    assert "CLIPNB_DATA" in line
+    assert "sample-figures" in line
+    assert "djjerrish/nba-player-image-dataset-201920" in line
+
+
+def test_a_failed_run_does_not_replace_a_finished_page(project: Path, nba: Path) -> None:
+    assert run(LITERAL, stdin=subprocess.DEVNULL).returncode == 0
+    finished = PAGE.read_bytes()
+    for photo in nba.rglob("*.png"):
+        photo.write_bytes(b"")
+    done = run(LITERAL, stdin=subprocess.DEVNULL)
+    assert done.returncode != 0
+    assert "none of the 18 images" in done.stderr
+    assert PAGE.read_bytes() == finished
+    assert (RUN / "run.json").is_file()
+    assert Path("results/failed", PAGE.name).is_file()
+
+
+def test_report_redoes_only_what_changed(project: Path, nba: Path) -> None:
+    first = run(["clipnb", "report", "nba", "--no-book"])
+    assert first.returncode == 0, first.stderr
+    pages = {p: p.stat().st_mtime_ns for p in Path("book/runs").glob("*.ipynb")}
+    assert len(pages) == 12  # two sample sets and the players, four conditions each
+    started = time.monotonic()
+    assert "12 of 12 runs are up to date" in run(["clipnb", "report", "nba", "--no-book"]).stdout
+    assert time.monotonic() - started < 60
+    assert {p: p.stat().st_mtime_ns for p in pages} == pages
+    next(nba.rglob("*.png")).unlink()
+    assert "8 of 12 runs are up to date" in run(["clipnb", "report", "nba", "--no-book"]).stdout
+
+
+def test_report_goes_on_past_a_failure_and_says_so_at_the_end(project: Path, nba: Path) -> None:
+    done = run(["clipnb", "report", "nowhere", "nba", "--no-book"])
+    assert done.returncode == 1
+    assert "no data set 'nowhere'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert PAGE.is_file()
+
+
+def test_info_lists_what_is_at_hand(project: Path, nba: Path) -> None:
+    shown = run(["clipnb", "info"]).stdout
+    assert "sample-figures, sample-scenes, nba" in shown
+    assert "blurred (Gaussian blur" in shown
+    assert "efficientnet-lite2" in shown
+
+
+def test_help_is_quick_to_read_and_names_the_papermill_command(project: Path) -> None:
+    shown = run(["clipnb", "--help"]).stdout
+    assert "papermill notebooks/run.ipynb -p dataset" in " ".join(shown.split())
+
+
+def test_environment_yml_installs_this_project() -> None:
+    yaml = pytest.importorskip("yaml")
+    wanted = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = next(item["pip"] for item in wanted if isinstance(item, dict))
+    assert "-e .[report]" in pip
+    assert "python =3.11" in wanted

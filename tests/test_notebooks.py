@@ -1,0 +1,119 @@
+"""The notebooks: fit to be committed, in step with their golden copy, and able to run alone in Colab."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from clipnb.papermill_plugin import default_parameters, spec_of
+from clipnb.spec import RunSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "book").glob("*.ipynb")])
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code(path: Path) -> list[str]:
+    """Code cells, without the parameters that papermill injected."""
+    return [c.source for c in read(path).cells if c.cell_type == "code" and "injected-parameters" not in c.metadata.get("tags", [])]
+
+
+def test_the_golden_copy_has_the_code_of_the_run_notebook() -> None:
+    assert code(ROOT / "tests" / "run.ipynb") == code(ROOT / "notebooks" / "run.ipynb")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_committed_notebooks_have_no_outputs(path: Path) -> None:
+    cells = [c for c in read(path).cells if c.cell_type == "code"]
+    assert cells
+    assert not any(c.outputs or c.execution_count for c in cells)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_every_notebook_opens_and_installs_itself_in_colab(path: Path) -> None:
+    notebook = read(path)
+    where = path.relative_to(ROOT).as_posix()
+    assert f"colab.research.google.com/github/OWNER/clipnb/blob/main/{where}" in notebook.cells[0].source
+    first = next(c for c in notebook.cells if c.cell_type == "code").source
+    assert first.index('if "google.colab" in sys.modules:') < first.index("%pip install") < first.index("import clipnb")
+
+
+def test_every_parameter_is_typed_explained_and_named_like_the_specification() -> None:
+    notebook = json.loads((ROOT / "notebooks" / "run.ipynb").read_text(encoding="utf-8"))
+    cell = next(c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", []))
+    lines = "".join(cell["source"]).splitlines()
+    assert all(isinstance(node, ast.AnnAssign) for node in ast.parse("\n".join(lines)).body)
+    assert all("  # " in line for line in lines)
+    assert set(RunSpec.__dataclass_fields__) <= set(default_parameters(notebook))
+    assert spec_of(default_parameters(notebook)) == RunSpec("sample-figures", "grey")
+
+
+def test_help_notebook_shows_the_parameters() -> None:
+    shown = subprocess.run(
+        ["papermill", "--help-notebook", "notebooks/run.ipynb"], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    ).stdout
+    assert "dataset: str" in shown
+    assert "original, blurred, cropped or grey" in shown
+
+
+@pytest.fixture(scope="module")
+def colab(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a machine that looks like Colab: an empty folder, google.colab loaded, clipnb not installed.
+
+    The repository cannot be reached from a test, so `%pip install` finds a stand-in for pip that notes what it was asked
+    for and then really installs this checkout, as a wheel and without its dependencies.
+    """
+    home = tmp_path_factory.mktemp("colab")
+    site = home / "site"
+    for package in ("google", "google/colab", "pip"):
+        (site / package).mkdir(parents=True)
+        (site / package / "__init__.py").touch()
+    (site / "sitecustomize.py").write_text("import google.colab\n")
+    source = home / "source"
+    shutil.copytree(
+        ROOT,
+        source,
+        ignore=shutil.ignore_patterns(".git", ".venv*", "_build", "results", "runs", "datasets", "book", "tests", ".*_cache"),
+    )
+    (site / "pip" / "__main__.py").write_text(
+        "import os, subprocess, sys\n"
+        f"open({str(home / 'asked')!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')\n"
+        "clean = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}\n"
+        f"command = ['install', '-q', '--no-deps', '--upgrade', '--target', {str(site)!r}, {str(source)!r}]\n"
+        "sys.exit(subprocess.run([sys.executable, '-m', 'pip', *command], env=clean).returncode)\n"
+    )
+    (home / "content").mkdir()
+    return {"home": str(home), "PYTHONPATH": str(site)}
+
+
+def test_the_run_notebook_runs_in_an_empty_colab(colab: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path(colab["home"])
+    shutil.copy(ROOT / "notebooks" / "run.ipynb", home / "content" / "run.ipynb")
+    monkeypatch.setenv("PYTHONPATH", colab["PYTHONPATH"])
+    monkeypatch.delenv("CLIPNB_RESULTS", raising=False)
+    monkeypatch.chdir(home / "content")
+    executed = papermill.execute_notebook("run.ipynb", None, {"progress": False}, progress_bar=False)
+    assert (home / "asked").read_text() == "install -q clipnb[efficientnet,samples] @ git+https://github.com/OWNER/clipnb\n"
+    assert (home / "content" / "results" / "sample-figures-grey-efficientnet-lite2" / "run.json").is_file()
+    pictures = [o for c in executed.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+    assert len(pictures) == 4
+    installed = subprocess.run(
+        [sys.executable, "-c", "import clipnb; print(clipnb.__file__)"],
+        env={**os.environ},
+        cwd=home,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert str(home) in installed, "the notebook should have used the installed package, not the checkout"
