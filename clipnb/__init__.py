@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from . import figures, original, pictures, sentences
     from .errors import UserError
     from .results import Result, load_results
-    from .runs import result_for, run
+    from .runs import run, saved_result
     from .spec import RunSpec
 
 __version__ = "0.1.0"
@@ -25,7 +25,7 @@ _HOME = {
     "RunSpec": "spec",
     "UserError": "errors",
     "load_results": "results",
-    "result_for": "runs",
+    "saved_result": "runs",
     "run": "runs",
 }
 _MODULES = ("figures", "original", "pictures", "sentences")
@@ -38,8 +38,8 @@ __all__ = [
     "load_results",
     "original",
     "pictures",
-    "result_for",
     "run",
+    "saved_result",
     "sentences",
 ]
 

@@ -16,6 +16,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .errors import UserError
 from .files import write_text
 from .manipulations import MANIPULATIONS
 from .results import load_results
@@ -39,7 +40,10 @@ def configure(app: Sphinx, config: Config) -> None:
 
     root = Path(app.srcdir).parent
     os.chdir(root)  # the folder from which paths in $CLIPNB_DATA and data set names are read
-    failures = report.ensure(report.sample_specs())
+    try:
+        failures = report.ensure(report.sample_specs())
+    except UserError as error:
+        raise ExtensionError(str(error)) from error
     if failures:
         raise ExtensionError("; ".join(f"{run} failed: {why}" for run, why in failures.items()))
     write_dataset_pages(root)

@@ -52,20 +52,18 @@ def _jitter(n: int) -> np.ndarray:
     return (np.arange(1, n + 1) * 0.618034) % 1.0 * 0.24 - 0.12
 
 
-def histograms(groups: Groups, title: str = "", bins: int = 20) -> Figure:
+def histograms(groups: Groups, bins: int = 20) -> Figure:
     """Histogram of category accuracies, one panel a condition, the mean as a line, categories as ticks."""
-    figure, axes = new_figure(WIDTH, 1.1 * len(groups) + 0.7, len(groups), sharex=True, sharey=True)
+    figure, axes = new_figure(WIDTH, 1.15 * len(groups) + 0.7, len(groups), sharex=True, sharey=True)
     for ax, (name, values) in zip(axes[:, 0], groups.items(), strict=True):
         ax.hist(values, bins=np.linspace(0, 1, bins + 1).tolist(), color=PALE, edgecolor=MID)
         ax.plot(values, np.zeros(len(values)), "|", color=INK, ms=7, clip_on=False)
         mean = float(np.mean(values))
         ax.axvline(mean, color=INK, lw=1.4)
-        ax.text(0.01, 0.92, f"{name}, mean {mean:.3f}", transform=ax.transAxes, va="top")
+        _title(ax, f"{name}, mean {mean:.3f}")
         ax.yaxis.get_major_locator().set_params(integer=True)
     axes[-1, 0].set(xlabel=AXIS, xlim=(0, 1))
     figure.supylabel("categories", fontsize=9)
-    if title:
-        _title(axes[0, 0], title)
     return figure
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -148,12 +149,17 @@ class Result:
             record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             rows = pd.read_parquet(folder / "rows.parquet")
             return cls(RunSpec(**record["spec"]), record["provenance"], rows)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             raise UserError(f"{shown(folder)} is not the folder of a finished run: {error}") from error
 
 
 def load_results(root: Path | None = None) -> list[Result]:
-    """All finished runs, by encoder, data set and then condition in the study's order."""
-    found = [Result.load(about.parent) for about in (root or results_root()).glob("*/run.json")]
+    """All finished runs, by encoder, data set and then condition in the study's order; a damaged one is warned of."""
+    found: list[Result] = []
+    for about in (root or results_root()).glob("*/run.json"):
+        try:
+            found.append(Result.load(about.parent))
+        except UserError as error:
+            warnings.warn(str(error), stacklevel=2)
     order = list(MANIPULATIONS)
     return sorted(found, key=lambda r: (r.spec.encoder, r.spec.dataset_name, order.index(r.spec.manip), r.spec.run_id))

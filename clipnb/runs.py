@@ -54,14 +54,13 @@ def run(spec: RunSpec, *, batch_size: int = 32, workers: int | None = None, prog
     return Result(spec, describe(dataset, encoder, embedded, time.monotonic() - started), rows)
 
 
-def result_for(spec: RunSpec, *, progress: bool = True) -> Result:
-    """The saved result of a specification, or a fresh run where there is none: pages stand alone with it."""
+def saved_result(spec: RunSpec) -> Result | None:
+    """The result of exactly this specification, if a finished one was saved."""
     folder = results_root() / spec.run_id
-    if (folder / "run.json").is_file():
-        saved = Result.load(folder)
-        if saved.spec == spec:
-            return saved
-    return run(spec, progress=progress)
+    if not (folder / "run.json").is_file():
+        return None
+    saved = Result.load(folder)
+    return saved if saved.spec == spec else None
 
 
 def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from .manipulations import CLEAN, MANIPULATIONS
 from .original import ListFacts, figures_against_scenes, list_facts, printed_log, printed_means
 from .results import Result
-from .runs import result_for
+from .runs import run, saved_result
 from .spec import RunSpec
 from .statistics import Interval, mean_interval, paired_differences, unpaired_difference
 
@@ -97,8 +97,10 @@ def answer(conditions: Conditions) -> str:
 
 
 def usual_runs(dataset: str, encoder: str) -> list[Result]:
-    """The run of every manipulation on a data set, saved or fresh, in the study's order."""
-    return [result_for(RunSpec(dataset, manip, encoder)) for manip in MANIPULATIONS]
+    """The saved runs on a data set in the study's order; all of them run now where the clean one was never saved."""
+    specs = [RunSpec(dataset, manip, encoder) for manip in MANIPULATIONS]
+    saved = [result for result in map(saved_result, specs) if result]
+    return saved if any(r.spec.manip == CLEAN for r in saved) else [run(spec) for spec in specs]
 
 
 def interaction_table(figures: Conditions, scenes: Conditions) -> str:
