@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import sentences
-from .encoders import DEFAULT
+from .encoders import OFFLINE
 from .manipulations import BLUR_SIGMA, MANIPULATIONS
 from .original import figures_against_scenes, list_facts, printed_log, printed_means
 from .results import Result
@@ -45,13 +45,13 @@ def _study() -> dict[str, Any]:
 
 
 def _setup() -> dict[str, str]:
-    usual = RunSpec(encoder=DEFAULT)
+    usual = RunSpec(encoder=OFFLINE)
     return {
         "k": str(usual.k),
         "tau": f"{usual.tau:g}",
         "cosine": f"{1 - usual.tau**2 / 2:g}",
         "sigma": f"{BLUR_SIGMA:g}",
-        "encoder": f"`{DEFAULT}`",
+        "encoder": f"`{OFFLINE}`",
         "small_g": str(SMALL_G),
         "manipulations": "\n".join(
             ["| name | what it does | draws |", "|:--|:--|:--|"]
@@ -66,7 +66,7 @@ def _setup() -> dict[str, str]:
 def sample_conditions(results: Sequence[Result], dataset: str) -> dict[str, Result]:
     """The four usual runs of a sample set with the offline encoder, in the study's order."""
     by_spec = {r.spec: r for r in results}
-    return {manip: by_spec[RunSpec(dataset, manip, DEFAULT)] for manip in MANIPULATIONS}
+    return {manip: by_spec[RunSpec(dataset, manip, OFFLINE)] for manip in MANIPULATIONS}
 
 
 def _samples(results: Sequence[Result]) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +57,8 @@ class Dataset:
 
 
 def slug(text: str) -> str:
-    """A data set's or encoder's name as part of a file name: the last folder of a path, odd characters as dashes."""
-    named = text if text.startswith("open_clip:") else re.split(r"[/\\]", text.rstrip("/\\"))[-1]
+    """A data set's name as part of a file name: the last folder of a path, odd characters as dashes."""
+    named = re.split(r"[/\\]", text.rstrip("/\\"))[-1]
     return re.sub(r"[^\w.+-]+", "-", named).strip("-.") or "photos"
 
 
@@ -68,9 +70,13 @@ def locate(dataset: str) -> Path:
     """
     if dataset in samples.SAMPLES:
         return samples.ensure(dataset)
-    for folder in (data_root() / dataset, Path(dataset).expanduser(), project_root() / dataset):
+    for folder in (data_root() / dataset, Path(dataset), project_root() / dataset):
         if dataset and folder.is_dir():
             return folder
+    if dataset.startswith("~"):  # a shell would have expanded it
+        with suppress(RuntimeError):  # no such user
+            if (folder := Path(dataset).expanduser()).is_dir():
+                return folder
     choices = list(samples.SAMPLES)
     offline = f"without them, try -p dataset {choices[0]}"
     if dataset in KNOWN:
@@ -96,6 +102,7 @@ def load_dataset(dataset: str) -> Dataset:
     photos: list[Photo] = []
     empty: list[str] = []
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        _require_unicode(folder.name)
         found = [Photo(folder.name, path) for path in _images(folder)]
         photos += found
         if not found:
@@ -110,4 +117,14 @@ def load_dataset(dataset: str) -> Dataset:
 
 
 def _images(folder: Path) -> Sequence[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
+    images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
+    for path in images:
+        _require_unicode(path.name)
+    return images
+
+
+def _require_unicode(name: str) -> None:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DatasetError(f"the name {os.fsencode(name)!r} is not Unicode, which results are written in: rename it") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
+import math
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +51,16 @@ def decode(content: bytes, name: str = "image") -> RGB:
     if not content:
         raise UnreadableImage(f"{name}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                image.load()
-                upright = ImageOps.exif_transpose(image)
+        with Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > (
+                Image.MAX_IMAGE_PIXELS or math.inf
+            ):  # Pillow only warns of it, and filters of warnings are not per thread
+                raise UnreadableImage(f"{name}: {image.width} x {image.height} pixels are more than a photograph has")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
         return np.array(_to_rgb(upright), dtype=np.uint8)
+    except UnreadableImage:
+        raise
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"{name}: not an image that Pillow knows") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, bomb warnings, ...
@@ -66,7 +70,8 @@ def decode(content: bytes, name: str = "image") -> RGB:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)
-        scale = 257.0 if image.mode.startswith("I") and values.max(initial=0.0) > 255 else 1.0
+        deep = image.mode.startswith("I;16") or (image.mode == "I" and values.max(initial=0.0) > 255)
+        scale = 257.0 if deep else 1.0
         image = Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         image = image.convert("RGBA")

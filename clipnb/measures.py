@@ -54,6 +54,20 @@ def shift(clean: Floats, manipulated: Floats) -> NDArray[np.float64]:
     return np.asarray(np.clip(1.0 - cosine, 0.0, 2.0), dtype=np.float64)
 
 
+def zero_shot(queries: Floats, prompts: Floats, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Whether the text nearest to each query is that of its own category (Radford et al. 2021).
+
+    Args:
+        queries: (q, dim) image embeddings of unit length.
+        prompts: (c, dim) text embeddings of unit length, one a category.
+        labels: (q,) each query's row of `prompts`.
+
+    Returns:
+        (q,).
+    """
+    return np.asarray(np.argmax(queries @ prompts.T, axis=1) == labels)
+
+
 def precision_at_1(query_categories: NDArray[np.str_], result_categories: NDArray[np.str_]) -> float:
     """P@1: share of queries whose first result is of the query's category, in [0, 1].
 

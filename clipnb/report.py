@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .datasets import load_dataset
-from .encoders import DEFAULT
+from .encoders import OFFLINE
 from .errors import MissingExtra, UserError
 from .files import write_text
 from .manipulations import MANIPULATIONS
@@ -26,7 +26,7 @@ NOT_IN_A_RUN = ("book.py", "book_values.py", "cli.py", "original.py", "papermill
 
 def sample_specs() -> list[RunSpec]:
     """The study on the photographs that ship with packages, with the encoder that works offline."""
-    return [RunSpec(dataset, manip, DEFAULT) for dataset in SAMPLES for manip in MANIPULATIONS]
+    return [RunSpec(dataset, manip, OFFLINE) for dataset in SAMPLES for manip in MANIPULATIONS]
 
 
 def template() -> Path:

@@ -1,7 +1,8 @@
 """The result of a run: its specification, its provenance and a row for every query; on disk a folder of three files.
 
 `run.json`      specification, provenance and the headline number (written last: a folder without it is unfinished)
-`rows.parquet`  one row a query: category, image, sha256, noop, shift, n_results, n_valid, accuracy, results, distances
+`rows.parquet`  one row a query: category, image, sha256, noop, shift, n_results, n_valid, accuracy, results, distances,
+                and zero_shot where the encoder reads texts
 `clip_output_<dataset>_<manip>.json`  the study's own log format
 """
 
@@ -72,6 +73,11 @@ class Result:
         return precision_at_1(self.rows["category"].to_numpy(dtype=str), first)
 
     @property
+    def zero_shot(self) -> float | None:
+        """Share of queries that the encoder's text tower names rightly; None where it has none."""
+        return float(self.rows["zero_shot"].mean()) if "zero_shot" in self.rows else None
+
+    @property
     def label(self) -> str:
         return MANIPULATIONS[self.spec.manip].label
 
@@ -108,6 +114,7 @@ class Result:
             f"| 95 % interval | {interval} |",
             f"| mean shift 1 - cos(v, v') | {self.rows['shift'].mean():.4f} |",
             f"| first result of the same category | {self.precision_at_1:.1%} |",
+            *([f"| named by category, zero-shot | {self.zero_shot:.1%} |"] if self.zero_shot is not None else []),
             f"| photographs left pixel-identical | {self.noop_share:.0%} |",
             f"| queries / unreadable images | {len(self.rows)} / {len(self.provenance['unreadable'])} |",
             f"| encoder | {s.encoder} |",
@@ -122,11 +129,12 @@ class Result:
         """
         folder = (root or results_root()) / self.spec.run_id
         about = folder / "run.json"
-        if about.is_file() and (other := json.loads(about.read_text(encoding="utf-8"))["spec"]["dataset"]) != self.spec.dataset:
-            raise UserError(
-                f"{shown(folder)} holds a run on {other!r}, not on {self.spec.dataset!r}: rename one of the two data folders, "
-                "or move that run away"
-            )
+        for field, other in _told_apart(about).items():
+            if other != getattr(self.spec, field):
+                raise UserError(
+                    f"{shown(folder)} holds a run with {field} {other!r}, not {getattr(self.spec, field)!r}: "
+                    "rename one of the two, or move that run away"
+                )
         about.unlink(missing_ok=True)
         with atomic(folder / "rows.parquet") as file:
             self.rows.to_parquet(file, index=False)
@@ -151,6 +159,15 @@ class Result:
             return cls(RunSpec(**record["spec"]), record["provenance"], rows)
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             raise UserError(f"{shown(folder)} is not the folder of a finished run: {error}") from error
+
+
+def _told_apart(about: Path) -> dict[str, str]:
+    """Of the run whose file this is, what a folder's name gives only in short; nothing if there is none that can be read."""
+    try:
+        spec = json.loads(about.read_text(encoding="utf-8"))["spec"]
+        return {field: spec[field] for field in ("dataset", "encoder")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def load_results(root: Path | None = None) -> list[Result]:

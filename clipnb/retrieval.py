@@ -57,11 +57,10 @@ def retrieve(
     """
     copies = Counter(gallery_digests)
     most = max((copies[d] for d in query_digests), default=0)
-    if k > len(gallery_digests) - most:
-        raise UserError(
-            f"k = {k} is more than the {len(gallery_digests) - most} other images in the gallery: "
-            f"pass a smaller one (-p k {max(1, len(gallery_digests) - most)}) or add photographs"
-        )
+    others = len(gallery_digests) - most
+    if k > others:
+        smaller = f"pass a smaller one (-p k {others}) or " if others else ""
+        raise UserError(f"k = {k} is more than the {others} other images in the gallery: {smaller}add photographs")
     rows = index.search(queries, k + most)
     gallery = np.asarray(gallery_digests)
     own = gallery[rows] == np.asarray(query_digests)[:, None]

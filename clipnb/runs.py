@@ -12,10 +12,10 @@ import pandas as pd
 
 from .datasets import load_dataset
 from .embed import Embeddings, embed
-from .encoders import load_encoder
+from .encoders import TextEncoder, load_encoder
 from .errors import DatasetError
 from .manipulations import CLEAN
-from .measures import result_distances, shift, valid_at_k
+from .measures import result_distances, shift, valid_at_k, zero_shot
 from .paths import cache_root, results_root, shown
 from .provenance import describe
 from .results import Result
@@ -41,7 +41,7 @@ def run(spec: RunSpec, *, batch_size: int = 32, workers: int | None = None, prog
     """
     started = time.monotonic()
     dataset = load_dataset(spec.dataset)
-    encoder = load_encoder(spec.encoder)
+    encoder = load_encoder(spec.encoder, spec.precision)
     store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
     manips = list(dict.fromkeys((CLEAN, spec.manip)))
     embedded = embed(
@@ -51,6 +51,8 @@ def run(spec: RunSpec, *, batch_size: int = 32, workers: int | None = None, prog
         reason = next(iter(embedded.unreadable.values()))
         raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read; the first: {reason}")
     rows = score(spec, embedded)
+    if isinstance(encoder, TextEncoder):
+        rows["zero_shot"] = name_categories(encoder, embedded, spec.manip)
     return Result(spec, describe(dataset, encoder, embedded, time.monotonic() - started), rows)
 
 
@@ -83,3 +85,10 @@ def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:
             "distances": list(distances),
         }
     )
+
+
+def name_categories(encoder: TextEncoder, embedded: Embeddings, manip: str) -> np.ndarray:
+    """Whether each query's nearest category name, as a text, is its own: (q,) bool. The prompt is the bare name."""
+    labels, at = np.unique([photo.category for photo in embedded.photos], return_inverse=True)
+    prompts = encoder.encode_text([str(label).replace("_", " ") for label in labels])
+    return zero_shot(embedded.vectors[manip], prompts, at)

@@ -110,10 +110,12 @@ def interaction_table(figures: Conditions, scenes: Conditions) -> str:
         if manip == CLEAN:
             continue
         d = unpaired_difference(changes(figures, manip), changes(scenes, manip))
-        reading = "no clear difference" if d.low <= 0 <= d.high else f"costs {'figures' if d.high < 0 else 'scenes'} more"
+        clear = d.low > 0 or d.high < 0  # neither, where there is no interval
+        reading = f"costs {'figures' if d.high < 0 else 'scenes'} more" if clear else "no clear difference"
+        bounds = "none" if math.isnan(d.low) else f"{points(d.low)} to {points(d.high)}"
         lines.append(
             f"| {figures[manip].label} | {points(change(figures, manip).point)} | {points(change(scenes, manip).point)} | "
-            f"{points(d.point)} | {points(d.low)} to {points(d.high)} | {reading} |"
+            f"{points(d.point)} | {bounds} | {reading} |"
         )
     return "\n".join(lines)
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .datasets import slug
-from .encoders import ENCODERS, default_encoder
+from .encoders import ENCODERS, PRECISIONS, default_encoder, resolve
 from .errors import UserError
 from .manipulations import MANIPULATIONS
+
+
+def encoder_slug(name: str) -> str:
+    """An encoder's name as part of a file name: a checkpoint's path by its last part, odd characters as dashes."""
+    short = name if name in ENCODERS or name.startswith("open_clip:") else Path(name).name
+    return re.sub(r"[^\w.@+-]+", "-", short)
 
 
 @dataclass(frozen=True)
@@ -19,10 +27,12 @@ class RunSpec:
     Attributes:
         dataset: sample set, name of a folder in $CLIPNB_DATA, or path of a folder <root>/<category>/<image>.
         manip: what is done to the query photographs.
-        encoder: what turns photographs into vectors; "" takes $CLIPNB_ENCODER or the offline default.
+        encoder: what turns photographs into vectors, by a name of `clipnb.encoders`; "" takes $CLIPNB_ENCODER or the
+            offline one.
         k: results asked for each query, at least 1.
         tau: L2 distance to the clean query below which a result is valid, in (0, 2] (unit vectors).
         seed: decides every random draw.
+        precision: of the encoder's weights: fp32, bf16 or fp16.
     """
 
     dataset: str = "sample-figures"
@@ -31,6 +41,7 @@ class RunSpec:
     k: int = 10
     tau: float = 0.8
     seed: int = 0
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         """Bring names to their registered spelling; report every mistake at once.
@@ -43,13 +54,13 @@ class RunSpec:
         def settle(field: str, value: object) -> None:
             object.__setattr__(self, field, value)
 
-        settle("dataset", str(self.dataset))
-        for field, registry, value in (
-            ("manip", MANIPULATIONS, str(self.manip)),
-            ("encoder", ENCODERS, str(self.encoder) or default_encoder()),
+        settle("dataset", str(self.dataset).rstrip("/\\") or str(self.dataset))
+        for field, spelling, value in (
+            ("manip", MANIPULATIONS.canonical, str(self.manip)),
+            ("encoder", lambda name: resolve(name)[0], str(self.encoder) or default_encoder()),
         ):
             try:
-                settle(field, registry.canonical(value))
+                settle(field, spelling(value))
             except UserError as error:
                 mistakes.append(str(error))
         mistakes += [
@@ -63,6 +74,8 @@ class RunSpec:
             or not isinstance(getattr(self, field), kind)
             or not good(getattr(self, field))
         ]
+        if self.precision not in PRECISIONS:
+            mistakes.append(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         if mistakes:
             raise UserError("; ".join(mistakes))
         settle("tau", float(self.tau))
@@ -75,11 +88,13 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """Name of the run's folder and page: data set, manipulation, encoder, and each setting that is not the usual one."""
-        parts = [self.dataset_name, self.manip, slug(self.encoder)]
+        parts = [self.dataset_name, self.manip, encoder_slug(self.encoder)]
         for field in ("k", "tau", "seed"):
             value = getattr(self, field)
             if value != type(self).__dataclass_fields__[field].default:
-                parts.append(f"{field}{value:g}")
+                parts.append(f"{field}{value}")
+        if self.precision != "fp32":
+            parts.append(self.precision)
         return "-".join(parts)
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import json
 import re
 import uuid
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import atomic, write_text
+
+MAPPED = 32
+"""Shards kept open at a time."""
 
 
 class Entry(NamedTuple):
@@ -49,7 +53,8 @@ class EmbeddingStore:
         # void, not bytes: numpy strips trailing NULs from byte strings
         self._row = np.dtype([("key", "V32"), ("input", "V16"), ("vector", np.float32, (dim,))])
         self._pending: dict[bytes, Entry] = {}
-        self._shards: list[NDArray[np.void]] = []
+        self._paths: list[Path] = []
+        self._opened: OrderedDict[int, NDArray[np.void]] = OrderedDict()
         self._where: dict[bytes, tuple[int, int]] = {}
         self._by_input: dict[bytes, bytes] = {}
         about = self.folder / "encoder.json"
@@ -63,12 +68,21 @@ class EmbeddingStore:
             shard = np.load(path, mmap_mode="r", allow_pickle=False)
             if shard.dtype != self._row:
                 raise ValueError("its rows are of another kind")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             warnings.warn(f"passing over a damaged embedding shard, {path.name}: {error}", stacklevel=3)
             return
-        self._shards.append(shard)
-        self._where.update({key.tobytes(): (len(self._shards) - 1, row) for row, key in enumerate(shard["key"])})
+        self._paths.append(path)
+        self._where.update({key.tobytes(): (len(self._paths) - 1, row) for row, key in enumerate(shard["key"])})
         self._by_input.update({row["input"].tobytes(): row["key"].tobytes() for row in shard[["key", "input"]]})
+
+    def _mapped(self, shard: int) -> NDArray[np.void]:
+        """A shard, memory-mapped; a mapping holds a file open, so only the last few are kept."""
+        if shard not in self._opened:
+            self._opened[shard] = np.load(self._paths[shard], mmap_mode="r", allow_pickle=False)
+            if len(self._opened) > MAPPED:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(shard)
+        return self._opened[shard]
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._pending or key in self._where
@@ -85,7 +99,7 @@ class EmbeddingStore:
         if key in self._pending:
             return self._pending[key]
         shard, row = self._where[key]
-        found = self._shards[shard][row]
+        found = self._mapped(shard)[row]
         return Entry(np.array(found["vector"]), found["input"].tobytes())
 
     def seen(self, pixels: bytes) -> Entry | None:

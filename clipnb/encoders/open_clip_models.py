@@ -1,0 +1,87 @@
+"""Models of open_clip: `open_clip:<model>/<pretrained tag or path of a checkpoint>`.
+
+Weights that were trained with QuickGELU, such as OpenAI's, want the model of that name (`ViT-L-14-quickgelu`): nothing
+in a checkpoint tells, and with the other activation its embeddings are wrong without a word.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MissingExtra, UserError
+from .torch_image import Preprocessing, TorchEncoder, file_sha256, matching_torchvision, reason, unit_rows
+
+
+class OpenClip(TorchEncoder):
+    """An open_clip model with both towers."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, **rest: Any) -> None:
+        super().__init__(name, lambda x: self.model.encode_image(x), model, **rest)
+        self._tokenizer = tokenizer
+
+    def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
+        """n texts to (n, dim) float32 of unit length, in the same space as the photographs."""
+        import torch
+
+        with torch.inference_mode():
+            return unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device)))
+
+
+def load(name: str, precision: str = "fp32") -> OpenClip:
+    """Load `open_clip:<model>/<tag or path>`.
+
+    Raises:
+        UserError: unknown model or tag, weights that cannot be fetched, or a file that is none of them.
+        MissingExtra: open_clip is not installed.
+    """
+    model_name, _, pretrained = name.removeprefix("open_clip:").partition("/")
+    with matching_torchvision(f"the encoder {name!r}"):
+        try:
+            import open_clip
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"the encoder {name!r}", "open_clip") from error
+        if model_name not in open_clip.list_models():
+            raise UserError(f"open_clip knows no model {model_name!r}: open_clip.list_models() lists them")
+        path = Path(pretrained).expanduser()
+        here = bool(pretrained) and path.is_file()
+        if not here and pretrained not in (tags := open_clip.list_pretrained_tags_by_model(model_name)):
+            raise UserError(f"{name!r}: {pretrained!r} is neither a file nor one of the tags {', '.join(tags)}")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if not here:
+                    path = Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model_name, pretrained)))
+                model = open_clip.create_model(model_name, str(path) if here else pretrained, weights_only=True)
+        except Exception as error:  # hub, network, pickle and key errors have no common ancestor
+            raise UserError(_why(name, path, here, error)) from error
+    config = open_clip.get_model_preprocess_cfg(model)
+    resize, interpolation = config["resize_mode"], config["interpolation"]
+    if resize not in ("shortest", "squash") or interpolation not in ("bicubic", "bilinear"):
+        raise UserError(f"{name!r} wants its images resized by {resize} and {interpolation}, which clipnb does not have")
+    size = config["size"] if isinstance(config["size"], int) else config["size"][0]
+    return OpenClip(
+        f"open_clip:{model_name}/{path.name if here else pretrained}",
+        model,
+        open_clip.get_tokenizer(model_name),
+        preprocessing=Preprocessing(size, config["mean"], config["std"], resize=resize, interpolation=interpolation),
+        dim=int(open_clip.get_model_config(model_name)["embed_dim"]),
+        weights_sha256=file_sha256(path),
+        precision=precision,
+    )
+
+
+def _why(name: str, path: Path, here: bool, error: Exception) -> str:
+    if not here:
+        return (
+            f"the weights of {name!r} are not in the Hugging Face cache and cannot be fetched ({type(error).__name__}): "
+            "fetch them where there is a network and copy the cache ($HF_HOME), give a checkpoint's path, "
+            "or use -p encoder efficientnet-lite2"
+        )
+    if "TorchScript" in str(error) or "input_resolution" in str(error):
+        return f"{path} is one of OpenAI's own checkpoints: pass its path alone (-p encoder {path})"
+    return f"{path} is not a checkpoint of {name.removeprefix('open_clip:').partition('/')[0]}: {reason(error)}"

@@ -1,0 +1,171 @@
+"""What encoders on PyTorch share: the network's input in 8 bits, normalised on the device, and a choice of precision."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import UserError
+from ..images import RGB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a photograph to the network's input.
+
+    Attributes:
+        size: side of the square that the network sees, in pixels.
+        mean, std: for each channel, in units of `scale`.
+        scale: what 8-bit values are divided by before mean and std apply.
+        resize: "shortest" scales the short side to `size` and takes the centre, "squash" ignores the aspect.
+        interpolation: "bicubic" or "bilinear".
+    """
+
+    size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    scale: float = 255.0
+    resize: str = "shortest"
+    interpolation: str = "bicubic"
+
+    def __call__(self, image: RGB) -> NDArray[np.uint8]:
+        """(h, w, 3) uint8 to (size, size, 3) uint8, pixel for pixel what the CLIP packages' own transforms give.
+
+        Of a strip longer than 16 times its width only the middle is scaled, so that memory stays bounded.
+        """
+        image = _middle(image)
+        height, width = image.shape[:2]
+        size, short = self.size, min(height, width)
+        new_w, new_h = size, size
+        if self.resize == "shortest":
+            new_w, new_h = (size, int(size * height / width)) if width == short else (int(size * width / height), size)
+        method = Image.Resampling.BICUBIC if self.interpolation == "bicubic" else Image.Resampling.BILINEAR
+        scaled = np.asarray(Image.fromarray(image).resize((new_w, new_h), method))
+        left, top = round((new_w - size) / 2.0), round((new_h - size) / 2.0)
+        return scaled[top : top + size, left : left + size]
+
+
+def _middle(image: RGB, longest: int = 16) -> RGB:
+    height, width = image.shape[:2]
+    keep = min(max(height, width), longest * min(height, width))
+    top, left = max(0, height - keep) // 2, max(0, width - keep) // 2
+    return image[top : top + keep, left : left + keep]
+
+
+class TorchEncoder:
+    """A network with its preprocessing; see `clipnb.encoders.Encoder` for the attributes."""
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[[Any], Any],
+        model: Any,
+        preprocessing: Preprocessing,
+        dim: int,
+        weights_sha256: str,
+        precision: str = "fp32",
+    ) -> None:
+        """Put the network on the device.
+
+        Args:
+            forward: normalised images (n, 3, size, size) -> (n, dim), by way of `model`.
+            model: the module that `forward` uses, in fp32 on the CPU.
+        """
+        import torch
+
+        self.name, self.dim, self.input_size = name, dim, preprocessing.size
+        self.weights_sha256, self.precision = weights_sha256, precision
+        self.identity = f"{name}|{weights_sha256}|{preprocessing}|{precision}"
+        self._preprocessing = preprocessing
+        self._forward = forward
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+        self.model = lower_precision(model, self._dtype).eval().to(self.device)
+        self._mean, self._std = (
+            torch.tensor(values, dtype=torch.float32, device=self.device).view(1, 3, 1, 1)
+            for values in (preprocessing.mean, preprocessing.std)
+        )
+
+    def prepare(self, image: RGB) -> NDArray[np.uint8]:
+        """One photograph to (size, size, 3) uint8."""
+        return self._preprocessing(image)
+
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(n, size, size, 3) uint8 to (n, dim) float32 of unit length."""
+        import torch
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.array(batch)).to(self.device).permute(0, 3, 1, 2)
+            pixels = (pixels.float() / self._preprocessing.scale - self._mean) / self._std
+            return unit_rows(self._forward(pixels.to(self._dtype)))
+
+
+def unit_rows(features: Any) -> NDArray[np.float32]:
+    """Torch features (n, dim) to float32 numpy rows of unit length."""
+    import torch
+
+    result: NDArray[np.float32] = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    return result
+
+
+def lower_precision(model: Any, dtype: Any) -> Any:
+    """Weights of convolutions, linear layers, attention and projections to `dtype`; normalisation layers stay fp32."""
+    import torch
+    from torch import nn
+
+    if dtype == torch.float32:
+        return model.float()
+    for module in model.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear | nn.MultiheadAttention):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+        for name in ("proj", "text_projection"):
+            parameter = getattr(module, name, None)
+            if isinstance(parameter, nn.Parameter):
+                parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a weights file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def matching_torchvision(what: str) -> Iterator[None]:
+    """Turn the failure of a torchvision built for another torch into one line.
+
+    Raises:
+        UserError: in place of that failure, from anything in the block that imports torchvision.
+    """
+    try:
+        yield
+    except (RuntimeError, ImportError) as error:
+        if "torchvision" not in str(error) or isinstance(error, ModuleNotFoundError):
+            raise
+        from importlib.metadata import version
+
+        raise UserError(
+            f"{what} needs a torchvision built for this torch, and torchvision {version('torchvision')} does not fit "
+            f"torch {version('torch')}: install both again, in one command and from one source (pip install --force-reinstall "
+            "torch torchvision)"
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """Why weights could not be read, in one line."""
+    if "Weights only load failed" in str(error):
+        return "it holds no weights alone (and clipnb does not run code that is pickled in a file)"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,104 @@
+"""What the tests share: an environment of their own, small photographs, and an encoder that needs no network weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from numpy.typing import NDArray
+from PIL import Image
+
+from clipnb.encoders import ENCODERS, Encoder, load_encoder
+from clipnb.images import RGB
+
+settings.register_profile("clipnb", deadline=None, database=None, print_blob=True)
+settings.load_profile("clipnb")
+
+# set before torch is loaded: its threads otherwise spin, ten times slower, when another process has a core
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_DATA = os.environ.get("CLIPNB_DATA")  # before the tests take it away
+
+
+class TinyEncoder:
+    """8 x 8 mean colours, scaled to unit length: pure numpy, so that its results are exact whatever the batch."""
+
+    name = "tiny"
+    dim = 192
+    input_size = 8
+    weights_sha256 = ""
+    identity = "tiny|8x8 mean colours"
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def prepare(self, image: RGB) -> NDArray[np.uint8]:
+        return np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BOX))
+
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.seen += len(batch)
+        flat = batch.reshape(len(batch), -1).astype(np.float64) - 127.5
+        return (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float32)
+
+
+ENCODERS.register("tiny")(lambda name, precision: TinyEncoder())
+
+
+def picture(seed: int, width: int = 48, height: int = 32, kind: int = 0) -> RGB:
+    """A colour photograph, more or less: soft patches that those of one kind share, and some of its own."""
+    patches = np.random.default_rng([7, kind]).integers(0, 256, (5, 6, 3))
+    own = np.random.default_rng([8, kind, seed]).integers(-40, 41, (5, 6, 3))
+    small = Image.fromarray(np.clip(patches + own, 0, 255).astype(np.uint8))
+    return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
+
+
+PhotoFolder = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPNB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("CLIPNB_RESULTS", str(tmp_path_factory.mktemp("results")))
+        patch.delenv("CLIPNB_DATA", raising=False)
+        patch.delenv("CLIPNB_ENCODER", raising=False)
+        yield
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> PhotoFolder:
+    """Writes a data set, such as `photo_folder({"cats": 3, "dogs": 2})`, and returns its folder."""
+
+    def write(categories: Mapping[str, int], name: str = "photos", size: tuple[int, int] = (48, 32)) -> Path:
+        for kind, (category, images) in enumerate(categories.items()):
+            (tmp_path / name / category).mkdir(parents=True)
+            for i in range(images):
+                Image.fromarray(picture(i, *size, kind)).save(tmp_path / name / category / f"{i:02d}.png")
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def tiny() -> TinyEncoder:
+    return TinyEncoder()
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Encoder:
+    """The encoder that works offline."""
+    return load_encoder("efficientnet-lite2")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real photographs: $CLIPNB_DATA, else `shared/data` beside the checkout."""
+    folder = Path(_DATA) if _DATA else REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs real photographs: set CLIPNB_DATA to a folder with miniplaces/ in it")
+    return folder

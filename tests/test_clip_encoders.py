@@ -1,0 +1,235 @@
+"""CLIP by way of `clip` and `open_clip`: tiny random checkpoints through the very code that loads the large ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import PhotoFolder, picture
+from safetensors.torch import save_file
+
+from clipnb.encoders import TextEncoder, load_encoder
+from clipnb.errors import UserError
+from clipnb.runs import run
+from clipnb.spec import RunSpec
+
+if torch.version.cuda is None:
+    # beside a CPU torch the registry's torchvision misses two operators; their names alone let it be imported
+    OPERATORS = torch.library.Library("torchvision", "DEF")  # kept: it unregisters when collected
+    OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import clip
+    import open_clip
+
+SIZES = {"image_resolution": 32, "vision_layers": 2, "vision_width": 64, "vision_patch_size": 16}
+TEXT = {"context_length": 77, "vocab_size": 49408, "transformer_width": 64, "transformer_heads": 1, "transformer_layers": 1}
+CONFIG = {
+    "embed_dim": 64,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16, "head_width": 64},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1},
+}
+
+
+class Checkpoints:
+    """One tiny model in the forms in which models are handed around."""
+
+    def __init__(self, folder: Path) -> None:
+        torch.manual_seed(0)
+        model = clip.model.CLIP(embed_dim=64, **SIZES, **TEXT).eval()
+        clip.model.convert_weights(model)  # half precision, as OpenAI publishes
+        self.state, self.openai, self.archive = (folder / n for n in ("tiny.pt", "tiny-openai.pt", "tiny-archive.pt"))
+        torch.save(model.state_dict(), self.state)
+        self.safetensors = folder / "tiny.safetensors"
+        save_file({name: weight.clone() for name, weight in model.state_dict().items()}, self.safetensors)
+        buffers = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
+        torch.save(model.state_dict() | {k: torch.tensor(v) for k, v in buffers.items()}, self.openai)
+        model.float()
+        for name, value in buffers.items():
+            model.__dict__.pop(name, None)  # plain numbers in the package's class, buffers in OpenAI's archives
+            model.register_buffer(name, torch.tensor(value))
+        example = (torch.zeros(1, 3, 32, 32), torch.zeros(1, 77, dtype=torch.long))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace_module(model, {"encode_image": example[0], "encode_text": example[1], "forward": example})
+            torch.jit.save(traced, self.archive)
+        (folder / "tiny.json").write_text(json.dumps(CONFIG))
+        open_clip.add_model_config(folder / "tiny.json")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
+    return Checkpoints(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def batch(encoder: Any, sizes: tuple[tuple[int, int], ...] = ((48, 32), (33, 77), (300, 40), (1, 1))) -> np.ndarray:
+    return np.stack([encoder.prepare(picture(i, *size)) for i, size in enumerate(sizes)])
+
+
+def test_clip_and_open_clip_agree_on_one_checkpoint(tiny: Checkpoints) -> None:
+    a = load_encoder(str(tiny.state))
+    for path in (tiny.state, tiny.safetensors):
+        b = load_encoder(f"open_clip:tiny/{path}")
+        np.testing.assert_array_equal(batch(a), batch(b))
+        np.testing.assert_allclose(a.encode(batch(a)), b.encode(batch(b)), atol=1e-5)
+        assert isinstance(a, TextEncoder)
+        assert isinstance(b, TextEncoder)
+        np.testing.assert_allclose(a.encode_text(["a cat", "bar"]), b.encode_text(["a cat", "bar"]), atol=1e-5)
+
+
+def test_archive_and_state_dict_of_one_model_agree(tiny: Checkpoints) -> None:
+    a, b, c = (load_encoder(str(p)) for p in (tiny.state, tiny.archive, tiny.openai))
+    np.testing.assert_allclose(a.encode(batch(a)), b.encode(batch(b)), atol=1e-5)
+    np.testing.assert_allclose(a.encode(batch(a)), c.encode(batch(c)), atol=1e-5)
+
+
+def test_the_embedding_is_that_of_the_package_itself(tiny: Checkpoints) -> None:
+    from PIL import Image
+
+    model, preprocess = clip.load(str(tiny.state), device="cpu")
+    ours = load_encoder(str(tiny.state))
+    photographs = [picture(i, w, h) for i, (w, h) in enumerate([(48, 32), (33, 77), (500, 300), (64, 64), (29, 400)])]
+    with torch.no_grad():
+        theirs = model.encode_image(torch.stack([preprocess(Image.fromarray(p)) for p in photographs]))
+        theirs = (theirs / theirs.norm(dim=-1, keepdim=True)).numpy()
+    np.testing.assert_allclose(ours.encode(np.stack([ours.prepare(p) for p in photographs])), theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [32, 224])
+def test_preprocessing_is_pixel_identical_to_the_packages(n: int) -> None:
+    from clip.clip import _transform
+    from PIL import Image
+
+    from clipnb.encoders.openai_clip import MEAN, STD
+    from clipnb.encoders.torch_image import Preprocessing
+
+    ours, theirs = Preprocessing(n, MEAN, STD), _transform(n)
+    rng = np.random.default_rng(0)
+    for height, width in [(1, 1), (40, 41), (750, 1000), (301, 200), (28, 300), (29, 60)]:
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        back = theirs(Image.fromarray(image)).permute(1, 2, 0).numpy() * np.float32(STD) + np.float32(MEAN)
+        np.testing.assert_array_equal(ours(image), np.rint(back * 255).astype(np.uint8))
+
+
+def test_a_very_long_strip_is_prepared_in_bounded_memory(tiny: Checkpoints) -> None:
+    encoder = load_encoder("efficientnet-lite2")
+    assert encoder.prepare(np.zeros((1, 50_000, 3), np.uint8)).shape == (260, 260, 3)
+
+
+@pytest.mark.parametrize(("precision", "worst"), [("bf16", 0.06), ("fp16", 0.01)])
+def test_lower_precision_stays_close_and_is_recorded(tiny: Checkpoints, precision: str, worst: float) -> None:
+    for name in (str(tiny.state), f"open_clip:tiny/{tiny.state}"):
+        full, low = load_encoder(name), load_encoder(name, precision)
+        moved = np.linalg.norm(full.encode(batch(full)) - low.encode(batch(low)), axis=1)
+        assert 0 < moved.max() < worst
+        assert low.identity != full.identity
+
+
+def test_weights_hash_is_that_of_the_file_and_part_of_the_identity(tiny: Checkpoints) -> None:
+    encoder = load_encoder(str(tiny.state))
+    assert encoder.weights_sha256 == hashlib.sha256(tiny.state.read_bytes()).hexdigest()
+    assert encoder.weights_sha256 in encoder.identity
+
+
+def test_a_named_model_comes_from_the_cache_and_is_checked(tiny: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    sha256 = hashlib.sha256(tiny.archive.read_bytes()).hexdigest()
+    source = tiny.archive.parent / sha256
+    source.mkdir(exist_ok=True)
+    (source / "ViT-B-32.pt").write_bytes(tiny.archive.read_bytes())
+    monkeypatch.setitem(clip.clip._MODELS, "ViT-B/32", (source / "ViT-B-32.pt").as_uri())  # the download, by file://
+    encoder = load_encoder("ViT-B/32")
+    assert (encoder.name, encoder.weights_sha256) == ("ViT-B/32", sha256)
+    cached = Path("~/.cache/clip/ViT-B-32.pt").expanduser()
+    assert cached.is_file()
+    cached.write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"ViT-B-32\.pt is not 'ViT-B/32' as OpenAI published it"):
+        load_encoder("ViT-B/32")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ViT-L/14", "put ViT-L-14.pt there, or use -p encoder efficientnet-lite2"),
+        ("ViT-B/99", "did you mean 'ViT-B/32'?"),
+        ("open_clip:nope/openai", "open_clip knows no model 'nope'"),
+        ("open_clip:ViT-B-32/nope", "neither a file nor one of the tags openai,"),
+        ("open_clip:ViT-B-32/laion2b_s34b_b79k", "Hugging Face cache and cannot be fetched"),
+        ("open_clip:tiny/{openai}", "one of OpenAI's own checkpoints: pass its path alone"),
+        ("open_clip:tiny/{archive}", "one of OpenAI's own checkpoints: pass its path alone"),
+        ("open_clip:tiny/{text}", "is not a checkpoint of tiny"),
+        ("{text}", "is not a CLIP checkpoint"),
+        ("missing.pt", "no checkpoint 'missing.pt'"),
+        ("no.such:encoder", "No module named 'no'"),
+        ("json:dumps", "should be a function without arguments"),
+        ("locale:localeconv", "returns an object without dim"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line(tiny: Checkpoints, tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "text.pt").write_text("not weights")
+    with pytest.raises(UserError) as caught:
+        load_encoder(name.format(openai=tiny.openai, archive=tiny.archive, text=tmp_path / "text.pt"))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_pickled_code_in_a_checkpoint_is_not_run(tiny: Checkpoints, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    torch.save({"trap": Trap()}, tmp_path / "trap.pt")
+    for name in (str(tmp_path / "trap.pt"), f"open_clip:tiny/{tmp_path / 'trap.pt'}"):
+        with pytest.raises(UserError, match="does not run code"):
+            load_encoder(name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_with_a_text_tower_names_categories(tiny: Checkpoints, photo_folder: PhotoFolder) -> None:
+    result = run(RunSpec(str(photo_folder({"cats": 4, "dogs": 4})), "grey", str(tiny.state), k=3), progress=False)
+    assert result.rows["zero_shot"].dtype == bool
+    assert result.zero_shot is not None
+    assert "named by category, zero-shot" in result._repr_markdown_()
+    assert result.spec.run_id == "photos-grey-tiny.pt-k3"
+
+
+def test_ones_own_encoder_by_module_and_function(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_encoders.py").write_text(
+        "import numpy as np\n"
+        "class Mean:\n"
+        "    dim, input_size = 3, 1\n"
+        "    def prepare(self, image): return image.mean(axis=(0, 1))\n"
+        "    def encode(self, batch): return (batch / np.linalg.norm(batch, axis=1, keepdims=True)).astype('float32')\n"
+        "def mean(): return Mean()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    result = run(RunSpec(str(photo_folder({"cats": 3, "dogs": 3})), "blur", "my_encoders:mean", k=2), progress=False)
+    assert len(result.rows) == 6
+    assert result.zero_shot is None
+
+
+def test_a_torchvision_for_another_torch_is_one_line() -> None:
+    if torch.version.cuda is not None:
+        pytest.skip("torch and torchvision fit each other here")
+    code = "from clipnb.encoders import load_encoder; load_encoder('ViT-L/14')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (
+        done.stderr.strip().splitlines()[-1].startswith("clipnb.errors.UserError: the encoder 'ViT-L/14' needs a torchvision built")
+    )

@@ -1,0 +1,191 @@
+"""Data sets: what counts as one, what is said about what does not, and the samples that are always at hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PhotoFolder
+from PIL import Image
+
+from clipnb.datasets import load_dataset, locate, slug
+from clipnb.errors import DatasetError
+from clipnb.samples import SAMPLES
+
+SAMPLE_SETS = sorted(SAMPLES)
+
+
+def refusal(dataset: str) -> str:
+    with pytest.raises(DatasetError) as caught:
+        load_dataset(dataset)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def copy(source: Path, *names: str) -> None:
+    """Copies of an image under other names in its folder."""
+    for name in names:
+        source.with_name(name).write_bytes(source.read_bytes())
+
+
+def test_a_folder_of_category_folders_is_a_data_set(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"dogs": 2, "cats": 3})
+    dataset = load_dataset(str(root))
+    assert (dataset.name, dataset.root, dataset.empty) == ("photos", root, ())
+    assert dataset.categories == ["cats", "dogs"]
+    assert [photo.id for photo in dataset.photos] == ["cats/00.png", "cats/01.png", "cats/02.png", "dogs/00.png", "dogs/01.png"]
+    assert all(photo.path.is_file() for photo in dataset.photos)
+
+
+def test_photographs_come_in_the_order_of_their_names(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"b": 1, "a": 1})
+    copy(root / "b" / "00.png", "9.png", "10.png", "B.png", "a.png")
+    assert [photo.path.name for photo in load_dataset(str(root)).photos] == [
+        "00.png",
+        "00.png",
+        "10.png",
+        "9.png",
+        "B.png",
+        "a.png",
+    ]
+
+
+def test_hidden_files_and_other_files_are_passed_over(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 1, ".git": 2})
+    copy(root / "cats" / "00.png", "._00.png", ".hidden.jpg", "notes.txt", "Thumbs.db", "no suffix")
+    (root / "cats" / "folder.jpg").mkdir()
+    (root / ".DS_Store").write_bytes(b"")
+    assert [photo.id for photo in load_dataset(str(root)).photos] == ["cats/00.png"]
+
+
+def test_suffixes_count_in_any_case(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 1})
+    names = ["a.JPG", "b.Jpeg", "c.webp", "d.TIFF", "e.bmp", "f.gif"]
+    copy(root / "cats" / "00.png", *names)
+    assert [photo.path.name for photo in load_dataset(str(root)).photos] == ["00.png", *names]
+
+
+def test_a_category_folder_without_images_is_listed(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 1, "empty": 0, "dogs": 1, "text only": 0})
+    (root / "text only" / "readme.txt").write_text("nothing here")
+    dataset = load_dataset(str(root))
+    assert dataset.categories == ["cats", "dogs"]
+    assert dataset.empty == ("empty", "text only")
+
+
+def test_a_flat_folder_is_answered_with_the_layout(photo_folder: PhotoFolder) -> None:
+    message = refusal(str(photo_folder({"cats": 3}) / "cats"))
+    assert "<category>/<image>" in message
+    assert "3 images lie in it directly" in message
+
+
+@pytest.mark.parametrize("categories", [{"cats": 0}, {"cats": 0, "dogs": 0}, {".hidden": 2}])
+def test_a_folder_without_images_is_no_data_set(photo_folder: PhotoFolder, categories: dict[str, int]) -> None:
+    assert "no images were found" in refusal(str(photo_folder(categories)))
+
+
+def test_a_typo_is_answered_with_a_guess_and_the_choices() -> None:
+    message = refusal("sample-figure")
+    assert "did you mean 'sample-figures'?" in message
+    assert all(name in message for name in [*SAMPLE_SETS, "nba", "miniplaces"])
+
+
+def test_a_far_off_name_is_not_guessed_at() -> None:
+    assert "did you mean" not in refusal("holiday-2023")
+
+
+@pytest.mark.parametrize("dataset", ["", "~nosuchuser/photos", "/no/such/folder", "nul\0byte"])
+def test_a_name_that_cannot_be_a_folder_is_one_line(dataset: str) -> None:
+    assert "no data set" in refusal(dataset)
+
+
+@pytest.mark.parametrize("dataset", ["nba", "miniplaces"])
+def test_a_missing_study_set_says_where_to_put_it_and_what_works_without(dataset: str, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPNB_DATA", str(tmp_path))
+        message = refusal(dataset)
+    assert f"data set '{dataset}'" in message
+    assert "CLIPNB_DATA" in message
+    assert "-p dataset sample-figures" in message
+
+
+def test_names_are_looked_up_in_clipnb_data(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = photo_folder({"Curry": 1}, name="nba")
+    monkeypatch.setenv("CLIPNB_DATA", str(root.parent))
+    assert locate("nba") == root
+    assert load_dataset("nba").name == "nba"
+
+
+@pytest.mark.parametrize("run_from", [".", "notebooks", "book/runs"])
+def test_a_relative_clipnb_data_is_relative_to_the_project(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_from: str
+) -> None:
+    root = photo_folder({"Curry": 1}, name="my photos/nba")
+    for folder in ("notebooks", "book/runs"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "_config.yml").write_text("title: a project\n")
+    monkeypatch.chdir(tmp_path / run_from)
+    monkeypatch.setenv("CLIPNB_DATA", "my photos")
+    assert locate("nba").resolve() == root.resolve()
+    assert locate("my photos/nba").resolve() == root.resolve()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("nba", "nba"),
+        ("/home/me/holiday 2023/", "holiday-2023"),
+        ("../data/nba/", "nba"),
+        (r"C:\photos\nba", "nba"),
+        ("Müller, Jörg", "Müller-Jörg"),
+        ("v1.2+extra_3", "v1.2+extra_3"),
+        ("..", "photos"),
+        ("", "photos"),
+        ("???", "photos"),
+    ],
+)
+def test_a_short_name_fits_a_file_name(dataset: str, name: str) -> None:
+    assert slug(dataset) == name
+
+
+@pytest.mark.parametrize("name", SAMPLE_SETS)
+def test_a_sample_set_is_large_enough_to_show_something(name: str) -> None:
+    dataset = load_dataset(name)
+    assert dataset.name == name
+    assert len(dataset.categories) >= 6
+    assert min(sum(photo.category == c for photo in dataset.photos) for c in dataset.categories) >= 12
+
+
+@pytest.mark.parametrize("name", SAMPLE_SETS)
+def test_a_sample_set_gives_each_manipulation_something_to_do(name: str) -> None:
+    images = {photo.id: Image.open(photo.path) for photo in load_dataset(name).photos}
+    sizes = np.array([image.size for image in images.values()])
+    assert np.mean(sizes[:, 0] != sizes[:, 1]) > 0.9  # for the crop
+    assert (sizes[:, 0] > sizes[:, 1]).any()
+    assert (sizes[:, 0] < sizes[:, 1]).any()
+    colourful = [np.ptp(np.asarray(image.convert("RGB")).astype(int), axis=2).mean() > 4 for image in images.values()]
+    assert np.mean(colourful) > 0.5  # for grey
+
+
+@pytest.mark.parametrize("name", SAMPLE_SETS)
+def test_a_sample_set_is_the_same_bytes_wherever_it_is_written(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written() -> dict[str, bytes]:
+        return {photo.id: photo.path.read_bytes() for photo in load_dataset(name).photos}
+
+    expected = written()
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "another"))
+    code = f"from clipnb.samples import ensure; ensure({name!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONHASHSEED": "7"})  # by another process
+    assert (tmp_path / "another" / "samples").is_dir()
+    assert locate(name).is_relative_to(tmp_path)
+    assert written() == expected
+    assert sorted(p.name for p in locate(name).parent.iterdir()) == [name]
+
+
+def test_no_two_sample_images_are_alike() -> None:
+    contents = [photo.path.read_bytes() for name in SAMPLE_SETS for photo in load_dataset(name).photos]
+    assert len(set(contents)) == len(contents)

@@ -1,0 +1,207 @@
+"""The embedding pipeline: each image once, whatever the order, the batches, the workers and the interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PhotoFolder, TinyEncoder
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+
+from clipnb.datasets import Photo, load_dataset
+from clipnb.embed import Embeddings, embed
+from clipnb.encoders import Encoder
+from clipnb.measures import result_distances, valid_at_k
+from clipnb.retrieval import ExactIndex, retrieve
+from clipnb.store import EmbeddingStore
+
+CONDITIONS = ("original", "blurred", "cropped", "grey")
+
+
+@pytest.fixture
+def photos(photo_folder: PhotoFolder) -> tuple[Photo, ...]:
+    return load_dataset(str(photo_folder({"cats": 9, "dogs": 8}))).photos
+
+
+def store_for(encoder: Encoder, folder: Path) -> EmbeddingStore:
+    return EmbeddingStore(folder, encoder.identity, encoder.dim)
+
+
+def go(photos: object, encoder: Encoder, folder: Path, conditions: tuple[str, ...] = CONDITIONS, **options: int) -> Embeddings:
+    return embed(photos, conditions, encoder, store_for(encoder, folder), progress=False, **options)  # type: ignore[arg-type]
+
+
+def test_rows_belong_to_their_photographs_and_conditions(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
+    found = go(photos, tiny, tmp_path)
+    assert found.photos == list(photos)
+    assert set(found.vectors) == set(CONDITIONS)
+    for row in (0, 10):
+        alone = go(photos[row : row + 1], tiny, tmp_path / "other")
+        assert alone.digests == [found.digests[row]]
+        for condition in CONDITIONS:
+            assert_array_equal(alone.vectors[condition][0], found.vectors[condition][row])
+            assert alone.inputs[condition] == [found.inputs[condition][row]]
+
+
+def test_embeddings_are_float32_unit_vectors(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
+    for vectors in go(photos, tiny, tmp_path).vectors.values():
+        assert (vectors.shape, vectors.dtype) == ((17, tiny.dim), np.float32)
+        assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_an_image_that_occurs_twice_is_embedded_once(
+    photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path, batch_size: int
+) -> None:
+    copy = photos[0].path.with_name("zz copy of the first.png")
+    copy.write_bytes(photos[0].path.read_bytes())
+    found = go([*photos[:5], Photo("cats", copy), photos[0]], tiny, tmp_path, ("original",), batch_size=batch_size)
+    assert (tiny.seen, found.computed) == (5, 5)
+    assert len(found.photos) == 7
+    assert_array_equal(found.vectors["original"][[5, 6]], found.vectors["original"][[0, 0]])
+
+
+def test_a_second_run_embeds_nothing(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
+    first = go(photos, tiny, tmp_path)
+    assert (tiny.seen, first.computed) == (68, 68)
+    shards = list(tmp_path.glob("*/*.npy"))
+    second = go(photos, tiny, tmp_path)
+    assert (tiny.seen, second.computed) == (68, 0)
+    assert list(tmp_path.glob("*/*.npy")) == shards  # nor is anything written again
+    for condition in CONDITIONS:
+        assert_array_equal(second.vectors[condition], first.vectors[condition])
+
+
+def test_only_what_is_missing_is_embedded(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
+    go(photos[:10], tiny, tmp_path, ("original",))
+    assert go(photos, tiny, tmp_path, ("original",)).computed == 7
+    assert go(photos, tiny, tmp_path, ("original", "grey")).computed == 17
+
+
+def test_another_seed_draws_other_crops_and_nothing_else(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
+    first = go(photos, tiny, tmp_path, seed=0)
+    other = go(photos, tiny, tmp_path, seed=1)
+    assert 0 < other.computed <= 17
+    assert not np.array_equal(first.vectors["cropped"], other.vectors["cropped"])
+    assert_array_equal(first.vectors["blurred"], other.vectors["blurred"])
+
+
+def test_equal_inputs_of_the_network_are_embedded_once_and_marked(
+    photo_folder: PhotoFolder, tiny: TinyEncoder, tmp_path: Path
+) -> None:
+    square = load_dataset(str(photo_folder({"cats": 6}, "square", (32, 32)))).photos
+    found = go(square, tiny, tmp_path / "store", ("original", "cropped"))
+    assert found.computed == 6
+    assert found.inputs["cropped"] == found.inputs["original"]
+
+
+@pytest.mark.parametrize("options", [{"batch_size": b, "workers": w} for b in (1, 7, 64) for w in (1, 4)])
+def test_batches_and_workers_do_not_change_the_result(
+    photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path, options: dict[str, int]
+) -> None:
+    expected, found = go(photos, tiny, tmp_path / "a"), go(photos, tiny, tmp_path / "b", **options)
+    assert found.photos == expected.photos
+    for condition in CONDITIONS:
+        assert_array_equal(found.vectors[condition], expected.vectors[condition])
+
+
+def test_the_order_of_photographs_does_not_change_the_result(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(len(photos))
+    expected = go(photos, tiny, tmp_path / "a")
+    found = go([photos[i] for i in order], tiny, tmp_path / "b", batch_size=5)
+    for condition in CONDITIONS:
+        assert_array_equal(found.vectors[condition], expected.vectors[condition][order])
+
+
+def test_the_networks_result_does_not_depend_on_batches_and_order(encoder: Encoder, tmp_path: Path) -> None:
+    chosen = [photo for photo in load_dataset("sample-figures").photos if photo.path.stem <= "003"]
+    order = np.random.default_rng(0).permutation(len(chosen))
+
+    def valid(vectors: NDArray[np.float32], digests: list[str]) -> NDArray[np.float64]:
+        rows = retrieve(ExactIndex(vectors), vectors, 5, digests, digests)
+        return valid_at_k(result_distances(vectors, vectors, rows), 0.8)
+
+    expected = go(chosen, encoder, tmp_path / "a", ("original",), batch_size=64)
+    one_by_one = go(chosen, encoder, tmp_path / "b", ("original",), batch_size=1, workers=1)
+    shuffled = go([chosen[i] for i in order], encoder, tmp_path / "c", ("original",), batch_size=7, workers=4)
+    clean = expected.vectors["original"]
+    assert clean.shape == (24, 1280)
+    assert_allclose(one_by_one.vectors["original"], clean, atol=1e-5)
+    assert_allclose(shuffled.vectors["original"], clean[order], atol=1e-5)
+    scores = valid(clean, expected.digests)
+    assert 0 < scores.mean() < 1
+    assert_array_equal(valid(one_by_one.vectors["original"], expected.digests), scores)
+    assert_array_equal(valid(shuffled.vectors["original"], shuffled.digests), scores[order])
+
+
+def test_unreadable_images_are_reported_and_the_rest_is_embedded(
+    photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path
+) -> None:
+    photos[1].path.write_bytes(b"")
+    photos[5].path.write_bytes(photos[5].path.read_bytes()[:200])
+    photos[9].path.unlink()
+    found = go(photos, tiny, tmp_path)
+    assert set(found.unreadable) == {photos[i].id for i in (1, 5, 9)}
+    assert "empty" in found.unreadable[photos[1].id]
+    assert found.photos == [photo for i, photo in enumerate(photos) if i not in (1, 5, 9)]
+    assert {len(v) for v in found.vectors.values()} == {14}
+
+
+class Interrupted(TinyEncoder):
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self.seen >= 12:
+            raise KeyboardInterrupt
+        return super().encode(batch)
+
+
+def test_ctrl_c_keeps_what_is_done(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        go(photos, Interrupted(), tmp_path, ("original",), batch_size=4)
+    assert len(store_for(tiny, tmp_path)) == 12
+    assert go(photos, tiny, tmp_path, ("original",)).computed == 5
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from conftest import TinyEncoder
+import clipnb.embed
+from clipnb.datasets import load_dataset
+from clipnb.store import EmbeddingStore
+
+class Slow(TinyEncoder):
+    def encode(self, batch):
+        time.sleep(0.1)
+        return super().encode(batch)
+
+clipnb.embed.FLUSH_EVERY = 3
+store = EmbeddingStore(Path(sys.argv[3]), Slow.identity, Slow.dim)
+clipnb.embed.embed(load_dataset(sys.argv[2]).photos, ["original"], Slow(), store, batch_size=1, progress=False)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_a_killed_process_keeps_its_shards_and_another_goes_on(
+    photo_folder: PhotoFolder, tiny: TinyEncoder, tmp_path: Path
+) -> None:
+    root = photo_folder({"cats": 40})
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(Path(__file__).parent), str(root), str(tmp_path / "store")])
+    end = time.monotonic() + 60
+    while len(list((tmp_path / "store").glob("*/*.npy"))) < 3 and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    kept = len(store_for(tiny, tmp_path / "store"))
+    assert 9 <= kept < 40
+    photos = load_dataset(str(root)).photos
+    resumed = go(photos, tiny, tmp_path / "store", ("original",))
+    assert resumed.computed == 40 - kept
+    assert_array_equal(resumed.vectors["original"], go(photos, tiny, tmp_path / "fresh", ("original",)).vectors["original"])

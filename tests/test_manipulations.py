@@ -1,0 +1,144 @@
+"""The four conditions: what they do to pixels, and what they never do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import picture
+from hypothesis import example, given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+from scipy import ndimage
+
+from clipnb.errors import UserError
+from clipnb.images import RGB
+from clipnb.manipulations import CLEAN, MANIPULATIONS
+
+WIDE, SQUARE = picture(0, 48, 32), picture(0, 40, 40)
+
+
+def apply(name: str, image: RGB, seed: int = 0, digest: str = "d") -> RGB:
+    return MANIPULATIONS[name](image, seed, digest)
+
+
+def test_the_conditions_are_the_studys_in_its_order() -> None:
+    assert list(MANIPULATIONS) == ["original", "blurred", "cropped", "grey"]
+    assert CLEAN == "original"
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        ("gray", "grey"),
+        ("greyscale", "grey"),
+        ("grayscale", "grey"),
+        ("crop", "cropped"),
+        ("blur", "blurred"),
+        ("clean", "original"),
+    ],
+)
+def test_other_spellings_are_understood(spelling: str, name: str) -> None:
+    assert MANIPULATIONS.canonical(spelling) == name
+    assert MANIPULATIONS[spelling] is MANIPULATIONS[name]
+
+
+@pytest.mark.parametrize(("typo", "meant"), [("blured", "blurred"), ("croped", "cropped"), ("orignal", "original")])
+def test_a_typo_is_answered_with_the_choices_and_a_guess(typo: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"unknown manipulation '{typo}'") as caught:
+        MANIPULATIONS[typo]
+    assert "original, blurred, cropped, grey" in str(caught.value)
+    assert f"did you mean '{meant}'?" in str(caught.value)
+
+
+def test_a_far_off_name_is_not_guessed_at() -> None:
+    with pytest.raises(UserError) as caught:
+        MANIPULATIONS["xyz"]
+    assert "did you mean" not in str(caught.value)
+
+
+def test_original_changes_nothing() -> None:
+    assert_array_equal(apply("original", WIDE), WIDE)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_blurred_is_scipys_gaussian_on_each_8_bit_channel(channel: int) -> None:
+    expected = ndimage.gaussian_filter(WIDE[:, :, channel], sigma=3)
+    assert_array_equal(apply("blurred", WIDE)[:, :, channel], expected)
+
+
+def test_blurring_never_mixes_channels() -> None:
+    red = np.zeros((21, 21, 3), dtype=np.uint8)
+    red[10, 10, 0] = 255
+    red[:, :10, 2] = 200
+    blurred = apply("blurred", red)
+    assert blurred[:, :, 0].max() < 10 < blurred[:, :, 2].max()
+    assert blurred[:, :, 1].max() == 0
+
+
+def test_a_line_is_blurred_to_a_gaussian_of_3_pixels() -> None:
+    line = np.zeros((81, 81, 3), dtype=np.uint8)
+    line[40, :] = 255  # its profile becomes the Gaussian itself
+    profile = apply("blurred", line)[:, 40, 0].astype(float)
+    y = np.arange(81) - 40
+    assert_allclose(np.sqrt((profile * y**2).sum() / profile.sum()), 3, atol=0.25)
+
+
+def test_grey_is_pillows_luma_in_three_equal_channels() -> None:
+    luma = np.asarray(Image.fromarray(WIDE).convert("L"))
+    assert_array_equal(apply("grey", WIDE), np.stack([luma] * 3, axis=2))
+
+
+def test_grey_weighs_the_channels_by_itu_r_601() -> None:
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], dtype=np.uint8)
+    assert apply("grey", colours)[0, :, 0].tolist() == [76, 150, 29, 255]
+
+
+@pytest.mark.parametrize("image", [picture(1, 9, 5), picture(1, 5, 9)])
+def test_cropped_is_a_window_of_the_image_of_side_min_w_h(image: RGB) -> None:
+    crop = apply("cropped", image, digest="some image")
+    windows = [image[y : y + 5, x : x + 5] for y in range(image.shape[0] - 4) for x in range(image.shape[1] - 4)]
+    assert any(np.array_equal(crop, window) for window in windows)
+
+
+def test_a_crop_is_a_function_of_seed_and_content() -> None:
+    for digest in ("a", "b", "c"):
+        assert_array_equal(apply("cropped", WIDE, 5, digest), apply("cropped", WIDE.copy(), 5, digest))
+
+
+def places(seeds: range, digests: range) -> list[int]:
+    """Where crops of side 1 fall on a row of five pixels."""
+    row = np.repeat(np.arange(5, dtype=np.uint8)[None, :, None], 3, axis=2)
+    return [int(apply("cropped", row, s, f"image {d}")[0, 0, 0]) for s in seeds for d in digests]
+
+
+@pytest.mark.parametrize(("seeds", "digests"), [(range(1), range(500)), (range(500), range(1))])
+def test_crops_of_other_images_and_of_other_seeds_fall_everywhere_alike(seeds: range, digests: range) -> None:
+    counts = np.bincount(places(seeds, digests), minlength=5)
+    assert counts.min() > 60  # 100 expected, standard deviation 9
+    assert counts.max() < 140
+
+
+def test_the_crop_of_a_square_is_the_square() -> None:
+    for digest in ("a", "b", "c"):
+        assert_array_equal(apply("cropped", SQUARE, digest=digest), SQUARE)
+
+
+def test_only_a_condition_that_draws_is_kept_apart_by_seed() -> None:
+    keys = {name: {MANIPULATIONS[name].key(seed) for seed in range(3)} for name in MANIPULATIONS}
+    assert {name: len(found) for name, found in keys.items()} == {"original": 1, "blurred": 1, "cropped": 3, "grey": 1}
+    assert len(set().union(*keys.values())) == 6
+
+
+@example("blurred", 1, 1, 0)
+@example("cropped", 1, 500, 0)
+@example("cropped", 500, 1, 0)
+@example("grey", 1, 500, 0)
+@given(st.sampled_from(list(MANIPULATIONS)), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32))
+def test_any_image_comes_out_as_one_and_is_itself_left_alone(name: str, height: int, width: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    before = image.copy()
+    out = apply(name, image, seed, "digest")
+    assert out.dtype == np.uint8
+    assert out.shape == ((min(height, width),) * 2 + (3,) if name == "cropped" else image.shape)
+    assert_array_equal(image, before)

@@ -1,0 +1,118 @@
+"""Measures against cases worked out by hand, and the laws that they obey."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose, assert_array_equal
+
+from clipnb.measures import precision_at_1, result_distances, shift, valid_at_k
+
+NAN = float("nan")
+
+distance_tables = arrays(
+    np.float64,
+    st.tuples(st.integers(1, 6), st.integers(1, 8)),
+    elements=st.one_of(st.floats(0, 2), st.just(NAN)),
+)
+thresholds = st.floats(0.01, 2)
+
+
+def unit_vectors(n: int, dim: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(n, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_result_distances_are_l2_to_the_clean_query() -> None:
+    gallery = np.array([[1, 0], [0, 1], [-1, 0], [0.6, 0.8]], dtype=np.float32)
+    clean = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    rows = np.array([[0, 1, 2, 3], [3, 1, 0, 2]])
+    expected = [[0, 2**0.5, 2, 0.8**0.5], [0.4**0.5, 0, 2**0.5, 2**0.5]]
+    assert_allclose(result_distances(clean, gallery, rows), expected, atol=1e-7)
+
+
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(1, 5), st.integers(1, 13), st.integers(0, 99))
+def test_result_distances_do_not_depend_on_the_block(queries: int, k: int, dim: int, block: int, seed: int) -> None:
+    gallery, clean = unit_vectors(9, dim, seed), unit_vectors(queries, dim, seed + 1)
+    rows = np.random.default_rng(seed).integers(0, 9, (queries, k))
+    assert_array_equal(result_distances(clean, gallery, rows, block=block), result_distances(clean, gallery, rows))
+
+
+def test_valid_is_the_share_of_usable_results_within_the_threshold() -> None:
+    distances = np.array([[0.1, 0.5, 0.9, 1.2], [0.9, 1.0, 1.1, 1.9], [0.1, 0.2, 0.3, 0.4]])
+    assert_array_equal(valid_at_k(distances, 0.8), [0.5, 0, 1])
+
+
+def test_a_result_at_the_threshold_is_not_valid() -> None:
+    assert_array_equal(valid_at_k(np.array([[0.8, np.nextafter(0.8, 0)]]), 0.8), [0.5])
+
+
+def test_unusable_results_leave_the_denominator() -> None:
+    distances = np.array([[0.1, NAN, NAN, 0.9], [NAN, NAN, 0.1, NAN]])
+    assert_array_equal(valid_at_k(distances, 0.8), [0.5, 1])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_query_without_usable_results_has_no_score() -> None:
+    assert_array_equal(valid_at_k(np.array([[NAN, NAN], [0.1, 0.2]]), 0.8), [NAN, 1])
+
+
+@given(distance_tables, thresholds)
+def test_valid_lies_in_0_1_or_is_absent(distances: np.ndarray, tau: float) -> None:
+    valid = valid_at_k(distances, tau)
+    assert valid.shape == (len(distances),)
+    assert_array_equal(np.isnan(valid), np.isnan(distances).all(axis=1))
+    present = valid[~np.isnan(valid)]
+    assert np.all((present >= 0) & (present <= 1))
+
+
+@given(distance_tables, thresholds, thresholds)
+def test_valid_grows_with_the_threshold(distances: np.ndarray, one: float, other: float) -> None:
+    low, high = valid_at_k(distances, min(one, other)), valid_at_k(distances, max(one, other))
+    assert np.all((low <= high) | np.isnan(low))
+
+
+@given(distance_tables, thresholds, st.randoms())
+def test_valid_does_not_depend_on_the_order_of_results(distances: np.ndarray, tau: float, random: object) -> None:
+    columns = list(range(distances.shape[1]))
+    random.shuffle(columns)  # type: ignore[attr-defined]
+    assert_array_equal(valid_at_k(distances[:, columns], tau), valid_at_k(distances, tau))
+
+
+@given(distance_tables, thresholds)
+def test_an_unusable_result_more_changes_nothing(distances: np.ndarray, tau: float) -> None:
+    padded = np.hstack([distances, np.full((len(distances), 1), NAN)])
+    assert_array_equal(valid_at_k(padded, tau), valid_at_k(distances, tau))
+
+
+def test_shift_by_hand() -> None:
+    clean = np.array([[1, 0], [1, 0], [1, 0], [1, 0]], dtype=np.float32)
+    moved = np.array([[1, 0], [0, 1], [-1, 0], [0.6, 0.8]], dtype=np.float32)
+    assert_allclose(shift(clean, moved), [0, 1, 2, 0.4], atol=1e-7)
+
+
+@given(st.integers(1, 6), st.integers(1, 40), st.integers(0, 99))
+def test_shift_is_half_the_squared_distance_of_unit_vectors(n: int, dim: int, seed: int) -> None:
+    clean, moved = unit_vectors(n, dim, seed), unit_vectors(n, dim, seed + 1)
+    assert_allclose(shift(clean, moved), np.linalg.norm(clean - moved, axis=1) ** 2 / 2, atol=1e-6)
+
+
+@given(st.integers(1, 6), st.integers(1, 40), st.integers(0, 99))
+def test_shift_never_leaves_its_range(n: int, dim: int, seed: int) -> None:
+    clean = unit_vectors(n, dim, seed)
+    assert np.all(shift(clean, clean) >= 0)
+    assert np.all(shift(clean, -clean) <= 2)
+
+
+def test_precision_at_1_looks_at_the_first_result_alone() -> None:
+    queries = np.array(["cat", "cat", "dog", "dog"])
+    results = np.array([["cat", "dog"], ["dog", "cat"], ["dog", "dog"], ["dog", "cat"]])
+    assert precision_at_1(queries, results) == 0.75
+
+
+def test_precision_at_1_of_no_queries_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no queries"):
+        precision_at_1(np.array([], dtype=str), np.empty((0, 1), dtype=str))

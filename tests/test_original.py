@@ -1,0 +1,89 @@
+"""Golden values: what the original study prints, and what its printed lists say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from clipnb.original import figures_against_scenes, list_facts, printed_log, printed_means
+
+MEANS = {
+    "NBA": {"original": 0.9615, "blurred": 0.7543, "cropped": 0.5936, "grey": 0.8631},
+    "MiniPlaces": {"original": 0.9786, "blurred": 0.2835, "cropped": 0.7301, "grey": 0.2836},
+}
+
+
+def test_the_printed_table() -> None:
+    assert printed_means() == MEANS
+
+
+def test_the_nba_list() -> None:
+    log = printed_log("NBA")
+    assert (log.manip, len(log.total)) == ("original", 51)
+    assert_allclose(np.mean(log.total), 0.9615034774998419, rtol=0, atol=1e-15)
+
+
+def test_the_miniplaces_list() -> None:
+    log = printed_log("MiniPlaces")
+    assert (log.manip, len(log.total)) == ("cropped", 28)
+    assert round(float(np.mean(log.total)), 4) == 0.7301
+
+
+@pytest.mark.parametrize("dataset", ["NBA", "MiniPlaces"])
+def test_each_list_reproduces_its_cell_of_the_table(dataset: str) -> None:
+    log = printed_log(dataset)  # type: ignore[arg-type]
+    assert round(float(np.mean(log.total)), 4) == printed_means()[dataset][log.manip]
+
+
+@pytest.mark.parametrize("dataset", ["NBA", "MiniPlaces"])
+def test_the_printed_categories_hold_accuracies(dataset: str) -> None:
+    log = printed_log(dataset)  # type: ignore[arg-type]
+    assert 0 < len(log.scores) < len(log.total)  # the study prints a few categories of each list
+    assert all(0 <= v <= 1 for values in [*log.scores.values(), log.total] for v in values)
+
+
+def test_players_whose_names_hold_a_comma_survive() -> None:
+    assert "Adams, Steven" in printed_log("NBA").scores
+
+
+def test_the_spread_of_the_nba_list() -> None:
+    facts = list_facts(printed_log("NBA").total)
+    assert_allclose(facts.sd, 0.0257034, atol=5e-8)
+    assert_allclose(facts.quartiles, [0.9441498, 0.9642512, 0.9828706], atol=5e-8)
+    assert_allclose([facts.minimum, facts.maximum], [0.8854772, 1.0], atol=5e-8)
+
+
+def test_the_spread_of_the_miniplaces_list() -> None:
+    facts = list_facts(printed_log("MiniPlaces").total)
+    assert_allclose(facts.sd, 0.1596955, atol=5e-8)
+    assert_allclose(facts.quartiles, [0.6957631, 0.7479907, 0.8203827], atol=5e-8)
+    assert_allclose([facts.minimum, facts.maximum], [0.15, 0.9306444], atol=5e-8)
+
+
+def test_the_bca_interval_of_the_nba_list() -> None:
+    mean = list_facts(printed_log("NBA").total).mean
+    assert (mean.method, mean.n, mean.level) == ("BCa", 51, 0.95)
+    assert_allclose([mean.low, mean.high], [0.9540, 0.9680], atol=2e-4)
+
+
+def test_the_bca_interval_of_the_miniplaces_list() -> None:
+    mean = list_facts(printed_log("MiniPlaces").total).mean
+    assert (mean.method, mean.n) == ("BCa", 28)
+    assert_allclose([mean.low, mean.high], [0.652, 0.776], atol=2e-3)
+
+
+def test_the_nba_list_may_be_normal() -> None:
+    assert round(list_facts(printed_log("NBA").total).shapiro_p, 3) == 0.092
+
+
+def test_the_miniplaces_list_is_not_normal() -> None:
+    facts = list_facts(printed_log("MiniPlaces").total)
+    assert round(facts.shapiro_p, 5) == 0.00076
+    assert round(facts.skew, 2) == -1.83
+
+
+def test_the_difference_that_the_study_calls_not_significant() -> None:
+    t, p = figures_against_scenes()
+    assert round(t, 2) == -4.75
+    assert f"{p:.0e}" == "2e-05"

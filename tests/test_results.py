@@ -1,0 +1,180 @@
+"""Results on disk: what a run's folder holds, and what it is never mistaken for."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PhotoFolder
+
+from clipnb import Result, RunSpec, UserError, load_results, run, saved_result
+from clipnb.studylog import read as read_log
+
+
+def tiny_run(root: Path | str, manip: str = "grey", k: int = 2, **settings: Any) -> Result:
+    return run(RunSpec(str(root), manip, "tiny", k, **settings), progress=False)
+
+
+def assert_same_rows(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    assert list(one.columns) == list(other.columns)
+    for column in one.columns:
+        assert [np.asarray(v).tolist() for v in one[column]] == [np.asarray(v).tolist() for v in other[column]]
+
+
+def test_a_result_is_the_same_when_it_is_read_again(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    folder = result.save(tmp_path / "results")
+    assert folder == tmp_path / "results" / "photos-grey-tiny-k2"
+    assert sorted(p.name for p in folder.iterdir()) == ["clip_output_photos_grey.json", "rows.parquet", "run.json"]
+    again = Result.load(folder)
+    assert again.spec == result.spec
+    assert again.provenance == result.provenance
+    assert_same_rows(again.rows, result.rows)
+    assert again.accuracy == result.accuracy
+    assert again.precision_at_1 == result.precision_at_1
+    assert again.warnings == result.warnings
+
+
+def test_category_names_survive(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    names = ["Müller, Jörg", "total", 'the "Greek Freak"', "空港"]
+    result = tiny_run(photo_folder(dict.fromkeys(names, 3)))
+    folder = result.save(tmp_path / "results")
+    assert set(Result.load(folder).rows["category"]) == set(names)
+    log = read_log(folder / "clip_output_photos_grey.json")
+    assert log.scores == result.scores
+    assert set(log.scores) == set(names)
+    assert log.total == pytest.approx(list(result.category_means.values()))
+
+
+def test_results_go_to_clipnb_results(photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "elsewhere"))
+    assert tiny_run(photo_folder({"cats": 3})).save().parent == tmp_path / "elsewhere"
+    assert len(load_results()) == 1
+
+
+def test_all_results_come_in_the_studys_order(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    scenes, figures = photo_folder({"abbey": 3, "alley": 3}, "scenes"), photo_folder({"cats": 3, "dogs": 3}, "figures")
+    for root, manip in ((scenes, "grey"), (figures, "cropped"), (scenes, "original"), (figures, "blurred"), (figures, "original")):
+        tiny_run(root, manip).save(tmp_path / "results")
+    found = [(r.spec.dataset_name, r.spec.manip) for r in load_results(tmp_path / "results")]
+    assert found == [
+        ("figures", "original"),
+        ("figures", "blurred"),
+        ("figures", "cropped"),
+        ("scenes", "original"),
+        ("scenes", "grey"),
+    ]
+
+
+def test_no_results_are_no_error(tmp_path: Path) -> None:
+    assert load_results(tmp_path / "nothing here") == []
+
+
+def test_an_unfinished_run_is_not_a_result(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
+    (folder / "run.json").unlink()
+    assert load_results(tmp_path / "results") == []
+    with pytest.raises(UserError, match="not the folder of a finished run"):
+        Result.load(folder)
+
+
+def test_a_result_that_is_replaced_only_in_part_is_not_a_result(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = photo_folder({"cats": 3, "dogs": 3})
+    tiny_run(root).save(tmp_path / "results")
+    (root / "dogs" / "02.png").unlink()
+    smaller, rename = tiny_run(root), os.replace
+
+    def only_rows(source: str, target: Path) -> None:
+        if Path(target).name != "rows.parquet":
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", only_rows)
+        with pytest.raises(KeyboardInterrupt):
+            smaller.save(tmp_path / "results")
+    assert load_results(tmp_path / "results") == []
+    smaller.save(tmp_path / "results")
+    assert len(load_results(tmp_path / "results")[0].rows) == 5
+
+
+@pytest.mark.parametrize("file", ["run.json", "rows.parquet"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\xfe"])
+def test_a_damaged_result_is_a_one_line_error_and_can_be_replaced(
+    photo_folder: PhotoFolder, tmp_path: Path, file: str, content: bytes
+) -> None:
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    folder = result.save(tmp_path / "results")
+    (folder / file).write_bytes(content)
+    with pytest.raises(UserError, match="photos-grey-tiny-k2 is not the folder of a finished run") as caught:
+        Result.load(folder)
+    assert "\n" not in str(caught.value)
+    assert Result.load(result.save(tmp_path / "results")).accuracy == result.accuracy
+
+
+def test_a_run_replaces_an_earlier_one_of_the_same_specification(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root = photo_folder({"cats": 3, "dogs": 3})
+    tiny_run(root).save(tmp_path / "results")
+    (root / "dogs" / "02.png").unlink()
+    tiny_run(root).save(tmp_path / "results")
+    (only,) = load_results(tmp_path / "results")
+    assert len(only.rows) == 5
+
+
+def test_a_data_set_of_the_same_name_does_not_overwrite_another(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    mine, yours = photo_folder({"cats": 3}, "mine/photos"), photo_folder({"dogs": 3}, "yours/photos")
+    tiny_run(mine).save(tmp_path / "results")
+    with pytest.raises(UserError, match="rename one of the two") as caught:
+        tiny_run(yours).save(tmp_path / "results")
+    assert "mine" in str(caught.value)
+    assert "yours" in str(caught.value)
+    (kept,) = load_results(tmp_path / "results")
+    assert kept.spec.dataset == str(mine)
+
+
+def test_a_slash_at_the_end_does_not_make_another_data_set(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root = photo_folder({"cats": 3, "dogs": 3})
+    tiny_run(root).save(tmp_path / "results")
+    tiny_run(f"{root}/").save(tmp_path / "results")
+    assert len(load_results(tmp_path / "results")) == 1
+
+
+def test_checkpoints_of_the_same_file_name_do_not_overwrite_each_other(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    mine, yours = (replace(result, spec=replace(result.spec, encoder=f"/{who}/ViT-L-14.pt")) for who in ("mine", "yours"))
+    kept = mine.save(tmp_path / "results")
+    with suppress(UserError):
+        assert yours.save(tmp_path / "results") != kept
+    assert Result.load(kept).spec == mine.spec
+
+
+def test_only_the_result_of_exactly_a_specification_is_taken_for_it(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    assert saved_result(result.spec) is None
+    result.save()
+    found = saved_result(result.spec)
+    assert found is not None
+    assert_same_rows(found.rows, result.rows)
+    assert saved_result(replace(result.spec, tau=0.7)) is None
+    assert saved_result(replace(result.spec, dataset="elsewhere/photos")) is None
+
+
+def test_a_damaged_result_does_not_hide_the_others(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root = photo_folder({"cats": 3, "dogs": 3})
+    for manip in ("original", "grey"):
+        folder = tiny_run(root, manip).save(tmp_path / "results")
+    (folder / "rows.parquet").write_bytes(b"")
+    with pytest.warns(UserWarning, match="photos-grey-tiny-k2 is not the folder of a finished run"):
+        (whole,) = load_results(tmp_path / "results")
+    assert whole.spec.manip == "original"

@@ -1,0 +1,216 @@
+"""One run, from specification to result: what it asks, counts, scores and says."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import PhotoFolder, TinyEncoder, picture
+from numpy.testing import assert_allclose
+from PIL import Image
+
+from clipnb import RunSpec, UserError, run
+from clipnb.datasets import load_dataset
+from clipnb.errors import DatasetError
+from clipnb.images import decode, digest, read
+from clipnb.manipulations import MANIPULATIONS
+from clipnb.results import Result
+
+
+def tiny_run(root: Path, manip: str = "original", k: int = 2, **settings: Any) -> Result:
+    return run(RunSpec(str(root), manip, "tiny", k, **settings), progress=False)
+
+
+def bad_inputs(root: Path) -> None:
+    """Adds a category of odd files, one of broken files among good ones, and two that hold no readable image."""
+    photo = Image.fromarray(picture(0))
+    odd, broken, hopeless = root / "odd", root / "partly broken", root / "hopeless"
+    for folder in (odd, broken, hopeless, root / "empty"):
+        folder.mkdir()
+    photo.convert("CMYK").save(odd / "cmyk.jpg")
+    Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257).save(odd / "16 bit.png")
+    photo.convert("P").save(odd / "palette.png", transparency=3)
+    photo.save(odd / "animated.gif", save_all=True, append_images=[photo.rotate(180)])
+    exif = Image.Exif()
+    exif[274] = 6
+    photo.save(odd / "rotated.jpg", exif=exif)
+    photo.resize((1, 1)).save(odd / "one pixel.png")
+    jpeg = io.BytesIO()
+    photo.save(jpeg, "JPEG")
+    (broken / "truncated.jpg").write_bytes(jpeg.getvalue()[:-80])
+    (broken / "page.jpg").write_text("<html>404</html>")
+    photo.save(broken / "good.png")
+    (hopeless / "zero bytes.jpg").write_bytes(b"")
+
+
+def test_every_mistake_in_a_specification_is_named_in_one_line() -> None:
+    with pytest.raises(UserError) as caught:
+        RunSpec(manip="blured", encoder="clipp", k=0, tau=2.5, seed="today")  # type: ignore[arg-type]
+    message = str(caught.value)
+    for part in ("'blured'", "did you mean 'blurred'?", "'clipp'", "k must be", "tau must be", "seed must be"):
+        assert part in message
+    assert "\n" not in message
+
+
+BAD = {
+    "k": (0, -1, 2.0, "10", True, None, math.nan),
+    "tau": (0, -0.5, 2.01, math.nan, math.inf, "0.8", True, None),
+    "seed": (0.5, "7", True, None),
+    "precision": ("fp8", "", None),
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in BAD.items() for value in values])
+def test_a_setting_that_makes_no_sense_is_refused(field: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"^{field} must be .*, not "):
+        RunSpec(**{field: value})  # type: ignore[arg-type]
+
+
+def test_names_are_brought_to_their_registered_spelling() -> None:
+    assert RunSpec(manip="gray", tau=1) == RunSpec(manip="grey", tau=1.0)
+    assert RunSpec(manip="gray").run_id == "sample-figures-grey-efficientnet-lite2"
+
+
+def test_the_run_id_names_the_settings_that_are_not_the_usual_ones() -> None:
+    assert RunSpec("nba", "crop", "tiny", precision="bf16").run_id == "nba-cropped-tiny-bf16"
+    assert RunSpec("a/b/nba", "crop", "tiny").run_id == "nba-cropped-tiny"
+    assert RunSpec("nba", "crop", "tiny", k=5, tau=0.75, seed=3).run_id == "nba-cropped-tiny-k5-tau0.75-seed3"
+    assert RunSpec("nba", "crop", "tiny", k=10, tau=0.8, seed=0).run_id == "nba-cropped-tiny"
+
+
+@pytest.mark.parametrize("settings", [("seed", 20240101, 20240102), ("k", 1234567, 1234568), ("tau", 0.75, 0.75000001)])
+def test_runs_that_differ_have_ids_that_differ(settings: tuple[str, Any, Any]) -> None:
+    field, one, other = settings
+    assert RunSpec(**{field: one}).run_id != RunSpec(**{field: other}).run_id
+
+
+def test_an_accuracy_is_what_the_study_defines(photo_folder: PhotoFolder) -> None:
+    root, encoder = photo_folder({"cats": 5, "dogs": 4, "birds": 3}, size=(128, 32)), TinyEncoder()
+    photos = load_dataset(str(root)).photos
+    contents = [read(photo.path) for photo in photos]
+
+    def vectors(manip: str) -> np.ndarray:
+        images = [MANIPULATIONS[manip](decode(c), 4, digest(c)) for c in contents]
+        return encoder.encode(np.stack([encoder.prepare(image) for image in images])).astype(np.float64)
+
+    def nearest(queries: np.ndarray, row: int) -> list[int]:
+        others = [i for i in range(len(photos)) if i != row]
+        return sorted(others, key=lambda i: np.linalg.norm(clean[i] - queries[row]))[:3]
+
+    clean, asked = vectors("original"), vectors("cropped")
+    found = [nearest(asked, row) for row in range(len(photos))]
+    assert found != [nearest(clean, row) for row in range(len(photos))]  # else the manipulation would not show
+    accuracy = [np.mean(np.linalg.norm(clean[rows] - clean[query], axis=1) < 0.7) for query, rows in enumerate(found)]
+    assert 0 < np.mean(accuracy) < 1
+
+    result = tiny_run(root, "cropped", k=3, tau=0.7, seed=4)
+    assert [list(r) for r in result.rows["results"]] == [[photos[i].id for i in rows] for rows in found]
+    assert_allclose(result.rows["accuracy"], accuracy)
+    assert_allclose(result.rows["shift"], 1 - (clean * asked).sum(axis=1), atol=1e-6)
+    means = {c: np.mean([a for a, p in zip(accuracy, photos, strict=True) if p.category == c]) for c in ("birds", "cats", "dogs")}
+    assert result.category_means == pytest.approx(means)
+    assert result.accuracy.point == pytest.approx(np.mean(list(means.values())))
+
+
+def test_unreadable_images_are_counted_and_all_others_scored(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 3, "dogs": 3})
+    bad_inputs(root)
+    result = tiny_run(root, "grey")
+    assert set(result.provenance["unreadable"]) == {
+        "partly broken/truncated.jpg",
+        "partly broken/page.jpg",
+        "hopeless/zero bytes.jpg",
+    }
+    assert result.provenance["empty_categories"] == ["empty", "hopeless"]
+    assert (result.provenance["images"], result.provenance["categories"]) == (13, 4)
+    assert result.rows.groupby("category").size().to_dict() == {"cats": 3, "dogs": 3, "odd": 6, "partly broken": 1}
+    assert not result.rows["accuracy"].isna().any()
+    assert (result.rows["n_results"] == 2).all()
+    assert list(result.category_means) == ["cats", "dogs", "odd", "partly broken"]
+    assert any("3 unreadable images" in w for w in result.warnings)
+    assert any("2 folders hold no readable image: empty, hopeless" in w for w in result.warnings)
+    assert json.loads(json.dumps(result.provenance)) == result.provenance
+
+
+def test_a_data_set_without_a_readable_image_is_one_line(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 2})
+    for path in (root / "cats").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"none of the 2 images .* can be read; the first: .*empty"):
+        tiny_run(root)
+
+
+def test_a_gallery_that_is_too_small_is_answered_with_a_k(photo_folder: PhotoFolder) -> None:
+    with pytest.raises(UserError, match=r"-p k 4\)"):
+        tiny_run(photo_folder({"cats": 3, "dogs": 2}), k=5)
+
+
+def test_a_name_that_is_no_unicode_is_run_or_refused_in_one_line(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root = photo_folder({"cats": 3, "dogs": 3})
+    try:
+        (root / "dogs").rename(root / os.fsdecode(b"M\xfcller"))  # from an old archive
+    except (OSError, UnicodeDecodeError):
+        pytest.skip("this file system has only unicode names")
+    try:
+        saved = Result.load(tiny_run(root).save(tmp_path / "results"))
+        assert len(saved.rows) == 6
+    except UserError as error:
+        message = str(error)
+        assert message.encode("utf-8")
+
+
+def test_one_category_gives_a_number_without_interval_and_says_so(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    result = tiny_run(photo_folder({"cats": 4}))
+    assert 0 <= result.accuracy.point <= 1
+    assert math.isnan(result.accuracy.low)
+    assert math.isnan(result.accuracy.high)
+    assert any("one category" in w for w in result.warnings)
+    assert "none (one category)" in result._repr_markdown_()
+    headline = json.loads((result.save(tmp_path / "results") / "run.json").read_text())["headline"]
+    assert headline == {"valid": result.accuracy.point, "low": None, "high": None}
+
+
+def test_a_crop_of_square_images_is_called_no_manipulation(photo_folder: PhotoFolder) -> None:
+    square = photo_folder({"cats": 3, "dogs": 3}, "square", (32, 32))
+    cropped, clean = tiny_run(square, "cropped"), tiny_run(square)
+    assert cropped.noop_share == 1.0
+    assert any("cropped leaves 100% of the photographs pixel-identical" in w for w in cropped.warnings)
+    assert cropped.category_means == clean.category_means
+
+
+def test_a_manipulation_that_does_something_is_not(photo_folder: PhotoFolder) -> None:
+    wide = photo_folder({"cats": 3, "dogs": 3})
+    assert tiny_run(wide, "grey").noop_share == 0.0
+    assert tiny_run(wide, "grey").warnings == []
+    assert tiny_run(wide).noop_share == 1.0
+    assert tiny_run(wide).warnings == []
+
+
+@pytest.mark.parametrize("seed", [-1, 0, 2**70])
+def test_every_seed_that_is_accepted_gives_an_interval(photo_folder: PhotoFolder, seed: int) -> None:
+    result = tiny_run(photo_folder({f"{i:02d}": 2 for i in range(30)}), "cropped", seed=seed)
+    assert result.accuracy.method == "BCa"
+    assert result.accuracy.low <= result.accuracy.point <= result.accuracy.high
+
+
+def test_provenance_says_where_the_numbers_come_from(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 2, "dogs": 1})
+    spec = RunSpec(str(root), "original", "efficientnet-lite2", k=2)
+    result = run(spec, progress=False)
+    about = result.provenance
+    assert {"python", "numpy", "torch", "pillow", "faiss-cpu"} <= set(about["versions"])
+    assert len(about["encoder"]["weights_sha256"]) == 64
+    assert about["encoder"]["weights_sha256"] in about["encoder"]["identity"]
+    assert about["encoder"]["dim"] == 1280
+    assert (about["images"], about["categories"], about["embedded_now"], about["unreadable"]) == (3, 2, 3, {})
+    again = run(spec, progress=False)
+    assert again.provenance["embedded_now"] == 0
+    assert again.provenance["data_fingerprint"] == about["data_fingerprint"]
+    Image.fromarray(picture(9)).save(root / "dogs" / "00.png")
+    assert run(spec, progress=False).provenance["data_fingerprint"] != about["data_fingerprint"]

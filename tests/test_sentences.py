@@ -1,0 +1,49 @@
+"""Computed prose: the words say no more than the numbers allow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import PhotoFolder
+
+from clipnb import Result, RunSpec, run
+from clipnb.sentences import by_condition, changes_table, direction, interaction_table
+from clipnb.statistics import Interval
+
+NAN = float("nan")
+
+
+def conditions(root: Path) -> dict[str, Result]:
+    return by_condition([run(RunSpec(str(root), manip, "tiny", 2), progress=False) for manip in ("original", "cropped")])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.2, -0.1, "a loss"),
+        (0.1, 0.2, "a gain"),
+        (-0.1, 0.1, "no clear change"),
+        (0.0, 0.0, "no clear change"),
+        (NAN, NAN, "no clear change"),
+    ],
+)
+def test_a_change_is_named_only_where_its_interval_excludes_none(low: float, high: float, words: str) -> None:
+    assert direction(Interval((low + high) / 2, low, high, "t", 5)) == words
+
+
+def test_a_crop_that_does_nothing_changes_nothing(photo_folder: PhotoFolder) -> None:
+    table = changes_table(conditions(photo_folder({"cats": 3, "dogs": 3}, "square", (32, 32))))
+    assert "+0.0" in table
+    assert table.endswith("| no clear change |")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("categories", [{"cats": 4}, {"cats": 3, "dogs": 3}])
+def test_without_an_interval_no_data_set_is_said_to_lose_more(photo_folder: PhotoFolder, categories: dict[str, int]) -> None:
+    figures = conditions(photo_folder(categories, "figures", (32, 32)))  # the crop does nothing to squares
+    scenes = conditions(photo_folder({"abbey": 3, "alley": 3}, "scenes", (32, 32)))
+    table = interaction_table(figures, scenes)
+    assert "costs" not in table
+    assert "no clear difference" in table
+    assert "nan" not in table

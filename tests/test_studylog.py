@@ -1,0 +1,155 @@
+"""The study's JSON log: what is written is read again, and what the study printed is understood."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipnb.errors import UserError
+from clipnb.studylog import dumps, file_name, loads, read, write
+
+NAMES = [
+    "Adams, Steven",
+    'the "Greek Freak"',
+    "Müller, Jörg",
+    "空港",
+    "http://example.org // not a comment",
+    "/* nor this */",
+    '5" // not one either',
+    "trailing slash/",
+    "trailing comma, ]",
+    "back\\slash\\",
+    'quote before bracket",]',
+    "line\nbreak",
+    "",
+    "total",
+]
+
+categories = st.text().filter(lambda name: name != "total/")  # no folder is called so: that spelling stands for `total`
+accuracies = st.lists(st.floats(0, 1), max_size=4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_category_survives_whatever_its_name(name: str) -> None:
+    log = loads(dumps("grey", {"before": [1.0], name: [0.25, 0.75], "zz": []}))
+    assert log.manip == "grey"
+    assert log.scores == {"before": [1.0], name: [0.25, 0.75], "zz": []}
+    assert log.total == [1.0, 0.5, 0.0]
+
+
+def test_all_of_them_at_once_keep_their_order() -> None:
+    scores = {name: [i / 16] for i, name in enumerate(NAMES)}
+    log = loads(dumps("grey", scores))
+    assert list(log.scores.items()) == list(scores.items())
+    assert log.total == [i / 16 for i in range(len(NAMES))]
+
+
+@given(st.text(), st.dictionaries(categories, accuracies, max_size=6))
+def test_any_log_survives(manip: str, scores: dict[str, list[float]]) -> None:
+    log = loads(dumps(manip, scores))
+    assert (log.manip, log.scores) == (manip, scores)
+    assert log.total == pytest.approx([sum(v) / len(v) if v else 0.0 for v in scores.values()])
+
+
+def test_the_file_has_the_studys_shape() -> None:
+    body = json.loads(dumps("blurred", {"abbey": [1.0, 0.5], "alley": [0.0]}))
+    assert body == {"blurred": {"abbey": [1.0, 0.5], "alley": [0.0], "total": [0.75, 0.0]}}
+
+
+def test_a_category_named_total_does_not_take_the_reserved_key() -> None:
+    body = json.loads(dumps("blurred", {"total": [1.0], "abbey": [0.0]}))["blurred"]
+    assert body.pop("total") == [1.0, 0.0]
+    assert sorted(body.values()) == [[0.0], [1.0]]
+
+
+def test_images_without_a_score_are_left_out() -> None:
+    log = loads(dumps("grey", {"abbey": [math.nan, 0.5, math.nan, 1.0]}))
+    assert log.scores == {"abbey": [0.5, 1.0]}
+    assert log.total == [0.75]
+
+
+@pytest.mark.parametrize("values", [[], [math.nan]])
+def test_a_category_without_a_score_is_listed_empty_and_counts_0(values: list[float]) -> None:
+    log = loads(dumps("grey", {"abbey": values, "alley": [1.0]}))
+    assert log.scores == {"abbey": [], "alley": [1.0]}
+    assert log.total == [0.0, 1.0]
+
+
+def test_comments_and_trailing_commas_as_the_study_prints_them() -> None:
+    log = loads(
+        """{"original": {
+  "Bacon, Dwayne": [1.0, 0.8571428571428571,],  // first of them
+  // More Players
+  "Adams, Steven": [1.0,
+      1.0,  /* a comma, then a
+               comment over lines */
+  ],
+  "total": [0.9855334538878843, 1.0],
+}}"""
+    )
+    assert log.manip == "original"
+    assert log.scores == {"Bacon, Dwayne": [1.0, 0.8571428571428571], "Adams, Steven": [1.0, 1.0]}
+    assert log.total == [0.9855334538878843, 1.0]
+
+
+def test_whole_numbers_are_read_as_numbers() -> None:
+    assert loads('{"grey": {"abbey": [1, 0], "total": [0.5]}}').scores == {"abbey": [1.0, 0.0]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not a log",
+        "[]",
+        "{}",
+        "3",
+        '{"grey": [1.0]}',
+        '{"grey": {}, "blurred": {}}',
+        '{"grey": {"abbey": 1.0}}',
+        '{"grey": {"abbey": ["high"]}}',
+        '{"grey": {"abbey": [true]}}',
+        '{"grey": {"abbey": [[1.0]]}}',
+        '{"grey": {"abbey": [null]}}',
+        '{"grey": {"total": 1.0}}',
+        '{"grey": {"abbey": [1.0]}',
+        '{"grey": {"abb',
+        '{"grey": {"abbey": [1.0,,]}}',
+        '{"grey": {"abbey": [1.0]}} /* open',
+        "\ufeff{}",
+    ],
+)
+def test_malformed_logs_are_a_one_line_error_that_names_the_file(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        loads(text, "mine.json")
+    assert str(caught.value).startswith("mine.json: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_error_names_the_line_of_the_file_itself() -> None:
+    text = '{"grey": {\n/* two\nlines */\n"abbey": [1.0],\n"alley": oops\n}}'
+    with pytest.raises(UserError, match="line 5"):
+        loads(text)
+
+
+def test_files_round_trip_as_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / file_name("nba", "grey")
+    assert path.name == "clip_output_nba_grey.json"
+    write(path, "grey", {"Müller, Jörg": [0.5]})
+    assert "Müller" in path.read_bytes().decode("utf-8")
+    assert read(path).scores == {"Müller, Jörg": [0.5]}
+
+
+@pytest.mark.parametrize("content", [None, b'{"grey": {"M\xfcller": [1.0]}}', b"\x80\x81", b"PK\x03\x04\x00\xff"])
+def test_files_that_are_missing_or_no_text_are_a_one_line_error(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "log.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"log\.json") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
