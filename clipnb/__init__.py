@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import figures, original, pictures, sentences
+    from . import figures, original, pictures, reading, sentences
     from .errors import UserError
     from .results import Result, load_results
     from .runs import run, saved_result
@@ -28,7 +28,7 @@ _HOME = {
     "saved_result": "runs",
     "run": "runs",
 }
-_MODULES = ("figures", "original", "pictures", "sentences")
+_MODULES = ("figures", "original", "pictures", "reading", "sentences")
 
 __all__ = [
     "Result",
@@ -38,6 +38,7 @@ __all__ = [
     "load_results",
     "original",
     "pictures",
+    "reading",
     "run",
     "saved_result",
     "sentences",

@@ -2,7 +2,7 @@
 
 - the table of contents is the top-level `_toc.yml` (Jupyter Book finds the top-level `_config.yml` by itself);
 - sample runs that are missing or out of date are computed first, so that a fresh clone builds;
-- every data set with results gets a page, made from `notebooks/dataset.ipynb`;
+- every data set with a clean run gets a page, made from `notebooks/dataset.ipynb`;
 - `{{ study.nba.mean }}` in a page is a computed number (`clipnb.book_values`); a changed result rebuilds the pages;
 - mathematics is set by a MathJax that ships with the book, so that it reads offline;
 - an executed run in `book/runs/` gets its own title and labels, and shows one parameters cell instead of two.
@@ -13,14 +13,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
 from .files import write_text
-from .manipulations import MANIPULATIONS
-from .results import load_results
-from .spec import RunSpec
+from .manipulations import CLEAN, MANIPULATIONS
+from .paths import runs_root
+from .results import Result, load_results
+from .spec import spec_of
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 MATHJAX = Path("mathjax/tex-mml-chtml.js")
 """In the book's static folder."""
+
+FOR_RUNNING = {"install", "what", "parameters"}
+"""Ids or tags of cells of the run notebook that a reader of its page needs not see."""
 
 
 def configure(app: Sphinx, config: Config) -> None:
@@ -46,38 +51,43 @@ def configure(app: Sphinx, config: Config) -> None:
         raise ExtensionError(str(error)) from error
     if failures:
         raise ExtensionError("; ".join(f"{run} failed: {why}" for run, why in failures.items()))
-    write_dataset_pages(root)
+    results = load_results()
+    write_dataset_pages(root, results)
+    pages = {path.stem: f"[`{path.stem}`](runs/{path.name})" for path in runs_root().glob("*.ipynb")}
     config.external_toc_path = (root / "_toc.yml").as_posix()
     config.mathjax_path = MATHJAX.as_posix()
-    config.myst_substitutions = {**config.myst_substitutions, **values(load_results())}
+    config.myst_substitutions = {**config.myst_substitutions, **values(results, pages)}
 
 
-def write_dataset_pages(root: Path) -> None:
-    """One page for each (data set, encoder) with a clean run; a page is touched only if it changes."""
+def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
+    """One page for each clean run, with the runs that differ in the manipulation only; touched only if it changes."""
     template = json.loads((root / "notebooks" / "dataset.ipynb").read_text(encoding="utf-8"))
     folder = root / "book" / "datasets"
     wanted: set[Path] = set()
-    for result in load_results():
-        spec = result.spec
-        if spec != RunSpec(spec.dataset, "original", spec.encoder):
-            continue
+    for spec in (r.spec for r in results if r.spec.manip == CLEAN):
         page = json.loads(json.dumps(template))
-        stem = spec.run_id.replace("-original-", "-")
+        fields = {name: value for name, value in spec.to_dict().items() if name != "manip"}
         for cell in page["cells"]:
             if "parameters" in cell["metadata"].get("tags", []):
-                cell["source"] = [f"dataset: str = {spec.dataset!r}\n", f"encoder: str = {spec.encoder!r}"]
-                cell["metadata"]["tags"].append("hide-input")
-            figure = cell["metadata"].get("mystnb", {}).get("figure")
-            if figure:
-                figure["name"] += f"-{stem}"
-        _retitle(page, f"{spec.dataset_name}, {spec.encoder}")
-        path = folder / f"{stem}.ipynb"
+                cell["source"] = "\n".join(f"{name} = {value!r}" for name, value in fields.items())
+                cell["metadata"]["tags"].append("remove-cell")
+        _relabel(page, spec.group_id)
+        _retitle(page, f"{spec.dataset_name}, {spec.group_id.removeprefix(spec.dataset_name + '-')}")
+        path = folder / f"{spec.group_id}.ipynb"
         wanted.add(path)
         text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
     for path in set(folder.glob("*.ipynb")) - wanted:
         path.unlink()
+
+
+def _relabel(notebook: dict[str, Any], suffix: str) -> None:
+    """Figures of pages from one template need labels of their own."""
+    for cell in notebook["cells"]:
+        figure = cell["metadata"].get("mystnb", {}).get("figure")
+        if figure:
+            figure["name"] += f"-{suffix}"
 
 
 def _retitle(notebook: dict[str, Any], title: str) -> None:
@@ -133,22 +143,20 @@ def present_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def _present_run(notebook: dict[str, Any]) -> None:
-    """Give an executed run its own title and labels, and leave its defaults out."""
-    given = notebook["metadata"]["papermill"]["parameters"]
-    fields = {key: value for key, value in given.items() if key in RunSpec.__dataclass_fields__}
-    spec = RunSpec(**fields)
-    for cell in notebook["cells"]:
-        metadata = cell["metadata"]
-        if "parameters" in metadata.get("tags", []):
-            metadata["tags"].append("remove-cell")
-        if "injected-parameters" in metadata.get("tags", []):
-            metadata["tags"].append("hide-input")
-        figure = metadata.get("mystnb", {}).get("figure")
-        if figure:
-            figure["name"] += f"-{spec.run_id}"
-    title = f"{spec.dataset_name}, {MANIPULATIONS[spec.manip].label}"
+    """Give an executed run its own title and labels, and leave out what is for people who run it themselves."""
+    try:
+        spec = spec_of(notebook["metadata"]["papermill"]["parameters"])
+    except (KeyError, UserError):
+        return  # somebody's own notebook: shown as it is
+    _relabel(notebook, spec.run_id)
     settings = spec.run_id.removeprefix(f"{spec.dataset_name}-{spec.manip}-")
-    _retitle(notebook, f"{title} ({settings})")
+    _retitle(notebook, f"{spec.dataset_name}, {MANIPULATIONS[spec.manip].label} ({settings})")
+    for cell in notebook["cells"]:
+        tags = cell["metadata"].setdefault("tags", [])
+        if FOR_RUNNING.intersection([cell.get("id"), *tags]):
+            tags.append("remove-cell")
+        elif "injected-parameters" in tags:
+            tags.append("hide-input")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

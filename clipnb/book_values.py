@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import sentences
+from . import reading, sentences, wording
 from .encoders import OFFLINE
 from .manipulations import BLUR_SIGMA, MANIPULATIONS
 from .original import figures_against_scenes, list_facts, printed_log, printed_means
@@ -16,8 +16,12 @@ from .spec import RunSpec
 from .statistics import SMALL_G
 
 
-def values(results: Sequence[Result]) -> dict[str, Any]:
+def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any]:
     """Nested names -> text, computed from the results at hand and the study's printed lists.
+
+    Args:
+        results: all of them.
+        pages: run id -> Markdown link to its page, of the runs that have one.
 
     Raises:
         KeyError: the sample runs are not among the results.
@@ -26,7 +30,7 @@ def values(results: Sequence[Result]) -> dict[str, Any]:
         "study": _study(),
         "setup": _setup(),
         "samples": _samples(results),
-        "runs": _runs(results),
+        "runs": _runs(results, pages),
     }
 
 
@@ -35,12 +39,12 @@ def _study() -> dict[str, Any]:
     t, p = figures_against_scenes()
     return {
         "printed": {name: {m: f"{v:.4f}" for m, v in row.items()} for name, row in printed_means().items()},
-        "nba": {"n": str(nba.mean.n), "mean": f"{nba.mean.point:.4f}", "interval": sentences.span(nba.mean)},
-        "scenes": {"n": str(scenes.mean.n), "mean": f"{scenes.mean.point:.4f}", "interval": sentences.span(scenes.mean)},
-        "test": {"t": f"{t:.2f}".replace("-", "−"), "p": sentences.p_value(p)},
-        "printed_table": sentences.printed_table(),
-        "list_table": sentences.list_table(),
-        "reading": sentences.study_reading(),
+        "nba": {"n": str(nba.mean.n), "mean": f"{nba.mean.point:.4f}", "interval": wording.span(nba.mean)},
+        "scenes": {"n": str(scenes.mean.n), "mean": f"{scenes.mean.point:.4f}", "interval": wording.span(scenes.mean)},
+        "test": {"t": wording.minus(t), "p": wording.p_value(p)},
+        "printed_table": reading.printed_table(),
+        "list_table": reading.list_table(),
+        "reading": reading.study_reading(),
     }
 
 
@@ -77,9 +81,9 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
         sets[name.removeprefix("sample-")] = {
             "categories": str(len(sources)),
             "photographs": str(len(conditions["original"].rows)),
-            "answer": sentences.answer(conditions),
             "hardest": conditions[worst].label,
-            "hardest_points": sentences.points(sentences.change(conditions, worst).point),
+            "hardest_points": wording.points(sentences.change(conditions, worst).point),
+            "same_kind": f"{min(r.precision_at_1 for r in conditions.values()):.0%}",
             "noop": {m: f"{r.noop_share:.0%}" for m, r in conditions.items()},
             "accuracy": {m: f"{r.accuracy.point:.4f}" for m, r in conditions.items()},
         }
@@ -90,13 +94,13 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
     return {**sets, "per_category": str(IMAGES_PER_CATEGORY), "credits": "\n".join(credit)}
 
 
-def _runs(results: Sequence[Result]) -> dict[str, str]:
+def _runs(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, str]:
     sha = hashlib.sha256()
     for r in results:
         sha.update(repr(r.spec).encode() + r.rows.to_json().encode())
     return {
         "count": str(len(results)),
-        "table": sentences.results_table(results),
+        "table": sentences.results_table(results, pages),
         "warnings": sentences.warnings_list(results),
         "digest": f"`{sha.hexdigest()[:16]}`",
     }

@@ -14,8 +14,12 @@ def _report(options: argparse.Namespace) -> int:
     from . import report
     from .paths import shown
 
-    specs = report.sample_specs() + report.specs_for(options.datasets, options.encoder)
-    failures = report.ensure(specs)
+    report.template()  # says so at once where this is no checkout
+    given = vars(options)
+    settings = {name: given[name] for name in ("encoder", "k", "tau", "seed", "precision") if name in given}
+    failures = report.ensure(report.sample_specs() + report.specs_for(options.datasets, **settings))
+    for run, why in failures.items():
+        print(f"clipnb: {run} failed: {why}", file=sys.stderr)
     if not options.no_book:
         first = report.build_book()
         print(f"The book is built: open {shown(first)}")
@@ -23,8 +27,6 @@ def _report(options: argparse.Namespace) -> int:
             import webbrowser
 
             webbrowser.open(first.as_uri())
-    for run, why in failures.items():
-        print(f"clipnb: {run} failed: {why}", file=sys.stderr)
     return 1 if failures else 0
 
 
@@ -58,7 +60,16 @@ def parser() -> argparse.ArgumentParser:
     commands = main.add_subparsers(required=True, metavar="command")
     report = commands.add_parser("report", help="run the study on the sample photographs, and yours, and build the book")
     report.add_argument("datasets", nargs="*", metavar="dataset", help="more data sets: a folder, or a name in $CLIPNB_DATA")
-    report.add_argument("--encoder", default="", help="encoder for those data sets ($CLIPNB_ENCODER, else the offline one)")
+    report.add_argument(
+        "--encoder", default=argparse.SUPPRESS, help="encoder for those data sets ($CLIPNB_ENCODER, else the offline one)"
+    )
+    for name, kind, what in (
+        ("k", int, "results asked for each query"),
+        ("tau", float, "L2 distance below which a result is valid"),
+        ("seed", int, "decides every random draw"),
+        ("precision", str, "of the encoder's weights: fp32, bf16 or fp16"),
+    ):
+        report.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=f"{what}, for those data sets")
     report.add_argument("--no-book", action="store_true", help="run the notebooks only")
     report.add_argument("--open", action="store_true", help="open the book in the browser")
     report.set_defaults(go=_report)

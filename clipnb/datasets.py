@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import samples
@@ -44,12 +45,14 @@ class Dataset:
         root: its folder.
         photos: every image file.
         empty: folders in it that hold no image.
+        passed_over: suffix (or "folder") -> how many things inside the category folders are no image files.
     """
 
     name: str
     root: Path
     photos: tuple[Photo, ...]
     empty: tuple[str, ...] = ()
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     @property
     def categories(self) -> list[str]:
@@ -101,8 +104,10 @@ def load_dataset(dataset: str) -> Dataset:
     root = locate(dataset)
     photos: list[Photo] = []
     empty: list[str] = []
+    passed_over: Counter[str] = Counter()
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
         _require_unicode(folder.name)
+        passed_over.update(_others(folder))
         found = [Photo(folder.name, path) for path in _images(folder)]
         photos += found
         if not found:
@@ -113,7 +118,7 @@ def load_dataset(dataset: str) -> Dataset:
         raise DatasetError(
             f"{shown(root)} is not laid out as <category>/<image> ({why}): make one folder per kind of photograph in it"
         )
-    return Dataset(slug(dataset), root, tuple(photos), tuple(empty))
+    return Dataset(slug(dataset), root, tuple(photos), tuple(empty), dict(sorted(passed_over.items())))
 
 
 def _images(folder: Path) -> Sequence[Path]:
@@ -121,6 +126,16 @@ def _images(folder: Path) -> Sequence[Path]:
     for path in images:
         _require_unicode(path.name)
     return images
+
+
+def _others(folder: Path) -> list[str]:
+    """The kinds of what lies in a category's folder and is not taken for an image; hidden files do not count."""
+    inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    return [
+        ("folder" if p.is_dir() else p.suffix.lower() or "no suffix")
+        for p in inside
+        if p.is_dir() or p.suffix.lower() not in SUFFIXES
+    ]
 
 
 def _require_unicode(name: str) -> None:

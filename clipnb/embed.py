@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,13 +17,13 @@ from tqdm import tqdm
 
 from .datasets import Photo
 from .encoders import Encoder
-from .errors import UnreadableImage
+from .errors import UnreadableImage, UserError
 from .images import decode, digest, read
 from .manipulations import MANIPULATIONS
 from .store import EmbeddingStore, Entry, embedding_key
 
-FLUSH_EVERY = 256
-"""Embeddings between two writes to the store: what a killed process can lose."""
+FLUSH_SECONDS = 5.0
+"""Time between two writes to the store: what a killed process can lose."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def embed(
         workers: threads that decode and manipulate; all cores by default.
         progress: show a bar.
     """
+    if batch_size < 1:
+        raise UserError(f"batch_size must be a whole number from 1 up, not {batch_size!r}")
     conditions = [MANIPULATIONS[name] for name in manips]
 
     def prepare(photo: Photo) -> _Work:
@@ -101,7 +104,7 @@ def embed(
 
     done: list[_Work] = []
     batch: list[tuple[bytes, bytes, NDArray[Any]]] = []
-    computed = since_flush = 0
+    computed, flushed = 0, time.monotonic()
     threads = workers or os.cpu_count() or 1
     bar = tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5)
     try:
@@ -113,11 +116,10 @@ def embed(
                 bar.update()
                 if len(batch) >= batch_size:
                     computed += _encode(batch, encoder, store, batch_size)
-                    since_flush += len(batch)
                     batch = []
-                if since_flush >= FLUSH_EVERY:
+                if time.monotonic() - flushed > FLUSH_SECONDS:
                     store.flush()
-                    since_flush = 0
+                    flushed = time.monotonic()
             computed += _encode(batch, encoder, store, batch_size)
     finally:
         store.flush()  # Ctrl-C keeps what is done

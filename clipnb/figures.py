@@ -1,4 +1,4 @@
-"""Charts of results. One function, one figure, returned and not shown; raw points and intervals always drawn.
+"""Charts of results. One function, one figure, returned and not shown; raw points drawn, and intervals of means.
 
 Conditions are told apart by lightness and position, so that a greyscale print and a colour-blind reader lose nothing.
 """
@@ -43,8 +43,13 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
     return figure, axes
 
 
+def plain(name: str) -> str:
+    """A name as a label: a dollar sign in it starts no formula."""
+    return name.replace("$", r"\$")
+
+
 def _title(ax: Axes, title: str) -> None:
-    ax.set_title(title, fontsize=9, loc="left")
+    ax.set_title(plain(title), fontsize=9, loc="left")
 
 
 def _jitter(n: int) -> np.ndarray:
@@ -63,14 +68,14 @@ def histograms(groups: Groups, bins: int = 20) -> Figure:
         _title(ax, f"{name}, mean {mean:.3f}")
         ax.yaxis.get_major_locator().set_params(integer=True)
     axes[-1, 0].set(xlabel=AXIS, xlim=(0, 1))
-    figure.supylabel("categories", fontsize=9)
+    figure.supylabel("number of categories", fontsize=9)
     return figure
 
 
 def _boxes(ax: Axes, groups: Groups) -> None:
     ax.boxplot(
         list(groups.values()),
-        tick_labels=list(groups),
+        tick_labels=[plain(name) for name in groups],
         widths=0.55,
         showfliers=False,
         patch_artist=True,
@@ -80,7 +85,7 @@ def _boxes(ax: Axes, groups: Groups) -> None:
         capprops={"color": MID},
     )
     for at, values in enumerate(groups.values(), start=1):
-        ax.plot(at + _jitter(len(values)), values, "o", color=INK, ms=2.5, alpha=0.55, mew=0)
+        ax.plot(at + _jitter(len(values)), values, "o", color=INK, ms=3, alpha=0.6, mew=0, clip_on=False)
         ax.plot(at, np.mean(values), "D", mfc="white", mec=INK, ms=5)
     ax.set(ylabel=AXIS, ylim=(-0.02, 1.03))
 
@@ -102,60 +107,67 @@ def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title:
     ax.bar(at, means, color=PALE, edgecolor=MID, width=0.62)
     if points:
         for x, name in zip(at, intervals, strict=True):
-            ax.plot(x + _jitter(len(points[name])), points[name], "o", color=INK, ms=2.2, alpha=0.4, mew=0)
+            ax.plot(x + _jitter(len(points[name])), points[name], "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
     arms = np.array([[i.point - i.low for i in intervals.values()], [i.high - i.point for i in intervals.values()]])
     ax.errorbar(at, means, yerr=np.nan_to_num(arms), fmt="none", ecolor=INK, capsize=4, lw=1.4)
     for x, mean in zip(at, means, strict=True):
-        ax.text(x + 0.08, mean + 0.01, f"{mean:.3f}", va="bottom", fontsize=8)
-    ax.set_xticks(at, list(intervals))
+        ax.text(x + 0.2, mean + 0.01, f"{mean:.3f}", va="bottom", fontsize=8)
+    ax.set_xticks(at, [plain(name) for name in intervals])
     methods = " / ".join(sorted({f"{i.method}, {i.n} categories" for i in intervals.values()}))
     ax.set(ylabel="mean " + AXIS, ylim=(0, 1.06))
     _title(ax, title)
-    ax.set_xlabel(f"error bars: 95 % interval over categories ({methods})", fontsize=8)
+    ax.set_xlabel(f"error bars: 95% interval over categories ({methods})", fontsize=8)
     return figure
 
 
-Means = Mapping[str, Mapping[str, float]]
-"""Data set -> condition -> mean accuracy."""
+Means = Mapping[str, Mapping[str, float] | Mapping[str, Interval]]
+"""Data set -> condition -> mean accuracy, with its interval where there is one."""
 
 
-def _lines(ax: Axes, means: Means, title: str) -> None:
-    for (name, row), marker, style in zip(means.items(), "osD^v", ("-", "--", ":", "-.", "-"), strict=False):
-        ax.plot(list(row), list(row.values()), marker=marker, ls=style, color=INK, mfc=PALE, label=name)
+def _means(ax: Axes, means: Means, title: str) -> None:
+    for i, ((name, row), marker) in enumerate(zip(means.items(), "osD^v", strict=False)):
+        at = np.arange(len(row)) + 0.16 * (i - (len(means) - 1) / 2)
+        for x, value in zip(at, row.values(), strict=True):
+            if isinstance(value, Interval) and value.bounded:
+                ax.plot([x, x], [value.low, value.high], color=MID, lw=1.2)
+        heights = [value.point if isinstance(value, Interval) else value for value in row.values()]
+        ax.plot(at, heights, marker, color=INK, mfc=(PALE, "white", MID)[i % 3], ms=6, label=plain(name))
     _title(ax, title)
-    ax.set_ylim(0, 1.03)
+    ax.set_xticks(range(len(row)), list(row))
+    ax.set(ylim=(0, 1.03), xlim=(-0.5, len(row) - 0.5))
     ax.legend(frameon=False, fontsize=8, loc="lower left")
 
 
-def lines(means: Means, title: str = "") -> Figure:
-    """Means by condition, a line a data set."""
+def means(values: Means, title: str = "") -> Figure:
+    """Means by condition, a marker a data set."""
     figure, axes = new_figure(WIDTH, 2.9)
-    _lines(axes[0, 0], means, title)
+    _means(axes[0, 0], values, title)
     axes[0, 0].set_ylabel("mean accuracy")
     return figure
 
 
 def side_by_side(left: Means, right: Means, titles: tuple[str, str]) -> Figure:
-    """Two sets of means on one scale, such as the study's printed ones beside ours."""
+    """Two sets of means on one scale, such as the study's printed ones beside ours; bars are 95% intervals."""
     figure, axes = new_figure(WIDTH, 2.7, 1, 2, sharey=True)
-    for ax, means, title in zip(axes[0], (left, right), titles, strict=True):
-        _lines(ax, means, title)
+    for ax, values, title in zip(axes[0], (left, right), titles, strict=True):
+        _means(ax, values, title)
     axes[0, 0].set_ylabel("mean accuracy")
     return figure
 
 
 def categories(result: Result) -> Figure:
-    """Accuracy of each category of a run, worst first, images as dots, the macro mean and its interval behind them."""
+    """Accuracy of each category of a run, best at the top, images as dots, the macro mean and its interval behind them."""
     order = sorted(result.category_means, key=lambda c: result.category_means[c])
     figure, axes = new_figure(WIDTH, max(1.8, 0.24 * len(order) + 0.9))
     ax = axes[0, 0]
     a = result.accuracy
-    ax.axvspan(a.low, a.high, color="0.92", label="95 % interval of the mean")
+    ax.axvspan(a.low, a.high, color="0.92", label="95% interval of the mean")
     ax.axvline(a.point, color=INK, lw=1.2, label=f"mean {a.point:.3f}")
-    ax.barh(order, [result.category_means[c] for c in order], color=PALE, edgecolor=MID, height=0.62)
+    names = [plain(category) for category in order]
+    ax.barh(names, [result.category_means[c] for c in order], color=PALE, edgecolor=MID, height=0.62)
     for at, category in enumerate(order):
         scores = np.asarray(result.scores[category])
-        ax.plot(scores, at + _jitter(len(scores)), "o", color=INK, ms=2.2, alpha=0.35, mew=0)
+        ax.plot(scores, at + _jitter(len(scores)), "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
     ax.set(xlim=(0, 1.01), xlabel=AXIS, ylim=(-0.6, len(order) - 0.4))
     ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     return figure
@@ -166,15 +178,14 @@ def distances(result: Result) -> Figure:
     figure, axes = new_figure(WIDTH, 2.4)
     ax = axes[0, 0]
     values = np.concatenate(result.rows["distances"].to_numpy())
-    kind = np.concatenate(
-        [[r.split("/")[0] == c for r in rs] for rs, c in zip(result.rows["results"], result.rows["category"], strict=True)]
-    )
+    pairs = zip(result.rows["result_categories"], result.rows["category"], strict=True)
+    kind = np.concatenate([np.asarray(found) == asked for found, asked in pairs])
     edges = np.linspace(0, max(1.2, float(values.max())), 49)
     ax.hist(
         [values[kind], values[~kind]],
         bins=edges.tolist(),
         stacked=True,
-        color=[MID, PALE],
+        color=[MID, "#b0b0b0"],
         edgecolor="white",
         lw=0.4,
         label=["same category", "another category"],

@@ -19,6 +19,10 @@ SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", 
 """Files that count as images of a data set; others in its folders are passed over."""
 
 
+DECODER = 1
+"""Raised when `decode` gives other pixels, so that kept embeddings are not mistaken for new ones."""
+
+
 def digest(content: bytes) -> str:
     """SHA-256 of a file's bytes: what identifies an image, whatever its name."""
     return hashlib.sha256(content).hexdigest()
@@ -55,10 +59,10 @@ def decode(content: bytes, name: str = "image") -> RGB:
             if image.width * image.height > (
                 Image.MAX_IMAGE_PIXELS or math.inf
             ):  # Pillow only warns of it, and filters of warnings are not per thread
-                raise UnreadableImage(f"{name}: {image.width} x {image.height} pixels are more than a photograph has")
+                raise UnreadableImage(f"{name}: {image.width} x {image.height} pixels are more than Pillow takes for a photograph")
             image.load()
             upright = ImageOps.exif_transpose(image)
-        return np.array(_to_rgb(upright), dtype=np.uint8)
+        return np.array(_to_rgb(upright, name), dtype=np.uint8)
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
@@ -67,8 +71,10 @@ def decode(content: bytes, name: str = "image") -> RGB:
         raise UnreadableImage(f"{name}: {error}") from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode.startswith("F"):
+        raise UnreadableImage(f"{name}: floating-point pixels, whose white is not defined: save it as 8 or 16 bits")
+    if image.mode.startswith("I"):
         values = np.asarray(image, dtype=np.float64)
         deep = image.mode.startswith("I;16") or (image.mode == "I" and values.max(initial=0.0) > 255)
         scale = 257.0 if deep else 1.0

@@ -27,6 +27,7 @@ class Manipulation:
         summary: one line on what it does.
         apply: (image (h, w, 3) uint8, generator) -> image (h', w', 3) uint8.
         draws: whether the generator is used; if not, the seed does not matter.
+        version: raised when what `apply` does changes, so that kept embeddings are not mistaken for new ones.
     """
 
     name: str
@@ -34,10 +35,12 @@ class Manipulation:
     summary: str
     apply: Callable[[RGB, np.random.Generator], RGB]
     draws: bool = False
+    version: int = 1
 
     def key(self, seed: int) -> str:
         """What distinguishes this condition's embedding of an image from another's."""
-        return f"{self.name}/{seed}" if self.draws else self.name
+        kept = f"{self.name}@{self.version}"
+        return f"{kept}/{seed}" if self.draws else kept
 
     def __call__(self, image: RGB, seed: int, image_digest: str) -> RGB:
         """Manipulate one image; the draw depends on the seed and the image's content alone."""

@@ -18,17 +18,17 @@ def result_distances(clean: Floats, gallery: Floats, rows: NDArray[np.integer], 
     Args:
         clean: (q, dim) embeddings v.
         gallery: (n, dim) embeddings g.
-        rows: (q, k) results of each query as rows of the gallery.
+        rows: (q, k) results of each query as rows of the gallery, -1 where there is none.
         block: queries at a time; bounds memory at block x k x dim.
 
     Returns:
-        (q, k).
+        (q, k), NaN where there is no result.
     """
     out = np.empty(rows.shape)
     for start in range(0, len(rows), block):
         part = slice(start, start + block)
         out[part] = np.linalg.norm(gallery[rows[part]].astype(np.float64) - clean[part, None, :], axis=2)
-    return out
+    return np.where(rows < 0, np.nan, out)
 
 
 def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from . import studylog
 from .statistics import Interval, mean_interval
@@ -77,3 +77,24 @@ def figures_against_scenes() -> tuple[float, float]:
     """One-sample t test of the NBA list against the printed MiniPlaces mean of unmanipulated photographs: (t, p)."""
     found = stats.ttest_1samp(printed_log("NBA").total, printed_means()["MiniPlaces"]["original"])
     return float(found.statistic), float(found.pvalue)
+
+
+def break_even_sd(scenes: int, alpha: float) -> float:
+    """How much the scenes' unprinted list may vary for the difference from the players' to stay significant.
+
+    Args:
+        scenes: categories of scenes.
+        alpha: level of Welch's test of the two means.
+
+    Returns:
+        The standard deviation of the scenes' category means at which p equals alpha.
+    """
+    players = printed_log("NBA").total
+    mean, sd = float(np.mean(players)), float(np.std(players, ddof=1))
+    other = printed_means()["MiniPlaces"]["original"]
+
+    def excess(spread: float) -> float:
+        found = stats.ttest_ind_from_stats(mean, sd, len(players), other, spread, scenes, equal_var=False)
+        return float(found.pvalue) - alpha
+
+    return float(optimize.brentq(excess, 1e-6, 1.0))

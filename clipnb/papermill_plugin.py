@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import ast
 import base64
+import difflib
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,8 +26,8 @@ from papermill.iorw import LocalHandler, papermill_io
 
 from .errors import UserError
 from .files import write_text
-from .paths import project_root, results_root, shown
-from .spec import RunSpec
+from .paths import enclosing_project, project_root, results_root, shown
+from .spec import spec_of
 
 _TWO_VALUES = ("-p", "--parameters", "-r", "--parameters_raw")
 _FILES = {
@@ -97,11 +99,6 @@ def default_parameters(notebook: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def spec_of(parameters: Mapping[str, Any]) -> RunSpec:
-    """The run that a notebook's parameters describe; those that are not part of the specification are passed over."""
-    return RunSpec(**{key: value for key, value in parameters.items() if key in RunSpec.__dataclass_fields__})
-
-
 def output_for(arguments: list[str]) -> Path | None:
     """Where a command line without output path should write, or None if that is not ours to say.
 
@@ -118,22 +115,41 @@ def output_for(arguments: list[str]) -> Path | None:
     template = notebook.get("metadata", {}).get("papermill_output")
     if not template:
         return None
-    spec = spec_of(default_parameters(notebook) | parameters)
+    defaults = default_parameters(notebook)
+    for name in parameters:
+        if name not in defaults:
+            close = difflib.get_close_matches(name, defaults, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise UserError(f"the notebook has no parameter {name!r}{hint}; it has {', '.join(defaults)}")
+    spec = spec_of(defaults | parameters)
+    project = enclosing_project(Path(positional[0]).resolve().parent)
+    if project:
+        os.environ["CLIPNB_PROJECT"] = str(project)  # for the notebook's kernel too
     return project_root() / str(template).format(run_id=spec.run_id)
 
 
 class Handler(LocalHandler):  # type: ignore[misc]
-    """Writes a notebook when its run is over: to its place if it finished, beside the results if it failed."""
+    """Writes a notebook when its run is over: to its place if it finished, beside the results if it did not."""
 
     def write(self, buf: str, path: str) -> None:
-        run = json.loads(buf)["metadata"]["papermill"]
-        if run.get("exception"):
-            kept = results_root() / "failed" / Path(path).name
-            write_text(kept, buf)
-            if run.get("end_time"):  # papermill saves more than once after an error
-                print(f"The notebook, up to the error, is in {shown(kept)}", file=sys.stderr)
-        elif run.get("end_time"):
+        notebook = json.loads(buf)
+        if not notebook["metadata"]["papermill"].get("end_time"):
+            return
+        if finished(notebook):
             write_text(Path(path), buf)
+        else:
+            kept = results_root() / "failed" / Path(path).name
+            first = not kept.is_file() or kept.read_text(encoding="utf-8") != buf
+            write_text(kept, buf)
+            if first:
+                print(f"The notebook, as far as it came, is in {shown(kept)}", file=sys.stderr)
+
+
+def finished(notebook: Mapping[str, Any]) -> bool:
+    """Whether every code cell was run and none ended in an error; papermill's own flag misses an interrupt."""
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    done = all(cell["metadata"].get("papermill", {}).get("status") == "completed" for cell in cells)
+    return done and not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
 
 
 def _complain(message: str) -> None:
@@ -142,7 +158,9 @@ def _complain(message: str) -> None:
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """`sys.excepthook`: a UserError raised inside the notebook is a line, anything else stays as it is."""
-    if isinstance(error, PapermillExecutionError) and error.ename in _user_errors():
+    if isinstance(error, KeyboardInterrupt) or getattr(error, "ename", "") == "KeyboardInterrupt":
+        _complain("stopped; the embeddings that were finished are kept, the same command goes on from there")
+    elif isinstance(error, PapermillExecutionError) and error.ename in _user_errors():
         _complain(error.evalue)
     else:
         sys.__excepthook__(kind, error, trace)
@@ -159,7 +177,8 @@ def _stop(message: str) -> NoReturn:
 
 def fill_in() -> None:
     """Complete papermill's command line, if it is papermill that is running."""
-    if Path(sys.argv[0]).stem != "papermill":
+    program = Path(sys.argv[0])
+    if program.stem != "papermill" and (program.name, program.parent.name) != ("__main__.py", "papermill"):
         return
     sys.excepthook = _one_line
     try:

@@ -12,17 +12,25 @@ def project_root() -> Path:
     """The folder with `_config.yml` and `notebooks/` at or above here, else the current folder.
 
     papermill runs a notebook in the shell's folder; Jupyter, nbval and the book run it in the notebook's own.
+    $CLIPNB_PROJECT, which the papermill plug-in sets for a notebook of a project, comes first.
     """
-    here = Path.cwd()
+    named = os.environ.get("CLIPNB_PROJECT")
+    if named:
+        return Path(named)
+    return enclosing_project(Path.cwd()) or Path.cwd()
+
+
+def enclosing_project(here: Path) -> Path | None:
+    """The project that a folder lies in."""
     for folder in (here, *here.parents):
         if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
             return folder
-    return here
+    return None
 
 
 def data_root() -> Path:
     """$CLIPNB_DATA, relative to the project if it is relative; `data/` in the project otherwise."""
-    return project_root() / os.environ.get("CLIPNB_DATA", "data")
+    return project_root() / (os.environ.get("CLIPNB_DATA") or "data")
 
 
 def cache_root() -> Path:
@@ -33,7 +41,7 @@ def cache_root() -> Path:
 
 def results_root() -> Path:
     """`$CLIPNB_RESULTS`, else `results/` in the project: one folder a run."""
-    return project_root() / os.environ.get("CLIPNB_RESULTS", "results")
+    return project_root() / (os.environ.get("CLIPNB_RESULTS") or "results")
 
 
 def runs_root() -> Path:

@@ -9,9 +9,9 @@ import numpy as np
 
 from .datasets import Dataset, Photo, load_dataset
 from .errors import DatasetError, UnreadableImage
-from .figures import INK, MID, PALE, WIDTH, new_figure
+from .figures import INK, MID, PALE, WIDTH, new_figure, plain
 from .images import RGB, decode, digest, read
-from .manipulations import MANIPULATIONS
+from .manipulations import CLEAN, MANIPULATIONS
 from .paths import shown
 from .results import Result
 from .spec import RunSpec
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def _show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
     ax.imshow(image)
-    ax.set_title(title, fontsize=8, loc="center", pad=3, **options)
+    ax.set_title(plain(title), fontsize=8, loc="center", pad=3, **options)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
@@ -54,7 +54,7 @@ def _spread(dataset: Dataset, n: int) -> list[Photo]:
 
 
 def before_after(spec: RunSpec, columns: int = 6) -> Figure:
-    """Photographs of the data set as they are (top) and under the run's manipulation (bottom).
+    """Photographs of the data set as they are and, below, under the run's manipulation.
 
     Raises:
         UserError: the data set is missing, or holds no readable image.
@@ -64,14 +64,16 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     if not photos:
         raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read")
     manipulation = MANIPULATIONS[spec.manip]
-    figure, axes = new_figure(WIDTH, 2.6, 2, len(photos))
+    rows = 1 if spec.manip == CLEAN else 2
+    figure, axes = new_figure(WIDTH, 1.3 * rows, rows, len(photos))
     for column, photo in zip(axes.T, photos, strict=True):
         content = read(photo.path)
         image = decode(content, photo.id)
         _show(column[0], image, photo.category)
-        _show(column[1], manipulation(image, spec.seed, digest(content)))
+        if rows == 2:
+            _show(column[1], manipulation(image, spec.seed, digest(content)))
     axes[0, 0].set_ylabel("original", fontsize=8)
-    axes[1, 0].set_ylabel(manipulation.label, fontsize=8)
+    axes[-1, 0].set_ylabel(manipulation.label, fontsize=8)
     return figure
 
 
@@ -130,5 +132,5 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 4) -
         line[-1].set(xlim=(0, 1), ylim=(-1, 1))
         line[-1].set_axis_off()
     axes[0, 0].set_title("asked", fontsize=8, loc="center")
-    axes[0, -1].set_title(f"valid results,\nall of {category}", fontsize=8, loc="center")
+    axes[0, -1].set_title(plain(f"valid results,\nall of {category}"), fontsize=8, loc="center")
     return figure

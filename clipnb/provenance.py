@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from .datasets import Dataset
@@ -21,6 +23,15 @@ def fingerprint(items: Iterable[tuple[str, str]]) -> str:
     sha = hashlib.sha256()
     for name, content in sorted(items):
         sha.update(f"{name}\0{content}\n".encode())
+    return sha.hexdigest()
+
+
+def code_sha256() -> str:
+    """SHA-256 over the package's own source files: which code made a number, between two releases too."""
+    sha = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        sha.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     return sha.hexdigest()
 
 
@@ -41,12 +52,16 @@ def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, seconds: 
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "versions": _versions(),
+        "code_sha256": code_sha256(),
+        "device": getattr(encoder, "device", "cpu"),
         "machine": f"{platform.system()} {platform.machine()}",
         "encoder": {"identity": encoder.identity, "weights_sha256": encoder.weights_sha256, "dim": encoder.dim},
+        "root_sha256": hashlib.sha256(os.fsencode(dataset.root.resolve())).hexdigest(),
         "data_fingerprint": fingerprint((p.id, d) for p, d in zip(embedded.photos, embedded.digests, strict=True)),
         "categories": len(readable),
         "images": len(embedded.photos),
         "embedded_now": embedded.computed,
         "unreadable": embedded.unreadable,
+        "passed_over": dataset.passed_over,
         "empty_categories": sorted({*dataset.empty, *(c for c in dataset.categories if c not in readable)}),
     }

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -20,7 +21,16 @@ from .paths import project_root, results_root, runs_root, shown
 from .samples import SAMPLES
 from .spec import RunSpec
 
-NOT_IN_A_RUN = ("book.py", "book_values.py", "cli.py", "original.py", "papermill_plugin.py", "report.py")
+NOT_IN_A_RUN = (
+    "book.py",
+    "book_values.py",
+    "cli.py",
+    "original.py",
+    "papermill_plugin.py",
+    "reading.py",
+    "report.py",
+    "sentences.py",
+)
 """Modules that a run's page does not depend on."""
 
 
@@ -120,9 +130,9 @@ def ensure(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]
     return failures
 
 
-def specs_for(datasets: Iterable[str], encoder: str = "") -> list[RunSpec]:
-    """All manipulations on each of the data sets."""
-    return [RunSpec(dataset, manip, encoder) for dataset in datasets for manip in MANIPULATIONS]
+def specs_for(datasets: Iterable[str], **settings: Any) -> list[RunSpec]:
+    """All manipulations on each of the data sets, under the same settings (fields of `RunSpec`)."""
+    return [RunSpec(dataset, manip, **settings) for dataset in datasets for manip in MANIPULATIONS]
 
 
 def build_book() -> Path:

@@ -1,8 +1,8 @@
 """The result of a run: its specification, its provenance and a row for every query; on disk a folder of three files.
 
-`run.json`      specification, provenance and the headline number (written last: a folder without it is unfinished)
-`rows.parquet`  one row a query: category, image, sha256, noop, shift, n_results, n_valid, accuracy, results, distances,
-                and zero_shot where the encoder reads texts
+`run.json`      specification, provenance and the headline number (a folder without it is not a result)
+`rows.parquet`  one row a query: category, image, sha256, noop, shift, n_results, n_valid, accuracy, results,
+                result_categories, distances, and zero_shot where the encoder reads texts
 `clip_output_<dataset>_<manip>.json`  the study's own log format
 """
 
@@ -21,8 +21,9 @@ import pandas as pd
 
 from . import studylog
 from .errors import UserError
-from .files import atomic, write_text
+from .files import replaced_folder, write_text
 from .manipulations import CLEAN, MANIPULATIONS
+from .markdown import literal
 from .measures import precision_at_1
 from .paths import results_root, shown
 from .spec import RunSpec
@@ -69,8 +70,9 @@ class Result:
     @property
     def precision_at_1(self) -> float:
         """Share of queries whose first result is of their own category."""
-        first = np.array([[results[0].split("/")[0]] for results in self.rows["results"]])
-        return precision_at_1(self.rows["category"].to_numpy(dtype=str), first)
+        asked = self.rows[self.rows["n_results"] > 0]
+        first = np.array([[kinds[0]] for kinds in asked["result_categories"]])
+        return precision_at_1(asked["category"].to_numpy(dtype=str), first)
 
     @property
     def zero_shot(self) -> float | None:
@@ -91,10 +93,14 @@ class Result:
                 "for those it is no manipulation at all"
             )
         if unreadable := self.provenance["unreadable"]:
-            some = "; ".join(list(unreadable.values())[:3])
-            said.append(f"{len(unreadable)} unreadable images were left out, as queries and as results: {some}")
+            some = "; ".join(literal(why) for why in list(unreadable.values())[:3])
+            more = "; all of them are named in run.json" if len(unreadable) > 3 else ""
+            said.append(f"{len(unreadable)} unreadable images were left out, as queries and as results: {some}{more}")
         if empty := self.provenance["empty_categories"]:
-            said.append(f"{len(empty)} folders hold no readable image: {', '.join(empty[:5])}")
+            said.append(f"{len(empty)} folders hold no readable image: {', '.join(literal(name) for name in empty[:5])}")
+        if other := self.provenance["passed_over"]:
+            kinds = ", ".join(f"{count} {literal(kind)}" for kind, count in other.items())
+            said.append(f"files that are no images that clipnb reads were passed over: {kinds}")
         if len(self.category_means) < 2:
             said.append("one category alone gives no interval: add another folder of photographs")
         return said
@@ -104,21 +110,27 @@ class Result:
 
     def _repr_markdown_(self) -> str:
         s, a = self.spec, self.accuracy
-        interval = (
-            f"{a.low:.3f} to {a.high:.3f} ({a.method} over {a.n} categories)" if not math.isnan(a.low) else "none (one category)"
+        interval = f"{a.low:.3f} to {a.high:.3f} ({a.method} over {a.n} categories)" if a.bounded else f"none ({a.why_unbounded})"
+        p = self.provenance
+        made = ", ".join(
+            f"{name} {p['versions'][name]}" for name in ("clipnb", "torch", "faiss-cpu", "pillow") if name in p["versions"]
         )
-        lines = [
-            f"| {s.dataset_name}, {self.label} | |",
-            "|:--|--:|",
-            f"| valid@{s.k}, L2 < {s.tau:g} (macro mean) | **{a.point:.4f}** |",
-            f"| 95 % interval | {interval} |",
-            f"| mean shift 1 - cos(v, v') | {self.rows['shift'].mean():.4f} |",
-            f"| first result of the same category | {self.precision_at_1:.1%} |",
-            *([f"| named by category, zero-shot | {self.zero_shot:.1%} |"] if self.zero_shot is not None else []),
-            f"| photographs left pixel-identical | {self.noop_share:.0%} |",
-            f"| queries / unreadable images | {len(self.rows)} / {len(self.provenance['unreadable'])} |",
-            f"| encoder | {s.encoder} |",
-        ]
+        cells = {
+            f"valid@{s.k}, L2 < {s.tau:g} (macro mean)": f"**{a.point:.4f}**",
+            "95% interval": interval,
+            "mean shift 1 - cos(v, v')": f"{self.rows['shift'].mean():.4f}",
+            "first result of the same category": f"{self.precision_at_1:.1%}",
+            "named by category, zero-shot": None if self.zero_shot is None else f"{self.zero_shot:.1%}",
+            "photographs left pixel-identical": None if s.manip == CLEAN else f"{self.noop_share:.0%}",
+            "queries / unreadable images": f"{len(self.rows)} / {len(p['unreadable'])}",
+            "encoder": f"{literal(s.encoder)} {s.precision} on {p['device']}",
+            "weights, SHA-256": p["encoder"]["weights_sha256"][:16] or None,
+            "photographs, fingerprint": p["data_fingerprint"][:16],
+            "code, SHA-256": p["code_sha256"][:16],
+            "made with": made,
+        }
+        lines = [f"| {s.dataset_name}, {self.label} | |", "|:--|--:|"]
+        lines += [f"| {name} | {value} |" for name, value in cells.items() if value is not None]
         return "\n".join(lines + [""] + [f"**Note:** {w}.\n" for w in self.warnings])
 
     def save(self, root: Path | None = None) -> Path:
@@ -128,22 +140,17 @@ class Result:
             UserError: the folder holds a run on another data set of the same name.
         """
         folder = (root or results_root()) / self.spec.run_id
-        about = folder / "run.json"
-        for field, other in _told_apart(about).items():
-            if other != getattr(self.spec, field):
-                raise UserError(
-                    f"{shown(folder)} holds a run with {field} {other!r}, not {getattr(self.spec, field)!r}: "
-                    "rename one of the two, or move that run away"
-                )
-        about.unlink(missing_ok=True)
-        with atomic(folder / "rows.parquet") as file:
-            self.rows.to_parquet(file, index=False)
-        log = folder / studylog.file_name(self.spec.dataset_name, self.spec.manip)
-        studylog.write(log, self.spec.manip, self.scores)
+        if (clash := _clash(folder / "run.json", self)) is not None:
+            raise UserError(f"{shown(folder)} holds a run on {clash}: rename one of the two, or move that run away")
+        log = studylog.file_name(self.spec.dataset_name, self.spec.manip)
         headline = {"valid": self.accuracy.point, "low": self.accuracy.low, "high": self.accuracy.high}
         finite = {name: None if math.isnan(value) else value for name, value in headline.items()}
         record = {"spec": self.spec.to_dict(), "headline": finite, "provenance": self.provenance}
-        write_text(about, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with replaced_folder(folder) as partial:
+            self.rows.to_parquet(partial / "rows.parquet", index=False)
+            studylog.write(partial / log, self.spec.manip, self.scores)
+            write_text(partial / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return folder
 
     @classmethod
@@ -161,19 +168,25 @@ class Result:
             raise UserError(f"{shown(folder)} is not the folder of a finished run: {error}") from error
 
 
-def _told_apart(about: Path) -> dict[str, str]:
-    """Of the run whose file this is, what a folder's name gives only in short; nothing if there is none that can be read."""
+def _clash(about: Path, result: Result) -> str | None:
+    """What the run whose file this is was made from, if that only shares its short name with what `result` was made from."""
     try:
-        spec = json.loads(about.read_text(encoding="utf-8"))["spec"]
-        return {field: spec[field] for field in ("dataset", "encoder")}
+        record = json.loads(about.read_text(encoding="utf-8"))
+        if record["spec"]["encoder"] != result.spec.encoder:
+            return f"encoder {record['spec']['encoder']!r}, not {result.spec.encoder!r}"
+        if record["provenance"]["root_sha256"] != result.provenance["root_sha256"]:
+            return f"another folder, {record['spec']['dataset']!r}, than this {result.spec.dataset!r}"
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        pass  # not there, or damaged: to be replaced
+    return None
 
 
 def load_results(root: Path | None = None) -> list[Result]:
     """All finished runs, by encoder, data set and then condition in the study's order; a damaged one is warned of."""
     found: list[Result] = []
     for about in (root or results_root()).glob("*/run.json"):
+        if about.parent.name.startswith("."):
+            continue  # what a save left that was killed
         try:
             found.append(Result.load(about.parent))
         except UserError as error:

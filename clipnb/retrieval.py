@@ -50,7 +50,7 @@ def retrieve(
         gallery_digests: a content digest for each row of the gallery.
 
     Returns:
-        (q, k) gallery rows, best first.
+        (q, k) gallery rows, best first; -1 where the index found fewer.
 
     Raises:
         UserError: the gallery is too small to give k results for every query.
@@ -63,6 +63,6 @@ def retrieve(
         raise UserError(f"k = {k} is more than the {others} other images in the gallery: {smaller}add photographs")
     rows = index.search(queries, k + most)
     gallery = np.asarray(gallery_digests)
-    own = gallery[rows] == np.asarray(query_digests)[:, None]
+    own = (gallery[rows] == np.asarray(query_digests)[:, None]) | (rows < 0)
     order = np.argsort(own, axis=1, kind="stable")[:, :k]  # others first, in their order
     return np.take_along_axis(rows, order, axis=1)

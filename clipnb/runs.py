@@ -70,10 +70,11 @@ def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:
     clean, queries = embedded.vectors[CLEAN], embedded.vectors[spec.manip]
     found = retrieve(ExactIndex(clean), queries, spec.k, embedded.digests, embedded.digests)
     distances = result_distances(clean, clean, found)
-    ids = np.array([photo.id for photo in embedded.photos], dtype=object)
+    ids = [photo.id for photo in embedded.photos]
+    kinds = [photo.category for photo in embedded.photos]
     return pd.DataFrame(
         {
-            "category": [photo.category for photo in embedded.photos],
+            "category": kinds,
             "image": [photo.path.name for photo in embedded.photos],
             "sha256": embedded.digests,
             "noop": [a == b for a, b in zip(embedded.inputs[CLEAN], embedded.inputs[spec.manip], strict=True)],
@@ -81,8 +82,9 @@ def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:
             "n_results": (~np.isnan(distances)).sum(axis=1),
             "n_valid": (distances < spec.tau).sum(axis=1),
             "accuracy": valid_at_k(distances, spec.tau),
-            "results": list(ids[found]),
-            "distances": list(distances),
+            "results": [[ids[i] for i in row if i >= 0] for row in found],
+            "result_categories": [[kinds[i] for i in row if i >= 0] for row in found],
+            "distances": [row[~np.isnan(row)] for row in distances],
         }
     )
 

@@ -19,13 +19,15 @@ from .images import RGB, decode
 from .paths import cache_root
 from .seeds import rng_for
 
-VERSION = 1
+VERSION = 2
 """Raised when the views change, so that an older cache is not mistaken for them."""
 
 IMAGES_PER_CATEGORY = 16
 LONG_SIDE = 320
 JPEG_QUALITY = 92
 PHOTOGRAPH_SIDE = 640
+LEAST_CONTRAST = 18.0
+"""Standard deviation of grey levels below which a view shows nothing (plain sky), and another is drawn."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,15 @@ def view(photograph: RGB, rng: np.random.Generator) -> RGB:
     return np.asarray(flat, dtype=np.uint8)
 
 
+def seeing_view(photograph: RGB, rng: np.random.Generator) -> RGB:
+    """The first of up to 20 drawn views that shows something."""
+    for _ in range(20):
+        image = view(photograph, rng)
+        if image.mean(axis=2).std() >= LEAST_CONTRAST:
+            break
+    return image
+
+
 def ensure(name: str) -> Path:
     """The folder of a sample set, written now if it is not there yet (all of it or nothing).
 
@@ -129,7 +140,7 @@ def ensure(name: str) -> Path:
             (partial / category).mkdir()
             photographs = [_photograph(file) for file in source.files]
             for i in range(IMAGES_PER_CATEGORY):
-                image = view(photographs[i % len(photographs)], rng_for(0, "sample", name, category, i))
+                image = seeing_view(photographs[i % len(photographs)], rng_for(0, "sample", name, category, i))
                 Image.fromarray(image).save(partial / category / f"{i:03d}.jpg", quality=JPEG_QUALITY)
         partial.chmod(0o755)
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,11 @@ def encoder_slug(name: str) -> str:
     """An encoder's name as part of a file name: a checkpoint's path by its last part, odd characters as dashes."""
     short = name if name in ENCODERS or name.startswith("open_clip:") else Path(name).name
     return re.sub(r"[^\w.@+-]+", "-", short)
+
+
+def _tidy(dataset: str) -> str:
+    """One spelling for a folder: `./holiday/` is `holiday`."""
+    return os.path.normpath(dataset) if dataset else dataset
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class RunSpec:
         def settle(field: str, value: object) -> None:
             object.__setattr__(self, field, value)
 
-        settle("dataset", str(self.dataset).rstrip("/\\") or str(self.dataset))
+        settle("dataset", _tidy(str(self.dataset)))
         for field, spelling, value in (
             ("manip", MANIPULATIONS.canonical, str(self.manip)),
             ("encoder", lambda name: resolve(name)[0], str(self.encoder) or default_encoder()),
@@ -88,7 +95,10 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """Name of the run's folder and page: data set, manipulation, encoder, and each setting that is not the usual one."""
-        parts = [self.dataset_name, self.manip, encoder_slug(self.encoder)]
+        return self._id([self.dataset_name, self.manip])
+
+    def _id(self, parts: list[str]) -> str:
+        parts = [*parts, encoder_slug(self.encoder)]
         for field in ("k", "tau", "seed"):
             value = getattr(self, field)
             if value != type(self).__dataclass_fields__[field].default:
@@ -97,5 +107,19 @@ class RunSpec:
             parts.append(self.precision)
         return "-".join(parts)
 
+    def under(self, manip: str) -> RunSpec:
+        """The same run under another manipulation."""
+        return dataclasses.replace(self, manip=manip)
+
+    @property
+    def group_id(self) -> str:
+        """Name of the runs that differ from this one in the manipulation only."""
+        return self._id([self.dataset_name])
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def spec_of(parameters: Mapping[str, Any]) -> RunSpec:
+    """The run that a notebook's parameters describe; those that are not part of the specification are passed over."""
+    return RunSpec(**{key: value for key, value in parameters.items() if key in RunSpec.__dataclass_fields__})

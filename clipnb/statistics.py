@@ -18,6 +18,8 @@ from scipy import stats
 from .seeds import rng_for
 
 SMALL_G = 30
+NO_SPREAD = 1e-12
+"""Below this range values are taken for equal: their spread is rounding."""
 BOOTSTRAP: Any = {"method": "BCa", "n_resamples": 99_999, "batch": 10_000}
 """With so many resamples the bounds of an interval of a share move by about 0.0002 from seed to seed."""
 
@@ -57,9 +59,9 @@ class Interval:
 
     Attributes:
         point: the estimate.
-        low, high: bounds; NaN where the data cannot give any (a single category).
-        method: "t" or "BCa".
-        n: categories behind it.
+        low, high: bounds; NaN where the data cannot give any: a single category, or no spread between categories.
+        method: "t", "BCa", or "Welch" for a difference.
+        n: categories behind it, of both sides for a difference.
         level: nominal coverage.
     """
 
@@ -69,6 +71,14 @@ class Interval:
     method: str
     n: int
     level: float = 0.95
+
+    @property
+    def bounded(self) -> bool:
+        return not math.isnan(self.low)
+
+    @property
+    def why_unbounded(self) -> str:
+        return "one category" if self.n < 2 else "no spread between categories"
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
@@ -94,10 +104,8 @@ def mean_interval(
     values = np.asarray(means, dtype=np.float64)
     point, n = macro_mean(values), values.size
     chosen = ("t" if n < SMALL_G else "BCa") if method == "auto" else method
-    if n < 2:
+    if n < 2 or np.ptp(values) < NO_SPREAD:
         return Interval(point, math.nan, math.nan, chosen, n, level)
-    if np.ptp(values) == 0:
-        return Interval(point, point, point, chosen, n, level)
     if chosen == "t":
         low, high = stats.t.interval(level, n - 1, loc=point, scale=stats.sem(values))
     else:
@@ -121,10 +129,13 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> I
     """Difference of two independent means, mean(a) - mean(b), with Welch's interval.
 
     Args:
-        a, b: (G1,) and (G2,) values of independent categories, at least two each and not all equal in both.
+        a, b: (G1,) and (G2,) values of independent categories; no bounds for fewer than two, or without any spread.
         level: nominal coverage.
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    point, n = float(x.mean() - y.mean()), x.size + y.size
+    if min(x.size, y.size) < 2 or max(np.ptp(x), np.ptp(y)) < NO_SPREAD:
+        return Interval(point, math.nan, math.nan, "Welch", n, level)
     found = stats.ttest_ind(x, y, equal_var=False)
     low, high = found.confidence_interval(level)
-    return Interval(float(x.mean() - y.mean()), float(low), float(high), "Welch", x.size + y.size, level)
+    return Interval(point, float(low), float(high), "Welch", n, level)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .files import atomic, write_text
+from .images import DECODER
 
 MAPPED = 32
 """Shards kept open at a time."""
@@ -40,7 +41,7 @@ class Entry(NamedTuple):
 
 def embedding_key(image_digest: str, condition: str) -> bytes:
     """Key of an image under a condition: 32 bytes that depend on the file's content and `Manipulation.key`."""
-    return hashlib.sha256(f"{image_digest}|{condition}".encode()).digest()
+    return hashlib.sha256(f"{image_digest}|{DECODER}|{condition}".encode()).digest()
 
 
 class EmbeddingStore:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from clipnb.datasets import Photo, load_dataset
 from clipnb.embed import Embeddings, embed
 from clipnb.encoders import Encoder
+from clipnb.errors import UserError
+from clipnb.images import RGB
 from clipnb.measures import result_distances, valid_at_k
 from clipnb.retrieval import ExactIndex, retrieve
 from clipnb.store import EmbeddingStore
@@ -68,13 +70,18 @@ def test_an_image_that_occurs_twice_is_embedded_once(
     assert_array_equal(found.vectors["original"][[5, 6]], found.vectors["original"][[0, 0]])
 
 
-def test_a_second_run_embeds_nothing(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
+class Idle(TinyEncoder):
+    def prepare(self, image: RGB) -> NDArray[np.uint8]:
+        raise AssertionError("there is nothing to prepare")
+
+
+def test_a_second_run_prepares_embeds_and_writes_nothing(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
     first = go(photos, tiny, tmp_path)
     assert (tiny.seen, first.computed) == (68, 68)
     shards = list(tmp_path.glob("*/*.npy"))
-    second = go(photos, tiny, tmp_path)
-    assert (tiny.seen, second.computed) == (68, 0)
-    assert list(tmp_path.glob("*/*.npy")) == shards  # nor is anything written again
+    second = go(photos, Idle(), tmp_path)
+    assert second.computed == 0
+    assert list(tmp_path.glob("*/*.npy")) == shards
     for condition in CONDITIONS:
         assert_array_equal(second.vectors[condition], first.vectors[condition])
 
@@ -93,13 +100,16 @@ def test_another_seed_draws_other_crops_and_nothing_else(photos: tuple[Photo, ..
     assert_array_equal(first.vectors["blurred"], other.vectors["blurred"])
 
 
+@pytest.mark.parametrize("batch_size", [1, 64])
 def test_equal_inputs_of_the_network_are_embedded_once_and_marked(
-    photo_folder: PhotoFolder, tiny: TinyEncoder, tmp_path: Path
+    photo_folder: PhotoFolder, tiny: TinyEncoder, tmp_path: Path, batch_size: int
 ) -> None:
     square = load_dataset(str(photo_folder({"cats": 6}, "square", (32, 32)))).photos
-    found = go(square, tiny, tmp_path / "store", ("original", "cropped"))
-    assert found.computed == 6
+    found = go(square, tiny, tmp_path / "store", ("original", "cropped"), batch_size=batch_size)
+    assert (tiny.seen, found.computed) == (6, 6)
     assert found.inputs["cropped"] == found.inputs["original"]
+    assert_array_equal(found.vectors["cropped"], found.vectors["original"])
+    assert go(square, tiny, tmp_path / "store", ("original", "cropped"), seed=1).computed == 0
 
 
 @pytest.mark.parametrize("options", [{"batch_size": b, "workers": w} for b in (1, 7, 64) for w in (1, 4)])
@@ -154,6 +164,12 @@ def test_unreadable_images_are_reported_and_the_rest_is_embedded(
     assert {len(v) for v in found.vectors.values()} == {14}
 
 
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_of_nothing_is_refused(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path, batch_size: int) -> None:
+    with pytest.raises(UserError, match="batch_size must be"):
+        go(photos, tiny, tmp_path, batch_size=batch_size)
+
+
 class Interrupted(TinyEncoder):
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self.seen >= 12:
@@ -182,7 +198,7 @@ class Slow(TinyEncoder):
         time.sleep(0.1)
         return super().encode(batch)
 
-clipnb.embed.FLUSH_EVERY = 3
+clipnb.embed.FLUSH_SECONDS = 0.25
 store = EmbeddingStore(Path(sys.argv[3]), Slow.identity, Slow.dim)
 clipnb.embed.embed(load_dataset(sys.argv[2]).photos, ["original"], Slow(), store, batch_size=1, progress=False)
 """
@@ -195,12 +211,12 @@ def test_a_killed_process_keeps_its_shards_and_another_goes_on(
     root = photo_folder({"cats": 40})
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(Path(__file__).parent), str(root), str(tmp_path / "store")])
     end = time.monotonic() + 60
-    while len(list((tmp_path / "store").glob("*/*.npy"))) < 3 and time.monotonic() < end:
+    while len(list((tmp_path / "store").glob("*/*.npy"))) < 3 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     kept = len(store_for(tiny, tmp_path / "store"))
-    assert 9 <= kept < 40
+    assert 3 <= kept < 40
     photos = load_dataset(str(root)).photos
     resumed = go(photos, tiny, tmp_path / "store", ("original",))
     assert resumed.computed == 40 - kept

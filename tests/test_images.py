@@ -65,16 +65,20 @@ def test_an_rgb_image_is_decoded_as_it_is() -> None:
     assert_array_equal(pixels, picture(0))
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I"])
 def test_every_kind_of_tiff_becomes_rgb(mode: str) -> None:
     grey = np.asarray(PHOTO.convert("L"))
     deep = Image.fromarray(grey.astype(np.uint16) * 257)  # 16-bit values fill their range
-    image = deep if mode == "I;16" else PHOTO.convert("L" if mode in ("I", "F") else "RGB").convert(mode)
+    image = deep if mode == "I;16" else PHOTO.convert("L" if mode == "I" else "RGB").convert(mode)
     assert image.mode == mode
     content = encoded(image, "TIFF")
     pixels = decode(content)
     assert (pixels.dtype, pixels.shape) == (np.uint8, (32, 48, 3))
     assert np.ptp(pixels) > 100
+
+
+def test_floating_point_pixels_are_refused() -> None:
+    assert "floating-point" in refusal(encoded(PHOTO.convert("F"), "TIFF"))
 
 
 def test_an_empty_file_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -84,26 +85,41 @@ def test_an_unfinished_run_is_not_a_result(photo_folder: PhotoFolder, tmp_path: 
         Result.load(folder)
 
 
-def test_a_result_that_is_replaced_only_in_part_is_not_a_result(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moment", ["while it is written", "while it takes its place"])
+def test_an_interrupted_save_leaves_the_earlier_result(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     root = photo_folder({"cats": 3, "dogs": 3})
     tiny_run(root).save(tmp_path / "results")
     (root / "dogs" / "02.png").unlink()
-    smaller, rename = tiny_run(root), os.replace
+    smaller, rename = tiny_run(root), Path.rename
 
-    def only_rows(source: str, target: Path) -> None:
-        if Path(target).name != "rows.parquet":
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def interrupt_the_new(source: Path, target: Path) -> Path:
+        if (source / "run.json").is_file() and len(Result.load(source).rows) == 5:
             raise KeyboardInterrupt
-        rename(source, target)
+        return rename(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", only_rows)
+        if moment == "while it is written":
+            patch.setattr(os, "replace", interrupt)
+        else:
+            patch.setattr(Path, "rename", interrupt_the_new)
         with pytest.raises(KeyboardInterrupt):
             smaller.save(tmp_path / "results")
-    assert load_results(tmp_path / "results") == []
+    assert [p.name for p in (tmp_path / "results").iterdir()] == ["photos-grey-tiny-k2"]
+    assert [len(r.rows) for r in load_results(tmp_path / "results")] == [6]
     smaller.save(tmp_path / "results")
-    assert len(load_results(tmp_path / "results")[0].rows) == 5
+    assert [len(r.rows) for r in load_results(tmp_path / "results")] == [5]
+
+
+def test_what_a_killed_save_leaves_behind_is_not_a_result(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
+    shutil.copytree(folder, folder.with_name(f".{folder.name}.x7a2"))
+    shutil.copytree(folder, folder.with_name(f".{folder.name}.x7a2.old"))
+    assert len(load_results(tmp_path / "results")) == 1
 
 
 @pytest.mark.parametrize("file", ["run.json", "rows.parquet"])

@@ -99,21 +99,22 @@ def test_one_category_has_a_point_and_no_interval() -> None:
     assert math.isnan(found.low)
     assert math.isnan(found.high)
     assert 0.7 not in found
+    assert not found.bounded
+    assert found.why_unbounded == "one category"
+
+
+NO_SPREAD = [[1.0] * 2, [1.0] * 40, *([0.3 if i % 2 else 0.1 + 0.2 for i in range(n)] for n in (5, 60))]
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("n", [2, 40])
-def test_equal_categories_give_a_degenerate_interval(n: int) -> None:
-    found = mean_interval([1.0] * n)
-    assert (found.point, found.low, found.high) == (1.0, 1.0, 1.0)
-
-
-@pytest.mark.parametrize("n", [5, 29, 30, 60])
-def test_no_bound_is_nan_for_categories_that_are_equal_but_for_rounding(n: int) -> None:
-    values = [0.3 if i % 2 else 0.1 + 0.2 for i in range(n)]
+@pytest.mark.parametrize("values", NO_SPREAD, ids=len)
+def test_categories_that_are_equal_but_for_rounding_give_no_interval_and_say_why(values: list[float]) -> None:
     found = mean_interval(values)
-    assert found.low == pytest.approx(0.3)
-    assert found.high == pytest.approx(0.3)
+    assert found.point == pytest.approx(values[0])
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert not found.bounded
+    assert found.why_unbounded == "no spread between categories"
 
 
 def test_the_interval_is_cut_to_the_range_of_the_quantity() -> None:
@@ -124,7 +125,7 @@ def test_the_interval_is_cut_to_the_range_of_the_quantity() -> None:
     assert mean_interval(values, bounds=(0, 1)).low == mean_interval(values).low
 
 
-@given(st.lists(st.integers(0, 1000), min_size=2, max_size=29))
+@given(st.lists(st.integers(0, 1000), min_size=2, max_size=29).filter(lambda values: len(set(values)) > 1))
 def test_the_point_lies_in_its_interval(thousandths: list[int]) -> None:
     found = mean_interval([t / 1000 for t in thousandths], bounds=(0, 1))
     assert 0 <= found.low <= found.point + 1e-12
@@ -163,3 +164,11 @@ def test_the_unpaired_difference_is_welchs() -> None:
     arm = stats.t.ppf(0.975, freedom) * math.sqrt(sum(parts))
     assert (found.method, found.n) == ("Welch", 8)
     assert_allclose([found.point, found.low, found.high], [2, 2 - arm, 2 + arm])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("a", "b"), [([0.1], [0.2, 0.3]), ([0.2, 0.3], [0.1]), ([0.5, 0.5], [0.2, 0.2])])
+def test_the_unpaired_difference_has_no_bounds_without_spread(a: list[float], b: list[float]) -> None:
+    found = unpaired_difference(a, b)
+    assert found.point == pytest.approx(np.mean(a) - np.mean(b))
+    assert not found.bounded

@@ -224,8 +224,10 @@ def test_a_store_of_more_shards_than_open_files_is_read_whole(tmp_path: Path) ->
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))\n"
         "from pathlib import Path\n"
-        "from clipnb.store import EmbeddingStore\n"
-        f"print(len(EmbeddingStore(Path(sys.argv[1]), {IDENTITY!r}, {DIM})))"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from test_store import check, open_store\n"
+        "check(open_store(Path(sys.argv[1])), range(120))\n"
+        "print('all read')"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
-    assert done.stdout.strip() == "120", done.stderr[-500:]
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], capture_output=True, text=True)
+    assert done.stdout.strip() == "all read", done.stderr[-500:]
