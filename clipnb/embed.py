@@ -64,7 +64,7 @@ def embed(
     store: EmbeddingStore,
     *,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int = 0,
     workers: int | None = None,
     progress: bool = True,
 ) -> Embeddings:
@@ -78,12 +78,13 @@ def embed(
         encoder: turns prepared images into unit vectors.
         store: of that encoder.
         seed: the run's seed, for conditions that draw.
-        batch_size: prepared images that the encoder gets at once.
+        batch_size: prepared images that the encoder gets at once; 0 for what it likes best.
         workers: threads that decode and manipulate; all cores by default.
         progress: show a bar.
     """
-    if batch_size < 1:
-        raise UserError(f"batch_size must be a whole number from 1 up, not {batch_size!r}")
+    if batch_size < 0:
+        raise UserError(f"batch_size must be a whole number from 0 up, not {batch_size!r}")
+    batch_size = batch_size or getattr(encoder, "batch_size", 32)
     conditions = [MANIPULATIONS[name] for name in manips]
 
     def prepare(photo: Photo) -> _Work:

@@ -19,6 +19,9 @@ SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", 
 """Files that count as images of a data set; others in its folders are passed over."""
 
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is decoded, whatever a file is called: no format that would start another program (PostScript)."""
+
 DECODER = 1
 """Raised when `decode` gives other pixels, so that kept embeddings are not mistaken for new ones."""
 
@@ -55,7 +58,7 @@ def decode(content: bytes, name: str = "image") -> RGB:
     if not content:
         raise UnreadableImage(f"{name}: the file is empty")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > (
                 Image.MAX_IMAGE_PIXELS or math.inf
             ):  # Pillow only warns of it, and filters of warnings are not per thread

@@ -14,6 +14,7 @@ import ast
 import base64
 import difflib
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -143,13 +144,21 @@ class Handler(LocalHandler):  # type: ignore[misc]
             write_text(kept, buf)
             if first:
                 print(f"The notebook, as far as it came, is in {shown(kept)}", file=sys.stderr)
+            if first and "KeyboardInterrupt" in errors(notebook):
+                _complain("stopped; the embeddings that were finished are kept, the same command goes on from there")
 
 
 def finished(notebook: Mapping[str, Any]) -> bool:
     """Whether every code cell was run and none ended in an error; papermill's own flag misses an interrupt."""
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     done = all(cell["metadata"].get("papermill", {}).get("status") == "completed" for cell in cells)
-    return done and not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
+    return done and not errors(notebook)
+
+
+def errors(notebook: Mapping[str, Any]) -> list[str]:
+    """Names of the errors that a notebook's cells ended in."""
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return [output["ename"] for output in outputs if output["output_type"] == "error"]
 
 
 def _complain(message: str) -> None:
@@ -158,9 +167,7 @@ def _complain(message: str) -> None:
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """`sys.excepthook`: a UserError raised inside the notebook is a line, anything else stays as it is."""
-    if isinstance(error, KeyboardInterrupt) or getattr(error, "ename", "") == "KeyboardInterrupt":
-        _complain("stopped; the embeddings that were finished are kept, the same command goes on from there")
-    elif isinstance(error, PapermillExecutionError) and error.ename in _user_errors():
+    if isinstance(error, PapermillExecutionError) and error.ename in _user_errors():
         _complain(error.evalue)
     else:
         sys.__excepthook__(kind, error, trace)
@@ -177,10 +184,11 @@ def _stop(message: str) -> NoReturn:
 
 def fill_in() -> None:
     """Complete papermill's command line, if it is papermill that is running."""
-    program = Path(sys.argv[0])
-    if program.stem != "papermill" and (program.name, program.parent.name) != ("__main__.py", "papermill"):
+    by_module = sys.argv[0] == "-m" and "papermill" in sys.orig_argv  # python -m papermill, before it has found itself
+    if Path(sys.argv[0]).stem != "papermill" and not by_module:
         return
     sys.excepthook = _one_line
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # an interrupt would print the cell's traceback once more
     try:
         output = output_for(sys.argv[1:])
     except UserError as error:

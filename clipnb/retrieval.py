@@ -35,6 +35,17 @@ class ExactIndex:
         return found
 
 
+def require_results(k: int, others: int) -> None:
+    """See that a gallery has k images beside the query's own.
+
+    Raises:
+        UserError: it has not; the message names the largest k that it allows.
+    """
+    if k > others:
+        smaller = f"pass a smaller one (-p k {others}) or " if others > 0 else ""
+        raise UserError(f"k = {k} is more than the {max(others, 0)} other images in the gallery: {smaller}add photographs")
+
+
 def retrieve(
     index: Index, queries: NDArray[np.float32], k: int, query_digests: Sequence[str], gallery_digests: Sequence[str]
 ) -> NDArray[np.int64]:
@@ -57,10 +68,7 @@ def retrieve(
     """
     copies = Counter(gallery_digests)
     most = max((copies[d] for d in query_digests), default=0)
-    others = len(gallery_digests) - most
-    if k > others:
-        smaller = f"pass a smaller one (-p k {others}) or " if others else ""
-        raise UserError(f"k = {k} is more than the {others} other images in the gallery: {smaller}add photographs")
+    require_results(k, len(gallery_digests) - most)
     rows = index.search(queries, k + most)
     gallery = np.asarray(gallery_digests)
     own = (gallery[rows] == np.asarray(query_digests)[:, None]) | (rows < 0)

@@ -19,12 +19,12 @@ from .measures import result_distances, shift, valid_at_k, zero_shot
 from .paths import cache_root, results_root, shown
 from .provenance import describe
 from .results import Result
-from .retrieval import ExactIndex, retrieve
+from .retrieval import ExactIndex, require_results, retrieve
 from .spec import RunSpec
 from .store import EmbeddingStore
 
 
-def run(spec: RunSpec, *, batch_size: int = 32, workers: int | None = None, progress: bool = True) -> Result:
+def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progress: bool = True) -> Result:
     """Measure one data set under one manipulation.
 
     The gallery is the data set itself, clean; each query is an image of it under the manipulation, its own image
@@ -32,7 +32,7 @@ def run(spec: RunSpec, *, batch_size: int = 32, workers: int | None = None, prog
 
     Args:
         spec: what to measure.
-        batch_size: images embedded at once; does not change the numbers.
+        batch_size: images embedded at once, 0 for what suits the encoder; does not change the numbers.
         workers: threads that decode and manipulate; does not change the numbers.
         progress: show a bar.
 
@@ -41,6 +41,7 @@ def run(spec: RunSpec, *, batch_size: int = 32, workers: int | None = None, prog
     """
     started = time.monotonic()
     dataset = load_dataset(spec.dataset)
+    require_results(spec.k, len(dataset.photos) - 1)
     encoder = load_encoder(spec.encoder, spec.precision)
     store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
     manips = list(dict.fromkeys((CLEAN, spec.manip)))

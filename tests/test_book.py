@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import picture
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,6 +91,29 @@ def test_prose_states_results_only_through_computed_values() -> None:
     for page in (ROOT / "book").glob("*.md"):
         text = re.sub(r"\{\{.*?\}\}|`[^`]*`|\$[^$]*\$", "", page.read_text(encoding="utf-8"))
         assert not typed.findall(text), page.name
+
+
+ODD = ["[empty](nowhere)", "{cite}`ghost`", "{{ empty }}", "a | b", "*star*", "$5 to $10", "total", "Müller, Jörg"]
+
+
+def test_odd_names_of_folders_and_files_break_nothing(project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkout"
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("_build"))
+    odd = tmp_path / "odd $x_$ [names]"
+    for i, name in enumerate(ODD):
+        (odd / name).mkdir(parents=True)
+        (odd / f"{name} (empty)").mkdir()
+        (odd / name / "[z](y) {{ z }}.png").write_bytes(b"")
+        for j in range(3):
+            Image.fromarray(picture(j, kind=i)).save(odd / name / f"{j} $x_$.png")
+    command = [sys.executable, "-m", "clipnb.cli", "report", str(odd), "--k", "2", "--encoder", "histogram"]
+    environment = {k: v for k, v in os.environ.items() if k != "CLIPNB_RESULTS"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    page = next((folder / "_build" / "html" / "runs").glob("odd*grey*.html")).read_text(encoding="utf-8")
+    assert "8 unreadable images were left out" in page
+    assert "8 folders hold no readable image" in page
+    assert "Traceback" not in page
 
 
 def test_a_typo_in_a_computed_value_fails_the_build(project: Path, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -149,9 +151,73 @@ def test_report_goes_on_past_a_failure_and_says_so_at_the_end(project: Path, nba
     assert PAGE.is_file()
 
 
+def test_an_interrupt_is_one_line_and_publishes_nothing(project: Path, nba: Path, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time, numpy as np\n"
+        "from clipnb.encoders.histogram import Histogram\n"
+        "class Slow(Histogram):\n"
+        "    identity = 'slow'\n"
+        "    def encode(self, batch):\n"
+        "        print('asleep', flush=True); time.sleep(60)\n"
+        "        return super().encode(batch)\n"
+        "def slow(): return Slow()\n"
+    )
+    shutil.copy(tmp_path / "slow.py", project)
+    process = subprocess.Popen(
+        [*LITERAL, "-p", "encoder", "slow:slow", "--log-output"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    said = ""
+    while "asleep" not in said and (line := process.stdout.readline()):
+        said += line
+    os.killpg(process.pid, signal.SIGINT)
+    said += process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert "clipnb: stopped; the embeddings that were finished are kept" in said
+    assert not list(Path("book/runs").glob("*.ipynb"))
+    assert not Path("results").is_dir() or not list(Path("results").glob("*/run.json"))
+
+
+def test_a_mistyped_parameter_is_refused(project: Path, nba: Path) -> None:
+    done = run([*LITERAL, "-p", "manp", "blur"], stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert "the notebook has no parameter 'manp' (did you mean 'manip'?)" in done.stderr
+
+
+def test_from_another_folder_the_run_goes_to_the_project(
+    project: Path, nba: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    command = [sys.executable, "-m", *LITERAL]
+    done = run([str(project / part) if part.startswith("notebooks/") else part for part in command], stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert (project / PAGE).is_file()
+    assert (project / RUN / "run.json").is_file()
+    assert not list(Path.cwd().iterdir())
+
+
+def test_report_outside_a_checkout_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run([str(BIN / "clipnb"), "report"])
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("run this in a checkout of the clipnb repository")
+
+
+def test_report_of_a_small_folder_takes_a_smaller_k(project: Path, nba: Path) -> None:
+    done = run(["clipnb", "report", "nba", "--k", "5", "--encoder", "histogram", "--no-book"])
+    assert done.returncode == 0, done.stderr
+    assert len(list(Path("results").glob("nba-*-histogram-k5/run.json"))) == 4
+
+
 def test_info_lists_what_is_at_hand(project: Path, nba: Path) -> None:
     shown = run(["clipnb", "info"]).stdout
-    assert "sample-figures, sample-scenes, nba" in shown
+    assert re.search(r"data sets +sample-figures, sample-scenes, .*nba", shown)
     assert "blurred (Gaussian blur" in shown
     assert "efficientnet-lite2" in shown
 

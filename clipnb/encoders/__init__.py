@@ -34,6 +34,8 @@ class Encoder(Protocol):
         input_size: side in pixels of the square that the network sees.
         weights_sha256: digest of the weights, "" where there are none.
         identity: everything that decides what an embedding is: name, weights, preprocessing and precision.
+
+    An encoder may say in `batch_size` how many inputs it likes at once.
     """
 
     name: str
@@ -140,4 +142,6 @@ def load_encoder(name: str, precision: str = "fp32") -> Encoder:
         MissingExtra: its packages are not installed.
     """
     settled, loader = resolve(name)
+    # torch's idle threads otherwise spin, and take the cores from the workers that decode; read when torch is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return loader(settled, precision)

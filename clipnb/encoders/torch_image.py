@@ -90,6 +90,7 @@ class TorchEncoder:
         self._preprocessing = preprocessing
         self._forward = forward
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.batch_size = 256 if self.device == "cuda" else 4  # measured: on two cores larger ones only miss the cache
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self.model = lower_precision(model, self._dtype).eval().to(self.device)
         self._mean, self._std = (
