@@ -141,6 +141,25 @@ def test_lower_precision_stays_close_and_is_recorded(tiny: Checkpoints, precisio
         assert low.identity != full.identity
 
 
+def test_a_batch_that_does_not_fit_is_halved(tiny: Checkpoints) -> None:
+    encoder: Any = load_encoder(str(tiny.state))
+    inputs = np.concatenate([batch(encoder)] * 3)[:11]
+    wanted, forward, sizes = encoder.encode(inputs), encoder._forward, []
+
+    def small_memory(pixels: Any) -> Any:
+        sizes.append(len(pixels))
+        if len(pixels) > 3:
+            raise torch.OutOfMemoryError("no more")
+        return forward(pixels)
+
+    encoder._forward = small_memory
+    np.testing.assert_allclose(encoder.encode(inputs), wanted, atol=1e-6)
+    assert sizes == [11, 5, 2, 2, 2, 2, 2, 1]
+    encoder._forward = lambda pixels: small_memory(pixels.repeat(4, 1, 1, 1))
+    with pytest.raises(torch.OutOfMemoryError):
+        encoder.encode(inputs[:1])
+
+
 def test_weights_hash_is_that_of_the_file_and_part_of_the_identity(tiny: Checkpoints) -> None:
     encoder = load_encoder(str(tiny.state))
     assert encoder.weights_sha256 == hashlib.sha256(tiny.state.read_bytes()).hexdigest()

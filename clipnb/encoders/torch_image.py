@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class TorchEncoder:
         self._forward = forward
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.batch_size = 256 if self.device == "cuda" else 4  # measured: on two cores larger ones only miss the cache
+        self._most = sys.maxsize  # inputs that the device's memory is known to hold
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
         self.model = lower_precision(model, self._dtype).eval().to(self.device)
         self._mean, self._std = (
@@ -103,7 +105,27 @@ class TorchEncoder:
         return self._preprocessing(image)
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n, size, size, 3) uint8 to (n, dim) float32 of unit length."""
+        """(n, size, size, 3) uint8 to (n, dim) float32 of unit length.
+
+        When the device's memory does not hold n of them, half as many are tried, from then on.
+
+        Raises:
+            torch.OutOfMemoryError: it does not even hold one.
+        """
+        import torch
+
+        vectors: list[NDArray[np.float32]] = []
+        while (start := sum(map(len, vectors))) < len(batch):
+            part = batch[start : start + self._most]
+            try:
+                vectors.append(self._encode(part))
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                self._most = len(part) // 2
+        return np.concatenate(vectors)
+
+    def _encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         import torch
 
         with torch.inference_mode():
