@@ -170,6 +170,7 @@ def test_an_interrupt_is_one_line_and_publishes_nothing(project: Path, nba: Path
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it, and hand that on
     )
     assert process.stdout is not None
     said = ""

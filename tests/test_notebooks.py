@@ -62,7 +62,11 @@ def test_every_parameter_is_typed_explained_and_named_like_the_specification() -
 
 def test_help_notebook_shows_the_parameters() -> None:
     shown = subprocess.run(
-        ["papermill", "--help-notebook", "notebooks/run.ipynb"], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [str(Path(sys.executable).with_name("papermill")), "--help-notebook", "notebooks/run.ipynb"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     ).stdout
     assert "dataset: str" in shown
     assert "original, blurred, cropped or grey" in shown

@@ -201,7 +201,10 @@ def test_every_seed_that_is_accepted_gives_an_interval(photo_folder: PhotoFolder
     assert spread.accuracy.low < 0.5 < spread.accuracy.high
 
 
-def test_provenance_says_where_the_numbers_come_from(photo_folder: PhotoFolder) -> None:
+def test_provenance_says_where_the_numbers_come_from(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))  # nothing embedded yet, whatever ran before
     root = photo_folder({"cats": 2, "dogs": 1})
     spec = RunSpec(str(root), "original", "efficientnet-lite2", k=2)
     result = run(spec, progress=False)
