@@ -11,6 +11,7 @@ mistake in the parameters, or one that the notebook reports as a UserError, is o
 from __future__ import annotations
 
 import ast
+import atexit
 import base64
 import difflib
 import json
@@ -132,8 +133,17 @@ def output_for(arguments: list[str]) -> Path | None:
 class Handler(LocalHandler):  # type: ignore[misc]
     """Writes a notebook when its run is over: to its place if it finished, beside the results if it did not."""
 
+    running = False
+
+    def say_if_stopped(self) -> None:
+        """At exit: an interrupt ends papermill without an error of its own."""
+        if self.running:
+            _complain("stopped; the embeddings that were finished are kept, the same command goes on from there")
+
     def write(self, buf: str, path: str) -> None:
         notebook = json.loads(buf)
+        names = [o["ename"] for c in notebook["cells"] for o in c.get("outputs", []) if o["output_type"] == "error"]
+        self.running = names in ([], ["KeyboardInterrupt"]) and not finished(notebook)
         if not notebook["metadata"]["papermill"].get("end_time"):
             return
         if finished(notebook):
@@ -144,21 +154,16 @@ class Handler(LocalHandler):  # type: ignore[misc]
             write_text(kept, buf)
             if first:
                 print(f"The notebook, as far as it came, is in {shown(kept)}", file=sys.stderr)
-            if first and "KeyboardInterrupt" in errors(notebook):
-                _complain("stopped; the embeddings that were finished are kept, the same command goes on from there")
 
 
 def finished(notebook: Mapping[str, Any]) -> bool:
-    """Whether every code cell was run and none ended in an error; papermill's own flag misses an interrupt."""
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    done = all(cell["metadata"].get("papermill", {}).get("status") == "completed" for cell in cells)
-    return done and not errors(notebook)
+    """Whether the kernel answered for every code cell, and none ended in an error.
 
-
-def errors(notebook: Mapping[str, Any]) -> list[str]:
-    """Names of the errors that a notebook's cells ended in."""
-    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    return [output["ename"] for output in outputs if output["output_type"] == "error"]
+    After an interrupt papermill's own flags can say that all is well; what nbclient noted of each answer cannot.
+    """
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    answered = all("shell.execute_reply" in cell["metadata"].get("execution", {}) for cell in cells)
+    return answered and not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
 
 
 def _complain(message: str) -> None:
@@ -196,7 +201,9 @@ def fill_in() -> None:
     if output is None:
         return
     place = shown(output)
-    papermill_io.register(place, Handler())
+    handler = Handler()
+    atexit.register(handler.say_if_stopped)
+    papermill_io.register(place, handler)
     output.parent.mkdir(parents=True, exist_ok=True)
     positional, _ = read_command_line(sys.argv[1:])
     sys.argv.insert(sys.argv.index(positional[0]) + 1, place)
