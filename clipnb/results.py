@@ -177,7 +177,7 @@ def _clash(about: Path, result: Result) -> str | None:
         if record["provenance"]["root_sha256"] != result.provenance["root_sha256"]:
             return f"another folder, {record['spec']['dataset']!r}, than this {result.spec.dataset!r}"
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or damaged: to be replaced
+        return None  # not there, or damaged: to be replaced
     return None
 
 
