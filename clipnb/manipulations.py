@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from .images import RGB
 from .registry import Registry
@@ -52,15 +51,27 @@ MANIPULATIONS: Registry[Manipulation] = Registry("manipulation")
 BLUR_SIGMA = 3.0
 """The study's blur, in pixels of the source image."""
 
+ROUNDING = 1e-4
+"""Added before truncating, so that float32 sums that fall just short of a whole number do not lose a grey level."""
+
 
 def _original(image: RGB, rng: np.random.Generator) -> RGB:
     return image
 
 
 def _blurred(image: RGB, rng: np.random.Generator) -> RGB:
-    # one channel at a time, on 8-bit values: scipy then truncates after each axis, as it did in the study
-    channels = [ndimage.gaussian_filter(image[:, :, c], sigma=BLUR_SIGMA) for c in range(3)]
-    return np.stack(channels, axis=2)
+    # the study called scipy's gaussian_filter on 8-bit channels, which cuts the kernel at 4 sigma, mirrors at the border and
+    # truncates to 8 bits after each axis; the same by OpenCV is several times as fast and within one grey level of it
+    import cv2
+
+    offsets = np.arange(-round(4 * BLUR_SIGMA), round(4 * BLUR_SIGMA) + 1)
+    weights = np.exp(-0.5 * (offsets / BLUR_SIGMA) ** 2)
+    kernel, still = (weights / weights.sum()).astype(np.float32), np.ones(1, np.float32)
+    out = image
+    for along_x, along_y in ((still, kernel), (kernel, still)):
+        blurred = cv2.sepFilter2D(out, cv2.CV_32F, along_x, along_y, delta=ROUNDING, borderType=cv2.BORDER_REFLECT)
+        out = blurred.astype(np.uint8)
+    return out
 
 
 def _cropped(image: RGB, rng: np.random.Generator) -> RGB:
@@ -78,7 +89,10 @@ def _grey(image: RGB, rng: np.random.Generator) -> RGB:
 
 for _m, _aliases in (
     (Manipulation("original", "original", "the photograph as it is", _original), ("none", "clean")),
-    (Manipulation("blurred", "blurred", "Gaussian blur of each colour channel, sigma 3 source pixels", _blurred), ("blur",)),
+    (
+        Manipulation("blurred", "blurred", "Gaussian blur of each colour channel, sigma 3 source pixels", _blurred, version=2),
+        ("blur",),
+    ),
     (Manipulation("cropped", "cropped", "random square of side min(width, height)", _cropped, draws=True), ("crop",)),
     (Manipulation("grey", "grey", "luma only (ITU-R 601)", _grey), ("gray", "greyscale", "grayscale")),
 ):
