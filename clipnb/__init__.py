@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .errors import UserError
     from .results import Result, load_results
     from .runs import run, saved_result
-    from .spec import RunSpec
+    from .spec import RunSpec, spec_of
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,7 @@ _HOME = {
     "load_results": "results",
     "saved_result": "runs",
     "run": "runs",
+    "spec_of": "spec",
 }
 _MODULES = ("figures", "original", "pictures", "reading", "sentences")
 
@@ -42,6 +43,7 @@ __all__ = [
     "run",
     "saved_result",
     "sentences",
+    "spec_of",
 ]
 
 

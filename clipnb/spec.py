@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import protocol
 from .datasets import slug
 from .encoders import ENCODERS, PRECISIONS, default_encoder, resolve
 from .errors import UserError
@@ -40,6 +41,18 @@ class RunSpec:
         tau: L2 distance to the clean query below which a result is valid, in (0, 2] (unit vectors).
         seed: decides every random draw.
         precision: of the encoder's weights: fp32, bf16 or fp16.
+        gallery: what is searched: "" for the data set itself; data sets, folders of photographs or clip-retrieval
+            folders, separated by commas; or the address of a clip-retrieval service (http://host:port).
+        index: how it is searched: exact, hnsw, ivf or stored (the folder's own image.index); for a service, the name of
+            its index.
+        mode: corrected, or study: the original protocol to the letter.
+        duplicates: cosine to the clean query from which a gallery image counts as a copy of it and is left out; above 1
+            only files of the same content are.
+        num_images: results that a service is asked for, 0 for k and some to replace the query's own copies.
+        aesthetic_score, aesthetic_weight: a service moves the query by this weight towards images rated so; weight 0
+            leaves it alone.
+        deduplicate, safety: a service drops results that look alike, or that its safety models reject.
+        allow_hosts: hosts, separated by commas, whose images are fetched although their address is private.
     """
 
     dataset: str = "sample-figures"
@@ -49,6 +62,16 @@ class RunSpec:
     tau: float = 0.8
     seed: int = 0
     precision: str = "fp32"
+    gallery: str = ""
+    index: str = ""
+    mode: str = "corrected"
+    duplicates: float = 0.99
+    num_images: int = 0
+    aesthetic_score: int = 9
+    aesthetic_weight: float = 0.0
+    deduplicate: bool = False
+    safety: bool = False
+    allow_hosts: str = ""
 
     def __post_init__(self) -> None:
         """Bring names to their registered spelling; report every mistake at once.
@@ -83,8 +106,11 @@ class RunSpec:
         ]
         if self.precision not in PRECISIONS:
             mistakes.append(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        mistakes += protocol.mistakes(self)
         if mistakes:
             raise UserError("; ".join(mistakes))
+        for field, value in protocol.settled(self).items():
+            settle(field, value)
         settle("tau", float(self.tau))
 
     @property
@@ -105,7 +131,7 @@ class RunSpec:
                 parts.append(f"{field}{value}")
         if self.precision != "fp32":
             parts.append(self.precision)
-        return "-".join(parts)
+        return "-".join([*parts, *protocol.name_parts(self)])
 
     def under(self, manip: str) -> RunSpec:
         """The same run under another manipulation."""
