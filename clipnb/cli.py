@@ -60,9 +60,7 @@ def parser() -> argparse.ArgumentParser:
     commands = main.add_subparsers(required=True, metavar="command")
     report = commands.add_parser("report", help="run the study on the sample photographs, and yours, and build the book")
     report.add_argument("datasets", nargs="*", metavar="dataset", help="more data sets: a folder, or a name in $CLIPNB_DATA")
-    report.add_argument(
-        "--encoder", default=argparse.SUPPRESS, help="encoder for those data sets ($CLIPNB_ENCODER, else the offline one)"
-    )
+    report.add_argument("--encoder", default=argparse.SUPPRESS, help="encoder for those data sets ($CLIPNB_ENCODER, else ViT-L/14)")
     for name, kind, what in (
         ("k", int, "results asked for each query"),
         ("tau", float, "L2 distance below which a result is valid"),

@@ -24,5 +24,6 @@ class UnreadableImage(UserError):
 class MissingExtra(UserError):
     """An optional dependency is not installed; the message holds the pip command to type."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs packages that are not installed: pip install 'clipnb[{extra}]'")
+    def __init__(self, what: str, extra: str, instead: str = "") -> None:
+        way_round = f", or {instead}" if instead else ""
+        super().__init__(f"{what} needs packages that are not installed: pip install 'clipnb[{extra}]'{way_round}")

@@ -36,7 +36,7 @@ class RunSpec:
         dataset: sample set, name of a folder in $CLIPNB_DATA, or path of a folder <root>/<category>/<image>.
         manip: what is done to the query photographs.
         encoder: what turns photographs into vectors, by a name of `clipnb.encoders`; "" takes $CLIPNB_ENCODER or the
-            offline one.
+            study's, ViT-L/14.
         k: results asked for each query, at least 1.
         tau: L2 distance to the clean query below which a result is valid, in (0, 2] (unit vectors).
         seed: decides every random draw.

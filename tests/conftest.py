@@ -66,7 +66,7 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("CLIPNB_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("CLIPNB_RESULTS", str(tmp_path_factory.mktemp("results")))
         patch.delenv("CLIPNB_DATA", raising=False)
-        patch.delenv("CLIPNB_ENCODER", raising=False)
+        patch.setenv("CLIPNB_ENCODER", "efficientnet-lite2")
         yield
 
 

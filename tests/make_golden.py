@@ -11,7 +11,7 @@ import nbformat
 import papermill
 
 ROOT = Path(__file__).resolve().parent.parent
-PARAMETERS = {"dataset": "sample-figures", "manip": "cropped", "keep": False, "progress": False}
+PARAMETERS = {"dataset": "sample-figures", "manip": "cropped", "encoder": "efficientnet-lite2", "keep": False, "progress": False}
 
 
 def main() -> None:

@@ -184,7 +184,7 @@ def test_a_named_model_comes_from_the_cache_and_is_checked(tiny: Checkpoints, mo
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("ViT-L/14", "put ViT-L-14.pt there, or use -p encoder efficientnet-lite2"),
+        ("ViT-L/14", "put ViT-L-14.pt there, or use the encoder efficientnet-lite2, which needs no network"),
         ("ViT-B/99", "did you mean 'ViT-B/32'?"),
         ("open_clip:nope/openai", "open_clip knows no model 'nope'"),
         ("open_clip:ViT-B-32/nope", "neither a file nor one of the tags openai,"),

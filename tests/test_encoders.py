@@ -73,13 +73,22 @@ def test_an_unknown_encoder_is_answered_with_the_choices() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_default_is_the_encoder_that_works_offline() -> None:
-    assert default_encoder() == "efficientnet-lite2"
+def test_the_default_is_the_studys_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLIPNB_ENCODER")
+    assert default_encoder() == "ViT-L/14"
     assert default_encoder() in list(ENCODERS)
-    assert RunSpec().encoder == "efficientnet-lite2"
+    assert RunSpec().encoder == "ViT-L/14"
 
 
-@pytest.mark.parametrize(("value", "encoder"), [("tiny", "tiny"), ("", "efficientnet-lite2")])
+def test_without_the_packages_of_the_default_the_line_names_the_encoder_that_works_offline(tmp_path: Path) -> None:
+    (tmp_path / "clip.py").write_text("raise ModuleNotFoundError('No module named clip', name='clip')\n")
+    code = "from clipnb.encoders import load_encoder; load_encoder('ViT-L/14')"
+    done = python(code, PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+    last = done.stderr.strip().splitlines()[-1]
+    assert "pip install 'clipnb[clip]', or use the encoder efficientnet-lite2, which needs no network" in last
+
+
+@pytest.mark.parametrize(("value", "encoder"), [("tiny", "tiny"), ("", "ViT-L/14")])
 def test_the_environment_sets_another_default(monkeypatch: pytest.MonkeyPatch, value: str, encoder: str) -> None:
     monkeypatch.setenv("CLIPNB_ENCODER", value)
     assert RunSpec().encoder == encoder

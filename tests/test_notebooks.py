@@ -109,7 +109,7 @@ def test_the_run_notebook_runs_in_an_empty_colab(colab: dict[str, str], monkeypa
     monkeypatch.delenv("CLIPNB_RESULTS", raising=False)
     monkeypatch.chdir(home / "content")
     executed = papermill.execute_notebook("run.ipynb", None, {"progress": False}, progress_bar=False)
-    assert (home / "asked").read_text() == "install -q clipnb[efficientnet,samples] @ git+https://github.com/OWNER/clipnb\n"
+    assert (home / "asked").read_text() == "install -q clipnb[clip,efficientnet,samples] @ git+https://github.com/OWNER/clipnb\n"
     assert (home / "content" / "results" / "sample-figures-grey-efficientnet-lite2" / "run.json").is_file()
     pictures = [o for c in executed.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
     assert len(pictures) == 4

@@ -19,8 +19,14 @@ from ..errors import UserError
 from ..images import RGB
 from ..registry import Registry
 
+STUDY = "ViT-L/14"
+"""The study's encoder."""
+
 OFFLINE = "efficientnet-lite2"
 """The encoder that needs no network: what the samples and the book use."""
+
+INSTEAD = f"use the encoder {OFFLINE}, which needs no network (-p encoder {OFFLINE}, or CLIPNB_ENCODER={OFFLINE})"
+"""The way round weights that cannot be had, as an error message ends."""
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -107,8 +113,8 @@ def _own(name: str, precision: str) -> Encoder:
 
 
 def default_encoder() -> str:
-    """The name to use when none is given: $CLIPNB_ENCODER, else the offline one."""
-    return os.environ.get("CLIPNB_ENCODER") or OFFLINE
+    """The name to use when none is given: $CLIPNB_ENCODER, else the study's."""
+    return os.environ.get("CLIPNB_ENCODER") or STUDY
 
 
 def resolve(name: str) -> tuple[str, Loader]:

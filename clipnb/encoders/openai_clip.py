@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtra, UserError
+from . import INSTEAD
 from .torch_image import Preprocessing, TorchEncoder, file_sha256, matching_torchvision, reason, unit_rows
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -56,7 +57,7 @@ def load(name: str, precision: str = "fp32") -> OpenAIClip:
         try:
             import clip
         except ModuleNotFoundError as error:
-            raise MissingExtra(f"the encoder {name!r}", "clip") from error
+            raise MissingExtra(f"the encoder {name!r}", "clip", INSTEAD) from error
         models: dict[str, str] = clip.clip._MODELS
         path = weights_folder() / Path(models[name]).name if name in models else Path(name).expanduser()
         if name in models:
@@ -68,7 +69,7 @@ def load(name: str, precision: str = "fp32") -> OpenAIClip:
         except (URLError, OSError) as error:
             raise UserError(
                 f"the weights of {name!r} are not in {path.parent} and cannot be fetched ({getattr(error, 'reason', error)}): "
-                f"put {path.name} there, or use -p encoder efficientnet-lite2, which needs no network"
+                f"put {path.name} there, or {INSTEAD}"
             ) from error
         except Exception as error:  # pickle, zip and key errors of what is no CLIP checkpoint
             raise UserError(f"{path} is not a CLIP checkpoint: {reason(error)}") from error

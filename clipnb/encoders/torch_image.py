@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..images import RGB
+from . import INSTEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,7 +184,7 @@ def matching_torchvision(what: str) -> Iterator[None]:
         raise UserError(
             f"{what} needs a torchvision built for this torch, and torchvision {version('torchvision')} does not fit "
             f"torch {version('torch')}: install both again, in one command and from one source (pip install --force-reinstall "
-            "torch torchvision)"
+            f"torch torchvision), or {INSTEAD}"
         ) from error
 
 
