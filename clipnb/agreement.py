@@ -1,0 +1,86 @@
+"""How far two result lists of one query agree: overlap, Jaccard, rank-biased overlap. No label is involved.
+
+A list is a row of gallery indices, best first, -1 where there is no result; an index stands in a list once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.integer]
+
+PERSISTENCE = 0.8
+"""p of RBO: at k = 10 the first ten places then carry 96.9 % of the weight (Webber et al. 2010, eq. 21)."""
+
+
+def _common(a: Rows, b: Rows) -> NDArray[np.int64]:
+    """(q, k) X_d: how many items the first d places of both lists share, d = 1..k."""
+    queries, k = a.shape
+    counts = np.zeros((queries, k), dtype=np.int64)
+    block = max(1, 2**24 // max(1, k * k))
+    depth = np.maximum.outer(np.arange(k), np.arange(k)).ravel()
+    for start in range(0, queries, block):
+        part = slice(start, start + block)
+        same = (a[part, :, None] == b[part, None, :]) & (a[part, :, None] >= 0)
+        at, pair = np.nonzero(same.reshape(len(same), -1))
+        np.add.at(counts[part], (at, depth[pair]), 1)
+    return counts.cumsum(axis=1)
+
+
+def _lengths(a: Rows, b: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    one, other = (a >= 0).sum(axis=1), (b >= 0).sum(axis=1)
+    return np.minimum(one, other), np.maximum(one, other)
+
+
+def overlap(a: Rows, b: Rows) -> NDArray[np.float64]:
+    """overlap@k = |A ∩ B| / k, of two lists of the same k.
+
+    Args:
+        a, b: (q, k) results.
+
+    Returns:
+        (q,) in [0, 1]; with fewer than k results the longer list's length takes the place of k; NaN for two empty lists.
+    """
+    _, longer = _lengths(a, b)
+    shared = _common(a, b)[:, -1]
+    return np.divide(shared, longer, out=np.full(len(a), np.nan), where=longer > 0)
+
+
+def jaccard(a: Rows, b: Rows) -> NDArray[np.float64]:
+    """Jaccard@k = |A ∩ B| / |A ∪ B|, (q,) in [0, 1]; NaN for two empty lists."""
+    shorter, longer = _lengths(a, b)
+    shared = _common(a, b)[:, -1]
+    union = shorter + longer - shared
+    return np.divide(shared, union, out=np.full(len(a), np.nan), where=union > 0)
+
+
+def rbo(a: Rows, b: Rows, p: float = PERSISTENCE) -> NDArray[np.float64]:
+    """Rank-biased overlap, extrapolated beyond the lists (Webber et al. 2010, eq. 32); early places weigh most.
+
+    With X_d shared items in the first d places, s and l the lists' lengths, s ≤ l:
+    RBO = (1-p)/p (Σ_{d≤l} X_d/d p^d + Σ_{s<d≤l} X_s (d-s)/(s d) p^d) + ((X_l - X_s)/l + X_s/s) p^l.
+
+    Args:
+        a, b: (q, k) results.
+        p: persistence in (0, 1).
+
+    Returns:
+        (q,) in [0, 1]; 0 where one list is empty, NaN where both are.
+
+    Raises:
+        ValueError: p is not in (0, 1).
+    """
+    if not 0 < p < 1:
+        raise ValueError(f"RBO's p must lie between 0 and 1, not {p!r}")
+    shorter, longer = (n[:, None] for n in _lengths(a, b))
+    x = _common(a, b)
+    d = np.arange(1, x.shape[1] + 1)
+    at_shorter = np.take_along_axis(x, np.maximum(shorter - 1, 0), axis=1)
+    at_longer = x[:, -1:]
+    some = np.maximum(shorter, 1)
+    beyond = np.where(d > shorter, at_shorter * (d - shorter) / (some * d), 0.0)
+    series = np.where(d <= longer, (x / d + beyond) * p**d, 0.0).sum(axis=1, keepdims=True)
+    value = (1 - p) / p * series + ((at_longer - at_shorter) / np.maximum(longer, 1) + at_shorter / some) * p**longer
+    value = np.where(shorter > 0, value, 0.0)
+    return np.asarray(np.where(longer > 0, value, np.nan)[:, 0], dtype=np.float64)
