@@ -44,7 +44,7 @@ def overlap(a: Rows, b: Rows) -> NDArray[np.float64]:
     """
     _, longer = _lengths(a, b)
     shared = _common(a, b)[:, -1]
-    return np.divide(shared, longer, out=np.full(len(a), np.nan), where=longer > 0)
+    return np.asarray(np.divide(shared, longer, out=np.full(len(a), np.nan), where=longer > 0))
 
 
 def jaccard(a: Rows, b: Rows) -> NDArray[np.float64]:
@@ -52,7 +52,7 @@ def jaccard(a: Rows, b: Rows) -> NDArray[np.float64]:
     shorter, longer = _lengths(a, b)
     shared = _common(a, b)[:, -1]
     union = shorter + longer - shared
-    return np.divide(shared, union, out=np.full(len(a), np.nan), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.full(len(a), np.nan), where=union > 0))
 
 
 def rbo(a: Rows, b: Rows, p: float = PERSISTENCE) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from .measures import Floats
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.integer]
 
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 8 * 2**20
 """Size of the similarities that are held at once; a few arrays of it are."""
 
 
@@ -45,7 +45,7 @@ def recall_at_k(hits: Bools, relevant: Integers) -> NDArray[np.float64]:
         (q,) in [0, 1]; NaN for a query with nothing to find.
     """
     found = hits.sum(axis=1).astype(np.float64)
-    return np.divide(found, relevant, out=np.full(len(hits), np.nan), where=np.asarray(relevant) > 0)
+    return np.asarray(np.divide(found, relevant, out=np.full(len(hits), np.nan), where=np.asarray(relevant) > 0))
 
 
 def success_at_k(hits: Bools) -> Bools:

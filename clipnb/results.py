@@ -2,7 +2,9 @@
 
 `run.json`      specification, provenance and the headline number (a folder without it is not a result)
 `rows.parquet`  one row a query: category, image, sha256, noop, shift, n_results, n_valid, accuracy, results,
-                result_categories, distances, and zero_shot where the encoder reads texts
+                result_categories, distances, p_at_k, r_at_k, ap, ap_at_r (by category), self_rr (1 / rank of the
+                query's own original; self@1 is where it is 1), overlap, rbo (with the clean query's results), and
+                zero_shot where the encoder reads texts
 `clip_output_<dataset>_<manip>.json`  the study's own log format
 """
 
@@ -74,6 +76,10 @@ class Result:
         first = np.array([[kinds[0]] for kinds in asked["result_categories"]])
         return precision_at_1(asked["category"].to_numpy(dtype=str), first)
 
+    def _mean(self, column: str) -> str | None:
+        """The mean of a column over the queries that have a value, as text; None where there is no such column."""
+        return f"{self.rows[column].mean():.3f}" if column in self.rows else None
+
     @property
     def zero_shot(self) -> float | None:
         """Share of queries that the encoder's text tower names rightly; None where it has none."""
@@ -120,6 +126,9 @@ class Result:
             "95% interval": interval,
             "mean shift 1 - cos(v, v')": f"{self.rows['shift'].mean():.4f}",
             "first result of the same category": f"{self.precision_at_1:.1%}",
+            "mAP by category": self._mean("ap"),
+            "own original found first (self@1)": f"{np.mean(self.rows['self_rr'] == 1):.1%}" if "self_rr" in self.rows else None,
+            "agreement with the clean query's results (RBO)": self._mean("rbo"),
             "named by category, zero-shot": None if self.zero_shot is None else f"{self.zero_shot:.1%}",
             "photographs left pixel-identical": None if s.manip == CLEAN else f"{self.noop_share:.0%}",
             "queries / unreadable images": f"{len(self.rows)} / {len(p['unreadable'])}",

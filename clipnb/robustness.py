@@ -120,4 +120,4 @@ def area_under_profile(distances: Floats, low: float = 0.0, high: float = 2.0) -
         raise ValueError(f"the range of thresholds must rise, not go from {low!r} to {high!r}")
     share = (high - np.clip(distances, low, high)) / (high - low)
     usable = (~np.isnan(distances)).sum(axis=1)
-    return np.divide(np.nansum(share, axis=1), usable, out=np.full(len(distances), np.nan), where=usable > 0)
+    return np.asarray(np.divide(np.nansum(share, axis=1), usable, out=np.full(len(distances), np.nan), where=usable > 0))

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pandas as pd
 
+from .agreement import overlap, rbo
 from .datasets import load_dataset
 from .embed import Embeddings, embed
 from .encoders import TextEncoder, load_encoder
@@ -18,6 +19,7 @@ from .manipulations import CLEAN
 from .measures import result_distances, shift, valid_at_k, zero_shot
 from .paths import cache_root, results_root, shown
 from .provenance import describe
+from .ranking import codes, precision_at_k, rank_all, recall_at_k
 from .results import Result
 from .retrieval import ExactIndex, require_results, retrieve
 from .spec import RunSpec
@@ -69,7 +71,8 @@ def saved_result(spec: RunSpec) -> Result | None:
 def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:
     """Retrieve and score every photograph under the run's manipulation: one row a query."""
     clean, queries = embedded.vectors[CLEAN], embedded.vectors[spec.manip]
-    found = retrieve(ExactIndex(clean), queries, spec.k, embedded.digests, embedded.digests)
+    index = ExactIndex(clean)
+    found, before = (retrieve(index, vectors, spec.k, embedded.digests, embedded.digests) for vectors in (queries, clean))
     distances = result_distances(clean, clean, found)
     ids = [photo.id for photo in embedded.photos]
     kinds = [photo.category for photo in embedded.photos]
@@ -86,8 +89,31 @@ def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:
             "results": [[ids[i] for i in row if i >= 0] for row in found],
             "result_categories": [[kinds[i] for i in row if i >= 0] for row in found],
             "distances": [row[~np.isnan(row)] for row in distances],
+            **ranking_columns(embedded, spec.manip, found, before),
         }
     )
+
+
+def ranking_columns(embedded: Embeddings, manip: str, found: np.ndarray, before: np.ndarray) -> dict[str, np.ndarray]:
+    """What labels, and the query as it was, say of each ranking: columns of (q,).
+
+    Args:
+        embedded: the photographs; clean, they are the gallery.
+        manip: what was done to the queries.
+        found, before: (q, k) results of the manipulated and of the clean queries.
+    """
+    kinds, images = codes([photo.category for photo in embedded.photos])[0], codes(embedded.digests)[0]
+    ranked = rank_all(embedded.vectors[manip], embedded.vectors[CLEAN], (kinds, kinds), (images, images))
+    hits = (kinds[found] == kinds[:, None]) & (found >= 0)
+    return {
+        "p_at_k": precision_at_k(hits),
+        "r_at_k": recall_at_k(hits, ranked.precisions.relevant),
+        "ap": ranked.precisions.ap,
+        "ap_at_r": ranked.precisions.ap_at_r,
+        "self_rr": ranked.self_rr,
+        "overlap": overlap(found, before),
+        "rbo": rbo(found, before),
+    }
 
 
 def name_categories(encoder: TextEncoder, embedded: Embeddings, manip: str) -> np.ndarray:

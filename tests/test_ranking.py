@@ -1,0 +1,144 @@
+"""Rankings against the field's own implementations, on random cases with ties; and cases worked out by hand."""
+
+from __future__ import annotations
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from clipnb.ranking import (
+    average_precisions,
+    codes,
+    ordered_hits,
+    precision_at_k,
+    rank_all,
+    recall_at_k,
+    reciprocal_rank,
+    success_at_k,
+)
+
+NAN = float("nan")
+
+
+def random_case(seed: int, queries: int = 30, images: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Similarities with many ties, relevance, junk."""
+    rng = np.random.default_rng(seed)
+    similarity = rng.integers(-8, 9, (queries, images)).astype(np.float32) / 8
+    relevant = rng.random((queries, images)) < rng.random((queries, 1)) * 0.5
+    junk = rng.random((queries, images)) < 0.05
+    return similarity, relevant & ~junk, junk
+
+
+def reference(measure: object, similarity: np.ndarray, relevant: np.ndarray, junk: np.ndarray) -> dict[int, float]:
+    """ir_measures' value of a measure for each query.
+
+    trec_eval puts equal scores in reverse order of their names: names that start with z for the irrelevant are its worst case.
+    """
+    run, truth = [], []
+    for q, row in enumerate(similarity):
+        for i, score in enumerate(row):
+            if not junk[q, i]:
+                name = f"{'a' if relevant[q, i] else 'z'}{i:03d}"
+                run.append(ir_measures.ScoredDoc(str(q), name, float(score)))
+                truth.append(ir_measures.Qrel(str(q), name, int(relevant[q, i])))
+    return {int(m.query_id): m.value for m in ir_measures.iter_calc([measure], truth, run)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ap_equals_trec_evals_with_ties(seed: int) -> None:
+    similarity, relevant, junk = random_case(seed)
+    found = average_precisions(ordered_hits(similarity, relevant, junk))
+    expected = reference(ir_measures.AP, similarity, relevant, junk)
+    some = relevant.any(axis=1)
+    assert_array_equal(np.isnan(found.ap), ~some)
+    assert_allclose(found.ap[some], [expected[q] for q in np.flatnonzero(some)], atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ap_at_r_is_trec_evals_ap_cut_at_r(seed: int) -> None:
+    similarity, relevant, junk = random_case(seed)
+    found = average_precisions(ordered_hits(similarity, relevant, junk))
+    for r in sorted(set(found.relevant) - {0}):
+        expected = reference(ir_measures.AP @ int(r), similarity, relevant, junk)
+        for q in np.flatnonzero(found.relevant == r):
+            assert found.ap_at_r[q] == pytest.approx(expected[int(q)], abs=1e-9)
+
+
+@pytest.mark.parametrize("k", [1, 5, 10])
+def test_precision_recall_success_and_first_hit_equal_trec_evals_with_ties(k: int) -> None:
+    similarity, relevant, junk = random_case(k)
+    ordered = ordered_hits(similarity, relevant, junk)
+    hits, some = ordered[:, :k], np.flatnonzero(relevant.any(axis=1))
+    found = {
+        ir_measures.P @ k: precision_at_k(hits),
+        ir_measures.R @ k: recall_at_k(hits, relevant.sum(axis=1)),
+        ir_measures.Success @ k: success_at_k(hits).astype(float),
+        ir_measures.RR: average_precisions(ordered).first,
+    }
+    for measure, values in found.items():
+        expected = reference(measure, similarity, relevant, junk)
+        assert_allclose(values[some], [expected[int(q)] for q in some], atol=1e-9)
+
+
+def test_ap_by_hand() -> None:
+    # ranks 1, 3, 6 of R = 3: AP = (1/1 + 2/3 + 3/6) / 3; AP@R stops after place 3
+    hits = np.array([[1, 0, 1, 0, 0, 1], [0, 0, 0, 0, 0, 0]], dtype=bool)
+    found = average_precisions(hits)
+    assert_allclose(found.ap, [(1 + 2 / 3 + 1 / 2) / 3, NAN])
+    assert_allclose(found.ap_at_r, [(1 + 2 / 3) / 3, NAN])
+    assert_allclose(found.first, [1, NAN])
+    assert found.relevant.tolist() == [3, 0]
+
+
+def test_a_tie_earns_nothing() -> None:
+    similarity = np.array([[0.5, 0.5, 0.5, 0.1]], dtype=np.float32)
+    relevant = np.array([[False, True, False, False]])
+    assert ordered_hits(similarity, relevant).tolist() == [[False, False, True, False]]
+
+
+def test_zeros_of_both_signs_are_a_tie() -> None:
+    similarity = np.array([[0.0, -0.0]], dtype=np.float32)
+    assert ordered_hits(similarity, np.array([[True, False]])).tolist() == [[False, True]]
+    assert ordered_hits(similarity, np.array([[False, True]])).tolist() == [[False, True]]
+
+
+def test_a_query_with_nothing_to_find_has_no_recall_and_a_precision_of_0() -> None:
+    hits = np.zeros((1, 3), dtype=bool)
+    assert_array_equal(recall_at_k(hits, np.array([0])), [NAN])
+    assert_array_equal(precision_at_k(hits), [0])
+
+
+def test_reciprocal_rank_counts_equals_against_the_target() -> None:
+    similarity = np.array([[0.9, 0.5, 0.5, 0.1]] * 3)
+    junk = np.array([[False] * 4, [True, False, False, False], [False] * 4])
+    assert_allclose(reciprocal_rank(similarity, np.array([0.5, 0.6, NAN]), junk), [1 / 4, 1, NAN])
+
+
+@given(st.integers(1, 20), st.integers(2, 30), st.integers(1, 7), st.integers(0, 99))
+def test_ranking_in_blocks_is_ranking_at_once(queries: int, images: int, rows: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    wanted, gallery = rng.integers(-2, 3, (queries, 6)), rng.integers(-2, 3, (images, 6))  # whole numbers: exact products
+    kinds = rng.integers(0, 3, queries), rng.integers(0, 3, images)
+    same = np.arange(queries), np.arange(images)
+    one, other = (rank_all(wanted, gallery, kinds, same, rows=r) for r in (rows, queries))
+    assert_array_equal(one.self_rr, other.self_rr)
+    for name in ("ap", "ap_at_r", "first", "relevant"):
+        assert_array_equal(getattr(one.precisions, name), getattr(other.precisions, name))
+
+
+def test_the_own_image_and_its_copies_are_neither_found_nor_missed() -> None:
+    gallery = np.array([[1, 0], [1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32)
+    found = rank_all(gallery[:1], gallery, codes(["a"], ["a", "a", "a", "b"]), codes(["x"], ["x", "x", "y", "z"]))
+    assert found.precisions.relevant.tolist() == [1]
+    assert found.precisions.ap.tolist() == [1]
+    assert found.self_rr.tolist() == [1]
+
+
+def test_an_original_that_is_not_in_the_gallery_has_no_rank() -> None:
+    gallery = np.array([[1, 0], [0, 1]], dtype=np.float32)
+    found = rank_all(gallery[:1], gallery, codes(["a"], ["b", "b"]), codes(["x"], ["y", "z"]))
+    assert_array_equal(found.self_rr, [NAN])
+    assert_array_equal(found.precisions.ap, [NAN])

@@ -1,0 +1,77 @@
+"""Robustness over severities and thresholds, by hand and by law."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose, assert_array_equal
+
+from clipnb.errors import UserError
+from clipnb.robustness import (
+    area_under_profile,
+    corruption_error,
+    mean_corruption_error,
+    mean_performance,
+    profile,
+    relative_corruption_error,
+    relative_performance,
+)
+
+NAN = float("nan")
+OURS = {"blur": {1: 0.9, 2: 0.7}, "grey": {1: 0.8}}
+WEAK = {"blur": {1: 0.6, 2: 0.2}, "grey": {1: 0.6}, "other": {1: 0.0}}
+
+
+def test_mean_and_relative_performance_weigh_manipulations_equally() -> None:
+    assert mean_performance(OURS) == pytest.approx(0.8)
+    assert relative_performance(OURS, 0.95) == pytest.approx(0.8 / 0.95)
+    assert np.isnan(relative_performance(OURS, 0.0))
+
+
+def test_corruption_errors_sum_over_severities_before_they_divide() -> None:
+    assert corruption_error(OURS["blur"], WEAK["blur"]) == pytest.approx((0.1 + 0.3) / (0.4 + 0.8))
+    assert mean_corruption_error(OURS, WEAK) == pytest.approx((0.4 / 1.2 + 0.2 / 0.4) / 2)
+    assert mean_corruption_error(WEAK, WEAK) == 1
+
+
+def test_relative_ce_takes_clean_errors_out() -> None:
+    # ours falls by 0.05 and 0.25 from 0.95, the baseline by 0.1 and 0.5 from 0.7
+    assert relative_corruption_error(OURS["blur"], 0.95, WEAK["blur"], 0.7) == pytest.approx(0.3 / 0.6)
+    assert np.isnan(relative_corruption_error(OURS["grey"], 0.9, WEAK["grey"], 0.6))
+
+
+@pytest.mark.parametrize("baseline", [{}, {"blur": {1: 0.5}, "grey": {1: 0.5}}])
+def test_a_missing_baseline_is_a_line_and_no_traceback(baseline: dict[str, dict[int, float]]) -> None:
+    with pytest.raises(UserError, match="baseline encoder has no run"):
+        mean_corruption_error(OURS, baseline)
+
+
+def test_nothing_to_average_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        mean_performance({})
+    with pytest.raises(ValueError, match="at least one"):
+        mean_corruption_error({}, WEAK)
+
+
+def test_the_profile_is_valid_at_each_threshold() -> None:
+    distances = np.array([[0.1, 0.5, NAN], [NAN, NAN, NAN]])
+    assert_array_equal(profile(distances, np.array([0.1, 0.3, 0.6])), [[0, 0.5, 1], [NAN, NAN, NAN]])
+
+
+@given(
+    arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 5)), elements=st.floats(0, 2)),
+    st.floats(0, 1),
+    st.floats(1.1, 2),
+)
+def test_the_area_is_the_mean_of_the_profile(distances: np.ndarray, low: float, high: float) -> None:
+    taus = low + (high - low) * (np.arange(2000) + 0.5) / 2000
+    assert_allclose(area_under_profile(distances, low, high), profile(distances, taus).mean(axis=1), atol=2e-3)
+
+
+def test_the_area_without_results_is_absent_and_an_empty_range_is_an_error() -> None:
+    assert_array_equal(area_under_profile(np.array([[NAN], [0.0]])), [NAN, 1])
+    with pytest.raises(ValueError, match="must rise"):
+        area_under_profile(np.array([[0.5]]), 1.0, 1.0)
