@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from clipnb.statistics import Interval, category_means, macro_mean, mean_interval, paired_differences, unpaired_difference
+from clipnb.statistics import (
+    Interval,
+    aggregates,
+    category_means,
+    macro_mean,
+    mean_interval,
+    paired_differences,
+    unpaired_difference,
+)
 
 NAN = math.nan
 SCORES = {"a": [1.0, 0.5], "b": [NAN, 0.25], "c": [], "d": [NAN, NAN]}
@@ -172,3 +180,37 @@ def test_the_unpaired_difference_has_no_bounds_without_spread(a: list[float], b:
     found = unpaired_difference(a, b)
     assert found.point == pytest.approx(np.mean(a) - np.mean(b))
     assert not found.bounded
+
+
+def test_the_bootstrap_t_is_the_formula_on_resamples_of_our_own() -> None:
+    values = skewed(12)
+    drawn = values[np.random.default_rng(1).integers(0, 12, (60_000, 12))]
+    studentised = (drawn.mean(axis=1) - values.mean()) / (drawn.std(axis=1, ddof=1) / math.sqrt(12))
+    upper, lower = np.quantile(studentised, [0.975, 0.025])
+    error = values.std(ddof=1) / math.sqrt(12)
+    found = mean_interval(values, method="bootstrap-t")
+    assert found.method == "bootstrap-t"
+    assert_allclose([found.low, found.high], [values.mean() - upper * error, values.mean() - lower * error], rtol=0.02)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_bootstrap_t_passes_over_resamples_of_one_category() -> None:
+    found = mean_interval([0.2, 0.4], method="bootstrap-t", resamples=500)
+    assert found.bounded
+
+
+def test_the_percentile_interval_is_scipys() -> None:
+    values = skewed(12)
+    found = mean_interval(values, method="percentile", resamples=20_000)
+    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=5).confidence_interval
+    assert_allclose([found.low, found.high], [expected.low, expected.high], atol=0.005)
+
+
+def test_aggregates_by_hand() -> None:
+    found = aggregates({"a": [1.0, 0.0], "b": [NAN, 0.4], "c": [0.8], "d": [0.1], "e": [NAN]})
+    assert_allclose([found.macro, found.micro, found.median, found.iqm], [1.8 / 4, 2.3 / 5, 0.45, (0.5 + 0.4) / 2])
+
+
+def test_aggregates_of_no_scores_are_an_error() -> None:
+    with pytest.raises(ValueError, match="no categories"):
+        aggregates({"a": [NAN]})

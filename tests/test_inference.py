@@ -1,0 +1,179 @@
+"""Tests and effect sizes, against scipy and statsmodels, by hand, and by law."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import stats
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
+
+from clipnb.effects import cliffs_delta, detectable_change, nesting, rank_biserial
+from clipnb.inference import holm, interaction, sign_flip, tost, tost_unpaired, wilcoxon
+
+NAN = math.nan
+thousandths = st.lists(st.integers(-1000, 1000), min_size=1, max_size=10)
+
+
+def changes(n: int, shift: float = 0.0, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([n, seed]).normal(shift, 0.1, n)
+
+
+def test_sign_flip_by_hand() -> None:
+    # of the 8 sign patterns of 1, 2, 3 only two reach the sum 6 in size
+    assert sign_flip([0.1, 0.2, 0.3]) == 2 / 8
+    # -1 + 2 + 3 = 4 is reached by +++, -++, and their opposites
+    assert sign_flip([-0.1, 0.2, 0.3]) == 4 / 8
+
+
+@pytest.mark.parametrize("n", [4, 9, 13])
+def test_sign_flip_is_scipys_exact_permutation_test(n: int) -> None:
+    d = changes(n, 0.05)
+    expected = stats.permutation_test((d,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True).pvalue
+    assert sign_flip(d) == pytest.approx(expected, abs=1e-12)
+
+
+def test_random_flips_come_near_the_exact_value_and_count_the_data_itself() -> None:
+    d = changes(12, 0.05)
+    assert sign_flip(d, flips=4_000) == pytest.approx(sign_flip(d), abs=0.02)
+    assert sign_flip(np.full(40, 0.3) + changes(40) / 100, flips=999) == 1 / 1000
+    assert sign_flip(changes(40, 0.02), seed=1) == sign_flip(changes(40, 0.02), seed=1)
+
+
+@given(thousandths)
+def test_sign_flip_does_not_depend_on_sign_order_or_unit(values: list[int]) -> None:
+    d = np.array(values) / 1000
+    p = sign_flip(d)
+    assert 2.0 ** (1 - len(d)) <= p <= 1
+    assert sign_flip(-d) == p
+    assert sign_flip(d[::-1]) == p
+    assert sign_flip(d * 7) == p
+
+
+def test_no_change_at_all_is_p_1_and_no_data_is_no_p() -> None:
+    assert sign_flip([0.0, 0.0]) == wilcoxon([0.0, 0.0]) == 1
+    assert math.isnan(sign_flip([]))
+    assert math.isnan(wilcoxon([]))
+
+
+def test_wilcoxon_is_scipys_with_pratts_zeros() -> None:
+    d = np.array([0.0, 0.1, -0.2, 0.3, 0.3, 0.5, 1e-17])
+    assert wilcoxon(d) == stats.wilcoxon(np.array([0, 0.1, -0.2, 0.3, 0.3, 0.5, 0]), zero_method="pratt").pvalue
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 x 4, 0.02 x 3, 0.03 x 2, 0.5 x 1, each at least the one before
+    assert_allclose(holm([0.03, 0.01, 0.5, 0.02]), [0.06, 0.04, 0.5, 0.06])
+    assert_allclose(holm([0.9, 0.8]), [1, 1])
+
+
+def test_a_contrast_without_p_is_no_test() -> None:
+    assert_allclose(holm([0.01, NAN, 0.04]), [0.02, NAN, 0.04])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0.0001, 1), min_size=1, max_size=8))
+def test_holm_only_raises_and_keeps_the_order(p: list[float]) -> None:
+    adjusted = holm(p)
+    assert all(a >= raw for a, raw in zip(adjusted, p, strict=True))
+    assert np.all(np.diff(np.array(adjusted)[np.argsort(p, kind="stable")]) >= 0)
+
+
+def test_tost_is_statsmodels() -> None:
+    d = changes(14, 0.01)
+    expected = ttost_paired(d, np.zeros(14), -0.1, 0.1)[0]
+    assert tost(d, 0.1).p == pytest.approx(expected, abs=1e-12)
+    a, b = changes(14, 0.01), changes(9)
+    assert tost_unpaired(a, b, 0.1).p == pytest.approx(ttost_ind(a, b, -0.1, 0.1, usevar="unequal")[0], abs=1e-12)
+
+
+@given(thousandths.filter(lambda v: len(set(v)) > 1), st.sampled_from([0.05, 0.3]))
+def test_equivalence_is_the_90_percent_interval_within_the_margin(values: list[int], margin: float) -> None:
+    found = tost(np.array(values) / 1000, margin)
+    inside = -margin < found.interval.low and found.interval.high < margin
+    assert (found.p < 0.05) == inside
+    assert found.interval.level == pytest.approx(0.9)
+
+
+def test_equivalence_needs_a_margin_and_spread() -> None:
+    for margin in (0.0, -0.1, NAN):
+        with pytest.raises(ValueError, match="margin"):
+            tost([0.1, 0.2], margin)
+    assert math.isnan(tost([0.1], 0.2).p)
+    assert math.isnan(tost_unpaired([0.1], [0.1, 0.2], 0.2).p)
+
+
+def test_the_interaction_is_welchs_test_of_the_changes() -> None:
+    a, b = changes(10, -0.2), changes(28, -0.1)
+    found = interaction(a, b, permutations=2_000)
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    assert found.p == expected.pvalue
+    assert (found.difference.low, found.difference.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert found.p_permutation == pytest.approx(found.p, abs=0.02)
+    assert (found.p < 0.05) == (0 not in found.difference)
+
+
+def test_an_interaction_of_one_category_cannot_be_tested() -> None:
+    found = interaction([0.1], [0.1, 0.2])
+    assert found.difference.point == pytest.approx(-0.05)
+    assert math.isnan(found.p)
+    assert math.isnan(found.p_permutation)
+
+
+def test_rank_biserial_by_hand() -> None:
+    # |d| ranks 1, 2, 3, 4 with signs + - + +: (8 - 2) / 10; a zero counts for neither
+    assert rank_biserial([0.1, -0.2, 0.3, 0.4]) == pytest.approx(0.6)
+    assert rank_biserial([0.1, -0.2, 0.3, 0.4, 0.0]) == pytest.approx(0.6)
+    assert rank_biserial([-0.1, -0.2]) == -1
+    assert rank_biserial([0.0, 0.0]) == 0
+    assert math.isnan(rank_biserial([]))
+
+
+@given(thousandths, thousandths)
+def test_cliffs_delta_counts_pairs(a: list[int], b: list[int]) -> None:
+    pairs = [(x > y) - (x < y) for x, y in product(a, b)]
+    assert cliffs_delta(a, b) == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
+def test_cliffs_delta_of_nothing_is_absent() -> None:
+    assert math.isnan(cliffs_delta([], [1.0]))
+
+
+def test_icc_of_shrout_and_fleiss() -> None:
+    # Shrout & Fleiss 1979, table 2: six targets, four judges, ICC(1,1) = 0.17
+    ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+    found = nesting(ratings)
+    assert found.icc == pytest.approx(0.1657418, abs=1e-6)
+    assert found.design_effect == pytest.approx(1 + 3 * found.icc)
+    assert (found.images, found.categories) == (24, 6)
+
+
+def test_icc_of_groups_of_different_size_recovers_what_made_them() -> None:
+    rng = np.random.default_rng(2)
+    groups = [rng.normal(0, 0.5) + rng.normal(0, 1, rng.integers(20, 80)) for _ in range(600)]
+    assert nesting(groups).icc == pytest.approx(0.2, abs=0.02)
+
+
+def test_nesting_without_two_images_somewhere_or_any_spread_is_absent() -> None:
+    for groups in ([[1.0], [2.0]], [[1.0, 2.0]], [[1.0, 1.0], [1.0, 1.0]], []):
+        assert math.isnan(nesting(groups).icc)
+    assert nesting([[1.0, NAN], [2.0, 3.0]]).images == 3
+
+
+def test_independent_images_have_no_design_effect_below_1() -> None:
+    assert nesting([[0.0, 1.0], [0.0, 1.0]]).design_effect == 1
+
+
+def test_the_detectable_change_is_found_with_the_stated_power() -> None:
+    change = detectable_change(0.1, 12)
+    freedom, shift = 11, change / 0.1 * math.sqrt(12)
+    bound = stats.t.ppf(0.975, freedom)
+    assert stats.nct.sf(bound, freedom, shift) + stats.nct.cdf(-bound, freedom, shift) == pytest.approx(0.8, abs=1e-6)
+    assert detectable_change(0.1, 48) < change
+    assert math.isnan(detectable_change(0.1, 1))
+    assert detectable_change(0.0, 12) == 0
