@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
 from .files import write_text
-from .manipulations import CLEAN, MANIPULATIONS
+from .manipulations import CLEAN
 from .paths import runs_root
 from .results import Result, load_results
 from .spec import spec_of
@@ -149,8 +149,8 @@ def _present_run(notebook: dict[str, Any]) -> None:
     except (KeyError, UserError):
         return  # somebody's own notebook: shown as it is
     _relabel(notebook, spec.run_id)
-    settings = spec.run_id.removeprefix(f"{spec.dataset_name}-{spec.manip}-")
-    _retitle(notebook, f"{spec.dataset_name}, {MANIPULATIONS[spec.manip].label} ({settings})")
+    settings = spec.run_id.removeprefix(f"{spec.dataset_name}-{spec.condition_id}-")
+    _retitle(notebook, f"{spec.dataset_name}, {spec.condition.label} ({settings})")
     for cell in notebook["cells"]:
         tags = cell["metadata"].setdefault("tags", [])
         if FOR_RUNNING.intersection([cell.get("id"), *tags]):

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import reading, sentences, wording
 from .encoders import OFFLINE
-from .manipulations import BLUR_SIGMA, MANIPULATIONS
+from .manipulations import BLUR_SIGMA, MANIPULATIONS, STUDY
 from .original import figures_against_scenes, list_facts, printed_log, printed_means
 from .results import Result
 from .samples import IMAGES_PER_CATEGORY, SAMPLES
@@ -59,10 +59,7 @@ def _setup() -> dict[str, str]:
         "small_g": str(SMALL_G),
         "manipulations": "\n".join(
             ["| name | what it does | draws |", "|:--|:--|:--|"]
-            + [
-                f"| `{m.name}` | {m.summary} | {'seeded' if m.draws else 'no'} |"
-                for m in map(MANIPULATIONS.__getitem__, MANIPULATIONS)
-            ]
+            + [f"| `{m.name}` | {m.summary} | {'seeded' if m.draws else 'no'} |" for m in map(MANIPULATIONS.__getitem__, STUDY)]
         ),
     }
 
@@ -70,7 +67,7 @@ def _setup() -> dict[str, str]:
 def sample_conditions(results: Sequence[Result], dataset: str) -> dict[str, Result]:
     """The four usual runs of a sample set with the offline encoder, in the study's order."""
     by_spec = {r.spec: r for r in results}
-    return {manip: by_spec[RunSpec(dataset, manip, OFFLINE)] for manip in MANIPULATIONS}
+    return {manip: by_spec[RunSpec(dataset, manip, OFFLINE)] for manip in STUDY}
 
 
 def _samples(results: Sequence[Result]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from .datasets import Photo
 from .encoders import Encoder
 from .errors import UnreadableImage, UserError
 from .images import decode, digest, read
-from .manipulations import MANIPULATIONS
+from .manipulations import CLEAN, View, condition
 from .store import EmbeddingStore, Entry, embedding_key
 
 FLUSH_SECONDS = 5.0
@@ -35,6 +36,8 @@ class Embeddings:
         digests: n content digests, the photographs' identity.
         vectors: condition -> (n, dim) float32, unit rows.
         inputs: condition -> n digests of the pixels that the network saw.
+        effects: condition -> (n, 2): strength of the manipulation in its own unit, and mean colour difference in [0, 1], both
+            at the network's input.
         unreadable: photograph id -> reason, for the others.
         computed: how many embeddings were not in the store yet.
     """
@@ -43,6 +46,7 @@ class Embeddings:
     digests: list[str]
     vectors: dict[str, NDArray[np.float32]]
     inputs: dict[str, list[bytes]]
+    effects: dict[str, NDArray[np.float64]]
     unreadable: dict[str, str]
     computed: int
 
@@ -54,7 +58,23 @@ class _Work:
     photo: Photo
     digest: str = ""
     problem: str = ""
-    ready: list[tuple[bytes, bytes, NDArray[Any]]] = field(default_factory=list)
+    ready: list[Item] = field(default_factory=list)
+
+
+class Item(NamedTuple):
+    """One network input on its way to the encoder.
+
+    Attributes:
+        key: where its embedding goes in the store.
+        input: digest of the pixels.
+        effect: strength and mean colour difference.
+        pixels: what the network gets.
+    """
+
+    key: bytes
+    input: bytes
+    effect: tuple[float, float]
+    pixels: NDArray[Any]
 
 
 def embed(
@@ -74,7 +94,7 @@ def embed(
 
     Args:
         photos: what to embed; an unreadable one is reported in the result, not raised.
-        manips: registered manipulations.
+        manips: conditions by name, such as `blurred`, `blurred/3` or `cropped/3#1` (`clipnb.manipulations.Condition`).
         encoder: turns prepared images into unit vectors.
         store: of that encoder.
         seed: the run's seed, for conditions that draw.
@@ -85,33 +105,39 @@ def embed(
     if batch_size < 0:
         raise UserError(f"batch_size must be a whole number from 0 up, not {batch_size!r}")
     batch_size = batch_size or getattr(encoder, "batch_size", 32)
-    conditions = [MANIPULATIONS[name] for name in manips]
+    conditions = {name: condition(name) for name in manips}
+    view = View(encoder.input_size, getattr(encoder, "sees_whole", False))
 
     def prepare(photo: Photo) -> _Work:
         work = _Work(photo)
         try:
             content = read(photo.path)
             work.digest = digest(content)
-            keys = [embedding_key(work.digest, condition.key(seed)) for condition in conditions]
-            missing = [(key, condition) for key, condition in zip(keys, conditions, strict=True) if key not in store]
+            keys = {embedding_key(work.digest, asked.key(seed)): asked for asked in conditions.values()}
+            missing = {key: asked for key, asked in keys.items() if key not in store}
             if missing:
                 image = decode(content, photo.id)
-                for key, condition in missing:
-                    pixels = encoder.prepare(condition(image, seed, work.digest))
-                    work.ready.append((key, hashlib.blake2b(pixels.tobytes(), digest_size=16).digest(), pixels))
+                clean = encoder.prepare(image)
+                for key, asked in missing.items():
+                    made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
+                    pixels = clean if asked.manip == CLEAN else encoder.prepare(made)
+                    difference = colour_difference(clean, pixels)
+                    strength = asked.strength(image.shape, made.shape, view, difference)
+                    seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+                    work.ready.append(Item(key, seen, (strength, difference), pixels))
         except UnreadableImage as error:
             work.problem = str(error)
         return work
 
     done: list[_Work] = []
-    batch: list[tuple[bytes, bytes, NDArray[Any]]] = []
+    batch: list[Item] = []
     computed, flushed = 0, time.monotonic()
     threads = workers or os.cpu_count() or 1
     bar = tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5)
     try:
         with bar, ThreadPoolExecutor(threads) as pool:
             for work in _in_order(pool, prepare, photos, ahead=2 * threads + batch_size):
-                batch += [item for item in work.ready if item[0] not in store]
+                batch += [item for item in work.ready if item.key not in store]
                 work.ready = []
                 done.append(work)
                 bar.update()
@@ -127,7 +153,7 @@ def embed(
 
     good = [work for work in done if not work.problem]
     entries = {
-        condition.name: [store.get(embedding_key(work.digest, condition.key(seed))) for work in good] for condition in conditions
+        name: [store.get(embedding_key(work.digest, asked.key(seed))) for work in good] for name, asked in conditions.items()
     }
     return Embeddings(
         photos=[work.photo for work in good],
@@ -136,23 +162,35 @@ def embed(
             name: np.array([e.vector for e in row], dtype=np.float32).reshape(-1, encoder.dim) for name, row in entries.items()
         },
         inputs={name: [e.input for e in row] for name, row in entries.items()},
+        effects={name: np.array([(e.strength, e.difference) for e in row]).reshape(-1, 2) for name, row in entries.items()},
         unreadable={work.photo.id: work.problem for work in done if work.problem},
         computed=computed,
     )
 
 
-def _encode(items: Iterable[tuple[bytes, bytes, NDArray[Any]]], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:
+def colour_difference(clean: NDArray[Any], pixels: NDArray[Any]) -> float:
+    """Mean absolute difference of two network inputs of 8 bits, white being 1; NaN for inputs of another kind."""
+    if clean.dtype != np.uint8 or clean.shape != pixels.shape:
+        return math.nan
+    return float(np.abs(clean.astype(np.int16) - pixels).mean() / 255)
+
+
+def _encode(items: Iterable[Item], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:
     """File each item's embedding under its key, embedding each network input once ever; how many inputs were new."""
-    distinct: dict[bytes, tuple[NDArray[Any], list[bytes]]] = {}
-    for key, seen, pixels in items:
-        if known := store.seen(seen):
-            store.add([(key, known)])
+    distinct: dict[bytes, list[Item]] = {}
+    for item in items:
+        if known := store.seen(item.input):
+            store.add([(item.key, Entry(known.vector, item.input, *item.effect))])
         else:
-            distinct.setdefault(seen, (pixels, []))[1].append(key)
-    pairs = iter(distinct.items())
-    while chunk := list(islice(pairs, batch_size)):
-        vectors = encoder.encode(np.stack([pixels for _, (pixels, _) in chunk]))
-        store.add((key, Entry(vector, seen)) for vector, (seen, (_, keys)) in zip(vectors, chunk, strict=True) for key in keys)
+            distinct.setdefault(item.input, []).append(item)
+    groups = iter(distinct.values())
+    while chunk := list(islice(groups, batch_size)):
+        vectors = encoder.encode(np.stack([same[0].pixels for same in chunk]))
+        store.add(
+            (item.key, Entry(vector, item.input, *item.effect))
+            for vector, same in zip(vectors, chunk, strict=True)
+            for item in same
+        )
     return len(distinct)
 
 

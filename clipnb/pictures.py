@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from .datasets import Dataset, Photo, load_dataset
 from .errors import DatasetError, UnreadableImage
 from .figures import INK, MID, PALE, WIDTH, new_figure, plain
 from .images import RGB, decode, digest, read
-from .manipulations import CLEAN, MANIPULATIONS
+from .manipulations import CLEAN
 from .paths import shown
 from .results import Result
+from .sampling import sample
 from .spec import RunSpec
 
 if TYPE_CHECKING:
@@ -59,11 +61,11 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     Raises:
         UserError: the data set is missing, or holds no readable image.
     """
-    dataset = load_dataset(spec.dataset)
+    dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
     photos = _spread(dataset, columns)
     if not photos:
         raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read")
-    manipulation = MANIPULATIONS[spec.manip]
+    manipulation = spec.condition
     rows = 1 if spec.manip == CLEAN else 2
     figure, axes = new_figure(WIDTH, 1.3 * rows, rows, len(photos))
     for column, photo in zip(axes.T, photos, strict=True):
@@ -73,7 +75,7 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
         if rows == 2:
             _show(column[1], manipulation(image, spec.seed, digest(content)))
     axes[0, 0].set_ylabel("original", fontsize=8)
-    axes[-1, 0].set_ylabel(manipulation.label, fontsize=8)
+    axes[-1, 0].set_ylabel(manipulation.label.replace(", ", "\n"), fontsize=8)
     return figure
 
 
@@ -89,12 +91,13 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     picked = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).round().astype(int))]
     top = min(columns, result.spec.k)
     figure, axes = new_figure(WIDTH, 1.4 * len(picked) + 0.1, len(picked), top + 2)
-    manipulation = MANIPULATIONS[result.spec.manip]
+    manipulation = result.spec.condition
     for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
         content = read(by_id[f"{row['category']}/{row['image']}"].path)
         image = decode(content, row["image"])
         _show(line[0], image, f"{row['category']}\naccuracy {row['accuracy']:.0%}", color=INK)
-        _show(line[1], manipulation(image, result.spec.seed, digest(content)), f"query:\n{manipulation.label}", color=INK)
+        asked = replace(manipulation, draw=int(row["draw"]))(image, result.spec.seed, digest(content))
+        _show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
         for ax, found, distance in zip(line[2:], row["results"], row["distances"], strict=False):
             _result(ax, by_id[found], distance, result.spec.tau)
     return figure
@@ -120,7 +123,7 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 4) -
     figure, axes = new_figure(WIDTH, 1.15 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
     for line, result in zip(axes, results, strict=True):
         row = result.rows[(result.rows["category"] == category) & (result.rows["image"] == photo.path.name)].iloc[0]
-        manipulation = MANIPULATIONS[result.spec.manip]
+        manipulation = result.spec.condition
         _show(line[0], manipulation(image, result.spec.seed, digest(content)))
         line[0].set_ylabel(manipulation.label, fontsize=9)
         for ax, found, distance in zip(line[1:-1], row["results"], row["distances"], strict=False):

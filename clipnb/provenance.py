@@ -45,8 +45,15 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, seconds: float) -> dict[str, Any]:
-    """The provenance of a run, as plain JSON values."""
+def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed: int, seconds: float) -> dict[str, Any]:
+    """The provenance of a run, as plain JSON values.
+
+    Args:
+        dataset: what was drawn from.
+        embedded: its readable photographs.
+        computed: embeddings that were not in the store yet.
+        seconds: that the run took.
+    """
     readable = {photo.category for photo in embedded.photos}
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -60,7 +67,7 @@ def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, seconds: 
         "data_fingerprint": fingerprint((p.id, d) for p, d in zip(embedded.photos, embedded.digests, strict=True)),
         "categories": len(readable),
         "images": len(embedded.photos),
-        "embedded_now": embedded.computed,
+        "embedded_now": computed,
         "unreadable": embedded.unreadable,
         "passed_over": dataset.passed_over,
         "empty_categories": sorted({*dataset.empty, *(c for c in dataset.categories if c not in readable)}),

@@ -16,7 +16,7 @@ from .datasets import load_dataset
 from .encoders import OFFLINE
 from .errors import MissingExtra, UserError
 from .files import write_text
-from .manipulations import MANIPULATIONS
+from .manipulations import STUDY
 from .paths import project_root, results_root, runs_root, shown
 from .samples import SAMPLES
 from .spec import RunSpec
@@ -36,7 +36,7 @@ NOT_IN_A_RUN = (
 
 def sample_specs() -> list[RunSpec]:
     """The study on the photographs that ship with packages, with the encoder that works offline."""
-    return [RunSpec(dataset, manip, OFFLINE) for dataset in SAMPLES for manip in MANIPULATIONS]
+    return [RunSpec(dataset, manip, OFFLINE) for dataset in SAMPLES for manip in STUDY]
 
 
 def template() -> Path:
@@ -120,7 +120,7 @@ def ensure(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]
         print(f"{len(states) - len(due)} of {len(states)} runs are up to date", flush=True)
     bar = tqdm(due, desc="runs", unit="run", disable=not (progress and due))
     for spec in bar:
-        bar.set_postfix_str(f"{spec.dataset_name} {spec.manip}")
+        bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
         try:
             run_page(spec, states[spec])
         except UserError as error:
@@ -131,8 +131,8 @@ def ensure(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]
 
 
 def specs_for(datasets: Iterable[str], **settings: Any) -> list[RunSpec]:
-    """All manipulations on each of the data sets, under the same settings (fields of `RunSpec`)."""
-    return [RunSpec(dataset, manip, **settings) for dataset in datasets for manip in MANIPULATIONS]
+    """The study's conditions on each of the data sets, under the same settings (fields of `RunSpec`)."""
+    return [RunSpec(dataset, manip, **settings) for dataset in datasets for manip in STUDY]
 
 
 def build_book() -> Path:

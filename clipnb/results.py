@@ -42,7 +42,7 @@ class Result:
     Attributes:
         spec: what was asked.
         provenance: versions, weights, counts, unreadable images: where the numbers come from.
-        rows: one row a query.
+        rows: one row a query and draw.
     """
 
     spec: RunSpec
@@ -51,8 +51,9 @@ class Result:
 
     @cached_property
     def scores(self) -> dict[str, list[float]]:
-        """Category -> accuracies of its images; NaN where an image has none."""
-        return {str(c): [float(v) for v in part["accuracy"]] for c, part in self.rows.groupby("category", sort=True)}
+        """Category -> accuracies of its images, the mean over draws; NaN where an image has none."""
+        images = self.rows.groupby(["category", "image"], sort=True)["accuracy"].mean()
+        return {str(c): [float(v) for v in part] for c, part in images.groupby(level="category", sort=True)}
 
     @cached_property
     def category_means(self) -> dict[str, float]:
@@ -87,7 +88,14 @@ class Result:
 
     @property
     def label(self) -> str:
-        return MANIPULATIONS[self.spec.manip].label
+        return self.spec.condition.label
+
+    @property
+    def strength(self) -> str:
+        """How strong the manipulation was at the encoder's input: mean and, where photographs differ, range, with unit."""
+        values, unit = self.rows["strength"], MANIPULATIONS[self.spec.manip].unit
+        spread = f" ({values.min():.3g} to {values.max():.3g})" if values.max() - values.min() > 0.005 * abs(values.mean()) else ""
+        return f"{unit} {values.mean():.3g}{spread}"
 
     @property
     def warnings(self) -> list[str]:
@@ -95,7 +103,7 @@ class Result:
         said = []
         if self.spec.manip != CLEAN and self.noop_share >= NOOP_WARNING:
             said.append(
-                f"{self.spec.manip} leaves {self.noop_share:.0%} of the photographs pixel-identical at the encoder's input: "
+                f"{self.label} leaves {self.noop_share:.0%} of the photographs pixel-identical at the encoder's input: "
                 "for those it is no manipulation at all"
             )
         if unreadable := self.provenance["unreadable"]:
@@ -130,6 +138,7 @@ class Result:
             "own original found first (self@1)": f"{np.mean(self.rows['self_rr'] == 1):.1%}" if "self_rr" in self.rows else None,
             "agreement with the clean query's results (RBO)": self._mean("rbo"),
             "named by category, zero-shot": None if self.zero_shot is None else f"{self.zero_shot:.1%}",
+            "strength at the encoder's input": None if s.manip == CLEAN else self.strength,
             "photographs left pixel-identical": None if s.manip == CLEAN else f"{self.noop_share:.0%}",
             "queries / unreadable images": f"{len(self.rows)} / {len(p['unreadable'])}",
             "encoder": f"{literal(s.encoder)} {s.precision} on {p['device']}",
@@ -151,7 +160,7 @@ class Result:
         folder = (root or results_root()) / self.spec.run_id
         if (clash := _clash(folder / "run.json", self)) is not None:
             raise UserError(f"{shown(folder)} holds a run on {clash}: rename one of the two, or move that run away")
-        log = studylog.file_name(self.spec.dataset_name, self.spec.manip)
+        log = studylog.file_name(self.spec.dataset_name, self.spec.condition_id)
         headline = {"valid": self.accuracy.point, "low": self.accuracy.low, "high": self.accuracy.high}
         finite = {name: None if math.isnan(value) else value for name, value in headline.items()}
         record = {"spec": self.spec.to_dict(), "headline": finite, "provenance": self.provenance}
@@ -200,5 +209,7 @@ def load_results(root: Path | None = None) -> list[Result]:
             found.append(Result.load(about.parent))
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
-    order = list(MANIPULATIONS)
-    return sorted(found, key=lambda r: (r.spec.encoder, r.spec.dataset_name, order.index(r.spec.manip), r.spec.run_id))
+    order = {name: at for at, name in enumerate(MANIPULATIONS)}
+    return sorted(
+        found, key=lambda r: (r.spec.encoder, r.spec.dataset_name, order.get(r.spec.manip, len(order)), r.spec.manip, r.spec.run_id)
+    )

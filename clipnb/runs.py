@@ -6,6 +6,8 @@ data set -> photographs -> embeddings (clean, manipulated) -> neighbours -> dist
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,8 @@ from .paths import cache_root, results_root, shown
 from .provenance import describe
 from .ranking import codes, precision_at_k, rank_all, recall_at_k
 from .results import Result
-from .retrieval import ExactIndex, require_results, retrieve
+from .retrieval import ExactIndex, Index, require_results, retrieve
+from .sampling import batch, sample
 from .spec import RunSpec
 from .store import EmbeddingStore
 
@@ -29,8 +32,8 @@ from .store import EmbeddingStore
 def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progress: bool = True) -> Result:
     """Measure one data set under one manipulation.
 
-    The gallery is the data set itself, clean; each query is an image of it under the manipulation, its own image
-    excluded from the results. Embeddings are kept in the cache as they are made: an interrupted run goes on from there.
+    The gallery is the data set (what was drawn of it), clean; each query is an image of it under the manipulation, its own
+    image excluded from the results. Embeddings are kept in the cache as they are made: an interrupted run goes on from there.
 
     Args:
         spec: what to measure.
@@ -42,21 +45,23 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
         UserError: the data set is missing or too small, or a package is missing.
     """
     started = time.monotonic()
-    dataset = load_dataset(spec.dataset)
+    dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
     require_results(spec.k, len(dataset.photos) - 1)
+    asked_for = batch(dataset.photos, spec.start, spec.step)
     encoder = load_encoder(spec.encoder, spec.precision)
     store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
-    manips = list(dict.fromkeys((CLEAN, spec.manip)))
-    embedded = embed(
-        dataset.photos, manips, encoder, store, seed=spec.seed, batch_size=batch_size, workers=workers, progress=progress
-    )
-    if not embedded.photos:
-        reason = next(iter(embedded.unreadable.values()))
-        raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read; the first: {reason}")
-    rows = score(spec, embedded)
+    options: Any = {"seed": spec.seed, "batch_size": batch_size, "workers": workers, "progress": progress}
+    conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))
+    asked = embed(asked_for, conditions, encoder, store, **options)
+    gallery = asked if len(asked_for) == len(dataset.photos) else embed(dataset.photos, [CLEAN], encoder, store, **options)
+    if not asked.photos:
+        reason = next(iter(asked.unreadable.values()))
+        raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
+    rows = score(spec, asked, gallery)
     if isinstance(encoder, TextEncoder):
-        rows["zero_shot"] = name_categories(encoder, embedded, spec.manip)
-    return Result(spec, describe(dataset, encoder, embedded, time.monotonic() - started), rows)
+        rows["zero_shot"] = name_categories(encoder, asked, gallery, spec.conditions)
+    computed = asked.computed + (gallery.computed if gallery is not asked else 0)
+    return Result(spec, describe(dataset, encoder, gallery, computed, time.monotonic() - started), rows)
 
 
 def saved_result(spec: RunSpec) -> Result | None:
@@ -68,20 +73,34 @@ def saved_result(spec: RunSpec) -> Result | None:
     return saved if saved.spec == spec else None
 
 
-def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:
-    """Retrieve and score every photograph under the run's manipulation: one row a query."""
-    clean, queries = embedded.vectors[CLEAN], embedded.vectors[spec.manip]
-    index = ExactIndex(clean)
-    found, before = (retrieve(index, vectors, spec.k, embedded.digests, embedded.digests) for vectors in (queries, clean))
-    distances = result_distances(clean, clean, found)
-    ids = [photo.id for photo in embedded.photos]
-    kinds = [photo.category for photo in embedded.photos]
+def score(spec: RunSpec, asked: Embeddings, gallery: Embeddings) -> pd.DataFrame:
+    """Retrieve and score every query under the run's manipulation: one row a query and draw.
+
+    Args:
+        asked: the queries, clean and under each of the run's conditions.
+        gallery: what is searched, clean.
+    """
+    index = ExactIndex(gallery.vectors[CLEAN])
+    return pd.concat(
+        [_score(spec, asked, gallery, index, name, draw) for draw, name in enumerate(spec.conditions)], ignore_index=True
+    )
+
+
+def _score(spec: RunSpec, asked: Embeddings, gallery: Embeddings, index: Index, condition: str, draw: int) -> pd.DataFrame:
+    clean, queries = asked.vectors[CLEAN], asked.vectors[condition]
+    found, before = (retrieve(index, vectors, spec.k, asked.digests, gallery.digests) for vectors in (queries, clean))
+    distances = result_distances(clean, gallery.vectors[CLEAN], found)
+    ids = [photo.id for photo in gallery.photos]
+    kinds = [photo.category for photo in gallery.photos]
     return pd.DataFrame(
         {
-            "category": kinds,
-            "image": [photo.path.name for photo in embedded.photos],
-            "sha256": embedded.digests,
-            "noop": [a == b for a, b in zip(embedded.inputs[CLEAN], embedded.inputs[spec.manip], strict=True)],
+            "category": [photo.category for photo in asked.photos],
+            "image": [photo.path.name for photo in asked.photos],
+            "draw": draw,
+            "sha256": asked.digests,
+            "noop": [a == b for a, b in zip(asked.inputs[CLEAN], asked.inputs[condition], strict=True)],
+            "strength": asked.effects[condition][:, 0],
+            "difference": asked.effects[condition][:, 1],
             "shift": shift(clean, queries),
             "n_results": (~np.isnan(distances)).sum(axis=1),
             "n_valid": (distances < spec.tau).sum(axis=1),
@@ -89,22 +108,26 @@ def score(spec: RunSpec, embedded: Embeddings) -> pd.DataFrame:
             "results": [[ids[i] for i in row if i >= 0] for row in found],
             "result_categories": [[kinds[i] for i in row if i >= 0] for row in found],
             "distances": [row[~np.isnan(row)] for row in distances],
-            **ranking_columns(embedded, spec.manip, found, before),
+            **ranking_columns(asked, gallery, condition, found, before),
         }
     )
 
 
-def ranking_columns(embedded: Embeddings, manip: str, found: np.ndarray, before: np.ndarray) -> dict[str, np.ndarray]:
+def ranking_columns(
+    asked: Embeddings, gallery: Embeddings, condition: str, found: np.ndarray, before: np.ndarray
+) -> dict[str, np.ndarray]:
     """What labels, and the query as it was, say of each ranking: columns of (q,).
 
     Args:
-        embedded: the photographs; clean, they are the gallery.
-        manip: what was done to the queries.
+        asked: the queries.
+        gallery: what is searched, clean.
+        condition: what was done to the queries.
         found, before: (q, k) results of the manipulated and of the clean queries.
     """
-    kinds, images = codes([photo.category for photo in embedded.photos])[0], codes(embedded.digests)[0]
-    ranked = rank_all(embedded.vectors[manip], embedded.vectors[CLEAN], (kinds, kinds), (images, images))
-    hits = (kinds[found] == kinds[:, None]) & (found >= 0)
+    own, kinds = codes([photo.category for photo in asked.photos], [photo.category for photo in gallery.photos])
+    image, images = codes(asked.digests, gallery.digests)
+    ranked = rank_all(asked.vectors[condition], gallery.vectors[CLEAN], (own, kinds), (image, images))
+    hits = (kinds[found] == own[:, None]) & (found >= 0)
     return {
         "p_at_k": precision_at_k(hits),
         "r_at_k": recall_at_k(hits, ranked.precisions.relevant),
@@ -116,8 +139,9 @@ def ranking_columns(embedded: Embeddings, manip: str, found: np.ndarray, before:
     }
 
 
-def name_categories(encoder: TextEncoder, embedded: Embeddings, manip: str) -> np.ndarray:
-    """Whether each query's nearest category name, as a text, is its own: (q,) bool. The prompt is the bare name."""
-    labels, at = np.unique([photo.category for photo in embedded.photos], return_inverse=True)
-    prompts = encoder.encode_text([str(label).replace("_", " ") for label in labels])
-    return zero_shot(embedded.vectors[manip], prompts, at)
+def name_categories(encoder: TextEncoder, asked: Embeddings, gallery: Embeddings, conditions: Sequence[str]) -> np.ndarray:
+    """Whether each query's nearest category name, as a text, is its own, draw by draw. The prompt is the bare name."""
+    labels = sorted({photo.category for photo in gallery.photos})
+    prompts = encoder.encode_text([label.replace("_", " ") for label in labels])
+    at = np.searchsorted(labels, [photo.category for photo in asked.photos])
+    return np.concatenate([zero_shot(asked.vectors[name], prompts, at) for name in conditions])

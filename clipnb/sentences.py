@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from .manipulations import CLEAN, MANIPULATIONS
+from .manipulations import CLEAN, STUDY
 from .results import Result
 from .runs import run, saved_result
 from .spec import RunSpec
@@ -22,12 +22,12 @@ def comparable(a: Result, b: Result) -> bool:
 
 
 def usual_runs(dataset: str, encoder: str = "", **settings: object) -> list[Result]:
-    """The saved runs of all manipulations that can be compared with the clean one, in the study's order.
+    """The saved runs of the study's conditions that can be compared with the clean one, in the study's order.
 
     Where the clean run was never saved (in Colab, say), all of them are run now.
     """
     clean = RunSpec(dataset, CLEAN, encoder, **settings)  # type: ignore[arg-type]
-    specs = [clean.under(manip) for manip in MANIPULATIONS]
+    specs = [clean.under(manip) for manip in STUDY]
     if (kept := saved_result(clean)) is None:
         return [run(spec) for spec in specs]
     return [result for spec in specs if (result := saved_result(spec)) and comparable(result, kept)]
@@ -36,7 +36,7 @@ def usual_runs(dataset: str, encoder: str = "", **settings: object) -> list[Resu
 def saved_group(dataset: str, encoder: str = "", **settings: object) -> list[Result]:
     """All saved runs of `usual_runs`, those that cannot be compared too."""
     clean = RunSpec(dataset, CLEAN, encoder, **settings)  # type: ignore[arg-type]
-    return [result for manip in MANIPULATIONS if (result := saved_result(clean.under(manip)))]
+    return [result for manip in STUDY if (result := saved_result(clean.under(manip)))]
 
 
 def by_condition(results: Sequence[Result]) -> dict[str, Result]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from . import protocol
 from .datasets import slug
 from .encoders import ENCODERS, PRECISIONS, default_encoder, resolve
 from .errors import UserError
-from .manipulations import MANIPULATIONS
+from .manipulations import CLEAN, MANIPULATIONS, Condition
 
 
 def encoder_slug(name: str) -> str:
@@ -26,6 +26,20 @@ def encoder_slug(name: str) -> str:
 def _tidy(dataset: str) -> str:
     """One spelling for a folder: `./holiday/` is `holiday`."""
     return os.path.normpath(dataset) if dataset else dataset
+
+
+_NUMBERS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
+    "k": (int, lambda v: v >= 1, "a whole number from 1 up"),
+    "tau": ((int, float), lambda v: 0 < v <= 2, "a distance above 0 and at most 2"),
+    "seed": (int, lambda v: True, "a whole number"),
+    "severity": (int, lambda v: 0 <= v <= 5, "0 (the fixed setting) or 1 to 5"),
+    "draws": (int, lambda v: v >= 1, "a whole number from 1 up"),
+    "categories": (int, lambda v: v >= 0, "a whole number from 0 (all) up"),
+    "per_category": (int, lambda v: v >= 0, "a whole number from 0 (all) up"),
+    "start": (int, lambda v: v >= 0, "a whole number from 0 up"),
+    "step": (int, lambda v: v >= 0, "a whole number from 0 (all that follow) up"),
+}
+"""Parameters that are numbers: their type, what is allowed, and how to say so."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,12 @@ class RunSpec:
             leaves it alone.
         deduplicate, safety: a service drops results that look alike, or that its safety models reject.
         allow_hosts: hosts, separated by commas, whose images are fetched although their address is private.
+        severity: of the manipulation, 1 to 5; 0 for its fixed setting, the study's (for one without such, 3).
+        draws: how many times a random manipulation is drawn for each photograph; its score is their mean.
+        categories: how many categories to draw from the data set, 0 for all.
+        per_category: how many photographs to draw from each, 0 for all.
+        start, step: the queries are those of `step` categories from number `start` on, by name; step 0 for all that follow.
+            The gallery remains that of all categories, so that batches merge into the whole run.
     """
 
     dataset: str = "sample-figures"
@@ -72,6 +92,12 @@ class RunSpec:
     deduplicate: bool = False
     safety: bool = False
     allow_hosts: str = ""
+    severity: int = 0
+    draws: int = 1
+    categories: int = 0
+    per_category: int = 0
+    start: int = 0
+    step: int = 0
 
     def __post_init__(self) -> None:
         """Bring names to their registered spelling; report every mistake at once.
@@ -85,6 +111,9 @@ class RunSpec:
             object.__setattr__(self, field, value)
 
         settle("dataset", _tidy(str(self.dataset)))
+        for field in ("severity", "categories", "per_category", "step"):
+            if getattr(self, field) is None:
+                settle(field, 0)
         for field, spelling, value in (
             ("manip", MANIPULATIONS.canonical, str(self.manip)),
             ("encoder", lambda name: resolve(name)[0], str(self.encoder) or default_encoder()),
@@ -94,15 +123,9 @@ class RunSpec:
             except UserError as error:
                 mistakes.append(str(error))
         mistakes += [
-            f"{field} must be {want}, not {getattr(self, field)!r}"
-            for field, kind, good, want in (
-                ("k", int, lambda v: v >= 1, "a whole number from 1 up"),
-                ("tau", (int, float), lambda v: 0 < v <= 2, "a distance above 0 and at most 2"),
-                ("seed", int, lambda v: True, "a whole number"),
-            )
-            if isinstance(getattr(self, field), bool)
-            or not isinstance(getattr(self, field), kind)
-            or not good(getattr(self, field))
+            f"{field} must be {want}, not {value!r}"
+            for field, (kinds, good, want) in _NUMBERS.items()
+            if isinstance(value := getattr(self, field), bool) or not isinstance(value, kinds) or not good(value)
         ]
         if self.precision not in PRECISIONS:
             mistakes.append(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
@@ -112,6 +135,10 @@ class RunSpec:
         for field, value in protocol.settled(self).items():
             settle(field, value)
         settle("tau", float(self.tau))
+        manipulation = MANIPULATIONS[self.manip]
+        settle("severity", manipulation.settle(self.severity))
+        if not manipulation.draws:
+            settle("draws", 1)
 
     @property
     def dataset_name(self) -> str:
@@ -121,11 +148,26 @@ class RunSpec:
     @property
     def run_id(self) -> str:
         """Name of the run's folder and page: data set, manipulation, encoder, and each setting that is not the usual one."""
-        return self._id([self.dataset_name, self.manip])
+        return self._id([self.dataset_name, self.condition_id])
+
+    @property
+    def condition_id(self) -> str:
+        """The manipulation with its severity and draws, as part of a file name."""
+        return self.manip + f"-s{self.severity}" * (self.severity > 0) + f"-draws{self.draws}" * (self.draws > 1)
+
+    @property
+    def condition(self) -> Condition:
+        """What is done to the queries, by its first draw."""
+        return Condition(self.manip, self.severity)
+
+    @property
+    def conditions(self) -> list[str]:
+        """What is done to the queries, a condition a draw."""
+        return [str(Condition(self.manip, self.severity, draw)) for draw in range(self.draws)]
 
     def _id(self, parts: list[str]) -> str:
         parts = [*parts, encoder_slug(self.encoder)]
-        for field in ("k", "tau", "seed"):
+        for field in ("k", "tau", "seed", "categories", "per_category", "start", "step"):
             value = getattr(self, field)
             if value != type(self).__dataclass_fields__[field].default:
                 parts.append(f"{field}{value}")
@@ -133,9 +175,14 @@ class RunSpec:
             parts.append(self.precision)
         return "-".join([*parts, *protocol.name_parts(self)])
 
-    def under(self, manip: str) -> RunSpec:
-        """The same run under another manipulation."""
-        return dataclasses.replace(self, manip=manip)
+    def under(self, manip: str, severity: int = 0) -> RunSpec:
+        """The same run under another manipulation: at its fixed setting, or at a severity."""
+        return dataclasses.replace(self, manip=manip, severity=severity)
+
+    @property
+    def clean(self) -> RunSpec:
+        """The same run on the photographs as they are."""
+        return self.under(CLEAN)
 
     @property
     def group_id(self) -> str:

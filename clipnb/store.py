@@ -1,7 +1,7 @@
 """Embeddings on disk, keyed by content: an image that was embedded once is never embedded again.
 
 A store is a folder of shards for one encoder identity. A shard is one `.npy` file, a structured array of
-(key, input, vector) rows, written under a temporary name and then renamed: readers see whole shards or none, several
+(key, input, effect, vector) rows, written under a temporary name and then renamed: readers see whole shards or none, several
 processes may add shards at once, and a killed process loses only what it had not yet written.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import uuid
 import warnings
@@ -23,6 +24,9 @@ from numpy.typing import NDArray
 from .files import atomic, write_text
 from .images import DECODER
 
+LAYOUT = 2
+"""Raised when the rows of a shard change: a store of another layout is another folder."""
+
 MAPPED = 32
 """Shards kept open at a time."""
 
@@ -33,10 +37,14 @@ class Entry(NamedTuple):
     Attributes:
         vector: (dim,) float32, unit length.
         input: 16-byte digest of the pixels that the network saw; equal digests mean equal embeddings.
+        strength: of the manipulation at the network's input, in its own unit.
+        difference: of that input from the unmanipulated photograph's: mean absolute change, white being 1.
     """
 
     vector: NDArray[np.float32]
     input: bytes
+    strength: float = math.nan
+    difference: float = math.nan
 
 
 def embedding_key(image_digest: str, condition: str) -> bytes:
@@ -50,9 +58,9 @@ class EmbeddingStore:
     def __init__(self, folder: Path, identity: str, dim: int) -> None:
         """Open the store of an encoder below `folder`, creating it if need be."""
         name = re.sub(r"[^\w.-]+", "-", identity.split("|")[0])
-        self.folder = folder / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+        self.folder = folder / f"{name}-{hashlib.sha256(f'{identity}|{LAYOUT}'.encode()).hexdigest()[:12]}"
         # void, not bytes: numpy strips trailing NULs from byte strings
-        self._row = np.dtype([("key", "V32"), ("input", "V16"), ("vector", np.float32, (dim,))])
+        self._row = np.dtype([("key", "V32"), ("input", "V16"), ("effect", np.float32, (2,)), ("vector", np.float32, (dim,))])
         self._pending: dict[bytes, Entry] = {}
         self._paths: list[Path] = []
         self._opened: OrderedDict[int, NDArray[np.void]] = OrderedDict()
@@ -101,7 +109,7 @@ class EmbeddingStore:
             return self._pending[key]
         shard, row = self._where[key]
         found = self._mapped(shard)[row]
-        return Entry(np.array(found["vector"]), found["input"].tobytes())
+        return Entry(np.array(found["vector"]), found["input"].tobytes(), *map(float, found["effect"]))
 
     def seen(self, pixels: bytes) -> Entry | None:
         """An entry whose network input has this digest, if there is one: a manipulation that changed nothing, a copy."""
@@ -120,7 +128,7 @@ class EmbeddingStore:
             return
         shard = np.zeros(len(self._pending), self._row)
         for row, (key, entry) in enumerate(self._pending.items()):
-            shard[row] = (np.void(key), np.void(entry.input), entry.vector)
+            shard[row] = (np.void(key), np.void(entry.input), (entry.strength, entry.difference), entry.vector)
         path = self.folder / f"{uuid.uuid4().hex}.npy"
         with atomic(path) as file:
             np.save(file, shard)

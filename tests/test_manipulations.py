@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from clipnb.errors import UserError
 from clipnb.images import RGB, decode
-from clipnb.manipulations import CLEAN, MANIPULATIONS
+from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
 
 WIDE, SQUARE = picture(0, 48, 32), picture(0, 40, 40)
 
@@ -25,7 +25,7 @@ def apply(name: str, image: RGB, seed: int = 0, digest: str = "d") -> RGB:
 
 
 def test_the_conditions_are_the_studys_in_its_order() -> None:
-    assert list(MANIPULATIONS) == ["original", "blurred", "cropped", "grey"]
+    assert list(STUDY) == list(MANIPULATIONS)[:4] == ["original", "blurred", "cropped", "grey"]
     assert CLEAN == "original"
 
 
@@ -153,7 +153,7 @@ def test_the_crop_of_a_square_is_the_square() -> None:
 
 
 def test_only_a_condition_that_draws_is_kept_apart_by_seed() -> None:
-    keys = {name: {MANIPULATIONS[name].key(seed) for seed in range(3)} for name in MANIPULATIONS}
+    keys = {name: {MANIPULATIONS[name].key(seed) for seed in range(3)} for name in STUDY}
     assert {name: len(found) for name, found in keys.items()} == {"original": 1, "blurred": 1, "cropped": 3, "grey": 1}
     assert len(set().union(*keys.values())) == 6
 
@@ -162,7 +162,7 @@ def test_only_a_condition_that_draws_is_kept_apart_by_seed() -> None:
 @example("cropped", 1, 500, 0)
 @example("cropped", 500, 1, 0)
 @example("grey", 1, 500, 0)
-@given(st.sampled_from(list(MANIPULATIONS)), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32))
+@given(st.sampled_from(STUDY), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32))
 def test_any_image_comes_out_as_one_and_is_itself_left_alone(name: str, height: int, width: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     before = image.copy()

@@ -41,7 +41,8 @@ class Encoder(Protocol):
         weights_sha256: digest of the weights, "" where there are none.
         identity: everything that decides what an embedding is: name, weights, preprocessing and precision.
 
-    An encoder may say in `batch_size` how many inputs it likes at once.
+    An encoder may say in `batch_size` how many inputs it likes at once, and in `sees_whole` that it squashes the whole
+    photograph to a square, where others take the centre square of the short side.
     """
 
     name: str

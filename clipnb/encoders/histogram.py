@@ -22,6 +22,7 @@ class Histogram:
     name = "histogram"
     dim = LEVELS**3
     input_size = 64
+    sees_whole = True
     weights_sha256 = ""
     identity = f"histogram|rgb {LEVELS}|box 64|sqrt"
 

@@ -87,6 +87,7 @@ class TorchEncoder:
         import torch
 
         self.name, self.dim, self.input_size = name, dim, preprocessing.size
+        self.sees_whole = preprocessing.resize == "squash"
         self.weights_sha256, self.precision = weights_sha256, precision
         self.identity = f"{name}|{weights_sha256}|{preprocessing}|{precision}"
         self._preprocessing = preprocessing

@@ -1,0 +1,27 @@
+"""What is done to a query photograph before it is embedded.
+
+A manipulation takes an RGB array, a random generator and a severity and gives an RGB array. It never sees the encoder.
+
+`study`       the study's blur, crop and grey: its fixed settings, and five severities of each
+`everyday`    what happens to photographs on their way through phones and web pages
+`imagenet_c`  the fifteen corruptions of ImageNet-C
+`base`        what they share: severities, draws, compositions (`grey+blurred`), strength at the encoder's input
+"""
+
+from __future__ import annotations
+
+from .base import DIFFERENCE, MANIPULATIONS, SEVERITIES, Condition, Manipulation, View, condition
+from .study import BLUR_SIGMA, CLEAN, STUDY
+
+__all__ = [
+    "BLUR_SIGMA",
+    "CLEAN",
+    "DIFFERENCE",
+    "MANIPULATIONS",
+    "SEVERITIES",
+    "STUDY",
+    "Condition",
+    "Manipulation",
+    "View",
+    "condition",
+]

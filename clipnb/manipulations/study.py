@@ -1,0 +1,172 @@
+"""The study's four conditions at its fixed settings, and the same three manipulations at five severities.
+
+A severity means the same on a photograph of any size: the blur is given in pixels of a photograph whose short side is
+224 pixels (CLIP's input), the crop in area, the grey in saturation.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from ..images import RGB
+from .base import MANIPULATIONS, REFERENCE, Manipulation, Shape, View
+
+CLEAN = "original"
+
+STUDY = ("original", "blurred", "cropped", "grey")
+"""The study's conditions, in its order."""
+
+BLUR_SIGMA = 3.0
+"""The study's blur, in pixels of the source image."""
+
+BLUR_SIGMAS = (1.0, 2.0, 3.0, 4.0, 6.0)
+"""At a short side of 224 pixels; those of ImageNet-C's Gaussian blur."""
+
+CROP_KEPT = (0.85, 0.7, 0.55, 0.4, 0.25)
+"""Share of the photograph's area that a crop keeps."""
+
+CROP_ASPECT = 4 / 3
+"""A crop's aspect is drawn between the photograph's own divided and multiplied by this."""
+
+GREY_LOST = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""Share of the saturation that is taken away."""
+
+ROUNDING = 1e-4
+"""Added before truncating, so that float32 sums that fall just short of a whole number do not lose a grey level."""
+
+
+def _original(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    return image
+
+
+def _blurred(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    if severity:
+        return _gaussian(image, BLUR_SIGMAS[severity - 1] * min(image.shape[:2]) / REFERENCE)
+    return _study_blur(image)
+
+
+def _study_blur(image: RGB) -> RGB:
+    # the study called scipy's gaussian_filter on 8-bit channels, which cuts the kernel at 4 sigma, mirrors at the border and
+    # truncates to 8 bits after each axis; the same by OpenCV is several times as fast and within one grey level of it
+    import cv2
+
+    kernel, still = _kernel(BLUR_SIGMA), np.ones(1, np.float32)
+    out = image
+    for along_x, along_y in ((still, kernel), (kernel, still)):
+        blurred = cv2.sepFilter2D(out, cv2.CV_32F, along_x, along_y, delta=ROUNDING, borderType=cv2.BORDER_REFLECT)
+        out = blurred.astype(np.uint8)
+    return out
+
+
+def _kernel(sigma: float) -> np.ndarray:
+    """A Gaussian cut at 4 sigma, as scipy cuts it."""
+    offsets = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
+    return np.asarray(weights / weights.sum(), dtype=np.float32)
+
+
+def _gaussian(image: RGB, sigma: float) -> RGB:
+    """Gaussian blur of each channel in float32, rounded once; sigma in pixels of this image."""
+    import cv2
+
+    kernel = _kernel(sigma)
+    blurred = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(np.clip(np.rint(blurred), 0, 255), dtype=np.uint8)
+
+
+def _blur_at_input(severity: int, before: Shape, after: Shape, view: View) -> float:
+    height, width = before[:2]
+    sigma = BLUR_SIGMAS[severity - 1] * min(height, width) / REFERENCE if severity else BLUR_SIGMA
+    return sigma * view.scale(height, width)
+
+
+def _cropped(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    return _drawn_crop(image, rng, CROP_KEPT[severity - 1]) if severity else _sliding_square(image, rng)
+
+
+def _sliding_square(image: RGB, rng: np.random.Generator) -> RGB:
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top = int(rng.integers(0, height - side, endpoint=True))
+    left = int(rng.integers(0, width - side, endpoint=True))
+    return image[top : top + side, left : left + side]
+
+
+def _drawn_crop(image: RGB, rng: np.random.Generator, kept: float) -> RGB:
+    """A window of `kept` of the area, its aspect and place drawn.
+
+    The aspect runs log-uniformly over what `CROP_ASPECT` allows and what fits, so that a window that keeps more of a
+    photograph is never smaller on either side for the same draw.
+    """
+    height, width = image.shape[:2]
+    widest = min(CROP_ASPECT, 1 / kept)
+    stretch = widest ** rng.uniform(-1, 1)
+    new_w = max(1, round(width * math.sqrt(kept * stretch)))
+    new_h = max(1, round(height * math.sqrt(kept / stretch)))
+    left, top = int(rng.uniform() * (width - new_w + 1)), int(rng.uniform() * (height - new_h + 1))
+    return image[top : top + new_h, left : left + new_w]
+
+
+def _kept_at_input(severity: int, before: Shape, after: Shape, view: View) -> float:
+    return view.area(*after[:2]) / view.area(*before[:2])
+
+
+def _grey(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    luma = np.asarray(Image.fromarray(image).convert("L"))
+    grey = np.repeat(luma[:, :, None], 3, axis=2)
+    lost = GREY_LOST[severity - 1] if severity else 1.0
+    if lost == 1.0:
+        return grey
+    return np.asarray(np.rint(image + lost * (grey.astype(np.float32) - image)), dtype=np.uint8)
+
+
+for _m, _aliases in (
+    (Manipulation("original", "original", "the photograph as it is", _original, fixed=True), ("none", "clean")),
+    (
+        Manipulation(
+            "blurred",
+            "blurred",
+            "Gaussian blur of each colour channel, sigma 3 source pixels",
+            _blurred,
+            version=2,
+            parameter=f"sigma in pixels at a short side of {REFERENCE}",
+            levels=BLUR_SIGMAS,
+            fixed=True,
+            unit="blur sigma in input pixels",
+            strength=_blur_at_input,
+        ),
+        ("blur",),
+    ),
+    (
+        Manipulation(
+            "cropped",
+            "cropped",
+            "random square of side min(width, height)",
+            _cropped,
+            draws=True,
+            parameter="share of the area kept, aspect and place drawn",
+            levels=CROP_KEPT,
+            fixed=True,
+            unit="share of the seen area kept",
+            strength=_kept_at_input,
+            falls=True,
+        ),
+        ("crop",),
+    ),
+    (
+        Manipulation(
+            "grey",
+            "grey",
+            "luma only (ITU-R 601)",
+            _grey,
+            parameter="share of the saturation taken away",
+            levels=GREY_LOST,
+            fixed=True,
+        ),
+        ("gray", "greyscale", "grayscale"),
+    ),
+):
+    MANIPULATIONS.register(_m.name, *_aliases)(_m)

@@ -1,0 +1,81 @@
+"""The study's sampling: seeded, stable whatever else changes, and batches that merge into the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import PhotoFolder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipnb import RunSpec, run
+from clipnb.datasets import Dataset, Photo, load_dataset
+from clipnb.errors import DatasetError
+from clipnb.sampling import batch, sample
+
+
+def made_up(categories: int, photographs: int) -> Dataset:
+    photos = [Photo(f"c{c:02d}", Path(f"{i:02d}.png")) for c in range(categories) for i in range(photographs)]
+    return Dataset("made-up", Path(), tuple(photos))
+
+
+counts = st.integers(1, 12)
+
+
+@given(counts, counts, st.integers(0, 5))
+def test_asking_for_more_keeps_those_that_were_drawn(categories: int, photographs: int, seed: int) -> None:
+    whole = made_up(12, 12)
+    some = sample(whole, categories, photographs, seed)
+    assert len(some.categories) == categories
+    assert len(some.photos) == categories * photographs
+    assert set(some.photos) <= set(sample(whole, min(12, categories + 1), photographs, seed).photos)
+    assert set(some.photos) <= set(sample(whole, categories, photographs + 1, seed).photos)
+    assert list(some.photos) == sorted(some.photos, key=lambda p: p.id)
+
+
+def test_the_draw_depends_on_the_seed_and_the_names_alone() -> None:
+    whole = made_up(12, 12)
+    fewer = Dataset("other", Path("/elsewhere"), tuple(p for p in reversed(whole.photos) if p.category != "c07"))
+    drawn = sample(whole, 5, 3, 1)
+    assert {sample(whole, 5, 3, seed).photos for seed in range(4)} == {sample(whole, 5, 3, seed).photos for seed in range(4)}
+    assert len({sample(whole, 5, 3, seed).photos for seed in range(4)}) == 4
+    kept = {p for p in drawn.photos if p.category != "c07"}
+    assert kept <= set(sample(fewer, 5, 3, 1).photos)
+
+
+def test_a_category_with_fewer_photographs_keeps_them_all(photo_folder: PhotoFolder) -> None:
+    dataset = sample(load_dataset(str(photo_folder({"cats": 2, "dogs": 5}))), 0, 3)
+    assert [sum(p.category == name for p in dataset.photos) for name in ("cats", "dogs")] == [2, 3]
+
+
+def test_more_categories_than_there_are_is_one_line() -> None:
+    with pytest.raises(DatasetError, match=r"has 3 categories .* fewer than -p categories 4"):
+        sample(made_up(3, 1), 4)
+    with pytest.raises(DatasetError, match=r"-p start 3 is past the last"):
+        batch(made_up(3, 1).photos, 3)
+
+
+@given(st.integers(1, 12), st.integers(1, 12))
+def test_batches_cover_every_photograph_once(categories: int, step: int) -> None:
+    photos = made_up(categories, 3).photos
+    parts = [batch(photos, start, step) for start in range(0, categories, step)]
+    assert [p for part in parts for p in part] == list(photos)
+
+
+def test_batches_of_queries_give_the_rows_of_the_whole_run(photo_folder: PhotoFolder) -> None:
+    root = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4}, size=(96, 32)))
+    whole = run(RunSpec(root, "cropped", "tiny", 2, seed=3), progress=False)
+    parts = [run(RunSpec(root, "cropped", "tiny", 2, seed=3, start=at, step=3), progress=False) for at in (0, 3)]
+    pd.testing.assert_frame_equal(pd.concat([p.rows for p in parts], ignore_index=True), whole.rows)
+    assert len({p.spec.run_id for p in (whole, *parts)}) == 3
+
+
+def test_only_what_was_drawn_is_searched(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 6, "dogs": 6, "birds": 6})
+    result = run(RunSpec(str(root), "grey", "tiny", 2, categories=2, per_category=3), progress=False)
+    assert result.rows.groupby("category").size().tolist() == [3, 3]
+    drawn = set(result.rows["category"] + "/" + result.rows["image"])
+    assert {found for row in result.rows["results"] for found in row} <= drawn
+    assert result.provenance["images"] == 6
