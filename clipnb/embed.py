@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import time
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .datasets import Photo
-from .encoders import Encoder
+from .encoders import Encoder, TextEncoder
 from .errors import UnreadableImage, UserError
 from .images import decode, digest, read
 from .manipulations import CLEAN, View, condition
 from .store import EmbeddingStore, Entry, embedding_key
 
-FLUSH_SECONDS = 5.0
-"""Time between two writes to the store: what a killed process can lose."""
+IN_MEMORY = 32 * 2**20
+"""Bytes of embeddings above which they lie in a file that is mapped, so that memory does not grow with photographs."""
 
 
 @dataclass(frozen=True)
@@ -131,38 +131,36 @@ def embed(
 
     done: list[_Work] = []
     batch: list[Item] = []
-    computed, flushed = 0, time.monotonic()
+    computed = 0
     threads = workers or os.cpu_count() or 1
     bar = tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5)
-    try:
-        with bar, ThreadPoolExecutor(threads) as pool:
-            for work in _in_order(pool, prepare, photos, ahead=2 * threads + batch_size):
-                batch += [item for item in work.ready if item.key not in store]
-                work.ready = []
-                done.append(work)
-                bar.update()
-                if len(batch) >= batch_size:
-                    computed += _encode(batch, encoder, store, batch_size)
-                    batch = []
-                if time.monotonic() - flushed > FLUSH_SECONDS:
-                    store.flush()
-                    flushed = time.monotonic()
-            computed += _encode(batch, encoder, store, batch_size)
-    finally:
-        store.flush()  # Ctrl-C keeps what is done
+    with bar, ThreadPoolExecutor(threads) as pool:
+        for work in _in_order(pool, prepare, photos, ahead=2 * threads + batch_size):
+            batch += [item for item in work.ready if item.key not in store]
+            work.ready = []
+            done.append(work)
+            bar.update()
+            if len(batch) >= batch_size:
+                computed += _encode(batch, encoder, store, batch_size)
+                batch = []
+        computed += _encode(batch, encoder, store, batch_size)
 
     good = [work for work in done if not work.problem]
-    entries = {
-        name: [store.get(embedding_key(work.digest, asked.key(seed))) for work in good] for name, asked in conditions.items()
-    }
+    vectors: dict[str, NDArray[np.float32]] = {}
+    inputs: dict[str, list[bytes]] = {}
+    effects: dict[str, NDArray[np.float64]] = {}
+    for name, asked in conditions.items():
+        vectors[name], inputs[name], effects[name] = _array(len(good), encoder.dim, store), [], np.empty((len(good), 2))
+        for row, work in enumerate(good):
+            entry = store.get(embedding_key(work.digest, asked.key(seed)))
+            vectors[name][row], effects[name][row] = entry.vector, (entry.strength, entry.difference)
+            inputs[name].append(entry.input)
     return Embeddings(
         photos=[work.photo for work in good],
         digests=[work.digest for work in good],
-        vectors={
-            name: np.array([e.vector for e in row], dtype=np.float32).reshape(-1, encoder.dim) for name, row in entries.items()
-        },
-        inputs={name: [e.input for e in row] for name, row in entries.items()},
-        effects={name: np.array([(e.strength, e.difference) for e in row]).reshape(-1, 2) for name, row in entries.items()},
+        vectors=vectors,
+        inputs=inputs,
+        effects=effects,
         unreadable={work.photo.id: work.problem for work in done if work.problem},
         computed=computed,
     )
@@ -173,6 +171,23 @@ def colour_difference(clean: NDArray[Any], pixels: NDArray[Any]) -> float:
     if clean.dtype != np.uint8 or clean.shape != pixels.shape:
         return math.nan
     return float(np.abs(clean.astype(np.int16) - pixels).mean() / 255)
+
+
+def _array(n: int, dim: int, store: EmbeddingStore) -> NDArray[np.float32]:
+    if 4 * n * dim <= IN_MEMORY:
+        return np.empty((n, dim), np.float32)
+    with tempfile.TemporaryFile(dir=store.folder) as file:  # has no name: it vanishes with the mapping
+        return np.memmap(file, np.float32, "w+", shape=(n, dim))
+
+
+def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStore) -> NDArray[np.float32]:
+    """Embeddings of n texts, (n, dim) float32 unit rows, taking from the store what it has."""
+    keys = [hashlib.sha256(f"text|{text}".encode()).digest() for text in texts]
+    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in store}
+    if missing:
+        vectors = encoder.encode_text(list(missing.values()))
+        store.add((key, Entry(vector, key[:16])) for key, vector in zip(missing, vectors, strict=True))
+    return np.stack([store.get(key).vector for key in keys])
 
 
 def _encode(items: Iterable[Item], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:

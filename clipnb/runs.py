@@ -14,7 +14,7 @@ import pandas as pd
 
 from .agreement import overlap, rbo
 from .datasets import load_dataset
-from .embed import Embeddings, embed
+from .embed import Embeddings, embed, embed_texts
 from .encoders import TextEncoder, load_encoder
 from .errors import DatasetError
 from .manipulations import CLEAN
@@ -59,7 +59,7 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
     rows = score(spec, asked, gallery)
     if isinstance(encoder, TextEncoder):
-        rows["zero_shot"] = name_categories(encoder, asked, gallery, spec.conditions)
+        rows["zero_shot"] = name_categories(encoder, asked, gallery, spec.conditions, store)
     computed = asked.computed + (gallery.computed if gallery is not asked else 0)
     return Result(spec, describe(dataset, encoder, gallery, computed, time.monotonic() - started), rows)
 
@@ -139,9 +139,11 @@ def ranking_columns(
     }
 
 
-def name_categories(encoder: TextEncoder, asked: Embeddings, gallery: Embeddings, conditions: Sequence[str]) -> np.ndarray:
+def name_categories(
+    encoder: TextEncoder, asked: Embeddings, gallery: Embeddings, conditions: Sequence[str], store: EmbeddingStore
+) -> np.ndarray:
     """Whether each query's nearest category name, as a text, is its own, draw by draw. The prompt is the bare name."""
     labels = sorted({photo.category for photo in gallery.photos})
-    prompts = encoder.encode_text([label.replace("_", " ") for label in labels])
+    prompts = embed_texts([label.replace("_", " ") for label in labels], encoder, store)
     at = np.searchsorted(labels, [photo.category for photo in asked.photos])
     return np.concatenate([zero_shot(asked.vectors[name], prompts, at) for name in conditions])

@@ -78,10 +78,10 @@ class Idle(TinyEncoder):
 def test_a_second_run_prepares_embeds_and_writes_nothing(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
     first = go(photos, tiny, tmp_path)
     assert (tiny.seen, first.computed) == (68, 68)
-    shards = list(tmp_path.glob("*/*.npy"))
+    sizes = {path: path.stat().st_size for path in tmp_path.glob("*/*")}
     second = go(photos, Idle(), tmp_path)
     assert second.computed == 0
-    assert list(tmp_path.glob("*/*.npy")) == shards
+    assert {path: path.stat().st_size for path in tmp_path.glob("*/*")} == sizes
     for condition in CONDITIONS:
         assert_array_equal(second.vectors[condition], first.vectors[condition])
 
@@ -177,6 +177,18 @@ class Interrupted(TinyEncoder):
         return super().encode(batch)
 
 
+def test_many_photographs_give_mapped_arrays_with_the_same_rows(
+    photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = go(photos, tiny, tmp_path / "a")
+    monkeypatch.setattr("clipnb.embed.IN_MEMORY", 0)
+    found = go(photos, tiny, tmp_path / "b")
+    for condition in CONDITIONS:
+        assert isinstance(found.vectors[condition], np.memmap)
+        assert_array_equal(found.vectors[condition], expected.vectors[condition])
+    assert {path.suffix for path in (tmp_path / "b").glob("*/*")} == {".json", ".keys", ".vectors"}
+
+
 def test_ctrl_c_keeps_what_is_done(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         go(photos, Interrupted(), tmp_path, ("original",), batch_size=4)
@@ -198,20 +210,19 @@ class Slow(TinyEncoder):
         time.sleep(0.1)
         return super().encode(batch)
 
-clipnb.embed.FLUSH_SECONDS = 0.25
 store = EmbeddingStore(Path(sys.argv[3]), Slow.identity, Slow.dim)
 clipnb.embed.embed(load_dataset(sys.argv[2]).photos, ["original"], Slow(), store, batch_size=1, progress=False)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
-def test_a_killed_process_keeps_its_shards_and_another_goes_on(
+def test_a_killed_process_keeps_every_batch_and_another_goes_on(
     photo_folder: PhotoFolder, tiny: TinyEncoder, tmp_path: Path
 ) -> None:
     root = photo_folder({"cats": 40})
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(Path(__file__).parent), str(root), str(tmp_path / "store")])
     end = time.monotonic() + 60
-    while len(list((tmp_path / "store").glob("*/*.npy"))) < 3 and process.poll() is None and time.monotonic() < end:
+    while len(store_for(tiny, tmp_path / "store")) < 3 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
 import warnings
@@ -17,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from clipnb.store import EmbeddingStore, Entry, embedding_key
+from clipnb.store import KEYS, EmbeddingStore, Entry, embedding_key
 
 DIM = 5
 IDENTITY = "tiny|weights|preprocessing"
@@ -39,7 +37,6 @@ def open_store(folder: Path, identity: str = IDENTITY, dim: int = DIM) -> Embedd
 def fill(store: EmbeddingStore, numbers: range, shard: int = 1000) -> None:
     for start in range(numbers.start, numbers.stop, shard):
         store.add((key(n), entry(n)) for n in range(start, min(start + shard, numbers.stop)))
-        store.flush()
 
 
 def check(store: EmbeddingStore, numbers: range) -> None:
@@ -50,14 +47,12 @@ def check(store: EmbeddingStore, numbers: range) -> None:
 
 
 def shards(store: EmbeddingStore) -> list[Path]:
-    return sorted(store.folder.glob("*.npy"))
+    return sorted(store.folder.glob("*.keys"))
 
 
 def test_entries_are_there_before_after_and_long_after_they_are_written(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     store.add((key(n), entry(n)) for n in range(10))
-    check(store, range(10))
-    store.flush()
     check(store, range(10))
     check(open_store(tmp_path), range(10))
     assert len(open_store(tmp_path)) == 10
@@ -71,32 +66,36 @@ def test_what_was_never_added_is_not_there(tmp_path: Path) -> None:
         store.get(key(3))
 
 
-def test_entries_are_spread_over_shards(tmp_path: Path) -> None:
+def test_every_process_appends_to_a_shard_of_its_own(tmp_path: Path) -> None:
+    for start in (0, 6, 12):
+        fill(open_store(tmp_path), range(start, start + 6), shard=2)
     store = open_store(tmp_path)
-    fill(store, range(20), shard=6)
-    assert len(shards(store)) == 4
-    check(store, range(20))
-    check(open_store(tmp_path), range(20))
-    assert len(open_store(tmp_path)) == 20
+    assert len(shards(store)) == 3
+    check(store, range(18))
+    assert len(store) == 18
+
+
+def test_many_entries_are_found_while_they_are_added(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    fill(store, range(9000), shard=500)  # more than the newest that are kept apart
+    assert len(store) == 9000
+    check(store, range(0, 9000, 700))
+    check(open_store(tmp_path), range(0, 9000, 700))
 
 
 def test_an_entry_is_found_by_what_the_network_saw(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     assert store.seen(entry(1).input) is None
     store.add([(key(1), entry(1))])
-    pending = store.seen(entry(1).input)
-    store.flush()
-    for found in (pending, store.seen(entry(1).input), open_store(tmp_path).seen(entry(1).input)):
+    for found in (store.seen(entry(1).input), open_store(tmp_path).seen(entry(1).input)):
         assert found is not None
         assert_array_equal(found.vector, entry(1).vector)
 
 
-def test_flushing_nothing_writes_nothing(tmp_path: Path) -> None:
+def test_adding_nothing_writes_nothing(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    store.flush()
-    fill(store, range(2))
-    store.flush()
-    assert len(shards(store)) == 1
+    store.add([])
+    assert shards(store) == []
 
 
 def test_an_entry_that_two_shards_hold_counts_once(tmp_path: Path) -> None:
@@ -112,7 +111,6 @@ def test_an_entry_that_two_shards_hold_counts_once(tmp_path: Path) -> None:
 def test_nul_bytes_in_keys_and_inputs_are_kept(tmp_path: Path, raw: bytes) -> None:
     store = open_store(tmp_path)
     store.add([(raw, Entry(entry(0).vector, raw[16:]))])
-    store.flush()
     again = open_store(tmp_path)
     assert raw in again
     assert len(again) == 1
@@ -140,61 +138,82 @@ def test_keys_tell_images_and_conditions_apart() -> None:
     assert {len(k) for k in keys} == {32}
 
 
-def another_kind() -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, np.zeros(3))
-    return buffer.getvalue()
-
-
-DAMAGE: dict[str, Callable[[bytes], bytes]] = {
-    "emptied": lambda content: b"",
-    "truncated": lambda content: content[:-30],
-    "cut in its header": lambda content: content[:40],
-    "text": lambda content: b"not an array at all",
-    "another array": lambda content: another_kind(),
+DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], int]] = {
+    "vectors emptied": (".vectors", lambda content: b"", 0),
+    "vectors cut in a row": (".vectors", lambda content: content[: 4 * DIM * 3 + 7], 3),
+    "vectors overwritten": (".vectors", lambda content: content[: 4 * DIM * 2] + b"x" * (4 * DIM * 3), 2),
+    "vectors of zeros, as a power cut leaves them": (".vectors", lambda content: bytes(len(content)), 0),
+    "keys emptied": (".keys", lambda content: b"", 0),
+    "keys cut in a row": (".keys", lambda content: content[: KEYS.itemsize * 4 + 20], 4),
+    "keys overwritten": (".keys", lambda content: b"not a key " * (len(content) // 10), 0),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_shard_is_passed_over_with_a_warning(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_row_is_one_that_is_not_there_and_can_be_made_again(tmp_path: Path, damage: str) -> None:
     store = open_store(tmp_path)
     fill(store, range(5))
     (first,) = shards(store)
-    fill(store, range(5, 10))
-    first.write_bytes(DAMAGE[damage](first.read_bytes()))
-    with pytest.warns(UserWarning, match=f"damaged embedding shard, {first.name}"):
+    fill(open_store(tmp_path), range(5, 10))
+    suffix, change, left = DAMAGE[damage]
+    file = first.with_suffix(suffix)
+    file.write_bytes(change(file.read_bytes()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         again = open_store(tmp_path)
-    assert len(again) == 5
-    check(again, range(5, 10))
+        check(again, range(left))
+        check(again, range(5, 10))
+        for n in range(left, 5):
+            assert key(n) not in again
+            assert again.seen(entry(n).input) is None
+            with pytest.raises(KeyError):
+                again.get(key(n))
+        fill(again, range(left, 5))
+        check(again, range(10))
+        check(open_store(tmp_path), range(10))
 
 
-def test_leftovers_of_a_killed_writer_are_ignored(tmp_path: Path) -> None:
+def test_damage_is_said_once(tmp_path: Path) -> None:
+    fill(open_store(tmp_path), range(5))
+    store = open_store(tmp_path)
+    vectors = shards(store)[0].with_suffix(".vectors")
+    vectors.write_bytes(bytes(vectors.stat().st_size))
+    with pytest.warns(UserWarning, match=f"damaged embeddings in {vectors.name}") as said:
+        assert not any(key(n) in store for n in range(5))
+    assert len(said) == 1
+
+
+def test_a_vector_whose_key_was_not_written_is_ignored(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     fill(store, range(5))
-    (shard,) = shards(store)
-    (store.folder / f".{'0' * 32}.npy.x7.part").write_bytes(shard.read_bytes()[:50])
+    with shards(store)[0].with_suffix(".vectors").open("ab") as file:
+        file.write(entry(5).vector.tobytes())  # killed between the two files
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check(open_store(tmp_path), range(5))
+    assert key(5) not in open_store(tmp_path)
 
 
-def test_a_flush_that_is_interrupted_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_between_the_two_files_loses_that_batch_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = open_store(tmp_path)
     fill(store, range(5))
-    store.add((key(n), entry(n)) for n in range(5, 10))
+    opened = Path.open
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(path: Path, *rest: str) -> object:
+        if path.suffix == ".keys":
+            raise KeyboardInterrupt
+        return opened(path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", interrupt)
+        patch.setattr(Path, "open", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            store.flush()
-    check(store, range(10))
-    assert len(open_store(tmp_path)) == 5
-    store.flush()
-    check(open_store(tmp_path), range(10))
-    assert sorted(p.suffix for p in store.folder.iterdir()) == [".json", ".npy", ".npy"]
+            store.add((key(n), entry(n)) for n in range(5, 10))
+    assert key(5) not in store
+    fill(store, range(10, 15))
+    for found in (store, open_store(tmp_path)):
+        assert len(found) == 10
+        check(found, range(5))
+        check(found, range(10, 15))
 
 
 def _write_in_a_process(folder: Path, start: int, together: Barrier) -> None:
@@ -220,7 +239,8 @@ def test_processes_that_write_at_once_keep_everything(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limit on open files to lower")
 def test_a_store_of_more_shards_than_open_files_is_read_whole(tmp_path: Path) -> None:
-    fill(open_store(tmp_path), range(120), shard=1)
+    for n in range(120):
+        fill(open_store(tmp_path), range(n, n + 1))
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))\n"
         "from pathlib import Path\n"
