@@ -50,6 +50,21 @@ def _info(options: argparse.Namespace) -> int:
     return 0
 
 
+def _cache(options: argparse.Namespace) -> int:
+    from . import cache
+    from .paths import cache_root
+
+    kept = cache.contents()
+    if options.action == "prune":
+        chosen = cache.choose(kept, options.what, options.older_than, options.all)
+        print(f"{len(chosen)} parts of the cache deleted, {cache.readable(cache.prune(chosen))} freed")
+        return 0
+    print(f"{cache_root()} ($CLIPNB_CACHE): {cache.readable(sum(part.size for part in kept))}")
+    if kept:
+        print("\n".join(cache.table(kept)))
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         prog="clipnb",
@@ -73,6 +88,12 @@ def parser() -> argparse.ArgumentParser:
     report.set_defaults(go=_report)
     info = commands.add_parser("info", help="list data sets, manipulations, encoders and folders")
     info.set_defaults(go=_info)
+    cache = commands.add_parser("cache", help="list what is kept between runs, or delete some of it")
+    cache.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
+    cache.add_argument("what", nargs="*", help="prune: an encoder, or a kind such as samples; all if none is named")
+    cache.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only what was not used for so long")
+    cache.add_argument("--all", action="store_true", help="prune: everything")
+    cache.set_defaults(go=_cache)
     return main
 
 

@@ -103,13 +103,18 @@ class _Places:
         return ([] if recent is None else [recent]) + [int(place) for place in places[low:high]]
 
 
+def store_folder(folder: Path, identity: str) -> Path:
+    """Where below `folder` the embeddings of an encoder are."""
+    name = re.sub(r"[^\w.-]+", "-", identity.split("|")[0])
+    return folder / f"{name}-{hashlib.sha256(f'{identity}|{LAYOUT}'.encode()).hexdigest()[:12]}"
+
+
 class EmbeddingStore:
     """The embeddings of one encoder."""
 
     def __init__(self, folder: Path, identity: str, dim: int) -> None:
         """Open the store of an encoder below `folder`, creating it if need be."""
-        name = re.sub(r"[^\w.-]+", "-", identity.split("|")[0])
-        self.folder = folder / f"{name}-{hashlib.sha256(f'{identity}|{LAYOUT}'.encode()).hexdigest()[:12]}"
+        self.folder = store_folder(folder, identity)
         self._dim = dim
         self._shards: list[str] = []
         self._mine: int | None = None
@@ -120,6 +125,7 @@ class EmbeddingStore:
         about = self.folder / "encoder.json"
         if not about.exists():
             write_text(about, json.dumps({"identity": identity, "dim": dim}, indent=1) + "\n")
+        about.touch()  # for `clipnb cache`: when it was last used
         found = [self._index(path.stem) for path in sorted(self.folder.glob("*.keys"))]
         rows = np.concatenate([keys for keys, _ in found]) if found else np.empty(0, KEYS)
         places = np.concatenate([places for _, places in found]) if found else np.empty(0, np.int64)

@@ -17,6 +17,7 @@ from conftest import PhotoFolder, picture
 from safetensors.torch import save_file
 
 from clipnb.encoders import TextEncoder, load_encoder
+from clipnb.encoders.known import KnownEncoder
 from clipnb.errors import UserError
 from clipnb.runs import run
 from clipnb.spec import RunSpec
@@ -142,7 +143,8 @@ def test_lower_precision_stays_close_and_is_recorded(tiny: Checkpoints, precisio
 
 
 def test_a_batch_that_does_not_fit_is_halved(tiny: Checkpoints) -> None:
-    encoder: Any = load_encoder(str(tiny.state))
+    known: Any = load_encoder(str(tiny.state))
+    encoder = getattr(known, "loaded", known)
     inputs = np.concatenate([batch(encoder)] * 3)[:11]
     wanted, forward, sizes = encoder.encode(inputs), encoder._forward, []
 
@@ -158,6 +160,31 @@ def test_a_batch_that_does_not_fit_is_halved(tiny: Checkpoints) -> None:
     encoder._forward = lambda pixels: small_memory(pixels.repeat(4, 1, 1, 1))
     with pytest.raises(torch.OutOfMemoryError):
         encoder.encode(inputs[:1])
+
+
+def test_an_encoder_that_is_known_is_the_same_and_reads_texts_too(tiny: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_CACHE", str(tiny.state.parent / "cache"))
+    first, second = load_encoder(str(tiny.state)), load_encoder(str(tiny.state))
+    assert not hasattr(first, "loaded")
+    assert isinstance(second, KnownEncoder)
+    assert (second.identity, second.dim, second.input_size) == (first.identity, first.dim, first.input_size)
+    assert isinstance(second, TextEncoder)
+    assert isinstance(first, TextEncoder)
+    np.testing.assert_array_equal(second.encode_text(["a cat"]), first.encode_text(["a cat"]))
+    np.testing.assert_array_equal(second.encode(batch(second)), first.encode(batch(first)))
+
+
+def test_other_weights_in_the_same_file_are_another_encoder(tiny: Checkpoints, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(tiny.state.read_bytes())
+    first = load_encoder(str(weights))
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: weight * 2 if name == "visual.proj" else weight for name, weight in state.items()}, weights)
+    second = load_encoder(str(weights))
+    assert second.identity != first.identity
+    weights.write_bytes(b"no checkpoint any more")
+    with pytest.raises(UserError, match="not a CLIP checkpoint"):
+        load_encoder(str(weights))
 
 
 def test_weights_hash_is_that_of_the_file_and_part_of_the_identity(tiny: Checkpoints) -> None:

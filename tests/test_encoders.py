@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import PhotoFolder, picture
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
@@ -105,7 +105,8 @@ def test_a_default_that_does_not_exist_is_a_user_error(monkeypatch: pytest.Monke
 def test_a_missing_package_is_answered_with_what_to_type(tmp_path: Path, missing: str) -> None:
     (tmp_path / f"{missing}.py").write_text(f"raise ModuleNotFoundError('No module named {missing}', name={missing!r})\n")
     code = "from clipnb.encoders import load_encoder; load_encoder('efficientnet-lite2')"
-    done = python(code, PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    done = python(code, PYTHONPATH=paths, CLIPNB_CACHE=str(tmp_path / "cache"))
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("clipnb.errors.MissingExtra: ")
@@ -116,6 +117,17 @@ def test_a_missing_package_is_answered_with_what_to_type(tmp_path: Path, missing
 def test_importing_the_package_loads_nothing_heavy(module: str) -> None:
     done = python(f"import {module}, sys; print(*[m for m in ('torch', 'faiss', 'pandas', 'matplotlib') if m in sys.modules])")
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_a_run_whose_embeddings_are_kept_loads_no_network(photo_folder: PhotoFolder, encoder: Encoder) -> None:
+    photos = photo_folder({"cats": 3, "dogs": 3})
+    code = (
+        f"import clipnb, sys; r = clipnb.run(clipnb.RunSpec({str(photos)!r}, 'grey', 'efficientnet-lite2', k=2), progress=False)\n"
+    )
+    first, second = (python(code + "print(r.provenance['embedded_now'], 'torch' in sys.modules, r.accuracy.point)") for _ in "12")
+    assert first.stdout.split()[:2] == ["12", "True"], first.stderr
+    assert second.stdout.split()[:2] == ["0", "False"], second.stderr
+    assert first.stdout.split()[2] == second.stdout.split()[2]
 
 
 MEAN, SD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

@@ -139,7 +139,7 @@ def resolve(name: str) -> tuple[str, Loader]:
 
 
 def load_encoder(name: str, precision: str = "fp32") -> Encoder:
-    """Build an encoder by name.
+    """Build an encoder by name; one whose weights were loaded before is loaded again when it has something to embed.
 
     Args:
         precision: of the weights, for encoders on PyTorch: fp32, bf16 or fp16.
@@ -148,7 +148,9 @@ def load_encoder(name: str, precision: str = "fp32") -> Encoder:
         UserError: unknown name, or weights that are not here and cannot be fetched.
         MissingExtra: its packages are not installed.
     """
+    from .known import recall
+
     settled, loader = resolve(name)
     # torch's idle threads otherwise spin, and take the cores from the workers that decode; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return loader(settled, precision)
+    return recall(settled, precision, lambda: loader(settled, precision))

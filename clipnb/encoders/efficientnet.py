@@ -31,5 +31,12 @@ def load(precision: str = "fp32") -> TorchEncoder:
     model = EfficientNet.from_name(NAME)
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
     return TorchEncoder(
-        NAME, lambda x: model.extract_features(x).mean(dim=(2, 3)), model, PREPROCESSING, 1280, file_sha256(weights), precision
+        NAME,
+        lambda x: model.extract_features(x).mean(dim=(2, 3)),
+        model,
+        PREPROCESSING,
+        1280,
+        weights,
+        file_sha256(weights),
+        precision,
     )

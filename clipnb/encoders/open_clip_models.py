@@ -70,6 +70,7 @@ def load(name: str, precision: str = "fp32") -> OpenClip:
         open_clip.get_tokenizer(model_name),
         preprocessing=Preprocessing(size, config["mean"], config["std"], resize=resize, interpolation=interpolation),
         dim=int(open_clip.get_model_config(model_name)["embed_dim"]),
+        weights=path,
         weights_sha256=file_sha256(path),
         precision=precision,
     )

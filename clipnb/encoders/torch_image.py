@@ -75,6 +75,7 @@ class TorchEncoder:
         model: Any,
         preprocessing: Preprocessing,
         dim: int,
+        weights: Path,
         weights_sha256: str,
         precision: str = "fp32",
     ) -> None:
@@ -83,12 +84,13 @@ class TorchEncoder:
         Args:
             forward: normalised images (n, 3, size, size) -> (n, dim), by way of `model`.
             model: the module that `forward` uses, in fp32 on the CPU.
+            weights: the file that they came from.
         """
         import torch
 
         self.name, self.dim, self.input_size = name, dim, preprocessing.size
         self.sees_whole = preprocessing.resize == "squash"
-        self.weights_sha256, self.precision = weights_sha256, precision
+        self.weights, self.weights_sha256, self.precision = weights, weights_sha256, precision
         self.identity = f"{name}|{weights_sha256}|{preprocessing}|{precision}"
         self._preprocessing = preprocessing
         self._forward = forward
