@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .paths import data_root
+from .seeds import rng_for
+
 if TYPE_CHECKING:
     from .spec import RunSpec
 
@@ -36,9 +42,7 @@ def settled(spec: RunSpec) -> dict[str, Any]:
         found["index"] = spec.index.strip().lower() or "exact"
     if spec.mode == "study":
         found |= STUDY
-    for field in ("duplicates", "aesthetic_weight"):
-        found[field] = float(found.get(field, getattr(spec, field)))
-    return found
+    return found | {"aesthetic_weight": float(found.get("aesthetic_weight", spec.aesthetic_weight))}
 
 
 def mistakes(spec: RunSpec) -> list[str]:
@@ -48,7 +52,7 @@ def mistakes(spec: RunSpec) -> list[str]:
         ("gallery", str, lambda v: True, "a text"),
         ("index", str, lambda v: True, "a text"),
         ("mode", str, lambda v: v in MODES, " or ".join(MODES)),
-        ("duplicates", (int, float), lambda v: v > 0, "a cosine above 0"),
+        ("duplicates", int, lambda v: -1 <= v < 256, "a number of bits from -1 to 255"),
         ("num_images", int, lambda v: v >= 0, "a whole number from 0 up"),
         ("aesthetic_score", int, lambda v: 0 <= v <= 9, "a whole number from 0 to 9"),
         ("aesthetic_weight", (int, float), lambda v: 0 <= v <= 1, "a number from 0 to 1"),
@@ -87,7 +91,7 @@ def name_parts(spec: RunSpec) -> list[str]:
     if spec.mode != "corrected":
         return [*parts, spec.mode]
     if spec.duplicates != type(spec).__dataclass_fields__["duplicates"].default:
-        parts.append(f"duplicates{spec.duplicates:g}")
+        parts.append(f"duplicates{spec.duplicates}")
     if spec.num_images:
         parts.append(f"of{spec.num_images}")
     if spec.aesthetic_weight:
@@ -104,3 +108,58 @@ def gallery_slug(gallery: str) -> str:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", text).strip("-.")
+
+
+def moved(queries: NDArray[np.float32], direction: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+    """The study's aesthetic option: (q + w a) / ‖q + w a‖, as clip-retrieval's back end computes it.
+
+    With a of unit length and orthogonal to q, and w = 0.5, the query moves by 0.46 in L2.
+
+    Args:
+        queries: (q, dim) unit vectors.
+        direction: (dim,) the mean embedding of photographs of one rating.
+        weight: w.
+    """
+    if not weight:
+        return queries
+    towards = queries.astype(np.float64) + weight * direction.astype(np.float64)
+    return np.asarray(towards / np.linalg.norm(towards, axis=1, keepdims=True), dtype=np.float32)
+
+
+def aesthetic_direction(encoder: str, dim: int, score: int, seed: int) -> tuple[NDArray[np.float32], str]:
+    """What `moved` moves towards: (direction (dim,), where it is from).
+
+    The published vectors are for ViT-L/14 and ViT-B/32, as `rating<score>.npy` of LAION's aesthetic predictor; they are
+    looked for in `aesthetic/<model>/` in $CLIPNB_DATA. For want of them a random direction stands in, which is all but
+    orthogonal to every photograph: it moves a query as far as any vector could, and towards nothing.
+    """
+    folder = {"ViT-L/14": "vit_l_14_embeddings", "ViT-B/32": "vit_b_32_embeddings"}.get(encoder, "")
+    path = data_root() / "aesthetic" / folder / f"rating{score}.npy"
+    if folder and path.is_file():
+        return np.load(path, allow_pickle=False).astype(np.float32).reshape(dim), f"rating {score} of the aesthetic predictor"
+    drawn = rng_for(seed, "aesthetic", score, dim).normal(size=dim)
+    return (drawn / np.linalg.norm(drawn)).astype(np.float32), "a random direction that stands in for the aesthetic vector"
+
+
+def without_lookalikes(rows: NDArray[np.int64], vectors: Any, cosine: float = 0.94) -> NDArray[np.int64]:
+    """One query's results with those dropped that look like a better one, as clip-retrieval's `deduplicate` does.
+
+    Results are linked when their cosine is above 0.94; of each connected group only the first is kept.
+
+    Args:
+        rows: (k,) rows of `vectors`, best first, -1 where there is none.
+        vectors: (n, dim) unit rows.
+        cosine: of a link.
+
+    Returns:
+        (k,) what is kept, in its order, then -1.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    there = rows[rows >= 0]
+    held = vectors[there].astype(np.float64)
+    _, group = connected_components(csr_array(held @ held.T > cosine), directed=False)
+    _, first = np.unique(group, return_index=True)
+    kept = there[np.sort(first)]
+    return np.concatenate([kept, np.full(len(rows) - len(kept), -1, dtype=rows.dtype)])

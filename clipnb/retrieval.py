@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .copies import Excluded
 from .errors import UserError
 
 
@@ -46,31 +45,40 @@ def require_results(k: int, others: int) -> None:
         raise UserError(f"k = {k} is more than the {max(others, 0)} other images in the gallery: {smaller}add photographs")
 
 
-def retrieve(
-    index: Index, queries: NDArray[np.float32], k: int, query_digests: Sequence[str], gallery_digests: Sequence[str]
-) -> NDArray[np.int64]:
-    """The k nearest gallery images to each query, the query's own image excluded.
-
-    "Own" is by content, so a copy of the same file under another name is excluded too.
+def retrieve(index: Index, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, *, exact: bool = True) -> NDArray[np.int64]:
+    """The k nearest gallery images to each query, those that it must not find left out.
 
     Args:
         index: over the gallery.
         queries: (q, dim) unit vectors.
         k: results wanted, at least 1.
-        query_digests: q content digests.
-        gallery_digests: a content digest for each row of the gallery.
+        excluded: which gallery images a query must not find: the query's own image and its copies.
+        size: images in the gallery.
+        exact: whether the index finds all there is when asked for everything.
 
     Returns:
-        (q, k) gallery rows, best first; -1 where the index found fewer.
+        (q, k) gallery rows, best first; -1 where an approximate index found fewer.
 
     Raises:
         UserError: the gallery is too small to give k results for every query.
     """
-    copies = Counter(gallery_digests)
-    most = max((copies[d] for d in query_digests), default=0)
-    require_results(k, len(gallery_digests) - most)
-    rows = index.search(queries, k + most)
-    gallery = np.asarray(gallery_digests)
-    own = (gallery[rows] == np.asarray(query_digests)[:, None]) | (rows < 0)
-    order = np.argsort(own, axis=1, kind="stable")[:, :k]  # others first, in their order
-    return np.take_along_axis(rows, order, axis=1)
+    out = np.full((len(queries), k), -1, dtype=np.int64)
+    waiting = np.arange(len(queries))
+    fetch = min(size, k + 2)
+    fewest = k
+    while len(waiting):
+        rows = index.search(queries[waiting], fetch)
+        bad = rows < 0
+        bad |= excluded(waiting, np.where(bad, 0, rows))
+        order = np.argsort(bad, axis=1, kind="stable")[:, :k]  # others first, in their order
+        best = np.where(np.take_along_axis(bad, order, axis=1), -1, np.take_along_axis(rows, order, axis=1))
+        out[waiting, : best.shape[1]] = best
+        good = (~bad).sum(axis=1)
+        if fetch == size:
+            fewest = min(fewest, int(good.min()))
+            break
+        waiting = waiting[good < k]
+        fetch = min(size, 4 * fetch)
+    if exact:
+        require_results(k, fewest)
+    return out

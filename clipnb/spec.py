@@ -60,8 +60,8 @@ class RunSpec:
         index: how it is searched: exact, hnsw, ivf or stored (the folder's own image.index); for a service, the name of
             its index.
         mode: corrected, or study: the original protocol to the letter.
-        duplicates: cosine to the clean query from which a gallery image counts as a copy of it and is left out; above 1
-            only files of the same content are.
+        duplicates: bits of 256 in which the picture hash of a gallery image may differ from the query's to count as a
+            copy of it, which is left out; -1: only files of the same content are.
         num_images: results that a service is asked for, 0 for k and some to replace the query's own copies.
         aesthetic_score, aesthetic_weight: a service moves the query by this weight towards images rated so; weight 0
             leaves it alone.
@@ -85,7 +85,7 @@ class RunSpec:
     gallery: str = ""
     index: str = ""
     mode: str = "corrected"
-    duplicates: float = 0.99
+    duplicates: int = 24
     num_images: int = 0
     aesthetic_score: int = 9
     aesthetic_weight: float = 0.0
