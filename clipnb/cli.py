@@ -65,6 +65,33 @@ def _cache(options: argparse.Namespace) -> int:
     return 0
 
 
+def _index(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from .galleries import build
+    from .paths import shown
+
+    engine: build.Engine = build.local_engine
+    if options.engine == "ray":
+        from .galleries.ray_engine import ray_engine
+
+        engine = ray_engine(options.workers, options.address, options.gpus)
+    made = build.build_gallery(
+        options.folder,
+        Path(options.out),
+        encoder=options.encoder,
+        precision=options.precision,
+        index=options.index,
+        engine=engine,
+        shard_size=options.shard_size,
+        threads=options.threads,
+    )
+    missing = len(made.about["unreadable"])
+    unread = f"; {missing} images could not be read and are named in {shown(made.path / 'clipnb.json')}" if missing else ""
+    print(f"{made.size} images, {made.about['index']} index: search it with -p gallery {shown(made.path)}{unread}")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         prog="clipnb",
@@ -86,6 +113,19 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--no-book", action="store_true", help="run the notebooks only")
     report.add_argument("--open", action="store_true", help="open the book in the browser")
     report.set_defaults(go=_report)
+    index = commands.add_parser("index", help="embed and index a folder of photographs, as clip-retrieval lays it out")
+    index.add_argument("folder", help="photographs: a folder <category>/<image>, or a name in $CLIPNB_DATA")
+    index.add_argument("out", help="the gallery's folder; a build that was stopped goes on in it")
+    index.add_argument("--encoder", default="", help="encoder ($CLIPNB_ENCODER, else ViT-L/14)")
+    index.add_argument("--precision", default="fp32", help="of the encoder's weights: fp32, bf16 or fp16")
+    index.add_argument("--index", default="", choices=["exact", "hnsw", "ivf"], help="exact up to a million images, else hnsw")
+    index.add_argument("--engine", default="local", choices=["local", "ray"], help="where shards are made (ray: clipnb[scale])")
+    index.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
+    index.add_argument("--address", help="of a running Ray cluster; without it one is started on this machine")
+    index.add_argument("--gpus", type=float, default=0, help="for each worker of the engine ray")
+    index.add_argument("--shard-size", type=int, default=1000, help="images a shard: what a killed worker loses at most")
+    index.add_argument("--threads", type=int, default=0, help="that each encoder computes with; by default all cores")
+    index.set_defaults(go=_index)
     info = commands.add_parser("info", help="list data sets, manipulations, encoders and folders")
     info.set_defaults(go=_info)
     cache = commands.add_parser("cache", help="list what is kept between runs, or delete some of it")

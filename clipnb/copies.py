@@ -44,7 +44,7 @@ class PictureHash:
         return picture_hash(image)
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return (np.unpackbits(batch, axis=1).astype(np.float32) * 2 - 1) / SIDE
+        return np.where(np.unpackbits(batch, axis=1), 1 / SIDE, -1 / SIDE).astype(np.float32)
 
 
 def packed(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:

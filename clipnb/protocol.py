@@ -76,7 +76,7 @@ def mistakes(spec: RunSpec) -> list[str]:
     elif spec.index and spec.index.strip().lower() not in INDEXES:
         said.append(f"index must be one of {', '.join(INDEXES)}, not {spec.index!r} (names are for a service's indexes)")
     if spec.mode == "study":
-        usual = (("k", 10, spec.k), ("tau", 0.8, spec.tau))
+        usual = (("k", 10, spec.k), ("tau", 0.8, spec.tau), ("severity", 0, spec.severity), ("draws", 1, spec.draws))
         said += [f"mode study has {name} {theirs}, not {value}" for name, theirs, value in usual if value != theirs]
     return said
 

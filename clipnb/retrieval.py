@@ -45,7 +45,9 @@ def require_results(k: int, others: int) -> None:
         raise UserError(f"k = {k} is more than the {max(others, 0)} other images in the gallery: {smaller}add photographs")
 
 
-def retrieve(index: Index, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, *, exact: bool = True) -> NDArray[np.int64]:
+def retrieve(
+    index: Index, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, *, exact: bool = True
+) -> NDArray[np.int64]:
     """The k nearest gallery images to each query, those that it must not find left out.
 
     Args:

@@ -17,13 +17,15 @@ from .datasets import load_dataset
 from .embed import Embeddings, embed, embed_texts
 from .encoders import TextEncoder, load_encoder
 from .errors import DatasetError
+from .galleries import Answer, LookUp, opened
+from .galleries.found import DEAD, UNREADABLE, USABLE
 from .manipulations import CLEAN
 from .measures import result_distances, shift, valid_at_k, zero_shot
 from .paths import cache_root, results_root, shown
 from .provenance import describe
 from .ranking import codes, precision_at_k, rank_all, recall_at_k
 from .results import Result
-from .retrieval import ExactIndex, Index, require_results, retrieve
+from .retrieval import require_results
 from .sampling import batch, sample
 from .spec import RunSpec
 from .store import EmbeddingStore
@@ -32,8 +34,9 @@ from .store import EmbeddingStore
 def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progress: bool = True) -> Result:
     """Measure one data set under one manipulation.
 
-    The gallery is the data set (what was drawn of it), clean; each query is an image of it under the manipulation, its own
-    image excluded from the results. Embeddings are kept in the cache as they are made: an interrupted run goes on from there.
+    The gallery is the data set (what was drawn of it), clean, unless the specification names another; each query is an image
+    of the data set under the manipulation, its own image and copies of it excluded from the results. Embeddings are kept in
+    the cache as they are made: an interrupted run goes on from there.
 
     Args:
         spec: what to measure.
@@ -46,7 +49,8 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
     """
     started = time.monotonic()
     dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
-    require_results(spec.k, len(dataset.photos) - 1)
+    if not spec.gallery:
+        require_results(spec.k, len(dataset.photos) - 1)
     asked_for = batch(dataset.photos, spec.start, spec.step)
     encoder = load_encoder(spec.encoder, spec.precision)
     store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
@@ -57,11 +61,13 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
     if not asked.photos:
         reason = next(iter(asked.unreadable.values()))
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
-    rows = score(spec, asked, gallery)
+    searched = opened(spec, asked, gallery, encoder, store, progress)
+    rows = score(spec, asked, searched.look_up)
     if isinstance(encoder, TextEncoder):
         rows["zero_shot"] = name_categories(encoder, asked, gallery, spec.conditions, store)
     computed = asked.computed + (gallery.computed if gallery is not asked else 0)
-    return Result(spec, describe(dataset, encoder, gallery, computed, time.monotonic() - started), rows)
+    about = describe(dataset, encoder, gallery, computed, time.monotonic() - started)
+    return Result(spec, about | {"gallery": searched.about}, rows)
 
 
 def saved_result(spec: RunSpec) -> Result | None:
@@ -73,25 +79,19 @@ def saved_result(spec: RunSpec) -> Result | None:
     return saved if saved.spec == spec else None
 
 
-def score(spec: RunSpec, asked: Embeddings, gallery: Embeddings) -> pd.DataFrame:
+def score(spec: RunSpec, asked: Embeddings, look_up: LookUp) -> pd.DataFrame:
     """Retrieve and score every query under the run's manipulation: one row a query and draw.
 
     Args:
         asked: the queries, clean and under each of the run's conditions.
-        gallery: what is searched, clean.
+        look_up: gives what they find under a condition.
     """
-    index = ExactIndex(gallery.vectors[CLEAN])
-    return pd.concat(
-        [_score(spec, asked, gallery, index, name, draw) for draw, name in enumerate(spec.conditions)], ignore_index=True
-    )
+    return pd.concat([_score(spec, asked, look_up(name), name, draw) for draw, name in enumerate(spec.conditions)], ignore_index=True)
 
 
-def _score(spec: RunSpec, asked: Embeddings, gallery: Embeddings, index: Index, condition: str, draw: int) -> pd.DataFrame:
-    clean, queries = asked.vectors[CLEAN], asked.vectors[condition]
-    found, before = (retrieve(index, vectors, spec.k, asked.digests, gallery.digests) for vectors in (queries, clean))
-    distances = result_distances(clean, gallery.vectors[CLEAN], found)
-    ids = [photo.id for photo in gallery.photos]
-    kinds = [photo.category for photo in gallery.photos]
+def _score(spec: RunSpec, asked: Embeddings, answer: Answer, condition: str, draw: int) -> pd.DataFrame:
+    clean, found = asked.vectors[CLEAN], answer.found
+    distances = result_distances(clean, found.vectors, found.rows)
     return pd.DataFrame(
         {
             "category": [photo.category for photo in asked.photos],
@@ -101,42 +101,48 @@ def _score(spec: RunSpec, asked: Embeddings, gallery: Embeddings, index: Index, 
             "noop": [a == b for a, b in zip(asked.inputs[CLEAN], asked.inputs[condition], strict=True)],
             "strength": asked.effects[condition][:, 0],
             "difference": asked.effects[condition][:, 1],
-            "shift": shift(clean, queries),
-            "n_results": (~np.isnan(distances)).sum(axis=1),
+            "shift": shift(clean, asked.vectors[condition]),
+            "n_asked": found.status.shape[1],
+            "n_returned": found.count(USABLE, DEAD, UNREADABLE),
+            "n_dead": found.count(DEAD),
+            "n_unreadable": found.count(UNREADABLE),
+            "n_results": found.count(USABLE),
             "n_valid": (distances < spec.tau).sum(axis=1),
             "accuracy": valid_at_k(distances, spec.tau),
-            "results": [[ids[i] for i in row if i >= 0] for row in found],
-            "result_categories": [[kinds[i] for i in row if i >= 0] for row in found],
+            "results": [[found.ids[i] for i in row if i >= 0] for row in found.rows],
+            "result_categories": [[found.categories[i] for i in row if i >= 0] for row in found.rows],
             "distances": [row[~np.isnan(row)] for row in distances],
-            **ranking_columns(asked, gallery, condition, found, before),
+            **ranking_columns(asked, condition, answer),
         }
     )
 
 
-def ranking_columns(
-    asked: Embeddings, gallery: Embeddings, condition: str, found: np.ndarray, before: np.ndarray
-) -> dict[str, np.ndarray]:
-    """What labels, and the query as it was, say of each ranking: columns of (q,).
+def ranking_columns(asked: Embeddings, condition: str, answer: Answer) -> dict[str, np.ndarray]:
+    """What labels, and the query as it was, say of each ranking: columns of (q,), none of what the gallery cannot tell.
 
     Args:
         asked: the queries.
-        gallery: what is searched, clean.
-        condition: what was done to the queries.
-        found, before: (q, k) results of the manipulated and of the clean queries.
+        condition: what was done to them.
+        answer: what they found.
     """
-    own, kinds = codes([photo.category for photo in asked.photos], [photo.category for photo in gallery.photos])
-    image, images = codes(asked.digests, gallery.digests)
-    ranked = rank_all(asked.vectors[condition], gallery.vectors[CLEAN], (own, kinds), (image, images))
-    hits = (kinds[found] == own[:, None]) & (found >= 0)
-    return {
-        "p_at_k": precision_at_k(hits),
-        "r_at_k": recall_at_k(hits, ranked.precisions.relevant),
-        "ap": ranked.precisions.ap,
-        "ap_at_r": ranked.precisions.ap_at_r,
-        "self_rr": ranked.self_rr,
-        "overlap": overlap(found, before),
-        "rbo": rbo(found, before),
-    }
+    columns: dict[str, np.ndarray] = {}
+    found = answer.found.rows
+    if answer.labels is not None:
+        vectors, categories, digests = answer.labels
+        own, kinds = codes([photo.category for photo in asked.photos], categories)
+        image, images = codes(asked.digests, digests)
+        ranked = rank_all(asked.vectors[condition], vectors, (own, kinds), (image, images))
+        hits = (kinds[found] == own[:, None]) & (found >= 0)
+        columns |= {
+            "p_at_k": precision_at_k(hits),
+            "r_at_k": recall_at_k(hits, ranked.precisions.relevant),
+            "ap": ranked.precisions.ap,
+            "ap_at_r": ranked.precisions.ap_at_r,
+            "self_rr": ranked.self_rr,
+        }
+    if answer.before is not None:
+        columns |= {"overlap": overlap(found, answer.before), "rbo": rbo(found, answer.before)}
+    return columns
 
 
 def name_categories(

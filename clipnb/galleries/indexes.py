@@ -78,6 +78,7 @@ def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: in
 
     if size < 1:
         raise UserError("a gallery of no vectors cannot be searched")
+    index: Any
     if kind == "exact":
         index = faiss.IndexFlatIP(dim)
     elif kind == "hnsw":
@@ -104,7 +105,7 @@ def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: in
 
 def lists(size: int) -> int:
     """Inverted lists for a gallery of that size: about 4 √n, and 39 vectors at least to train each."""
-    return max(1, min(round(4 * size**0.5), size // 39))
+    return max(1, min(int(4 * size**0.5), size // 39))
 
 
 def _enough(blocks: Iterable[NDArray[np.float32]], least: int) -> list[NDArray[np.float32]]:
@@ -121,7 +122,7 @@ def write(index: FaissIndex, path: Path) -> None:
     import faiss
 
     with atomic(path) as file:
-        faiss.write_index(index.faiss, faiss.PyCallbackIOWriter(file.write))
+        faiss.write_index(index.faiss, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
 
 def read(path: Path) -> FaissIndex:
@@ -141,7 +142,7 @@ def read(path: Path) -> FaissIndex:
     return FaissIndex(index)
 
 
-def exact_search(vectors: NDArray[np.floating], queries: NDArray[np.float32], k: int, block: int = 100_000) -> NDArray[np.int64]:
+def exact_search(vectors: Any, queries: NDArray[np.float32], k: int, block: int = 100_000) -> NDArray[np.int64]:
     """Exact search through vectors that may lie on disk, a block in memory at a time: (q, k) rows, best first."""
     import faiss
 
@@ -156,7 +157,7 @@ def exact_search(vectors: NDArray[np.floating], queries: NDArray[np.float32], k:
     return rows
 
 
-def recall_at_k(index: Index, vectors: NDArray[np.floating], queries: NDArray[np.float32], k: int) -> float:
+def recall_at_k(index: Index, vectors: Any, queries: NDArray[np.float32], k: int) -> float:
     """recall@k of an index against exact search: the share of the k truly nearest that it finds, in [0, 1].
 
     Results that are as near as the k-th nearest count as found, so that ties cost nothing.

@@ -114,7 +114,10 @@ def from_folder(folder: GalleryFolder, encoder: Encoder) -> Part:
     """
     made_with = folder.about.get("encoder", {})
     if folder.dim != encoder.dim:
-        raise UserError(f"{shown(folder.path)} holds vectors of {folder.dim} values, the encoder {encoder.name!r} makes {encoder.dim}")
+        raise UserError(
+            f"{shown(folder.path)} holds vectors of {folder.dim} values, the encoder {encoder.name!r} makes {encoder.dim}: "
+            "use the encoder that it was made with"
+        )
     if made_with and made_with["identity"] != encoder.identity:
         raise UserError(
             f"{shown(folder.path)} was made with {made_with['name']!r} ({made_with['identity']}), not with {encoder.identity}: "
@@ -140,7 +143,7 @@ def from_folder(folder: GalleryFolder, encoder: Encoder) -> Part:
 def _unhex(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     hashes = np.zeros((len(texts), copies.BITS // 8), dtype=np.uint8)
     known = np.array([len(text) == copies.BITS // 4 for text in texts], dtype=np.bool_)
-    for row in np.flatnonzero(known):
+    for row in np.flatnonzero(known).tolist():
         hashes[row] = np.frombuffer(bytes.fromhex(texts[row]), dtype=np.uint8)
     return hashes, known
 
@@ -162,14 +165,13 @@ def gallery_path(name: str) -> Path | None:
 
 
 def open_gallery(
-    spec: RunSpec, embedded: Embeddings, hashes: NDArray[np.uint8], encoder: Encoder, store: EmbeddingStore, progress: bool
+    spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: EmbeddingStore, progress: bool
 ) -> Gallery:
     """The gallery that a run names, with an index over it.
 
     Args:
         spec: the run.
         embedded: its data set.
-        hashes: picture hashes of the data set.
         encoder: of both.
         store: where embeddings of more folders are kept.
         progress: show a bar.
@@ -183,11 +185,10 @@ def open_gallery(
         if path := gallery_path(name):
             parts.append(from_folder(open_folder(path), encoder))
         elif locate(name).resolve() == own:
-            parts.append(from_photos(spec.dataset_name, embedded, hashes))
+            parts.append(from_photos(spec.dataset_name, embedded, picture_hashes(embedded.photos)))
         else:
             more = embed(load_dataset(name).photos, [CLEAN], encoder, store, progress=progress)
-            readable = more.photos
-            parts.append(from_photos(slug(name), more, picture_hashes(readable, progress), f"{slug(name)}:"))
+            parts.append(from_photos(slug(name), more, picture_hashes(more.photos, progress), f"{slug(name)}:"))
     vectors = parts[0].vectors if len(parts) == 1 else Vectors([a for part in parts for a in _arrays(part.vectors)])
     index, exact, how = _index(spec, parts, vectors)
     about = {
@@ -197,7 +198,7 @@ def open_gallery(
         "index": how,
     }
     if not exact:
-        sample = embedded.vectors[spec.manip][:: max(1, len(embedded.photos) // indexes.SAMPLE)][: indexes.SAMPLE]
+        sample = embedded.vectors[CLEAN][:: max(1, len(embedded.photos) // indexes.SAMPLE)][: indexes.SAMPLE]
         k = min(spec.k, len(vectors))
         about["recall"] = {"k": k, "queries": len(sample), "recall": indexes.recall_at_k(index, vectors, sample, k)}
 
@@ -205,8 +206,11 @@ def open_gallery(
         return [text for part in parts for text in getattr(part, field)]
 
     return Gallery(
-        vectors,
-        *(joined(field) for field in ("ids", "categories", "digests", "paths")),
+        vectors=vectors,
+        ids=joined("ids"),
+        categories=joined("categories"),
+        digests=joined("digests"),
+        paths=joined("paths"),
         hashes=np.concatenate([part.hashes for part in parts]),
         known=np.concatenate([part.known for part in parts]),
         index=index,
@@ -232,7 +236,7 @@ def _index(spec: RunSpec, parts: Sequence[Part], vectors: Any) -> tuple[Index, b
     folder = parts[0].folder if len(parts) == 1 else None
     if spec.index == "stored":
         if folder is None or folder.index is None:
-            raise UserError("index stored is a clip-retrieval folder's own image.index: pass one such folder as gallery, or -p index exact")
+            raise UserError("index stored is a clip-retrieval folder's image.index: name such a gallery, or pass -p index exact")
         return folder.index, folder.index.is_exact, f"stored {type(folder.index.faiss).__name__}"
     blocks = vectors.blocks() if isinstance(vectors, Vectors) else [vectors]
     if spec.index == "exact":

@@ -1,0 +1,108 @@
+"""What is searched: the data set itself, more folders, clip-retrieval folders, or a clip-retrieval service.
+
+`opened` gives every query's results, wherever they come from. One file a purpose: `folder` (the format on disk),
+`indexes` (faiss), `build` (`clipnb index`), `local` (in-process), `service` and `fetch` (over the network), `found`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import protocol
+from ..embed import Embeddings
+from ..encoders import Encoder
+from ..manipulations import CLEAN
+from ..spec import RunSpec
+from ..store import EmbeddingStore
+from .found import Found
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run's queries found.
+
+    Attributes:
+        found: results of the manipulated queries.
+        before: (q, k) results of the clean queries as rows of `found.vectors`; None of a service, which is asked once.
+        labels: (n, dim) vectors, n categories and n content digests of the gallery, where all are known and few enough
+            to be ranked as a whole; None otherwise.
+    """
+
+    found: Found
+    before: NDArray[np.int64] | None
+    labels: tuple[Any, list[str], list[str]] | None
+
+
+RANKED_AS_A_WHOLE = 200_000
+"""Gallery size up to which measures of whole rankings (average precision) are computed."""
+
+
+LookUp = Callable[[str], Answer]
+"""Condition -> what the queries find under it."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A gallery that was opened.
+
+    Attributes:
+        look_up: answers the queries under a condition.
+        about: what it is and what was lost, as plain JSON values; complete once the last condition was answered.
+    """
+
+    look_up: LookUp
+    about: dict[str, Any]
+
+
+def opened(
+    spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, progress: bool = True
+) -> Searched:
+    """Open the run's gallery.
+
+    Args:
+        spec: the run.
+        asked: its queries, clean and under each condition.
+        data: its data set, clean.
+        encoder: of both; result images of a service are embedded with it.
+        store: that encoder's embeddings.
+        progress: show bars.
+
+    Raises:
+        UserError: the gallery is missing, too small, of another encoder, or a service that answers with an error.
+    """
+    from . import local
+
+    hashes = local.picture_hashes(asked.photos)
+    about: dict[str, Any] = {"unusable": {}}
+    if protocol.is_service(spec.gallery):
+        from . import remote
+
+        def ask(condition: str) -> Answer:
+            found = remote.search(spec, asked, condition, hashes, encoder, store, progress)
+            about.update(found.about | {"unusable": about["unusable"] | found.problems})
+            return Answer(found, None, None)
+
+        return Searched(ask, about)
+
+    gallery = local.open_gallery(spec, data, encoder, store, progress)
+    about.update(gallery.about)
+    labelled = all(gallery.categories) and all(gallery.digests) and len(gallery.ids) <= RANKED_AS_A_WHOLE
+    labels = (gallery.vectors[:], gallery.categories, gallery.digests) if labelled else None
+    direction = np.zeros(encoder.dim, dtype=np.float32)
+    if spec.aesthetic_weight:
+        direction, about["aesthetic"] = protocol.aesthetic_direction(spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed)
+
+    def search(condition: str) -> Found:
+        return local.search(spec, gallery, protocol.moved(asked.vectors[condition], direction, spec.aesthetic_weight), asked, hashes)
+
+    before = search(CLEAN)
+
+    def look_up(condition: str) -> Answer:
+        return Answer(before if condition == CLEAN else search(condition), before.rows, labels)
+
+    return Searched(look_up, about)

@@ -1,0 +1,251 @@
+"""A client of clip-retrieval's back end, by its wire format: POST /knn-service, GET /indices-list.
+
+clip-retrieval's own client returns a server's error message as if it were results, never times out, and brings numpy < 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ..errors import UserError
+from . import network
+
+PROBED = (128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
+"""Lengths of vectors that are tried to say what a service holds, when it refuses ours."""
+TRANSIENT = (429, 502, 503, 504)
+
+
+class ServiceError(UserError):
+    """The service cannot be reached, or answered with an error."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a query asks for beside its vector. Everything that moves a query or drops results is off.
+
+    Attributes:
+        num_images: results wanted.
+        aesthetic_score: rating towards which the service moves the query, 0 to 9.
+        aesthetic_weight: how far; 0 leaves the query alone.
+        deduplicate: drop results whose cosine to a better one is above 0.94.
+        safety: drop what the service's safety model and violence detector reject.
+    """
+
+    num_images: int
+    aesthetic_score: int = 9
+    aesthetic_weight: float = 0.0
+    deduplicate: bool = False
+    safety: bool = False
+
+    def body(self) -> dict[str, Any]:
+        """The request's fields."""
+        moved = self.aesthetic_weight > 0
+        return {
+            "modality": "image",
+            "num_images": self.num_images,
+            "num_result_ids": self.num_images,
+            "use_mclip": False,
+            "deduplicate": self.deduplicate,
+            "use_safety_model": self.safety,
+            "use_violence_detector": self.safety,
+            "aesthetic_score": self.aesthetic_score if moved else "",
+            "aesthetic_weight": self.aesthetic_weight if moved else "",
+        }
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One result.
+
+    Attributes:
+        id: its row in the service's index.
+        similarity: inner product with the query, as the service moved it.
+        url: where its image is, "" if the service does not say.
+        image_path: its file on the service's machine, "" if unknown.
+        caption: "" if unknown.
+        image: the image itself, where the service has the file: JPEG that it encoded anew.
+    """
+
+    id: int
+    similarity: float
+    url: str = ""
+    image_path: str = ""
+    caption: str = ""
+    image: bytes | None = None
+
+
+def base_address(address: str) -> str:
+    """`http://host:port` of a service, whichever of its pages was given.
+
+    Raises:
+        UserError: it is no http(s) address.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UserError(f"a service's address is http://host:port or https://host, not {address!r}")
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path.removesuffix('/knn-service')}"
+
+
+@dataclass(frozen=True)
+class KnnClient:
+    """One index of one service.
+
+    Attributes:
+        address: http://host:port.
+        index: the index's name there.
+        timeout: seconds for one answer.
+        attempts: how often an unanswered or overloaded request is made.
+        concurrency: requests under way at once.
+    """
+
+    address: str
+    index: str
+    timeout: float = 60.0
+    attempts: int = 3
+    concurrency: int = 8
+
+    def check(self, dim: int) -> None:
+        """See that the service is there, has the index, and holds vectors of this length.
+
+        Raises:
+            ServiceError: it does not; the message says which, and what it has.
+        """
+        network.run(self._check(dim))
+
+    def query(self, vectors: NDArray[np.float32], options: Options, progress: bool = False) -> list[list[Hit]]:
+        """Results of q queries, best first; a list may be shorter than asked for, and only then has the service no more.
+
+        Args:
+            vectors: (q, dim) finite.
+            options: what is asked for.
+            progress: show a bar.
+
+        Raises:
+            ServiceError: any query was answered with an error.
+            ValueError: a vector is not finite (the service would answer such a query with an empty list).
+        """
+        if not np.isfinite(vectors).all():
+            raise ValueError("a query is not finite")
+        return network.run(self._query(vectors, options, progress))
+
+    def _session(self) -> Any:
+        aiohttp = network.aiohttp()
+        return aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self.timeout), connector=aiohttp.TCPConnector(limit=self.concurrency)
+        )
+
+    async def _check(self, dim: int) -> None:
+        async with self._session() as session:
+            names = await self._send(session, "GET", "/indices-list")
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ServiceError(f"{self.address} is no clip-retrieval back end: /indices-list answers {_short(names)}")
+            if self.index not in names:
+                raise ServiceError(f"{self.address} has no index {self.index!r}; it has {', '.join(names) or 'none'}")
+            try:
+                await self._ask(session, _probe(dim), Options(1))
+            except ServiceError as error:
+                for other in PROBED:
+                    try:
+                        await self._ask(session, _probe(other), Options(1))
+                    except ServiceError:
+                        continue
+                    raise ServiceError(
+                        f"index {self.index!r} of {self.address} holds vectors of {other} values, the encoder makes {dim}: "
+                        "use the encoder that it was made with"
+                    ) from error
+                raise
+
+    async def _query(self, vectors: NDArray[np.float32], options: Options, progress: bool) -> list[list[Hit]]:
+        bar = tqdm(total=len(vectors), desc="asking", unit="query", disable=not progress, mininterval=0.5)
+        answers: list[list[Hit]] = [[] for _ in vectors]
+        waiting = iter(enumerate(vectors))
+
+        async def work() -> None:
+            for place, vector in waiting:
+                answers[place] = await self._ask(session, vector, options)
+                bar.update()
+
+        with bar:
+            async with self._session() as session:
+                workers = [asyncio.create_task(work()) for _ in range(min(self.concurrency, len(vectors)))]
+                try:
+                    await asyncio.gather(*workers)
+                finally:
+                    for worker in workers:
+                        worker.cancel()
+                    await asyncio.gather(*workers, return_exceptions=True)
+        return answers
+
+    async def _ask(self, session: Any, vector: NDArray[np.float32], options: Options) -> list[Hit]:
+        body = options.body() | {"indice_name": self.index, "embedding_input": vector.tolist()}
+        answer = await self._send(session, "POST", "/knn-service", body)
+        if not isinstance(answer, list):
+            raise ServiceError(f"{self.address} answered with an error: {_short(answer)}")
+        return [_hit(item, self.address) for item in answer]
+
+    async def _send(self, session: Any, method: str, page: str, body: dict[str, Any] | None = None) -> Any:
+        """One request, made again after a pause where nobody answered or the server was overloaded."""
+        aiohttp = network.aiohttp()
+        problem = ""
+        for attempt in range(self.attempts):
+            if attempt:
+                await asyncio.sleep(0.5 * 2**attempt)
+            try:
+                async with session.request(method, base_address(self.address) + page, json=body) as response:
+                    text = await response.text(errors="replace")
+                    if response.status == 200:
+                        return json.loads(text)
+                    problem = f"HTTP {response.status}: {_short(text)}"
+                    if response.status not in TRANSIENT:
+                        break
+            except TimeoutError:
+                problem = f"no answer within {self.timeout:g} s"
+            except aiohttp.ClientError as error:
+                problem = str(error) or type(error).__name__
+            except ValueError:
+                raise ServiceError(f"{self.address}{page} does not answer in JSON: is it a clip-retrieval back end?") from None
+        raise ServiceError(f"{self.address}{page} failed ({problem}): see that clip-retrieval back runs there, and what it logs")
+
+    def described(self, options: Options) -> dict[str, Any]:
+        """For the provenance of a run."""
+        return {"kind": "service", "address": base_address(self.address), "index": self.index, "options": asdict(options)}
+
+
+def _probe(dim: int) -> NDArray[np.float32]:
+    return np.full(dim, dim**-0.5, dtype=np.float32)
+
+
+def _hit(item: Any, address: str) -> Hit:
+    """A result as the service writes it.
+
+    Raises:
+        ServiceError: it lacks an id or a similarity.
+    """
+    try:
+        image = item.get("image")
+        return Hit(
+            id=int(item["id"]),
+            similarity=float(item["similarity"]),
+            url=str(item.get("url") or ""),
+            image_path=str(item.get("image_path") or ""),
+            caption=str(item.get("caption") or ""),
+            image=base64.b64decode(image, validate=True) if image else None,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise ServiceError(f"{address} answered with a result that cannot be read ({error!r}): {_short(item)}") from error
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return " ".join(text.split())[:200]
