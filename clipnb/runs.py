@@ -86,7 +86,9 @@ def score(spec: RunSpec, asked: Embeddings, look_up: LookUp) -> pd.DataFrame:
         asked: the queries, clean and under each of the run's conditions.
         look_up: gives what they find under a condition.
     """
-    return pd.concat([_score(spec, asked, look_up(name), name, draw) for draw, name in enumerate(spec.conditions)], ignore_index=True)
+    return pd.concat(
+        [_score(spec, asked, look_up(name), name, draw) for draw, name in enumerate(spec.conditions)], ignore_index=True
+    )
 
 
 def _score(spec: RunSpec, asked: Embeddings, answer: Answer, condition: str, draw: int) -> pd.DataFrame:

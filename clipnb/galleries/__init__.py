@@ -98,7 +98,9 @@ def opened(
         direction, about["aesthetic"] = protocol.aesthetic_direction(spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed)
 
     def search(condition: str) -> Found:
-        return local.search(spec, gallery, protocol.moved(asked.vectors[condition], direction, spec.aesthetic_weight), asked, hashes)
+        return local.search(
+            spec, gallery, protocol.moved(asked.vectors[condition], direction, spec.aesthetic_weight), asked, hashes
+        )
 
     before = search(CLEAN)
 

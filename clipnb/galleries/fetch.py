@@ -113,8 +113,7 @@ class ImageCache:
             fetched = Fetched("ok", path)
         if fetched.final:
             about = {"url": url, "status": fetched.status, "problem": fetched.problem}
-            write_text(path.with_suffix(".json"), json.dumps(about) + "
-")
+            write_text(path.with_suffix(".json"), json.dumps(about) + "\n")
         return fetched
 
 

@@ -164,9 +164,7 @@ def gallery_path(name: str) -> Path | None:
     return None
 
 
-def open_gallery(
-    spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: EmbeddingStore, progress: bool
-) -> Gallery:
+def open_gallery(spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: EmbeddingStore, progress: bool) -> Gallery:
     """The gallery that a run names, with an index over it.
 
     Args:

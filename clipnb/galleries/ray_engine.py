@@ -56,7 +56,7 @@ def ray_engine(workers: int = 2, address: str | None = None, gpus: float = 0) ->
         try:
             numbers = [{"shard": shard.number} for shard in shards]
             made = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map(
-                Worker,  # type: ignore[arg-type]
+                Worker,
                 fn_constructor_args=(list(shards), plan),
                 compute=ray.data.ActorPoolStrategy(size=min(workers, len(numbers))),
                 num_cpus=1,
