@@ -10,8 +10,13 @@ A manipulation takes an RGB array, a random generator and a severity and gives a
 
 from __future__ import annotations
 
+from . import everyday, imagenet_c, study
 from .base import DIFFERENCE, MANIPULATIONS, SEVERITIES, Condition, Manipulation, View, condition
 from .study import BLUR_SIGMA, CLEAN, STUDY
+
+for _entries in (study.ENTRIES, everyday.ENTRIES, imagenet_c.ENTRIES):
+    for _manipulation, _aliases in _entries:
+        MANIPULATIONS.register(_manipulation.name, *_aliases)(_manipulation)
 
 __all__ = [
     "BLUR_SIGMA",

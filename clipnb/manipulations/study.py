@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..images import RGB
-from .base import MANIPULATIONS, REFERENCE, Manipulation, Shape, View
+from .base import REFERENCE, Manipulation, Shape, View
 
 CLEAN = "original"
 
@@ -123,7 +123,7 @@ def _grey(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
     return np.asarray(np.rint(image + lost * (grey.astype(np.float32) - image)), dtype=np.uint8)
 
 
-for _m, _aliases in (
+ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
     (Manipulation("original", "original", "the photograph as it is", _original, fixed=True), ("none", "clean")),
     (
         Manipulation(
@@ -168,5 +168,4 @@ for _m, _aliases in (
         ),
         ("gray", "greyscale", "grayscale"),
     ),
-):
-    MANIPULATIONS.register(_m.name, *_aliases)(_m)
+)

@@ -1,0 +1,194 @@
+"""What happens to photographs on their way through phones, messengers and web pages."""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..images import RGB
+from .base import Manipulation, Shape, View
+
+JPEG_QUALITY = (60.0, 40.0, 25.0, 15.0, 7.0)
+THUMBNAIL = (192.0, 128.0, 96.0, 64.0, 32.0)
+DEGREES = (5.0, 10.0, 20.0, 45.0, 90.0)
+BAND = (0.08, 0.14, 0.2, 0.3, 0.4)
+BORDER = (0.05, 0.1, 0.15, 0.2, 0.3)
+CAST = (0.1, 0.2, 0.3, 0.4, 0.6)
+SCREEN = (0.2, 0.35, 0.5, 0.65, 0.8)
+
+CAPTION = "when you find the photograph you were looking for"
+WHITE, BLACK, PAPER, INK = (255, 255, 255), (0, 0, 0), (242, 242, 245), (60, 60, 67)
+
+
+def _jpeg(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=int(JPEG_QUALITY[severity - 1]))
+    return np.array(Image.open(file))
+
+
+def _rescaled(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    height, width = image.shape[:2]
+    factor = THUMBNAIL[severity - 1] / min(height, width)
+    if factor >= 1:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
+def _rotated(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    import cv2
+
+    sign = 1 if rng.integers(2) else -1
+    degrees = DEGREES[severity - 1]
+    if degrees == 90:
+        return np.ascontiguousarray(np.rot90(image, sign))
+    height, width = image.shape[:2]
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), sign * degrees, 1.0)
+    return np.asarray(cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR, borderValue=BLACK))
+
+
+def _flipped(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def _captioned(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    """White letters with a black edge, as wide as the photograph, in as many lines as the band holds."""
+    height, width = image.shape[:2]
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    band = BAND[severity - 1] * height
+    lines = _lines(CAPTION, max(1, round(math.sqrt(len(CAPTION) * 0.5 * band / width))))
+    size = min(band / len(lines) / 1.1, width / (0.55 * max(map(len, lines))))
+    if size < 1:
+        return image
+    font = ImageFont.load_default(size)
+    for number, line in enumerate(reversed(lines)):
+        at = (width / 2, height - 0.03 * height - number * 1.1 * size)
+        draw.text(at, line, fill=WHITE, font=font, anchor="mb", stroke_width=max(1, round(size / 14)), stroke_fill=BLACK)
+    return np.asarray(picture)
+
+
+def _lines(text: str, n: int) -> list[str]:
+    """A text in n lines of about one length."""
+    words, lines = text.split(), [""]
+    for word in words:
+        if len(lines) < n and len(lines[-1]) + len(word) / 2 > len(text) / n:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def _bordered(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    wide = round(BORDER[severity - 1] * min(image.shape[:2]))
+    return np.pad(image, ((wide, wide), (wide, wide), (0, 0)), constant_values=255)
+
+
+def _tinted(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    colour = 255 * np.array(colorsys.hsv_to_rgb(rng.uniform(), 1.0, 1.0))
+    share = CAST[severity - 1]
+    return np.asarray(np.rint((1 - share) * image + share * colour), dtype=np.uint8)
+
+
+def _screenshot(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+    """The photograph in the middle of a page: a bar above it, lines of text above and below."""
+    height, width = image.shape[:2]
+    grown = 1 / math.sqrt(1 - SCREEN[severity - 1])
+    page = Image.new("RGB", (math.ceil(width * grown), math.ceil(height * grown)), PAPER)
+    draw = ImageDraw.Draw(page)
+    above, left = (page.height - height) // 2, (page.width - width) // 2
+    draw.rectangle((0, 0, page.width, above / 3), fill=INK)
+    for top in (0.5 * above, 1.3 * above + height, 1.6 * above + height):
+        draw.rectangle((left, top, left + 0.7 * width, top + 0.12 * above), fill=INK)
+    page.paste(Image.fromarray(image), (left, above))
+    return np.asarray(page)
+
+
+def _degrees(severity: int, before: Shape, after: Shape, view: View) -> float:
+    return DEGREES[severity - 1]
+
+
+def _short_side(severity: int, before: Shape, after: Shape, view: View) -> float:
+    return float(min(after[:2]))
+
+
+ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
+    (Manipulation("jpeg", "JPEG", "saved again as JPEG", _jpeg, parameter="JPEG quality", levels=JPEG_QUALITY), ("jpeg_quality",)),
+    (
+        Manipulation(
+            "rescaled",
+            "rescaled",
+            "sent as a thumbnail",
+            _rescaled,
+            parameter="short side in pixels, at most",
+            levels=THUMBNAIL,
+            unit="pixels of the short side",
+            strength=_short_side,
+            falls=True,
+        ),
+        ("rescale", "thumbnail"),
+    ),
+    (
+        Manipulation(
+            "rotated",
+            "rotated",
+            "turned, the side drawn",
+            _rotated,
+            draws=True,
+            parameter="angle in degrees",
+            levels=DEGREES,
+            unit="degrees",
+            strength=_degrees,
+        ),
+        ("rotate",),
+    ),
+    (Manipulation("flipped", "flipped", "left and right exchanged", _flipped, fixed=True), ("flip", "mirrored")),
+    (
+        Manipulation(
+            "captioned",
+            "captioned",
+            "text over its lower part",
+            _captioned,
+            parameter="height of the text as a share",
+            levels=BAND,
+        ),
+        ("caption", "overlay_text", "text"),
+    ),
+    (
+        Manipulation(
+            "bordered",
+            "bordered",
+            "a white border around it",
+            _bordered,
+            parameter="width as a share of the short side",
+            levels=BORDER,
+        ),
+        ("border",),
+    ),
+    (
+        Manipulation(
+            "tinted",
+            "tinted",
+            "a colour cast of drawn hue",
+            _tinted,
+            draws=True,
+            parameter="share of the colour mixed in",
+            levels=CAST,
+        ),
+        ("colour_cast", "color_cast", "tint"),
+    ),
+    (
+        Manipulation(
+            "screenshot",
+            "screenshot",
+            "on a page with bars and text around it",
+            _screenshot,
+            parameter="share of the screen that is not photograph",
+            levels=SCREEN,
+        ),
+        (),
+    ),
+)

@@ -1,0 +1,90 @@
+"""The fifteen corruptions of ImageNet-C (Hendrycks & Dietterich 2019) at their five severities, by `imagecorruptions`.
+
+Their parameters are made for pictures of 224 x 224 pixels. So a photograph is first scaled to a short side of 224
+pixels, which is what CLIP's own preprocessing does next.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import MissingExtra
+from ..images import RGB
+from .base import REFERENCE, SEVERITIES, Manipulation
+
+CORRUPTIONS = {
+    "gaussian_noise": "Gaussian noise",
+    "shot_noise": "Poisson (shot) noise",
+    "impulse_noise": "salt-and-pepper noise",
+    "defocus_blur": "the blur of a lens out of focus",
+    "glass_blur": "frosted glass",
+    "motion_blur": "motion blur of a drawn direction",
+    "zoom_blur": "zooming during exposure",
+    "snow": "falling snow",
+    "frost": "ice crystals on the lens",
+    "fog": "fog",
+    "brightness": "overexposure",
+    "contrast": "less contrast",
+    "elastic_transform": "small elastic distortions",
+    "pixelate": "too few pixels",
+    "jpeg_compression": "JPEG artefacts",
+}
+
+STEADY = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
+"""Corruptions that draw nothing."""
+
+LONGEST = 16
+"""Of a strip longer than this many times its width the middle is taken, so that memory stays bounded."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""The library draws from numpy's global generator, which threads share."""
+
+
+def _corrupted(image: RGB, rng: np.random.Generator, severity: int, name: str) -> RGB:
+    try:
+        from imagecorruptions import corrupt
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"the corruption {name!r}", "corruptions") from error
+    scaled = at_reference(image)
+    options: dict[str, Any] = {"seed": int(rng.integers(2**31))} if name in ("impulse_noise", "glass_blur") else {}
+    with _ONE_AT_A_TIME:
+        before = np.random.get_state()  # noqa: NPY002
+        np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
+        try:
+            return np.asarray(corrupt(scaled, severity=severity, corruption_name=name, **options), dtype=np.uint8)
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
+
+
+def at_reference(image: RGB) -> RGB:
+    """A photograph scaled to a short side of 224 pixels (bicubic), a long strip's middle alone."""
+    height, width = image.shape[:2]
+    keep = min(max(height, width), LONGEST * min(height, width))
+    top, left = max(0, height - keep) // 2, max(0, width - keep) // 2
+    image = image[top : top + keep, left : left + keep]
+    height, width = image.shape[:2]
+    scale = REFERENCE / min(height, width)
+    size = (max(REFERENCE, round(width * scale)), max(REFERENCE, round(height * scale)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
+ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = tuple(
+    (
+        Manipulation(
+            name,
+            name.replace("_", " "),
+            f"{what} (ImageNet-C)",
+            partial(_corrupted, name=name),
+            draws=name not in STEADY,
+            parameter="severity of ImageNet-C",
+            levels=tuple(map(float, SEVERITIES)),
+        ),
+        (),
+    )
+    for name, what in CORRUPTIONS.items()
+)
