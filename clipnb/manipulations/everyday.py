@@ -15,12 +15,15 @@ from .base import Manipulation, Shape, View
 JPEG_QUALITY = (60.0, 40.0, 25.0, 15.0, 7.0)
 THUMBNAIL = (192.0, 128.0, 96.0, 64.0, 32.0)
 DEGREES = (5.0, 10.0, 20.0, 45.0, 90.0)
-BAND = (0.08, 0.14, 0.2, 0.3, 0.4)
+LINES = (1.0, 2.0, 3.0, 4.0, 6.0)
+LETTERS = 0.09
+"""Height of a letter as a share of the short side."""
+
 BORDER = (0.05, 0.1, 0.15, 0.2, 0.3)
 CAST = (0.1, 0.2, 0.3, 0.4, 0.6)
 SCREEN = (0.2, 0.35, 0.5, 0.65, 0.8)
 
-CAPTION = "when you find the photograph you were looking for"
+CAPTION = "when you find the photograph you were looking for and it was on the other telephone all the time, once again"
 WHITE, BLACK, PAPER, INK = (255, 255, 255), (0, 0, 0), (242, 242, 245), (60, 60, 67)
 
 
@@ -56,30 +59,20 @@ def _flipped(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
 
 
 def _captioned(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    """White letters with a black edge, as wide as the photograph, in as many lines as the band holds."""
+    """Lines of white letters with a black edge from the lower edge upwards, each as wide as the photograph."""
     height, width = image.shape[:2]
-    picture = Image.fromarray(image)
-    draw = ImageDraw.Draw(picture)
-    band = BAND[severity - 1] * height
-    lines = _lines(CAPTION, max(1, round(math.sqrt(len(CAPTION) * 0.5 * band / width))))
-    size = min(band / len(lines) / 1.1, width / (0.55 * max(map(len, lines))))
+    size = LETTERS * min(height, width)
     if size < 1:
         return image
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size)
-    for number, line in enumerate(reversed(lines)):
-        at = (width / 2, height - 0.03 * height - number * 1.1 * size)
+    letters = max(1, min(int(width / (0.52 * size)), len(CAPTION)))
+    for number in range(int(LINES[severity - 1])):
+        line = CAPTION[number * 7 :][:letters].strip()
+        at = (width / 2, height - (0.4 + 1.25 * number) * size)
         draw.text(at, line, fill=WHITE, font=font, anchor="mb", stroke_width=max(1, round(size / 14)), stroke_fill=BLACK)
     return np.asarray(picture)
-
-
-def _lines(text: str, n: int) -> list[str]:
-    """A text in n lines of about one length."""
-    words, lines = text.split(), [""]
-    for word in words:
-        if len(lines) < n and len(lines[-1]) + len(word) / 2 > len(text) / n:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
 
 
 def _bordered(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
@@ -152,8 +145,8 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             "captioned",
             "text over its lower part",
             _captioned,
-            parameter="height of the text as a share",
-            levels=BAND,
+            parameter="lines",
+            levels=LINES,
         ),
         ("caption", "overlay_text", "text"),
     ),

@@ -1,0 +1,277 @@
+"""Every manipulation at every severity: on any image, determined by its seed, and the stronger the severity the stronger."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import numpy as np
+import pytest
+from conftest import picture
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from PIL import Image
+from scipy import ndimage
+
+from clipnb import RunSpec, UserError
+from clipnb.images import RGB, decode
+from clipnb.manipulations import DIFFERENCE, MANIPULATIONS, STUDY, Condition, Manipulation, View, condition
+from clipnb.manipulations.base import REFERENCE
+from clipnb.manipulations.imagenet_c import CORRUPTIONS
+from clipnb.manipulations.study import BLUR_SIGMAS, CROP_KEPT
+
+try:
+    import imagecorruptions
+except ModuleNotFoundError:
+    imagecorruptions = None
+
+OWN = [name for name in MANIPULATIONS if name not in CORRUPTIONS]
+GRADED = [name for name in OWN if MANIPULATIONS[name].levels]
+CLIP = View(224)
+
+needs_imagecorruptions = pytest.mark.skipif(imagecorruptions is None, reason="needs pip install 'clipnb[corruptions]'")
+
+
+def severities(manipulation: Manipulation) -> range:
+    return range(0 if manipulation.fixed else 1, 6 if manipulation.levels else 1)
+
+
+def odd_files() -> dict[str, bytes]:
+    """Images of every kind that a folder may hold, as files."""
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 256, (37, 53, 3), dtype=np.uint8))
+    deep = Image.fromarray(rng.integers(0, 65536, (37, 53), dtype=np.uint16))
+    exif = Image.Exif()
+    exif[274] = 6
+    files = {
+        "one pixel": (colour.resize((1, 1)), "PNG", {}),
+        "a line": (colour.resize((5000, 1)), "PNG", {}),
+        "a column": (colour.resize((1, 5000)), "PNG", {}),
+        "16 bits": (deep, "PNG", {}),
+        "alpha": (colour.convert("RGBA"), "PNG", {}),
+        "CMYK": (colour.convert("CMYK"), "JPEG", {}),
+        "EXIF": (colour, "JPEG", {"exif": exif}),
+        "palette": (colour.convert("P"), "PNG", {"transparency": 3}),
+    }
+    encoded = {}
+    for name, (image, kind, options) in files.items():
+        file = io.BytesIO()
+        image.save(file, kind, **options)
+        encoded[name] = file.getvalue()
+    return encoded
+
+
+ODD = {name: decode(content) for name, content in odd_files().items()}
+
+
+def keeps_the_rules(manipulation: Manipulation, image: RGB, severity: int, seed: int = 3) -> RGB:
+    before = image.copy()
+    made = manipulation(image, seed, "digest", severity)
+    assert made.dtype == np.uint8
+    assert made.ndim == 3
+    assert made.shape[2] == 3
+    assert min(made.shape) >= 1
+    assert_array_equal(image, before)
+    assert_array_equal(manipulation(image.copy(), seed, "digest", severity), made)
+    return made
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("kind", ODD)
+def test_any_file_comes_out_as_rgb_the_same_each_time(name: str, kind: str) -> None:
+    for severity in severities(MANIPULATIONS[name]):
+        keeps_the_rules(MANIPULATIONS[name], ODD[kind], severity)
+
+
+@example("rotated", 1, 500, 4)
+@given(st.sampled_from(OWN), st.integers(1, 60), st.integers(1, 60), st.integers(0, 5))
+def test_sizes_follow_rules(name: str, height: int, width: int, severity: int) -> None:
+    manipulation = MANIPULATIONS[name]
+    severity = manipulation.settle(severity)
+    image = np.random.default_rng(height * 61 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    made = keeps_the_rules(manipulation, image, severity)
+    if name == "cropped" and severity:
+        kept = made.shape[0] * made.shape[1] / (height * width)
+        slack = 0.5 / made.shape[0] + 0.5 / made.shape[1] + 0.25 / (made.shape[0] * made.shape[1])
+        assert abs(kept - CROP_KEPT[severity - 1]) <= slack * kept + 1 / (height * width) + 1e-9
+        assert any(
+            np.array_equal(image[y : y + made.shape[0], x : x + made.shape[1]], made)
+            for y in range(height - made.shape[0] + 1)
+            for x in range(width - made.shape[1] + 1)
+        )
+    elif name in ("bordered", "screenshot"):
+        assert made.shape[0] >= height
+        assert made.shape[1] >= width
+    elif name == "rescaled":
+        assert max(made.shape[:2]) <= max(height, width)
+    elif name not in ("cropped", "rotated"):
+        assert made.shape == image.shape
+
+
+def strengths(name: str, image: RGB, view: View, seed: int) -> list[float]:
+    """Strength at severities 1 to 5, the encoder's input being the centre square, or all, scaled by area."""
+    found = []
+    for severity in range(1, 6):
+        asked = Condition(name, severity)
+        made = asked(image, seed, "digest")
+        found.append(asked.strength(image.shape, made.shape, view, float(np.abs(seen(image) - seen(made)).mean() / 255)))
+    return found
+
+
+def seen(image: RGB) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BOX), dtype=np.float64)
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(["blurred", "cropped", "grey", "rescaled", "rotated"]),
+    st.integers(1, 400),
+    st.integers(1, 400),
+    st.booleans(),
+    st.integers(0, 2**16),
+)
+def test_severity_is_monotone_in_its_own_strength(name: str, height: int, width: int, whole: bool, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    values = np.array(strengths(name, image, View(224, whole), seed))
+    steps = np.diff(-values if MANIPULATIONS[name].falls else values)
+    assert (steps >= (-1 / 255 if MANIPULATIONS[name].unit == DIFFERENCE else -1e-12)).all()
+
+
+@pytest.mark.parametrize("name", [n for n in GRADED if MANIPULATIONS[n].unit == DIFFERENCE])
+def test_on_photographs_a_higher_severity_differs_more(name: str) -> None:
+    values = np.mean([strengths(name, picture(i, 320, 240, i), CLIP, i) for i in range(6)], axis=0)
+    assert (np.diff(values) > 0).all(), values
+
+
+@pytest.mark.parametrize(("height", "width"), [(128, 128), (480, 640), (1024, 768)])
+def test_a_blur_is_as_strong_at_the_encoders_input_whatever_the_photograph_measures(height: int, width: int) -> None:
+    for severity, sigma in enumerate(BLUR_SIGMAS, start=1):
+        assert Condition("blurred", severity).strength((height, width, 3), (height, width, 3), CLIP, 0.0) == pytest.approx(sigma)
+    study = Condition("blurred").strength((height, width, 3), (height, width, 3), CLIP, 0.0)
+    assert study == pytest.approx(3 * 224 / min(height, width))
+
+
+def test_the_studys_blur_at_clips_input_is_that_of_the_facts() -> None:
+    at = [Condition("blurred").strength((side, 2 * side, 3), (side, 2 * side, 3), CLIP, 0.0) for side in (128, 1024)]
+    assert at == pytest.approx([5.25, 0.65625])
+
+
+def test_the_studys_crop_takes_nothing_away_from_what_clip_sees() -> None:
+    for height, width in ((128, 128), (300, 640), (640, 300)):
+        image = np.zeros((height, width, 3), np.uint8)
+        made = Condition("cropped")(image, 0, "d")
+        assert Condition("cropped").strength(image.shape, made.shape, CLIP, 0.0) == 1.0
+        assert Condition("cropped").strength(image.shape, made.shape, View(64, True), 0.0) == min(height, width) / max(
+            height, width
+        )
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 80), st.integers(1, 80), st.integers(1, 5), st.integers(0, 99))
+def test_the_scaled_blur_is_scipys(height: int, width: int, severity: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    sigma = BLUR_SIGMAS[severity - 1] * min(height, width) / REFERENCE
+    expected = ndimage.gaussian_filter(image.astype(np.float64), (sigma, sigma, 0))  # 0: never across channels
+    made = MANIPULATIONS["blurred"](image, 0, "d", severity)
+    assert np.abs(made - expected).max() <= 0.51
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 99))
+def test_the_studys_blur_is_scipys_to_one_grey_level(height: int, width: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = np.stack([ndimage.gaussian_filter(image[:, :, c], 3) for c in range(3)], axis=2)
+    assert np.abs(MANIPULATIONS["blurred"](image, 0, "d").astype(int) - expected).max() <= 1
+
+
+def test_full_desaturation_is_the_studys_grey() -> None:
+    image = picture(0)
+    assert_array_equal(MANIPULATIONS["grey"](image, 0, "d", 5), MANIPULATIONS["grey"](image, 0, "d"))
+
+
+def test_severities_of_a_draw_share_it_and_draws_differ() -> None:
+    row = np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 3, axis=2)
+    middles = {draw: [MANIPULATIONS["cropped"](row, 0, "d", s, draw)[0, :, 0].mean() for s in (4, 5)] for draw in range(6)}
+    assert len({round(m[1]) for m in middles.values()}) > 3
+    assert np.corrcoef([m[0] for m in middles.values()], [m[1] for m in middles.values()])[0, 1] > 0.8
+
+
+def test_a_composition_is_one_after_the_other() -> None:
+    image = picture(0)
+    for severity in (0, 2):
+        grey = MANIPULATIONS["grey"](image, 0, "d", severity)
+        assert_array_equal(MANIPULATIONS["gray + blur"](image, 0, "d", severity), MANIPULATIONS["blurred"](grey, 0, "d", severity))
+    assert RunSpec(manip="gray+blur", encoder="tiny").run_id == "sample-figures-grey+blurred-tiny"
+    with pytest.raises(UserError, match="unknown manipulation 'gry'"):
+        RunSpec(manip="gry+blurred", encoder="tiny")
+
+
+def test_conditions_are_told_apart_in_the_store() -> None:
+    names = [*MANIPULATIONS, "grey+blurred", "blurred+grey", "grey+cropped"]
+    keys = [
+        MANIPULATIONS[name].key(seed, severity, draw)
+        for name in names
+        for severity in severities(MANIPULATIONS[name])
+        for seed, draw in ([(0, 0), (0, 1), (1, 0)] if MANIPULATIONS[name].draws else [(0, 0)])
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("text", ["blurred", "blurred/3", "cropped/3#1", "grey+blurred/2", "cropped#4"])
+def test_a_conditions_text_is_its_identity(text: str) -> None:
+    assert str(condition(text)) == text
+
+
+@pytest.mark.parametrize("text", ["blurred/6", "flipped/2", "blurred/x", "blured", "cropped#x"])
+def test_a_text_that_names_no_condition_is_one_line(text: str) -> None:
+    with pytest.raises(UserError):
+        condition(text)
+
+
+def test_a_specification_settles_what_has_no_meaning() -> None:
+    assert RunSpec(manip="original", severity=3, draws=4, encoder="tiny") == RunSpec(manip="original", encoder="tiny")
+    assert RunSpec(manip="flipped", severity=3, encoder="tiny").severity == 0
+    assert RunSpec(manip="jpeg", encoder="tiny").severity == 3
+    assert RunSpec(manip="blurred", severity=None, draws=5, encoder="tiny") == RunSpec(manip="blurred", encoder="tiny")  # type: ignore[arg-type]
+    assert RunSpec(manip="cropped", severity=2, draws=3, encoder="tiny").run_id == "sample-figures-cropped-s2-draws3-tiny"
+    assert set(STUDY) <= {name for name in MANIPULATIONS if MANIPULATIONS[name].fixed}
+
+
+@needs_imagecorruptions
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_imagenet_cs_corruptions_at_a_short_side_of_224(name: str) -> None:
+    for severity in (1, 5):
+        made = keeps_the_rules(MANIPULATIONS[name], picture(0, 300, 200), severity)
+        assert made.shape == (224, 336, 3)
+    if MANIPULATIONS[name].draws:
+        assert (MANIPULATIONS[name](picture(0), 0, "d", 5) != MANIPULATIONS[name](picture(0), 1, "d", 5)).any()
+    else:
+        assert_array_equal(MANIPULATIONS[name](picture(0), 0, "d", 5), MANIPULATIONS[name](picture(0), 1, "d", 5))
+
+
+@needs_imagecorruptions
+@pytest.mark.parametrize("name", ["gaussian_noise", "jpeg_compression"])
+def test_imagenet_cs_corruptions_take_any_file(name: str) -> None:
+    for image in ODD.values():
+        keeps_the_rules(MANIPULATIONS[name], image, 2)
+
+
+@needs_imagecorruptions
+def test_threads_that_corrupt_at_once_get_what_each_would_alone() -> None:
+    images = [picture(i, 64, 64) for i in range(8)]
+    alone = [MANIPULATIONS["gaussian_noise"](image, 0, str(i), 3) for i, image in enumerate(images)]
+    made: dict[int, RGB] = {}
+
+    def work(i: int) -> None:
+        made[i] = MANIPULATIONS["gaussian_noise"](images[i], 0, str(i), 3)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(8):
+        assert_array_equal(made[i], alone[i])
+    assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
