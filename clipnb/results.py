@@ -1,6 +1,6 @@
 """The result of a run: its specification, its provenance and a row for every query; on disk a folder of three files.
 
-`run.json`      specification, provenance and the headline number (a folder without it is not a result)
+`run.json`      specification, provenance, warnings and the headline number (a folder without it is not a result)
 `rows.parquet`  one row a query: category, image, sha256, noop, shift, n_results, n_valid, accuracy, results,
                 result_categories, distances, p_at_k, r_at_k, ap, ap_at_r (by category), self_rr (1 / rank of the
                 query's own original; self@1 is where it is 1), overlap, rbo (with the clean query's results), and
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import studylog
+from . import guards, studylog
 from .errors import UserError
 from .files import replaced_folder, write_text
 from .manipulations import CLEAN, MANIPULATIONS
@@ -30,9 +30,6 @@ from .measures import precision_at_1
 from .paths import results_root, shown
 from .spec import RunSpec
 from .statistics import Interval, category_means, mean_interval
-
-NOOP_WARNING = 0.25
-"""Share of untouched photographs from which a run says so."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,7 +98,7 @@ class Result:
     def warnings(self) -> list[str]:
         """What a reader must know before believing the number."""
         said = []
-        if self.spec.manip != CLEAN and self.noop_share >= NOOP_WARNING:
+        if self.spec.manip != CLEAN and self.noop_share >= guards.NOTICED:
             said.append(
                 f"{self.label} leaves {self.noop_share:.0%} of the photographs pixel-identical at the encoder's input: "
                 "for those it is no manipulation at all"
@@ -118,6 +115,10 @@ class Result:
         if len(self.category_means) < 2:
             said.append("one category alone gives no interval: add another folder of photographs")
         return said
+
+    def notes(self, root: Path | None = None) -> list[str]:
+        """The warnings, and which of the runs saved below `root` asked the encoder largely the same as this one."""
+        return [*self.warnings, *guards.saved_duplicates(self.spec, self.rows, root or results_root())]
 
     def __repr__(self) -> str:
         return f"<Result {self.spec.run_id}: valid@{self.spec.k} {self.accuracy.point:.4f}, {len(self.rows)} queries>"
@@ -149,7 +150,7 @@ class Result:
         }
         lines = [f"| {s.dataset_name}, {self.label} | |", "|:--|--:|"]
         lines += [f"| {name} | {value} |" for name, value in cells.items() if value is not None]
-        return "\n".join(lines + [""] + [f"**Note:** {w}.\n" for w in self.warnings])
+        return "\n".join(lines + [""] + [f"**Note:** {w}.\n" for w in self.notes()])
 
     def save(self, root: Path | None = None) -> Path:
         """Write the run's folder below `root` (`results/` by default) and return it.
@@ -163,7 +164,7 @@ class Result:
         log = studylog.file_name(self.spec.dataset_name, self.spec.condition_id)
         headline = {"valid": self.accuracy.point, "low": self.accuracy.low, "high": self.accuracy.high}
         finite = {name: None if math.isnan(value) else value for name, value in headline.items()}
-        record = {"spec": self.spec.to_dict(), "headline": finite, "provenance": self.provenance}
+        record = {"spec": self.spec.to_dict(), "headline": finite, "warnings": self.notes(root), "provenance": self.provenance}
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replaced_folder(folder) as partial:
             self.rows.to_parquet(partial / "rows.parquet", index=False)

@@ -100,6 +100,7 @@ def _score(spec: RunSpec, asked: Embeddings, answer: Answer, condition: str, dra
             "image": [photo.path.name for photo in asked.photos],
             "draw": draw,
             "sha256": asked.digests,
+            "input": [seen.hex() for seen in asked.inputs[condition]],
             "noop": [a == b for a, b in zip(asked.inputs[CLEAN], asked.inputs[condition], strict=True)],
             "strength": asked.effects[condition][:, 0],
             "difference": asked.effects[condition][:, 1],

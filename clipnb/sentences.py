@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from .guards import duplicate_conditions
 from .manipulations import CLEAN, STUDY
 from .results import Result
 from .runs import run, saved_result
@@ -145,4 +146,5 @@ def warnings_list(results: Sequence[Result]) -> str:
                 "this run and the unmanipulated one saw different photographs or weights, so that it is not compared: run it again"
             )
         lines += [f"- `{r.spec.run_id}`: {warning}." for warning in said]
+    lines += [f"- {warning}." for warning in duplicate_conditions(results)]
     return "\n".join(lines) or "Nothing to report."

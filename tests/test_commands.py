@@ -93,7 +93,7 @@ def test_an_explicit_output_wins(project: Path, nba: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "wanted"),
     [
-        (["-p", "manip", "gry"], "unknown manipulation 'gry'; choose from original, blurred, cropped, grey (did you mean 'grey'?)"),
+        (["-p", "manip", "gry"], "unknown manipulation 'gry'; choose from original, blurred, cropped, grey, jpeg"),
         (["-p", "k", "none"], "k must be a whole number from 1 up, not 'none'"),
         (["-p", "dataset", "nowhere/at/all"], "no data set 'nowhere/at/all'"),
         (["-p", "k", "400"], "k = 400 is more than the 17 other images in the gallery: pass a smaller one (-p k 17)"),

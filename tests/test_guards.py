@@ -1,0 +1,98 @@
+"""Guards: a manipulation that does nothing, and a condition that was run twice, do not pass unnoticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PhotoFolder
+
+from clipnb import RunSpec, run
+from clipnb.guards import ALIKE, score_agreement
+from clipnb.results import Result
+from clipnb.sentences import warnings_list
+
+
+def scores(seed: int, categories: int = 10, images: int = 20) -> dict[str, list[float]]:
+    rng = np.random.default_rng(seed)
+    return {f"c{i}": [float(v) for v in rng.integers(0, 11, images) / 10] for i in range(categories)}
+
+
+def test_a_list_of_scores_that_was_copied_is_suspected() -> None:
+    found = score_agreement(scores(0), scores(0))
+    assert found.equal == 1
+    assert found.by_chance == pytest.approx(1 / 11, abs=0.05)
+    assert found.suspicious
+
+
+def test_one_image_that_differs_does_not_hide_a_copy() -> None:
+    changed = scores(0)
+    changed["c3"][4] = 0.123
+    assert score_agreement(scores(0), changed).suspicious
+
+
+def test_lists_that_agree_because_nothing_varies_are_not() -> None:
+    nothing = {c: [0.0] * len(v) for c, v in scores(0).items()}
+    found = score_agreement(nothing, nothing)
+    assert (found.equal, found.by_chance, found.p) == (1, 1, 1)
+    assert not found.suspicious
+
+
+def test_lists_of_different_conditions_are_not() -> None:
+    found = score_agreement(scores(0), scores(1))
+    assert found.equal < ALIKE
+    assert not found.suspicious
+
+
+def test_scores_of_other_images_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="same images"):
+        score_agreement(scores(0), scores(0, images=19))
+
+
+def three(root: Path) -> list[Result]:
+    return [
+        run(RunSpec(str(root), m, "tiny", 2, severity=s), progress=False) for m, s in (("grey", 0), ("grey", 5), ("blurred", 0))
+    ]
+
+
+def test_a_condition_that_is_another_is_named_in_result_and_book(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    results = three(photo_folder({"cats": 4, "dogs": 4}))
+    said = warnings_list(results)
+    assert "grey and grey, severity 5 are the same for the encoder on 100% of the photographs" in said
+    assert "blurred" not in said
+    for result in results:
+        result.save(tmp_path / "results")
+    notes = [json.loads((tmp_path / "results" / r.spec.run_id / "run.json").read_text())["warnings"] for r in results]
+    assert [len(n) for n in notes] == [0, 1, 0]  # the first could not know of the second
+    assert "grey, severity 5 and grey are the same" in results[1].notes(tmp_path / "results")[0]
+
+
+def test_the_crop_of_square_photographs_is_caught_everywhere(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root = photo_folder({"cats": 4, "dogs": 4}, "square", (32, 32))
+    result = run(RunSpec(str(root), "cropped", "tiny", 2), progress=False)
+    wanted = "cropped leaves 100% of the photographs pixel-identical"
+    assert wanted in result._repr_markdown_()
+    assert wanted in warnings_list([result])
+    assert wanted in " ".join(json.loads((result.save(tmp_path) / "run.json").read_text())["warnings"])
+    assert "area kept 1" in result._repr_markdown_()
+
+
+def test_miniplaces_crop_is_caught(shared_data: Path) -> None:
+    spec = RunSpec(str(shared_data / "miniplaces"), "cropped", "histogram", categories=5, per_category=4)
+    result = run(spec, progress=False)
+    assert result.noop_share == 1.0
+    assert any("100% of the photographs pixel-identical" in w for w in result.warnings)
+
+
+def test_a_proper_crop_is_no_such_thing(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 4, "dogs": 4}, "square", (32, 32))
+    result = run(RunSpec(str(root), "cropped", "tiny", 2, severity=3, draws=3), progress=False)
+    assert result.warnings == []
+    assert len(result.rows) == 24
+    assert [len(v) for v in result.scores.values()] == [4, 4]  # draws are nested in photographs
+    mean = result.rows[(result.rows["category"] == "cats") & (result.rows["image"] == "01.png")]["accuracy"].mean()
+    assert result.scores["cats"][1] == pytest.approx(mean)
+    assert 0.4 < result.rows["strength"].mean() < 0.6
+    assert result.rows.groupby(["category", "image"])["input"].nunique().max() > 1
