@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from ..copies import picture_hash
 from ..datasets import Photo, load_dataset
-from ..encoders import Encoder, load_encoder
+from ..encoders import Encoder, default_encoder, load_encoder, resolve
 from ..errors import UnreadableImage, UserError
 from ..files import atomic, write_text
 from ..images import decode, digest, read
@@ -212,10 +212,12 @@ def build_gallery(
     if shard_size < 1 or threads < 0:
         raise UserError("shard_size is a whole number from 1 up, threads one from 0 up")
     dataset = load_dataset(folder)
-    found = load_encoder(encoder, precision)
+    name = resolve(encoder or default_encoder())[0]
+    name = str(Path(name).resolve()) if Path(name).is_file() else name
+    found = load_encoder(name, precision)
     photos = [Photo(photo.category, photo.path.resolve()) for photo in dataset.photos]
     plan = Plan(
-        found.name,
+        name,
         precision,
         found.identity,
         found.dim,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 import threading
@@ -70,5 +71,5 @@ def public_socket(info: tuple[Any, ...]) -> socket.socket:
     """
     family, kind, protocol, _, address = info
     if not is_public(address[0]):
-        raise Refused(f"{address[0]} is not a public address")
+        raise Refused(errno.EACCES, f"{address[0]} is not a public address")
     return socket.socket(family, kind, protocol)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..errors import UserError
 from . import network
 
-PROBED = (128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
+PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
 """Lengths of vectors that are tried to say what a service holds, when it refuses ours."""
 TRANSIENT = (429, 502, 503, 504)
 

@@ -1,0 +1,245 @@
+"""Beside the real clip-retrieval 2.45: its galleries open here, ours are served by it, and both clients agree.
+
+Its environment is one of its own (it pins numpy < 2); $CLIPNB_CLIP_RETRIEVAL names it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from test_clip_encoders import Checkpoints
+
+from clipnb.datasets import load_dataset
+from clipnb.errors import UserError
+from clipnb.galleries.build import build_gallery
+from clipnb.galleries.folder import open_folder
+from clipnb.galleries.service import KnnClient, Options, ServiceError
+from clipnb.protocol import moved, without_lookalikes
+from clipnb.runs import run
+from clipnb.spec import RunSpec
+
+PYTHON = Path(os.environ.get("CLIPNB_CLIP_RETRIEVAL", "/nowhere")) / "bin" / "python"
+
+pytestmark = pytest.mark.skipif(
+    not PYTHON.is_file(), reason="needs clip-retrieval 2.45: set CLIPNB_CLIP_RETRIEVAL to an environment that has it"
+)
+
+
+def theirs(*arguments: object, **options: Any) -> list[str]:
+    return [str(PYTHON), str(REPOSITORY / "tests" / "clip_retrieval_side.py"), *map(str, arguments)]
+
+
+def offline() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def must(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=offline())
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running back end.
+
+    Attributes:
+        address: of the service.
+        model: the checkpoint that its galleries were made with.
+        photos: the folder of photographs.
+        ours: the gallery that `clipnb index` built: the index `ours` there.
+        theirs: the one that clip-retrieval built, index and metadata: the index `theirs` there.
+        embeddings: where its inference wrote the embeddings.
+        aesthetic: its aesthetic vectors.
+    """
+
+    address: str
+    model: str
+    photos: Path
+    ours: Path
+    theirs: Path
+    embeddings: Path
+    aesthetic: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    model = str(Checkpoints(folder).state)
+    photos = load_dataset("sample-figures").root
+    ours = build_gallery("sample-figures", folder / "ours", encoder=model, shard_size=40, progress=False).path
+    must(theirs("inference", photos, folder / "embeddings", model))
+    must(theirs("index", folder / "embeddings", folder / "theirs"))
+    aesthetic = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)
+    aesthetic /= np.linalg.norm(aesthetic, axis=1, keepdims=True)
+    np.save(folder / "aesthetic.npy", aesthetic)
+    (folder / "indices.json").write_text(json.dumps({"ours": str(ours), "theirs": str(folder / "theirs")}))
+    port = free_port()
+    log = (folder / "log").open("wb")
+    with subprocess.Popen(
+        theirs("back", folder / "indices.json", port, model, folder / "aesthetic.npy"), stdout=log, stderr=log, env=offline()
+    ) as server:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(address, server, folder / "log")
+            yield Service(address, model, photos, ours, folder / "theirs", folder / "embeddings", aesthetic)
+        finally:
+            server.terminate()
+
+
+def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"{address}/indices-list", timeout=5).close()
+            return
+        except OSError:
+            assert server.poll() is None, log.read_text()[-3000:]
+            time.sleep(0.5)
+    pytest.fail(f"the back end did not start: {log.read_text()[-3000:]}")
+
+
+def queries(service: Service, n: int = 8) -> np.ndarray:
+    """Moved a little off photographs of the gallery, so that no two similarities are equal."""
+    held = open_folder(service.ours).vectors[:][:: 96 // n][:n]
+    off = held + 0.02 * np.random.default_rng(1).normal(size=held.shape)
+    return (off / np.linalg.norm(off, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_it_listens_on_loopback_only(service: Service) -> None:
+    port = int(service.address.rpartition(":")[2])
+    listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    at = {entry[1] for entry in listening if entry[1].endswith(f":{port:04X}") and entry[3] == "0A"}
+    assert at == {f"0100007F:{port:04X}"}
+
+
+def test_a_gallery_of_theirs_holds_what_ours_does(service: Service) -> None:
+    ours, index_only, embeddings = (open_folder(p) for p in (service.ours, service.theirs, service.embeddings))
+    assert index_only.vectors_from == "image.index"
+    assert embeddings.vectors_from == "img_emb"
+    assert embeddings.about == {}
+    place = {path: row for row, path in enumerate(ours.column("image_path"))}
+    for gallery in (index_only, embeddings):
+        assert gallery.size == ours.size == 96
+        row = [place[str(Path(path).resolve())] for path in gallery.column("image_path")]
+        assert sorted(row) == list(range(96))
+        np.testing.assert_allclose(gallery.vectors[:], ours.vectors[:][row], atol=2e-3)  # theirs were rounded to float16
+
+
+@pytest.mark.parametrize("which", ["theirs", "embeddings", "ours"])
+def test_a_run_on_their_gallery_gives_the_numbers_of_the_data_set_itself(service: Service, which: str) -> None:
+    spec = RunSpec("sample-figures", "grey", service.model, k=5)
+    itself = run(spec, progress=False).rows
+    there = run(RunSpec("sample-figures", "grey", service.model, k=5, gallery=str(getattr(service, which))), progress=False).rows
+    np.testing.assert_allclose(np.stack(there["distances"]), np.stack(itself["distances"]), atol=0 if which == "ours" else 5e-3)
+    assert (there["n_results"] == 5).all()
+    if which == "ours":
+        assert there["accuracy"].tolist() == itself["accuracy"].tolist()
+        assert [list(c) for c in there["result_categories"]] == [list(c) for c in itself["result_categories"]]
+
+
+def test_our_gallery_served_by_their_back_end_answers_as_in_process(service: Service) -> None:
+    asked = queries(service)
+    hits = KnnClient(service.address, "ours").query(asked, Options(10))
+    similarity = asked @ open_folder(service.ours).vectors[:].T
+    assert [[hit.id for hit in row] for row in hits] == np.argsort(-similarity, axis=1)[:, :10].tolist()
+    np.testing.assert_allclose([[h.similarity for h in row] for row in hits], -np.sort(-similarity, axis=1)[:, :10], atol=1e-5)
+    assert all(hit.image and hit.image_path for row in hits for hit in row)
+
+
+@pytest.mark.parametrize(
+    ("options", "also"),
+    [
+        (Options(10), {"aesthetic_score": "", "aesthetic_weight": ""}),
+        (Options(10, aesthetic_score=9, aesthetic_weight=0.5, deduplicate=True, safety=True), {}),
+        (Options(7, aesthetic_score=3, aesthetic_weight=0.25), {}),
+    ],
+)
+def test_both_clients_get_the_same(service: Service, tmp_path: Path, options: Options, also: dict[str, Any]) -> None:
+    asked = queries(service, 4)
+    request = {
+        "vectors": asked.tolist(),
+        "options": {
+            "num_images": options.num_images,
+            "aesthetic_score": options.aesthetic_score,
+            "aesthetic_weight": options.aesthetic_weight,
+            "deduplicate": options.deduplicate,
+            "use_safety_model": options.safety,
+            "use_violence_detector": options.safety,
+            **also,
+        },
+    }
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    must(theirs("client", f"{service.address}/knn-service", "ours", tmp_path / "request.json", tmp_path / "answer.json"))
+    answered = json.loads((tmp_path / "answer.json").read_text())
+    hits = KnnClient(service.address, "ours").query(asked, options)
+    assert [[(h.id, h.similarity, h.image_path, h.caption) for h in row] for row in hits] == [
+        [(h["id"], h["similarity"], h["image_path"], h["caption"]) for h in row] for row in answered
+    ]
+
+
+def test_the_studys_options_do_there_what_mode_study_does_in_process(service: Service) -> None:
+    asked = queries(service)
+    held = open_folder(service.ours).vectors[:]
+    hits = KnnClient(service.address, "ours").query(asked, Options(10, 9, 0.5, deduplicate=True))
+    nudged = moved(asked, service.aesthetic[9], 0.5)
+    assert not np.allclose(nudged, asked, atol=0.1)
+    top = np.argsort(-(nudged @ held.T), axis=1)[:, :10]
+    expected = [[row for row in without_lookalikes(rows, held).tolist() if row >= 0] for rows in top]
+    assert [[hit.id for hit in row] for row in hits] == expected
+    assert any(len(row) < 10 for row in expected)  # something was dropped
+
+
+def test_a_run_through_the_service_is_a_run_in_process(service: Service) -> None:
+    common = {"dataset": "sample-figures", "manip": "blurred", "encoder": service.model, "k": 5}
+    there = run(RunSpec(**common, gallery=service.address, index="ours"), progress=False)
+    here = run(RunSpec(**common, gallery=str(service.ours)), progress=False)
+    # the back end sends its images as new JPEGs, whose embeddings lie a little off
+    np.testing.assert_allclose(np.stack(there.rows["distances"]), np.stack(here.rows["distances"]), atol=0.25)
+    assert there.accuracy.point == pytest.approx(here.accuracy.point, abs=0.1)
+    assert (there.rows[["n_asked", "n_returned", "n_results"]] == 5).all(axis=None)
+    assert not there.rows[["n_dead", "n_unreadable"]].any(axis=None)
+    own = [f"{c}/{i}" for c, i in zip(there.rows["category"], there.rows["image"], strict=True)]
+    assert not any(str(path).endswith(name) for name, found in zip(own, there.rows["results"], strict=True) for path in found)
+    told = there.provenance["gallery"]
+    assert told["index"] == "ours"
+    assert told["options"] == {
+        "num_images": 15, "aesthetic_score": 9, "aesthetic_weight": 0.0, "deduplicate": False, "safety": False,
+    }  # fmt: skip
+
+
+def test_an_error_of_the_service_is_an_error(service: Service) -> None:
+    client = KnnClient(service.address, "ours", attempts=1)
+    with pytest.raises(ServiceError, match="has no index 'nobody'; it has ours, theirs"):
+        KnnClient(service.address, "nobody").check(64)
+    with pytest.raises(ServiceError, match="holds vectors of 64 values, the encoder makes 512"):
+        client.check(512)
+    with pytest.raises(ServiceError, match="HTTP 500"):
+        client.query(np.full((2, 65), 65**-0.5, dtype=np.float32), Options(3))
+    with pytest.raises(ServiceError, match="HTTP 500"):
+        client.query(queries(service, 2), Options(0))
+    with pytest.raises(ValueError, match="not finite"):
+        client.query(np.full((1, 64), np.nan, dtype=np.float32), Options(3))
+
+
+def test_a_service_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(ServiceError, match=r"127\.0\.0\.1:9/indices-list failed") as caught:
+        KnnClient("http://127.0.0.1:9", "ours", attempts=1).check(64)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, UserError)

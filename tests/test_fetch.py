@@ -1,0 +1,315 @@
+"""Fetching images from hosts that misbehave in every way that the web knows: nothing hangs, nothing is lost."""
+
+from __future__ import annotations
+
+import io
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from conftest import picture
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from clipnb.galleries import network
+from clipnb.galleries.fetch import Fetched, ImageCache, Limits, fetch_images
+
+LIMITS = Limits(seconds=6, attempt=1.5, attempts=3, pause=0.05, size=200_000, pixels=1_000_000, redirects=3)
+
+
+def jpeg(seed: int = 0) -> bytes:
+    held = io.BytesIO()
+    Image.fromarray(picture(seed, 64, 48)).save(held, "JPEG")
+    return held.getvalue()
+
+
+def bomb(side: int = 30_000) -> bytes:
+    """A PNG of a few kilobytes whose header promises a thousand million pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100_000)) + chunk(b"IEND", b"")
+
+
+class Host(BaseHTTPRequestHandler):
+    """An image host: the path says how it behaves."""
+
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        Host.asked[self.path] += 1
+        getattr(self, "on_" + self.path.strip("/").split("/")[0])()
+
+    def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "image/jpeg")
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def on_good(self) -> None:
+        self.answer(jpeg(int(self.path.rsplit("/", 1)[1])))
+
+    def on_missing(self) -> None:
+        self.answer(b"not here", 404)
+
+    def on_flaky(self) -> None:
+        self.answer(b"", 500) if Host.asked[self.path] == 1 else self.answer(jpeg())
+
+    def on_broken(self) -> None:
+        self.answer(b"", 503)
+
+    def on_drip(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.keep_sending(jpeg()[:1], pause=0.1)
+
+    def on_dripping_head(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        self.keep_sending(b"x", pause=0.1)
+
+    def on_endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.keep_sending(b"x" * 65536)
+
+    def keep_sending(self, piece: bytes, pause: float = 0.0) -> None:
+        try:
+            for _ in range(10**6):
+                self.wfile.write(piece)
+                time.sleep(pause)
+        except OSError:
+            pass
+
+    def on_huge(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(10**12))
+        self.end_headers()
+
+    def on_html(self) -> None:
+        self.answer(b"<!DOCTYPE html><html><body>This image was moved</body></html>")
+
+    def on_empty(self) -> None:
+        self.answer(b"")
+
+    def on_bomb(self) -> None:
+        self.answer(bomb())
+
+    def on_large(self) -> None:
+        self.answer(bomb(1_001))
+
+    def on_zipped(self) -> None:
+        self.answer(zlib.compress(b"\0" * 10**6), **{"Content-Encoding": "gzip"})
+
+    def on_truncated(self) -> None:
+        self.answer(jpeg()[:-300])
+
+    def on_cut(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(jpeg())
+
+    def on_reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def on_moved(self) -> None:
+        self.answer(b"", 302, Location="/good/7")
+
+    def on_to_file(self) -> None:
+        self.answer(b"", 302, Location="file:///etc/passwd")
+
+    def on_to_private(self) -> None:
+        self.answer(b"", 302, Location=f"http://localhost:{self.server.server_address[1]}/good/1")
+
+    def on_to_metadata(self) -> None:
+        self.answer(b"", 301, Location="http://169.254.169.254/latest/meta-data/")
+
+    def on_round(self) -> None:
+        self.answer(b"", 302, Location=self.path)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Host)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> ImageCache:
+    return ImageCache(tmp_path / "fetched")
+
+
+def fetch(url: str, cache: ImageCache, allow: tuple[str, ...] = ("127.0.0.1",), limits: Limits = LIMITS) -> Fetched:
+    return fetch_images([url], cache, allow=allow, limits=limits)[url]
+
+
+BEHAVIOURS = {
+    "good/1": ("ok", ""),
+    "moved": ("ok", ""),
+    "flaky": ("ok", ""),
+    "truncated": ("ok", ""),  # the decoder will tell: its first bytes are those of an image
+    "missing": ("dead", "HTTP 404"),
+    "broken": ("dead", "HTTP 503"),
+    "drip": ("dead", "not complete after 1.5 s"),
+    "dripping_head": ("dead", "not complete after 1.5 s"),
+    "endless": ("dead", "larger than"),
+    "huge": ("dead", "larger than"),
+    "cut": ("dead", ""),
+    "reset": ("dead", ""),
+    "round": ("dead", "more than 3 redirects"),
+    "to_file": ("dead", "only http and https are fetched, not 'file:///etc/passwd'"),
+    "to_private": ("dead", "is not a public address"),
+    "to_metadata": ("dead", "169.254.169.254 is not a public address"),
+    "html": ("unreadable", "not an image"),
+    "empty": ("unreadable", "not an image"),
+    "zipped": ("unreadable", "not an image"),
+    "bomb": ("unreadable", "pixels"),
+    "large": ("unreadable", "1001 x 1001 pixels are more than 1,000,000"),
+}
+
+
+def test_every_misbehaviour_ends_in_time_and_none_costs_the_others(host: str, cache: ImageCache) -> None:
+    urls = {f"{host}/{path}": expected for path, expected in BEHAVIOURS.items()}
+    started = time.monotonic()
+    found = fetch_images(urls, cache, allow=["127.0.0.1"], limits=LIMITS)
+    assert time.monotonic() - started < 30  # a bound on hanging, not on speed
+    assert list(found) == list(urls)
+    assert {url: f.status for url, f in found.items()} == {url: status for url, (status, _) in urls.items()}
+    for url, (_, problem) in urls.items():
+        assert problem in found[url].problem
+    assert found[f"{host}/good/1"].path.read_bytes() == jpeg(1)
+    assert found[f"{host}/moved"].path.read_bytes() == jpeg(7)
+
+
+def test_a_page_is_fetched_once_ever(host: str, cache: ImageCache) -> None:
+    for path, times in (("good/41", 1), ("missing/41", 1), ("html/41", 1)):
+        before = Host.asked[f"/{path}"]
+        first = fetch(f"{host}/{path}", cache)
+        assert fetch(f"{host}/{path}", cache) == first
+        assert Host.asked[f"/{path}"] - before == times
+
+
+def test_what_may_be_better_tomorrow_is_asked_for_again(host: str, cache: ImageCache) -> None:
+    assert fetch(f"{host}/broken/2", cache).status == "dead"
+    assert Host.asked["/broken/2"] == LIMITS.attempts
+    assert fetch(f"{host}/broken/2", cache).status == "dead"
+    assert Host.asked["/broken/2"] == 2 * LIMITS.attempts
+
+
+def test_duplicates_are_fetched_once(host: str, cache: ImageCache) -> None:
+    found = fetch_images([f"{host}/good/50"] * 5, cache, allow=["127.0.0.1"], limits=LIMITS)
+    assert len(found) == 1
+    assert Host.asked["/good/50"] == 1
+
+
+def test_no_private_address_is_spoken_to_unless_named(host: str, cache: ImageCache) -> None:
+    port = host.rpartition(":")[2]
+    before = sum(Host.asked.values())
+    for url in (
+        f"{host}/good/60",
+        f"http://localhost:{port}/good/60",
+        f"http://[::ffff:127.0.0.1]:{port}/good/60",
+        f"http://0.0.0.0:{port}/good/60",
+    ):
+        refused = fetch(url, cache, allow=())
+        assert refused.status == "dead"
+        assert not refused.final
+    assert sum(Host.asked.values()) == before
+    assert fetch(f"{host}/good/60", cache, allow=(f"127.0.0.1:{port}",)).status == "ok"  # what was refused is not remembered
+
+
+def test_a_name_that_changes_its_address_between_check_and_connection_gains_nothing(
+    host: str, cache: ImageCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DNS rebinding: the first look-up says a public address, every later one loopback."""
+    port = int(host.rpartition(":")[2])
+    answers = iter(["93.184.215.14"])
+    real = socket.getaddrinfo
+
+    def rebinding(name: Any, *rest: Any, **options: Any) -> Any:
+        if name != "rebinding.example":
+            return real(name, *rest, **options)
+        address = next(answers, "127.0.0.1")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    connected: list[str] = []
+    made = network.public_socket
+
+    def noted(info: Any) -> socket.socket:
+        connected.append(info[4][0])
+        return made(info)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    monkeypatch.setattr(network, "public_socket", noted)
+    before = sum(Host.asked.values())
+    assert fetch(f"http://rebinding.example:{port}/good/61", cache, allow=(), limits=Limits(2, 0.5, 2, 0.01)).status == "dead"
+    assert connected
+    assert sum(Host.asked.values()) == before
+
+
+def test_other_schemes_and_nonsense_are_refused(cache: ImageCache) -> None:
+    for url in (
+        "file:///etc/passwd",
+        "ftp://example.org/a.jpg",
+        "javascript:alert(1)",
+        "http://",
+        "http://[",
+        "",
+        "gopher://x",
+        "data:,x",
+    ):
+        assert fetch(url, cache).status == "dead"
+
+
+def test_fetching_works_where_a_loop_is_running_already(host: str, cache: ImageCache) -> None:
+    import asyncio
+
+    async def as_in_a_notebook() -> Fetched:
+        return fetch(f"{host}/good/70", cache)
+
+    assert asyncio.run(as_in_a_notebook()).status == "ok"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1", "127.8.8.8", "10.0.0.1", "172.16.5.4", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
+        "255.255.255.255", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:10.0.0.1",
+        "64:ff9b::a00:1", "2002:7f00:1::1", "2001:db8::1",
+    ],
+)  # fmt: skip
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not network.is_public(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_addresses_that_are(address: str) -> None:
+    assert network.is_public(address) is True
+
+
+@given(st.ip_addresses(network="10.0.0.0/8"))
+def test_no_spelling_of_a_private_address_passes(address: Any) -> None:
+    mapped = f"::ffff:{address}"
+    assert not network.is_public(str(address))
+    assert not network.is_public(mapped)
