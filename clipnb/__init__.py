@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import figures, original, pictures, reading, sentences
+    from . import accounting, figures, original, pictures, reading, sentences
     from .errors import UserError
     from .results import Result, load_results
     from .runs import run, saved_result
@@ -29,12 +29,13 @@ _HOME = {
     "run": "runs",
     "spec_of": "spec",
 }
-_MODULES = ("figures", "original", "pictures", "reading", "sentences")
+_MODULES = ("accounting", "figures", "original", "pictures", "reading", "sentences")
 
 __all__ = [
     "Result",
     "RunSpec",
     "UserError",
+    "accounting",
     "figures",
     "load_results",
     "original",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from .datasets import Dataset, Photo, load_dataset
 from .errors import DatasetError, UnreadableImage
 from .figures import INK, MID, PALE, WIDTH, new_figure, plain
+from .galleries.whereabouts import image_finder
 from .images import RGB, decode, digest, read
 from .manipulations import CLEAN
 from .paths import shown
@@ -30,10 +32,11 @@ def _show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _result(ax: Axes, photo: Photo, distance: float, tau: float) -> None:
-    """A result with its distance: solid frame and "valid" within the threshold, dotted frame beyond it."""
+def _result(ax: Axes, path: Path | None, category: str, distance: float, tau: float) -> None:
+    """A result with its distance: solid frame and "valid" within the threshold, dotted frame beyond it; blank if lost."""
     valid = distance < tau
-    _show(ax, decode(read(photo.path), photo.id), f"{photo.category}\n{distance:.2f}{' valid' if valid else ''}")
+    image = np.full((1, 1, 3), 255, np.uint8) if path is None else decode(read(path), path.name)
+    _show(ax, image, f"{category}\n{distance:.2f}{' valid' if valid else ''}")
     for spine in ax.spines.values():
         spine.set(visible=True, linewidth=2.0 if valid else 1.2, linestyle="-" if valid else ":", color=INK)
 
@@ -90,6 +93,7 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     rows = result.rows[result.rows["n_results"] > 0].sort_values(["accuracy", "category", "image"], kind="stable")
     picked = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).round().astype(int))]
     top = min(columns, result.spec.k)
+    where = image_finder(result.spec)
     figure, axes = new_figure(WIDTH, 1.4 * len(picked) + 0.1, len(picked), top + 2)
     manipulation = result.spec.condition
     for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
@@ -98,8 +102,8 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
         _show(line[0], image, f"{row['category']}\naccuracy {row['accuracy']:.0%}", color=INK)
         asked = replace(manipulation, draw=int(row["draw"]))(image, result.spec.seed, digest(content))
         _show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
-        for ax, found, distance in zip(line[2:], row["results"], row["distances"], strict=False):
-            _result(ax, by_id[found], distance, result.spec.tau)
+        for ax, found, kind, distance in zip(line[2:], row["results"], row["result_categories"], row["distances"], strict=False):
+            _result(ax, where(found), kind, distance, result.spec.tau)
     return figure
 
 
@@ -119,6 +123,7 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 4) -
     photo = by_id[f"{category}/{own.iloc[len(own) // 2]['image']}"]
     content = read(photo.path)
     image = decode(content, photo.id)
+    where = image_finder(results[0].spec)
     widths = [1.0] * (columns + 1) + [0.8]
     figure, axes = new_figure(WIDTH, 1.15 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
     for line, result in zip(axes, results, strict=True):
@@ -126,8 +131,8 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 4) -
         manipulation = result.spec.condition
         _show(line[0], manipulation(image, result.spec.seed, digest(content)))
         line[0].set_ylabel(manipulation.label, fontsize=9)
-        for ax, found, distance in zip(line[1:-1], row["results"], row["distances"], strict=False):
-            _result(ax, by_id[found], distance, result.spec.tau)
+        for ax, found, kind, distance in zip(line[1:-1], row["results"], row["result_categories"], row["distances"], strict=False):
+            _result(ax, where(found), kind, distance, result.spec.tau)
         mean = result.category_means[category]
         line[-1].barh([0], [1], color="white", edgecolor=MID, height=0.35)
         line[-1].barh([0], [mean], color=PALE, edgecolor=MID, height=0.35)

@@ -54,8 +54,8 @@ class Result:
 
     @cached_property
     def category_means(self) -> dict[str, float]:
-        """Category -> mean accuracy, categories without a score left out."""
-        return category_means(self.scores)
+        """Category -> mean accuracy; categories without a score are left out, or count 0 in mode study."""
+        return category_means(self.scores, absent="zero" if self.spec.mode == "study" else "skip")
 
     @cached_property
     def accuracy(self) -> Interval:
@@ -69,8 +69,10 @@ class Result:
 
     @property
     def precision_at_1(self) -> float:
-        """Share of queries whose first result is of their own category."""
+        """Share of queries whose first result is of their own category; NaN where the gallery names no categories."""
         asked = self.rows[self.rows["n_results"] > 0]
+        if not any(any(kinds) for kinds in asked["result_categories"]):
+            return math.nan
         first = np.array([[kinds[0]] for kinds in asked["result_categories"]])
         return precision_at_1(asked["category"].to_numpy(dtype=str), first)
 
@@ -103,6 +105,8 @@ class Result:
                 f"{self.label} leaves {self.noop_share:.0%} of the photographs pixel-identical at the encoder's input: "
                 "for those it is no manipulation at all"
             )
+        if lost := self._lost():
+            said.append(lost)
         if unreadable := self.provenance["unreadable"]:
             some = "; ".join(literal(why) for why in list(unreadable.values())[:3])
             more = "; all of them are named in run.json" if len(unreadable) > 3 else ""
@@ -116,9 +120,26 @@ class Result:
             said.append("one category alone gives no interval: add another folder of photographs")
         return said
 
+<<<<<<< HEAD
     def notes(self, root: Path | None = None) -> list[str]:
         """The warnings, and which of the runs saved below `root` asked the encoder largely the same as this one."""
         return [*self.warnings, *guards.saved_duplicates(self.spec, self.rows, root or results_root())]
+=======
+    def _lost(self) -> str:
+        """What became of results that were asked for and cannot be scored."""
+        if "n_asked" not in self.rows:
+            return ""
+        total = self.rows[["n_asked", "n_returned", "n_dead", "n_unreadable"]].sum()
+        missing = {
+            "never returned": total["n_asked"] - total["n_returned"],
+            "dead": total["n_dead"],
+            "unreadable": total["n_unreadable"],
+        }
+        told = ", ".join(f"{count} {what}" for what, count in missing.items() if count)
+        if not told:
+            return ""
+        return f"of {total['n_asked']} results asked for, {told}: clipnb.accounting shows how far the number depends on them"
+
 
     def __repr__(self) -> str:
         return f"<Result {self.spec.run_id}: valid@{self.spec.k} {self.accuracy.point:.4f}, {len(self.rows)} queries>"
@@ -134,7 +155,7 @@ class Result:
             f"valid@{s.k}, L2 < {s.tau:g} (macro mean)": f"**{a.point:.4f}**",
             "95% interval": interval,
             "mean shift 1 - cos(v, v')": f"{self.rows['shift'].mean():.4f}",
-            "first result of the same category": f"{self.precision_at_1:.1%}",
+            "first result of the same category": None if math.isnan(self.precision_at_1) else f"{self.precision_at_1:.1%}",
             "mAP by category": self._mean("ap"),
             "own original found first (self@1)": f"{np.mean(self.rows['self_rr'] == 1):.1%}" if "self_rr" in self.rows else None,
             "agreement with the clean query's results (RBO)": self._mean("rbo"),
@@ -191,6 +212,8 @@ def _clash(about: Path, result: Result) -> str | None:
     """What the run whose file this is was made from, if that only shares its short name with what `result` was made from."""
     try:
         record = json.loads(about.read_text(encoding="utf-8"))
+        if record["spec"].get("gallery", "") != result.spec.gallery:
+            return f"gallery {record['spec']['gallery']!r}, not {result.spec.gallery!r}"
         if record["spec"]["encoder"] != result.spec.encoder:
             return f"encoder {record['spec']['encoder']!r}, not {result.spec.encoder!r}"
         if record["provenance"]["root_sha256"] != result.provenance["root_sha256"]:

@@ -1,0 +1,43 @@
+"""Where the image of a result is on this machine, for pictures of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import protocol
+from ..datasets import load_dataset, locate, slug
+from ..errors import UserError
+from ..paths import cache_root
+from ..spec import RunSpec
+from .fetch import ImageCache
+from .folder import open_folder
+from .local import gallery_path, part_names
+
+
+def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
+    """For the name of a result of this run, its image file; None where there is none any more."""
+    known = {photo.id: photo.path for photo in load_dataset(spec.dataset).photos}
+    if protocol.is_service(spec.gallery):
+        cache = ImageCache(cache_root() / "fetched")
+
+        def fetched(name: str) -> Path | None:
+            kept = cache.get(name)
+            return kept.path if kept else _there(name)
+
+        return fetched
+    for name in part_names(spec.gallery) if spec.gallery else ():
+        try:
+            if path := gallery_path(name):
+                folder = open_folder(path)
+                files = zip(folder.column("id", "url", "image_path"), folder.column("image_path"), strict=True)
+                known |= {f"{slug(path.name)}:{named or row}": Path(file) for row, (named, file) in enumerate(files)}
+            elif locate(name).resolve() != locate(spec.dataset).resolve():
+                known |= {f"{slug(name)}:{photo.id}": photo.path for photo in load_dataset(name).photos}
+        except UserError:
+            continue  # moved away since the run
+    return lambda name: _there(str(known[name])) if name in known else None
+
+
+def _there(path: str) -> Path | None:
+    return Path(path) if Path(path).is_file() else None
