@@ -120,11 +120,10 @@ class Result:
             said.append("one category alone gives no interval: add another folder of photographs")
         return said
 
-<<<<<<< HEAD
     def notes(self, root: Path | None = None) -> list[str]:
         """The warnings, and which of the runs saved below `root` asked the encoder largely the same as this one."""
         return [*self.warnings, *guards.saved_duplicates(self.spec, self.rows, root or results_root())]
-=======
+
     def _lost(self) -> str:
         """What became of results that were asked for and cannot be scored."""
         if "n_asked" not in self.rows:
@@ -139,7 +138,6 @@ class Result:
         if not told:
             return ""
         return f"of {total['n_asked']} results asked for, {told}: clipnb.accounting shows how far the number depends on them"
-
 
     def __repr__(self) -> str:
         return f"<Result {self.spec.run_id}: valid@{self.spec.k} {self.accuracy.point:.4f}, {len(self.rows)} queries>"
