@@ -5,9 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from .spec import RunSpec
+
+_SETTINGS: dict[str, tuple[type, str]] = {
+    "k": (int, "results asked for each query"),
+    "tau": (float, "L2 distance below which a result is valid"),
+    "seed": (int, "decides every random draw"),
+    "precision": (str, "of the encoder's weights: fp32, bf16 or fp16"),
+    "draws": (int, "how often a random manipulation is drawn for each photograph"),
+    "categories": (int, "how many to draw from each data set; 0 for all"),
+    "per_category": (int, "photographs to draw of each category; 0 for all"),
+}
+"""Parameters of a run that a sweep takes as flags."""
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -47,6 +62,43 @@ def _info(options: argparse.Namespace) -> int:
     print("photographs    ", shown(root), "($CLIPNB_DATA)")
     print("results        ", shown(results_root()), "($CLIPNB_RESULTS)")
     print("cache          ", cache_root(), "($CLIPNB_CACHE)")
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    import os
+    from pathlib import Path
+
+    from . import report, sweeps
+
+    report.template()  # says so at once where this is no checkout
+    given = vars(options)
+    settings = {name: given[name] for name in _SETTINGS if name in given}
+    fields = {name: tuple(given[name] or ()) for name in ("datasets", "manips", "severities", "encoders")}
+    grid = sweeps.merged(sweeps.read_grid(Path(options.grid)) if options.grid else {}, settings=settings, **fields)
+    jobs = options.jobs or min(4, os.cpu_count() or 1)
+    specs = grid.specs()
+
+    def announce(due: list[RunSpec]) -> None:
+        print(sweeps.cost(due).sentence(jobs), flush=True)
+
+    if options.dry_run:
+        announce(specs)
+        return 0
+    failures = report.ensure(specs, jobs=jobs, announce=announce)
+    print(f"{len(specs) - len(failures)} of {len(specs)} runs are there; `jb build book` shows them", flush=True)
+    for run, why in failures.items():
+        print(f"clipnb: {run} failed: {why}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from .batches import merge_saved
+    from .paths import shown
+
+    for folder, left in merge_saved():
+        missing = f"; {left} categories are still to be run" if left else ""
+        print(f"{shown(folder)}{missing}")
     return 0
 
 
@@ -113,6 +165,19 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--no-book", action="store_true", help="run the notebooks only")
     report.add_argument("--open", action="store_true", help="open the book in the browser")
     report.set_defaults(go=_report)
+    sweep = commands.add_parser("sweep", help="run a grid of data sets, manipulations, severities and encoders")
+    sweep.add_argument("grid", nargs="?", help="a YAML file with datasets, manips, severities, encoders, settings; flags win")
+    sweep.add_argument("--datasets", nargs="+", metavar="DATASET", help="folders, or names in $CLIPNB_DATA")
+    sweep.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
+    sweep.add_argument("--severities", nargs="+", type=int, metavar="N", help="1 to 5, and 0 for the fixed setting (0)")
+    sweep.add_argument("--encoders", nargs="+", metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
+    for field, (of, what) in _SETTINGS.items():
+        sweep.add_argument(f"--{field.replace('_', '-')}", dest=field, type=of, default=argparse.SUPPRESS, help=what)
+    sweep.add_argument("--jobs", type=int, default=0, help="runs at a time (one a core, at most 4)")
+    sweep.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
+    sweep.set_defaults(go=_sweep)
+    merge = commands.add_parser("merge", help="put runs that were made in batches (start, step) together")
+    merge.set_defaults(go=_merge)
     index = commands.add_parser("index", help="embed and index a folder of photographs, as clip-retrieval lays it out")
     index.add_argument("folder", help="photographs: a folder <category>/<image>, or a name in $CLIPNB_DATA")
     index.add_argument("out", help="the gallery's folder; a build that was stopped goes on in it")

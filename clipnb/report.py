@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +22,7 @@ from .datasets import load_dataset
 from .encoders import OFFLINE
 from .errors import MissingExtra, UserError
 from .files import write_text
-from .manipulations import STUDY
+from .manipulations import CLEAN, STUDY
 from .paths import project_root, results_root, runs_root, shown
 from .samples import SAMPLES
 from .spec import RunSpec
@@ -30,6 +36,7 @@ NOT_IN_A_RUN = (
     "reading.py",
     "report.py",
     "sentences.py",
+    "sweeps.py",
 )
 """Modules that a run's page does not depend on."""
 
@@ -106,8 +113,17 @@ def run_page(spec: RunSpec, state: str) -> None:
     write_text(page(spec), nbformat.writes(executed) + "\n")
 
 
-def ensure(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]:
-    """Run those of the specifications that are not current; the failures, run -> message, stop none of the others."""
+def ensure(
+    specs: Sequence[RunSpec], *, jobs: int = 1, progress: bool = True, announce: Callable[[list[RunSpec]], None] | None = None
+) -> dict[str, str]:
+    """Run those of the specifications that are not current; the failures, run -> message, stop none of the others.
+
+    Args:
+        specs: what must be there in the end.
+        jobs: runs at a time, each in a process of its own if there are several.
+        progress: show a bar over the runs.
+        announce: is told what is due before it starts.
+    """
     states: dict[RunSpec, str] = {}
     failures: dict[str, str] = {}
     for spec in specs:
@@ -115,19 +131,57 @@ def ensure(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]
             states[spec] = state_of(spec)
         except UserError as error:
             failures[spec.run_id] = str(error)
-    due = [spec for spec, state in states.items() if not is_current(spec, state)]
+    due = {spec: state for spec, state in states.items() if not is_current(spec, state)}
     if progress and len(due) < len(states):
         print(f"{len(states) - len(due)} of {len(states)} runs are up to date", flush=True)
-    bar = tqdm(due, desc="runs", unit="run", disable=not (progress and due))
-    for spec in bar:
-        bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
-        try:
-            run_page(spec, states[spec])
-        except UserError as error:
-            failures[spec.run_id] = str(error)
-        except Exception as error:  # one broken run must not cost the others
-            failures[spec.run_id] = f"{type(error).__name__}: {error}"
+    if announce and due:
+        announce(list(due))
+    bar = tqdm(total=len(due), desc="runs", unit="run", disable=not (progress and due))
+    with bar:
+        for spec, failure in _pages(due, jobs, bar):
+            bar.update()
+            if failure:
+                failures[spec.run_id] = failure
     return failures
+
+
+def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[RunSpec, str]]:
+    """Each run as it ends, with what went wrong; clean runs first, since what they embed serves the others."""
+    if jobs <= 1:
+        for spec, state in due.items():
+            bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
+            yield spec, _attempt(spec, state)
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _share_the_machine, (threads,))
+    try:
+        for clean in (True, False):
+            part = {pool.submit(_attempt, spec, state): spec for spec, state in due.items() if (spec.manip == CLEAN) == clean}
+            for future in as_completed(part):
+                bar.set_postfix_str(f"{part[future].dataset_name} {part[future].condition}")
+                yield part[future], future.result()
+    except BrokenProcessPool:
+        raise UserError("a process of the sweep was killed (memory?): the same command goes on from there, try --jobs 1") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _share_the_machine(threads: int) -> None:
+    """In a process among several: a share of the cores for its kernels, and an end when the first process ends."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if parent := parent_process():
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+def _attempt(spec: RunSpec, state: str) -> str:
+    """Make a run's page; what went wrong, or nothing."""
+    try:
+        run_page(spec, state)
+    except UserError as error:
+        return str(error)
+    except Exception as error:  # one broken run must not cost the others
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def specs_for(datasets: Iterable[str], **settings: Any) -> list[RunSpec]:

@@ -113,6 +113,8 @@ class Result:
             said.append(f"{len(unreadable)} unreadable images were left out, as queries and as results: {some}{more}")
         if empty := self.provenance["empty_categories"]:
             said.append(f"{len(empty)} folders hold no readable image: {', '.join(literal(name) for name in empty[:5])}")
+        if missing := self.provenance.get("categories_missing"):
+            said.append(f"{missing} categories are still to be run: the number is that of the batches so far")
         if other := self.provenance["passed_over"]:
             kinds = ", ".join(f"{count} {literal(kind)}" for kind, count in other.items())
             said.append(f"files that are no images that clipnb reads were passed over: {kinds}")

@@ -10,7 +10,8 @@ from conftest import PhotoFolder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipnb import RunSpec, run
+from clipnb import Result, RunSpec, UserError, run
+from clipnb.batches import merge, merge_saved
 from clipnb.datasets import Dataset, Photo, load_dataset
 from clipnb.errors import DatasetError
 from clipnb.sampling import batch, sample
@@ -79,3 +80,35 @@ def test_only_what_was_drawn_is_searched(photo_folder: PhotoFolder) -> None:
     drawn = set(result.rows["category"] + "/" + result.rows["image"])
     assert {found for row in result.rows["results"] for found in row} <= drawn
     assert result.provenance["images"] == 6
+
+
+def batches(root: str, *starts: int) -> list[Result]:
+    return [run(RunSpec(root, "cropped", "tiny", 2, draws=2, start=at, step=2), progress=False) for at in starts]
+
+
+def test_merged_batches_are_the_whole_run(photo_folder: PhotoFolder) -> None:
+    root = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4}, size=(96, 32)))
+    whole = run(RunSpec(root, "cropped", "tiny", 2, draws=2), progress=False)
+    found = merge(batches(root, 2, 0))
+    assert found.spec == whole.spec
+    pd.testing.assert_frame_equal(found.rows, whole.rows)
+
+
+def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4}))
+    for result in batches(root, 0, 1):
+        result.save(tmp_path / "results")
+    (folder, missing), *others = merge_saved(tmp_path / "results")
+    merged = Result.load(folder)
+    assert (missing, others) == (1, [])
+    assert len(merged.rows) == 3 * 4 * 2
+    assert not merged.rows.duplicated(["category", "image", "draw"]).any()
+    assert any("1 categories are still to be run" in w for w in merged.warnings)
+
+
+def test_runs_that_are_no_batches_of_one_are_not_merged(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root = str(photo_folder({"cats": 4, "dogs": 4}))
+    with pytest.raises(UserError, match="are no batches of one run"):
+        merge([*batches(root, 0), run(RunSpec(root, "grey", "tiny", 2, start=1, step=2), progress=False)])
+    with pytest.raises(UserError, match="no runs with -p start"):
+        merge_saved(tmp_path / "nothing")

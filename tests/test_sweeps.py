@@ -1,0 +1,128 @@
+"""Sweeps: what a grid asks for, what it will cost, and that it runs, goes on and reports what failed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PhotoFolder
+
+from clipnb import Result, RunSpec, UserError, run
+from clipnb.sweeps import Grid, cost, merged, read_grid
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_a_grid_is_every_combination_once_clean_first() -> None:
+    grid = Grid(("a", "b"), ("grey", "flip", "gray", "original"), (0, 3), ("tiny", "histogram"))
+    specs = grid.specs()
+    asked = [(s.dataset, s.manip, s.severity, s.encoder) for s in specs]
+    assert len(asked) == len(set(asked)) == 2 * 2 * (1 + 2 + 1)
+    assert {s.manip for s in specs[:4]} == {"original"}
+    assert "original" not in {s.manip for s in specs[4:]}
+
+
+def test_a_yaml_grid_is_read_and_flags_win(tmp_path: Path) -> None:
+    file = tmp_path / "grid.yml"
+    file.write_text("datasets: [a, b]\nseverities: 2\nencoders: tiny\nsettings: {k: 3, seed: 1}\n")
+    grid = merged(read_grid(file), datasets=("c",), manips=(), settings={"k": 4})
+    assert (grid.datasets, grid.severities, grid.encoders) == (("c",), (2,), ("tiny",))
+    assert grid.settings == {"k": 4, "seed": 1}
+    assert RunSpec("c", "blurred", "tiny", 4, seed=1, severity=2) in grid.specs()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("datasets: [a\n", "cannot be read as a grid"),
+        ("- a\n", "must hold some of"),
+        ("dataset: a\n", r"must hold some of .*\(dataset\)"),
+        ("severities: [high]\n", "severities must be whole numbers"),
+        ("settings: 3\n", "settings must be"),
+    ],
+)
+def test_a_wrong_grid_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "grid.yml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        merged(read_grid(file)).specs()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        (Grid(()), "needs data sets"),
+        (Grid(("a",), ("gry",)), "unknown manipulation"),
+        (Grid(("a",), severities=(6,)), "severity must be"),
+        (Grid(("a",), settings={"severity": 2}), "settings hold severity"),
+        (Grid(("a",), settings={"kk": 2}), "unknown settings: kk"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(grid: Grid, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        grid.specs()
+
+
+def test_the_cost_counts_photographs_draws_and_batches(photo_folder: PhotoFolder) -> None:
+    root = str(photo_folder({"cats": 5, "dogs": 5}))
+    specs = [
+        RunSpec(root, "original", "tiny", 2),
+        RunSpec(root, "cropped", "tiny", 2, draws=3),
+        RunSpec(root, "grey", "tiny", 2, per_category=2, step=1),
+    ]
+    found = cost(specs)
+    assert (found.runs, found.embeddings) == (3, 10 + 30 + 2)
+    assert found.seconds > 0
+    assert "3 runs to do: at most 42 embeddings" in found.sentence(2)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "checkout"
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    shutil.copy(ROOT / "_config.yml", folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("CLIPNB_RESULTS")
+    return folder
+
+
+def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "clipnb"), "sweep", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+
+def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(project: Path, photo_folder: PhotoFolder) -> None:
+    good, small = photo_folder({"cats": 6, "dogs": 6}), photo_folder({"cats": 2, "dogs": 2}, "small")
+    flags = ["--manips", "grey", "--severities", "2", "--encoders", "histogram", "--k", "5", "--jobs", "2"]
+    first = sweep("--datasets", str(good), str(small), "nowhere", *flags)
+    assert first.returncode == 1
+    assert "4 runs to do: at most 32 embeddings" in first.stdout
+    assert "2 of 6 runs are there" in first.stdout
+    failed = [line for line in first.stderr.splitlines() if line.startswith("clipnb: ")]
+    assert len(failed) == 4
+    assert sum("no data set 'nowhere'" in line for line in failed) == 2
+    assert sum("k = 5 is more than the 3 other images" in line for line in failed) == 2
+    pages = sorted(p.name for p in (project / "book" / "runs").iterdir())
+    assert pages == ["photos-grey-s2-histogram-k5.ipynb", "photos-original-histogram-k5.ipynb"]
+
+    saved = Result.load(project / "results" / "photos-grey-s2-histogram-k5")
+    assert saved.scores == run(RunSpec(str(good), "grey", "histogram", 5, severity=2), progress=False).scores
+
+    before = {p: p.stat().st_mtime_ns for p in (project / "book" / "runs").iterdir()}
+    again = sweep("--datasets", str(good), *flags)
+    assert again.returncode == 0, again.stderr
+    assert "2 of 2 runs are up to date" in again.stdout
+    assert {p: p.stat().st_mtime_ns for p in (project / "book" / "runs").iterdir()} == before
+
+
+def test_a_dry_run_only_says_what_it_would_cost(project: Path, photo_folder: PhotoFolder) -> None:
+    root = str(photo_folder({"cats": 3, "dogs": 3}))
+    done = sweep("--datasets", root, "--severities", "1", "5", "--encoders", "histogram", "--k", "2", "--dry-run", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert "7 runs to do: at most 42 embeddings" in done.stdout
+    assert not (project / "results").exists()
+    assert not (project / "book").exists()
