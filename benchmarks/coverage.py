@@ -1,0 +1,224 @@
+"""How often the intervals cover and the tests err, on data made like the study's: `python benchmarks/coverage.py`.
+
+Categories are drawn from the two lists that the study prints, so that they are as skewed; images are nested in them with
+the intra-class correlation that the study's own show; an image's accuracy is a share of ten results. The truth is known.
+Every replicate has a generator of its own, named by what it is for: order, number of processes and which cells are
+computed change nothing. Writes `clipnb/data/simulation.csv`, which the book shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from tqdm import tqdm
+
+from clipnb.inference import holm, interaction, sign_flip, tost, wilcoxon
+from clipnb.original import printed_log
+from clipnb.seeds import rng_for
+from clipnb.statistics import mean_interval, unpaired_difference
+
+SIZES = (6, 10, 28, 51, 100)
+RESULTS = 10
+ICC = 0.10
+RESAMPLES = 999
+OUT = Path(__file__).resolve().parent.parent / "clipnb" / "data" / "simulation.csv"
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Population:
+    """Categories to draw from.
+
+    Attributes:
+        name: as the table says it.
+        centres: true accuracies of categories, each as likely as the others.
+        images: fewest and most images a category.
+        within: variance of image accuracies around their category's.
+    """
+
+    name: str
+    centres: Vector
+    images: tuple[int, int]
+    within: float
+
+    @property
+    def mean(self) -> float:
+        return float(self.centres.mean())
+
+    def categories(self, n: int, rng: np.random.Generator) -> tuple[Vector, NDArray[np.int64]]:
+        """True accuracies of n new categories, and how many images each has."""
+        return rng.choice(self.centres, n), rng.integers(self.images[0], self.images[1] + 1, n)
+
+    def images_of(self, centres: Vector, sizes: NDArray[np.int64], rng: np.random.Generator) -> Vector:
+        """Accuracies of the images of each category, one after the other: beta-binomial shares of ten results."""
+        spread = centres * (1 - centres)
+        typical = float(np.mean(self.centres * (1 - self.centres)))
+        overdispersion = np.clip((self.within / typical - 1 / RESULTS) / (1 - 1 / RESULTS), 1e-3, 0.99)
+        both = 1 / overdispersion - 1
+        certain = spread <= 0
+        safe = np.where(certain, 0.5, centres)
+        chance = rng.beta(*(np.repeat(side * both, sizes) for side in (safe, 1 - safe)))
+        return rng.binomial(RESULTS, np.where(np.repeat(certain, sizes), np.repeat(centres, sizes), chance)) / RESULTS
+
+
+def by_category(images: Vector, sizes: NDArray[np.int64]) -> Vector:
+    """Means of consecutive groups of the given sizes."""
+    return np.add.reduceat(images, np.cumsum(sizes) - sizes) / sizes
+
+
+def population(name: str, printed: list[float], images: tuple[int, int]) -> Population:
+    """A population whose observed category means spread as the printed list does.
+
+    Part of a list's variance is noise of few images a category; the rest is the categories' own, and their ratio is ICC.
+    """
+    values = np.asarray(printed)
+    inverse = float(np.mean(1 / np.arange(images[0], images[1] + 1)))
+    between = values.var() / (1 + (1 - ICC) / ICC * inverse)
+    centres = values.mean() + (values - values.mean()) * math.sqrt(between / values.var())
+    return Population(name, centres, images, between * (1 - ICC) / ICC)
+
+
+PLAYERS = population("players", printed_log("NBA").total, (20, 100))
+SCENES = population("scenes", printed_log("MiniPlaces").total, (5, 13))
+POPULATIONS = (PLAYERS, SCENES)
+
+
+def _means(people: Population, n: int, rng: np.random.Generator) -> tuple[Vector, Vector]:
+    """Category means of n categories, and all their images together."""
+    centres, sizes = people.categories(n, rng)
+    images = people.images_of(centres, sizes, rng)
+    return by_category(images, sizes), images
+
+
+def _changes(people: Population, n: int, rng: np.random.Generator, skewed: bool) -> Vector:
+    """d_c of a manipulation whose true mean change is zero.
+
+    Either it draws anew around the same category (exchangeable signs), or it also moves categories by changes of mean
+    zero that are as skewed as the population (they are not).
+    """
+    centres, sizes = people.categories(n, rng)
+    before, after = (by_category(people.images_of(centres, sizes, rng), sizes) for _ in range(2))
+    moved = rng.choice(people.centres, n) - people.mean if skewed else 0.0
+    return np.asarray(after - before + moved)
+
+
+Row = dict[str, float]
+
+
+def intervals(people: Population, n: int, replicate: int, seed: int) -> Row:
+    """Whether each interval of the macro mean holds the true one."""
+    means, images = _means(people, n, rng_for(seed, "intervals", people.name, n, replicate))
+    found: Row = {}
+    for method in ("t", "bootstrap-t", "BCa", "percentile"):
+        got = mean_interval(means, method=method, seed=replicate, resamples=RESAMPLES)  # type: ignore[arg-type]
+        found[method] = people.mean in got if got.bounded else math.nan
+        found[f"width, {method}"] = got.high - got.low
+    low, high = stats.t.interval(0.95, len(images) - 1, images.mean(), stats.sem(images))
+    found["t over images, as if independent"] = low <= people.mean <= high
+    return found
+
+
+def tests(people: Population, n: int, replicate: int, seed: int) -> Row:
+    """Whether each test rejects a null that is true, at 5 %."""
+    rng = rng_for(seed, "tests", people.name, n, replicate)
+    found: Row = {}
+    for null, skewed in (("exchangeable", False), ("skewed change", True)):
+        d = _changes(people, n, rng, skewed)
+        found[f"sign flip, {null}"] = sign_flip(d, flips=RESAMPLES, seed=replicate) < 0.05
+        found[f"Wilcoxon, {null}"] = wilcoxon(d) < 0.05
+        found[f"t interval of the change excludes 0, {null}"] = 0 not in mean_interval(d, method="t")
+    margin = 2 * float(people.centres.std())
+    found["TOST at a true change of the margin"] = tost(d + margin, margin).p < 0.05
+    family = [sign_flip(_changes(people, n, rng, False), flips=RESAMPLES, seed=replicate + i) for i in range(6)]
+    found["any of six contrasts, sign flip, Holm"] = min(holm(family)) < 0.05
+    found["any of six contrasts, sign flip, unadjusted"] = min(family) < 0.05
+    return found
+
+
+def two_sets(people: Population, n: int, replicate: int, seed: int) -> Row:
+    """The interaction of n categories of this population and n of the other, both with a true change of zero."""
+    rng = rng_for(seed, "two sets", people.name, n, replicate)
+    other = next(p for p in POPULATIONS if p is not people)
+    a, b = _changes(people, n, rng, True), _changes(other, n, rng, True)
+    got = interaction(a, b, seed=replicate, permutations=199)
+    return {
+        "Welch interval of the interaction": 0 in got.difference,
+        "interaction, Welch": got.p < 0.05,
+        "interaction, permutation": got.p_permutation < 0.05,
+    }
+
+
+QUESTIONS: dict[str, tuple[Callable[[Population, int, int, int], Row], float]] = {
+    "intervals": (intervals, 1.0),
+    "tests": (tests, 1.0),
+    "two sets": (two_sets, 0.25),
+}
+"""What is simulated, and its share of the replicates."""
+
+COVERS = ("t", "bootstrap-t", "BCa", "percentile", "t over images, as if independent", "Welch interval of the interaction")
+
+
+def cell(task: tuple[str, int, int], replicates: int, seed: int) -> pd.DataFrame:
+    """One question about one population and size: a row for each method; `width` is the median one over that of t."""
+    question, which, n = task
+    ask, share = QUESTIONS[question]
+    people = POPULATIONS[which]
+    table = pd.DataFrame([ask(people, n, r, seed) for r in range(max(1, int(replicates * share)))], dtype=float)
+    if question == "two sets":
+        name = "both"
+    else:
+        name = people.name
+    widths = {method: table.pop(method).median() for method in list(table) if method.startswith("width, ")}
+    rates, counts = table.mean(), table.notna().sum()
+    if widths:
+        reference = widths["width, t"]
+        widths = {name.removeprefix("width, "): width / reference for name, width in widths.items()}
+    return pd.DataFrame(
+        {
+            "what": ["coverage" if method in COVERS else "type-I error" for method in table],
+            "method": list(table),
+            "population": name,
+            "categories": n,
+            "rate": rates.to_numpy().round(4),
+            "error": np.sqrt(rates * (1 - rates) / counts).to_numpy().round(4),
+            "replicates": counts.to_numpy(),
+            "width": [round(widths.get(method, math.nan), 3) for method in table],
+        }
+    )
+
+
+def simulate(replicates: int = 3_000, seed: int = 2022, processes: int = 0, sizes: tuple[int, ...] = SIZES) -> pd.DataFrame:
+    """All cells as one table, sorted."""
+    tasks = [(q, which, n) for n in sorted(sizes, reverse=True) for q in QUESTIONS for which in (0, 1) if (q, which) != ("two sets", 1)]
+    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+        work = pool.map(partial(cell, replicates=replicates, seed=seed), tasks)
+        parts = list(tqdm(work, total=len(tasks), desc="simulating", unit="cell"))
+    return pd.concat(parts).sort_values(["what", "method", "population", "categories"], ignore_index=True)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    options.add_argument("--replicates", type=int, default=3_000)
+    options.add_argument("--seed", type=int, default=2022)
+    options.add_argument("--processes", type=int, default=0, help="0 for all cores; does not change the numbers")
+    options.add_argument("--out", type=Path, default=OUT)
+    given = options.parse_args()
+    table = simulate(given.replicates, given.seed, given.processes)
+    table.to_csv(given.out, index=False)
+    print(table.pivot_table(index=["what", "method", "population"], columns="categories", values="rate").to_string())
+
+
+if __name__ == "__main__":
+    main()
