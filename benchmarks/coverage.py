@@ -26,7 +26,7 @@ from tqdm import tqdm
 from clipnb.inference import holm, interaction, sign_flip, tost, wilcoxon
 from clipnb.original import printed_log
 from clipnb.seeds import rng_for
-from clipnb.statistics import mean_interval, unpaired_difference
+from clipnb.statistics import mean_interval
 
 SIZES = (6, 10, 28, 51, 100)
 RESULTS = 10
@@ -176,10 +176,7 @@ def cell(task: tuple[str, int, int], replicates: int, seed: int) -> pd.DataFrame
     ask, share = QUESTIONS[question]
     people = POPULATIONS[which]
     table = pd.DataFrame([ask(people, n, r, seed) for r in range(max(1, int(replicates * share)))], dtype=float)
-    if question == "two sets":
-        name = "both"
-    else:
-        name = people.name
+    name = "both" if question == "two sets" else people.name
     widths = {method: table.pop(method).median() for method in list(table) if method.startswith("width, ")}
     rates, counts = table.mean(), table.notna().sum()
     if widths:
@@ -199,9 +196,11 @@ def cell(task: tuple[str, int, int], replicates: int, seed: int) -> pd.DataFrame
     )
 
 
-def simulate(replicates: int = 3_000, seed: int = 2022, processes: int = 0, sizes: tuple[int, ...] = SIZES) -> pd.DataFrame:
+def simulate(replicates: int = 1_000, seed: int = 2022, processes: int = 0, sizes: tuple[int, ...] = SIZES) -> pd.DataFrame:
     """All cells as one table, sorted."""
-    tasks = [(q, which, n) for n in sorted(sizes, reverse=True) for q in QUESTIONS for which in (0, 1) if (q, which) != ("two sets", 1)]
+    tasks = [
+        (q, which, n) for n in sorted(sizes, reverse=True) for q in QUESTIONS for which in (0, 1) if (q, which) != ("two sets", 1)
+    ]
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         work = pool.map(partial(cell, replicates=replicates, seed=seed), tasks)
         parts = list(tqdm(work, total=len(tasks), desc="simulating", unit="cell"))
@@ -210,7 +209,7 @@ def simulate(replicates: int = 3_000, seed: int = 2022, processes: int = 0, size
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    options.add_argument("--replicates", type=int, default=3_000)
+    options.add_argument("--replicates", type=int, default=1_000)
     options.add_argument("--seed", type=int, default=2022)
     options.add_argument("--processes", type=int, default=0, help="0 for all cores; does not change the numbers")
     options.add_argument("--out", type=Path, default=OUT)

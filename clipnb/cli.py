@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import __version__
+from . import __version__, statistics_commands
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -199,6 +199,7 @@ def parser() -> argparse.ArgumentParser:
     cache.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only what was not used for so long")
     cache.add_argument("--all", action="store_true", help="prune: everything")
     cache.set_defaults(go=_cache)
+    statistics_commands.register(commands)
     return main
 
 

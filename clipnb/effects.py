@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import optimize, stats
 
 from .statistics import NO_SPREAD
 
@@ -92,8 +93,16 @@ def detectable_change(sd: float, categories: int, *, power: float = 0.8, alpha: 
     Returns:
         In the unit of `sd`; NaN for fewer than two categories, 0 without spread.
     """
-    from statsmodels.stats.power import TTestPower
-
     if categories < 2 or np.isnan(sd):
         return float("nan")
-    return float(TTestPower().solve_power(effect_size=None, nobs=categories, alpha=alpha, power=power)) * sd
+    freedom, bound = categories - 1, stats.t.ppf(1 - alpha / 2, categories - 1)
+
+    def excess(standardised: float) -> float:
+        shift = standardised * math.sqrt(categories)
+        opposite = np.nan_to_num(stats.nct.cdf(-bound, freedom, shift))  # scipy gives NaN where it is 0 to machine precision
+        return float(stats.nct.sf(bound, freedom, shift) + opposite) - power
+
+    largest = 1.0
+    while excess(largest) < 0:
+        largest *= 2
+    return float(optimize.brentq(excess, 0.0, largest, xtol=1e-12)) * sd

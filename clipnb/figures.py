@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .contrasts import Contrast
 from .results import Result
 from .statistics import Interval
 
@@ -193,4 +194,20 @@ def distances(result: Result) -> Figure:
     ax.axvline(result.spec.tau, color=INK, ls="--", label=f"threshold {result.spec.tau:g}")
     ax.set(xlabel="L2 distance of a result to the clean query", ylabel="results")
     ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def forest(family: Sequence[Contrast], xlabel: str = "change of accuracy, percentage points") -> Figure:
+    """A row a contrast: the mean change with its interval, every category as a dot, and a line where nothing changes."""
+    figure, axes = new_figure(WIDTH, 0.42 * len(family) + 0.9)
+    ax = axes[0, 0]
+    for at, c in enumerate(reversed(family)):
+        values = 100 * np.asarray(c.values)
+        ax.plot(values, at + 0.5 * _jitter(len(values)), "o", color=MID, ms=3, alpha=0.45, mew=0)
+        if c.interval.bounded:
+            ax.plot([100 * c.interval.low, 100 * c.interval.high], [at, at], color=INK, lw=2)
+        ax.plot(100 * c.interval.point, at, "D", mfc="white", mec=INK, ms=5)
+    ax.axvline(0, color=INK, lw=0.8, ls=":")
+    ax.set_yticks(range(len(family)), [plain(f"{c.dataset}\n{c.before} → {c.after}") for c in reversed(family)], fontsize=7)
+    ax.set(xlabel=xlabel, ylim=(-0.6, len(family) - 0.4))
     return figure

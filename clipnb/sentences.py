@@ -22,6 +22,11 @@ def comparable(a: Result, b: Result) -> bool:
     return bool(p["data_fingerprint"] == q["data_fingerprint"] and p["encoder"]["identity"] == q["encoder"]["identity"])
 
 
+def same_photographs(a: Result, b: Result) -> bool:
+    """Whether two runs saw the same photographs, by whatever encoder."""
+    return bool(a.provenance["data_fingerprint"] == b.provenance["data_fingerprint"])
+
+
 def usual_runs(dataset: str, encoder: str = "", **settings: object) -> list[Result]:
     """The saved runs of the study's conditions that can be compared with the clean one, in the study's order.
 

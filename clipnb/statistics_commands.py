@@ -1,0 +1,150 @@
+"""The commands on numbers that are already there: compare, analyse, export, threshold."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .contrasts import Contrast
+
+SHORT = ["dataset", "before", "after", "categories", "images", "change", "low", "high", "interval", "p", "p_holm", "rank_biserial"]
+SHORT_CROSSED = [
+    "condition",
+    "categories",
+    "change_first",
+    "change_second",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "cliffs_delta",
+]
+
+
+def register(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the commands to the parser."""
+    compare = commands.add_parser("compare", help="two runs, two encoders or two logs, paired, with intervals")
+    compare.add_argument("a", help="a run (its id or folder), an encoder with runs, or a log clip_output_<dataset>_<manip>.json")
+    compare.add_argument("b", help="what to compare with it; changes are B minus A")
+    compare.add_argument(
+        "--measure", default="accuracy", help="accuracy (the default), shift, p_at_k, r_at_k, ap, ap_at_r, self_rr, overlap or rbo"
+    )
+    compare.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
+    compare.set_defaults(go=_compare)
+    analyse = commands.add_parser(
+        "analyse", help="means, contrasts and interactions of logs in the study's format, or of saved runs"
+    )
+    analyse.add_argument("what", nargs="+", help="logs, folders of logs, or data sets with saved runs")
+    analyse.add_argument("--encoder", default="", help="of the saved runs ($CLIPNB_ENCODER, else ViT-L/14)")
+    for name, kind in (("k", int), ("tau", float), ("seed", int), ("precision", str)):
+        analyse.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help="of the saved runs, as in clipnb report")
+    analyse.add_argument("--clean", default="original", help="name of the condition without manipulation")
+    analyse.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="also write the tables (CSV, LaTeX, Markdown) and a picture there"
+    )
+    analyse.set_defaults(go=_analyse)
+    export = commands.add_parser("export", help="all tables of all finished runs: runs, categories, contrasts, queries")
+    export.add_argument("--out", type=Path, default=Path("tables"), metavar="FOLDER", help="where to (default: tables)")
+    export.add_argument(
+        "--format", nargs="+", default=["csv"], choices=["csv", "parquet", "tex", "md"], help="one or more (default: csv)"
+    )
+    export.set_defaults(go=_export)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from .compare import compare
+    from .contrasts import contrasts_frame
+    from .tables import printable
+
+    family = compare(options.a, options.b, options.measure)
+    frame = contrasts_frame(family)
+    print(f"{options.measure}: {options.b} minus {options.a}, paired by {family[0].paired_by}; 95% intervals over categories")
+    print(printable(frame, [c for c in SHORT if len(family) > 1 or c != "p_holm"]))
+    if len(family) > 1:
+        print(f"exploratory: p_holm is adjusted over these {len(family)} comparisons")
+    if options.out:
+        _write(options.out, {"compare": frame}, family, options.measure)
+    return 0
+
+
+def _analyse(options: argparse.Namespace) -> int:
+    from .contrasts import ALPHA, contrasts, contrasts_frame, crossed, crossed_frame
+    from .tables import conditions_frame, printable
+
+    settings = {name: value for name, value in vars(options).items() if name in ("encoder", "k", "tau", "seed", "precision")}
+    scores = [s for name in options.what for s in _scores(name, settings)]
+    tables = {"conditions": conditions_frame(scores)}
+    print(printable(tables["conditions"]))
+    family = contrasts(scores, options.clean)
+    if family:
+        tables["contrasts"] = contrasts_frame(family)
+        print(f"\nChange from {options.clean!r}: sign-flip p, Holm over these {len(family)}; interval over categories")
+        print(printable(tables["contrasts"], SHORT))
+        few = min(len(c.changes) for c in family)
+        if 2.0 ** (1 - few) * len(family) > ALPHA:
+            print(
+                f"with {few} categories p cannot fall below {2.0 ** (1 - few):.3g}, so that no Holm-adjusted one reaches {ALPHA:g}"
+            )
+    sets = list(dict.fromkeys(c.dataset for c in family))
+    if len(sets) == 2:
+        pairs = crossed(*([c for c in family if c.dataset == name] for name in sets))
+        if pairs:
+            tables["interactions"] = crossed_frame(pairs)
+            print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch")
+            print(printable(tables["interactions"], SHORT_CROSSED))
+    if options.out:
+        _write(options.out, tables, family, "accuracy")
+    return 0
+
+
+def _scores(name: str, settings: dict[str, Any]) -> list[Any]:
+    from .scores import of_result, read_logs
+    from .sentences import by_condition, saved_group
+
+    path = Path(name)
+    if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
+        return list(read_logs(path))
+    runs = list(by_condition(saved_group(name, **settings)).values())
+    if not runs:
+        raise UserError(f"{name!r} is no log, no folder of logs, and has no finished runs: clipnb report {name}")
+    return [of_result(r) for r in runs]
+
+
+def _export(options: argparse.Namespace) -> int:
+    from .results import load_results
+    from .tables import all_tables, write
+
+    results = load_results()
+    if not results:
+        raise UserError("there are no finished runs to export: clipnb report")
+    from .paths import shown
+
+    for name, frame in all_tables(results).items():
+        for kind in options.format:
+            print(
+                shown(write(frame, options.out / f"{name}.{kind}", caption=f"{name} of {len(results)} runs")),
+                f"({len(frame)} rows)",
+            )
+    return 0
+
+
+def _write(folder: Path, tables: dict[str, pd.DataFrame], family: Sequence[Contrast], measure: str) -> None:
+    from .figures import forest
+    from .paths import shown
+    from .tables import write
+
+    for name, frame in tables.items():
+        for kind in ("csv", "tex", "md"):
+            print("wrote", shown(write(frame, folder / f"{name}.{kind}")))
+    if family:
+        picture = folder / "contrasts.png"
+        forest(family, f"change of {measure}" + (", percentage points" if measure == "accuracy" else " x 100")).savefig(picture)
+        print("wrote", shown(picture))

@@ -1,0 +1,134 @@
+"""Every table as a file: CSV, parquet, LaTeX or Markdown; all numbers unrounded but in LaTeX and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .contrasts import contrasts, contrasts_frame
+from .effects import nesting
+from .errors import UserError
+from .files import atomic, write_text
+from .manipulations import CLEAN
+from .results import Result
+from .scores import MEASURES, Scores, of_result
+from .statistics import aggregates, mean_interval
+
+FORMATS = ("csv", "parquet", "tex", "md")
+
+
+def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
+    """Write a table in the format that the file's ending names.
+
+    Args:
+        frame: the table; cells that are lists are joined by semicolons, but in parquet.
+        path: ends in one of `FORMATS`.
+        caption: of a LaTeX table.
+
+    Raises:
+        UserError: another ending.
+    """
+    kind = path.suffix.removeprefix(".")
+    if kind not in FORMATS:
+        raise UserError(f"{path.name}: unknown format {kind!r}; choose from {', '.join(FORMATS)}")
+    if kind == "parquet":
+        with atomic(path) as file:
+            frame.to_parquet(file, index=False)
+        return path
+    flat = frame.map(lambda v: "; ".join(map(str, v)) if isinstance(v, list | np.ndarray) else v)
+    if kind == "csv":
+        text = flat.to_csv(index=False)
+    elif kind == "md":
+        text = (flat.map(_cell).to_markdown(index=False, disable_numparse=True) or "") + "\n"
+    else:
+        text = _latex(flat, caption)
+    write_text(path, text)
+    return path
+
+
+def _cell(value: object) -> str:
+    """A value as people read it: four significant digits, nothing where there is nothing."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _latex(frame: pd.DataFrame, caption: str) -> str:
+    shown = frame.map(lambda v: _cell(v).replace("\\|", "|"))
+    shown.columns = [name.replace("_", " ") for name in shown.columns]
+    align = "".join("r" if pd.api.types.is_numeric_dtype(frame[c]) else "l" for c in frame.columns)
+    style = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    return str(style.to_latex(column_format=align, hrules=True, caption=caption or None, position="htbp" if caption else None))
+
+
+def printable(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
+    """A table for the terminal, numbers short; `columns` chooses and orders."""
+    shown = frame[list(columns)] if columns else frame
+    return str(shown.map(_cell).to_string(index=False))
+
+
+def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
+    """A row for each data set and condition: aggregates, interval over categories, nesting of images."""
+    rows = []
+    for s in scores:
+        means = s.means
+        interval, nested = mean_interval(means, bounds=(0.0, 1.0)), nesting(list(s.images.values()))
+        rows.append(
+            {
+                "dataset": s.dataset,
+                "condition": s.condition,
+                "categories": len(means),
+                "images": sum(len(v) for v in s.images.values()) if s.listed is None else 0,
+                "mean": interval.point,
+                "low": interval.low,
+                "high": interval.high,
+                "interval": interval.method,
+                "micro": aggregates(s.images).micro if s.listed is None else float("nan"),
+                "median": float(np.median(means)),
+                "iqm": aggregates({str(i): [m] for i, m in enumerate(means)}).iqm,
+                "icc": nested.icc if s.listed is None else float("nan"),
+                "design_effect": nested.design_effect if s.listed is None else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
+    """A row a run: what was asked, its accuracy with interval, the mean of each measure, and where it was made."""
+    rows = []
+    for r in results:
+        means = {name: float(r.rows[name].mean()) for name in MEASURES if name in r.rows and name != "accuracy"}
+        a, p = r.accuracy, r.provenance
+        made = {"created": p["created"], "encoder_identity": p["encoder"]["identity"], "data_fingerprint": p["data_fingerprint"]}
+        rows.append(
+            {"run": r.spec.run_id, **r.spec.to_dict()}
+            | {"queries": len(r.rows), "n_categories": a.n, "accuracy": a.point, "low": a.low, "high": a.high, "interval": a.method}
+            | {f"mean_{name}": value for name, value in means.items()}
+            | {"self_at_1": float((r.rows["self_rr"] == 1).mean()) if "self_rr" in r.rows else float("nan")}
+            | {"noop_share": r.noop_share, "unreadable": len(p["unreadable"]), **made}
+        )
+    return pd.DataFrame(rows)
+
+
+def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
+    """Name -> table: runs, categories, contrasts, queries."""
+    categories = [
+        {"run": r.spec.run_id, "category": c, "images": len(values), "accuracy": r.category_means.get(c, float("nan"))}
+        for r in results
+        for c, values in r.scores.items()
+    ]
+    families = []
+    for group in dict.fromkeys(r.spec.group_id for r in results):
+        members = [r for r in results if r.spec.group_id == group]
+        if family := contrasts([of_result(r) for r in members], CLEAN):
+            families.append(contrasts_frame(family).assign(encoder=members[0].spec.encoder, group=group))
+    queries = [r.rows.assign(run=r.spec.run_id) for r in results]
+    return {
+        "runs": runs_frame(results),
+        "categories": pd.DataFrame(categories),
+        "contrasts": pd.concat(families, ignore_index=True) if families else pd.DataFrame(),
+        "queries": pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(),
+    }

@@ -1,0 +1,247 @@
+"""Contrasts of runs and logs, and the commands that show and write them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PhotoFolder, TinyEncoder
+from numpy.testing import assert_allclose
+
+from clipnb import Result, RunSpec, UserError, run, studylog
+from clipnb.cli import main
+from clipnb.compare import compare
+from clipnb.contrasts import contrast, contrasts, contrasts_frame, crossed, crossed_frame
+from clipnb.encoders import ENCODERS
+from clipnb.inference import holm, interaction, sign_flip
+from clipnb.original import printed_log
+from clipnb.scores import Scores, of_log, of_result, paired_changes, read_log
+from clipnb.tables import conditions_frame, write
+
+NAN = math.nan
+
+
+class OtherEncoder(TinyEncoder):
+    """The same on inverted photographs: another encoder with other numbers."""
+
+    name = "tiny-other"
+    identity = "tiny|other"
+
+    def encode(self, batch: np.ndarray) -> np.ndarray:
+        return super().encode(np.roll(batch, 3, axis=2)[:, ::-1] // 2)
+
+
+ENCODERS.register("tiny-other")(lambda name, precision: OtherEncoder())
+
+
+def tiny_run(root: Path | str, manip: str = "grey", encoder: str = "tiny", **settings: Any) -> Result:
+    return run(RunSpec(str(root), manip, encoder, 2, **settings), progress=False)
+
+
+def named(condition: str, images: dict[str, dict[str, float]], dataset: str = "set") -> Scores:
+    return Scores(
+        dataset,
+        condition,
+        {c: list(row.values()) for c, row in images.items()},
+        {c: list(row) for c, row in images.items()},
+    )
+
+
+BEFORE = named("original", {"a": {"1": 0.9, "2": 0.5, "3": 0.7}, "b": {"1": 1.0}, "gone": {"1": 1.0}, "c": {"1": 0.4}})
+AFTER = named("grey", {"a": {"2": 0.4, "1": 0.5, "3": NAN}, "b": {"1": 0.8, "new": 0.0}, "c": {"1": NAN}})
+
+
+def test_images_are_paired_by_name_and_those_without_a_pair_left_out() -> None:
+    changes = paired_changes(BEFORE, AFTER)
+    assert list(changes) == ["a", "b"]
+    assert_allclose(changes["a"], [-0.4, -0.1])
+    assert_allclose(changes["b"], [-0.2])
+
+
+def test_a_contrast_averages_within_a_category_first() -> None:
+    found = contrast(BEFORE, AFTER)
+    assert_allclose(found.values, [-0.25, -0.2])
+    assert found.interval.point == pytest.approx(-0.225)
+    assert (found.paired_by, found.images, found.interval.n, found.effect) == ("image", 3, 2, -1)
+    assert found.p == sign_flip([-0.25, -0.2]) == 0.5
+
+
+def test_logs_are_paired_by_category() -> None:
+    before, after = studylog.StudyLog("original", {"a": [1.0, 0.5], "b": [0.5]}, []), studylog.StudyLog("grey", {"a": [0.5]}, [])
+    found = contrast(of_log(before, "set"), of_log(after, "set"))
+    assert found.changes == {"a": -0.25}
+    assert (found.paired_by, found.images) == ("category", 0)
+    assert math.isnan(found.nesting.icc)
+
+
+def test_nothing_in_common_is_said() -> None:
+    with pytest.raises(UserError, match="no category in common"):
+        contrast(named("original", {"a": {"1": 1.0}}), named("grey", {"b": {"1": 1.0}}))
+
+
+def changed(dataset: str, shift: float, n: int, seed: int) -> list[Scores]:
+    rng = np.random.default_rng(seed)
+    clean = {f"{i}": {"x": float(v)} for i, v in enumerate(rng.uniform(0.6, 1, n))}
+    after = {c: {"x": row["x"] + shift + float(rng.normal(0, 0.05))} for c, row in clean.items()}
+    return [named("original", clean, dataset), named("grey", after, dataset)]
+
+
+def test_the_family_is_adjusted_by_holm_and_the_interaction_is_between_changes() -> None:
+    figures, scenes = changed("figures", -0.3, 12, 1), changed("scenes", -0.02, 14, 2)
+    family = contrasts([*figures, *scenes])
+    frame = contrasts_frame(family)
+    assert frame["dataset"].tolist() == ["figures", "scenes"]
+    assert_allclose(frame["p_holm"], holm([c.p for c in family]))
+    (pair,) = crossed(family[:1], family[1:])
+    assert pair.test.p == interaction(family[0].values, family[1].values).p < 0.05
+    assert pair.effect < -0.9
+    assert crossed_frame([pair])["difference"][0] == pytest.approx(frame["change"][0] - frame["change"][1])
+
+
+def test_the_studys_shortened_logs_count_by_the_means_that_they_list() -> None:
+    frame = conditions_frame([of_log(printed_log("NBA"), "NBA"), of_log(printed_log("MiniPlaces"), "MiniPlaces")])
+    assert frame["categories"].tolist() == [51, 28]
+    assert_allclose(frame["mean"], [0.9615034774998419, 0.7301], atol=5e-5)
+    assert frame["icc"].isna().all()
+
+
+@pytest.fixture
+def runs(photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Result]:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    root = photo_folder({"cats": 4, "dogs": 4, "owls": 4})
+    made = [tiny_run(root, manip, encoder) for encoder in ("tiny", "tiny-other") for manip in ("original", "grey")]
+    for result in made:
+        result.save()
+    return made
+
+
+def test_two_runs_are_compared_by_id_folder_or_log(runs: list[Result], tmp_path: Path) -> None:
+    clean, grey = (r.spec.run_id for r in runs[:2])
+    (by_id,) = compare(clean, grey)
+    (by_folder,) = compare(str(tmp_path / "results" / clean), str(tmp_path / "results" / grey / "run.json"))
+    assert by_id.changes == by_folder.changes
+    logs = [str(next((tmp_path / "results" / name).glob("clip_output_*.json"))) for name in (clean, grey)]
+    (by_log,) = compare(*logs)
+    assert_allclose(list(by_log.changes.values()), list(by_id.changes.values()), atol=1e-12)
+    assert (by_id.paired_by, by_id.images, by_log.paired_by) == ("image", 12, "category")
+
+
+def test_two_encoders_are_compared_on_all_that_both_have(runs: list[Result]) -> None:
+    found = compare("tiny", "tiny-other", "ap")
+    assert [c.dataset for c in found] == ["photos, original", "photos, grey"]
+    expected = paired_changes(of_result(runs[1], "ap"), of_result(runs[3], "ap"))
+    assert_allclose(found[1].values, [np.mean(v) for v in expected.values()])
+
+
+def test_what_cannot_be_compared_is_said_in_a_line(
+    runs: list[Result], photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tiny_run(photo_folder({"cats": 3, "dogs": 3}, "else"), "original")
+    other.save()
+    log = str(tmp_path / "results" / runs[0].spec.run_id / "clip_output_photos_original.json")
+    for a, b, why in (
+        (runs[0].spec.run_id, other.spec.run_id, "different photographs"),
+        (runs[0].spec.run_id, "nothing", "no run or log"),
+        ("nothing", "tiny", "encoders with runs: tiny, tiny-other"),
+        (log, str(tmp_path / "missing.json"), "No such file"),
+    ):
+        assert main(["compare", a, b]) == 1
+        said = capsys.readouterr().err
+        assert why in said
+        assert said.count("\n") == 1
+    assert main(["compare", log, log, "--measure", "ap"]) == 1
+    assert main(["compare", runs[0].spec.run_id, runs[1].spec.run_id, "--measure", "beauty"]) == 1
+    assert "choose from accuracy" in capsys.readouterr().err
+
+
+def test_compare_prints_and_writes_table_and_picture(
+    runs: list[Result], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "tiny", "tiny-other", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "paired by image" in said
+    assert "exploratory" in said
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.md", "compare.tex", "contrasts.png"]
+    frame = pd.read_csv(tmp_path / "out" / "compare.csv")
+    assert_allclose(frame["change"], [c.interval.point for c in compare("tiny", "tiny-other")])
+    tex = (tmp_path / "out" / "compare.tex").read_text(encoding="utf-8")
+    assert "\\begin{tabular}" in tex
+    assert "photos, grey" in tex
+
+
+def test_export_writes_every_table_in_every_format(runs: list[Result], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--out", str(tmp_path / "out"), "--format", "csv", "parquet", "tex", "md"]) == 0
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {f"{t}.{f}" for t in ("runs", "categories", "contrasts", "queries") for f in ("csv", "parquet", "tex", "md")}
+    table = pd.read_csv(tmp_path / "out" / "runs.csv")
+    assert set(table["run"]) == {r.spec.run_id for r in runs}
+    by_run = table.set_index("run")
+    assert by_run.loc[runs[1].spec.run_id, "accuracy"] == pytest.approx(runs[1].accuracy.point)
+    queries = pd.read_parquet(tmp_path / "out" / "queries.parquet")
+    again = queries[queries["run"] == runs[1].spec.run_id].groupby("category")["accuracy"].mean()
+    assert_allclose(again, list(runs[1].category_means.values()))
+    assert len(pd.read_csv(tmp_path / "out" / "contrasts.csv")) == 2
+
+
+def test_export_without_runs_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "none"))
+    assert main(["export", "--out", str(tmp_path / "out")]) == 1
+    assert "clipnb report" in capsys.readouterr().err
+
+
+def test_anybodys_logs_are_analysed_comments_and_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for dataset, fall in (("Cats", 0.3), ("Roads", 0.0)):
+        for manip, low in (("original", 0.0), ("grey", fall)):
+            rows = ",\n".join(f'  "c{i}": [{0.9 - low - i / 100}, {0.8 - low}, ]' for i in range(8))
+            (tmp_path / f"clip_output_{dataset}_{manip}.json").write_text(
+                f'{{"{manip}": {{ // by hand\n{rows},\n  /* all */ "total": []\n}}}}', encoding="utf-8"
+            )
+    assert main(["analyse", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "Interaction: change on Cats minus change on Roads" in said
+    frame = pd.read_csv(tmp_path / "out" / "contrasts.csv")
+    assert_allclose(frame["change"], [-0.3, 0], atol=1e-9)
+    assert frame["p_holm"].tolist() == [2 * 2 / 2**8, 1]
+    assert (tmp_path / "out" / "contrasts.png").stat().st_size > 1000
+
+
+def test_the_studys_own_logs_are_analysed(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(studylog.__file__).parent / "data" / "study"
+    assert main(["analyse", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "0.9615" in said
+    assert "0.7301" in said
+
+
+def test_saved_runs_are_analysed_by_name(runs: list[Result], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["analyse", runs[0].spec.dataset, "--encoder", "tiny", "--k", "2"]) == 0
+    assert "photos" in capsys.readouterr().out
+
+
+def test_what_cannot_be_analysed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["analyse", str(tmp_path / "nothing")]) == 1
+    assert "no log" in capsys.readouterr().err
+
+
+def test_a_log_names_its_data_set(tmp_path: Path) -> None:
+    log = studylog.dumps("grey", {"a": [1.0]})
+    for name, dataset in (("clip_output_my_set_grey.json", "my_set"), ("clip_output_set_Grey.json", "set"), ("odd.json", "odd")):
+        (tmp_path / name).write_text(log, encoding="utf-8")
+        assert read_log(tmp_path / name).dataset == dataset
+
+
+def test_an_unknown_format_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="choose from csv"):
+        write(pd.DataFrame({"a": [1]}), tmp_path / "table.xlsx")
+
+
+def test_what_latex_and_markdown_take_for_markup_is_escaped(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"run_id": ["a_b & 50% | $x$"], "n": [1.23456], "none": [NAN]})
+    assert r"a\_b \& 50\% | \$x\$ & 1.235 &" in write(frame, tmp_path / "t.tex").read_text(encoding="utf-8")
+    assert r"a_b & 50% \| $x$" in write(frame, tmp_path / "t.md").read_text(encoding="utf-8")
