@@ -277,6 +277,8 @@ def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> Galle
     for shard in shards:
         if shard.unreadable.is_file():
             unreadable |= json.loads(shard.unreadable.read_text(encoding="utf-8"))
+    for left in [*out.glob("*/.*.part"), *out.glob(".*.part")]:  # by workers that were killed while they wrote
+        left.unlink(missing_ok=True)
     (out / INDEX).unlink(missing_ok=True)
     opened = open_folder(out)
     if not opened.size:

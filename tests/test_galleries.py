@@ -1,0 +1,477 @@
+"""Galleries on disk and in-process: the format, building and resuming, indexes, distractors, copies left out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TinyEncoder, picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from clipnb.cli import main
+from clipnb.copies import PictureHash, packed, picture_hash, same_content, same_picture
+from clipnb.datasets import load_dataset
+from clipnb.errors import UserError
+from clipnb.galleries import indexes
+from clipnb.galleries.build import build_gallery, local_engine
+from clipnb.galleries.folder import Vectors, open_folder
+from clipnb.pictures import query_results
+from clipnb.protocol import moved, without_lookalikes
+from clipnb.results import Result
+from clipnb.runs import run
+from clipnb.spec import RunSpec
+
+
+def unit(n: int, dim: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(n, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def write_gallery(out: Path, vectors: np.ndarray, cuts: tuple[int, ...] = (), dtype: str = "float16", **columns: list[Any]) -> Path:
+    """A gallery as clip-retrieval's inference writes it: no index, nothing of clipnb's."""
+    (out / "img_emb").mkdir(parents=True)
+    (out / "metadata").mkdir()
+    table = pd.DataFrame({"image_path": [f"/elsewhere/{i}.jpg" for i in range(len(vectors))], **columns})
+    edges = [0, *cuts, len(vectors)]
+    for n, (a, b) in enumerate(itertools.pairwise(edges)):
+        np.save(out / "img_emb" / f"img_emb_{n}.npy", vectors[a:b].astype(dtype))
+        table[a:b].to_parquet(out / "metadata" / f"metadata_{n}.parquet")
+    return out
+
+
+def varied(root: Path, categories: dict[str, int], offset: int = 0) -> Path:
+    """Photographs no two of which are alike: `conftest.picture` makes those of one kind so."""
+    for c, (name, images) in enumerate(categories.items()):
+        (root / name).mkdir(parents=True)
+        for i in range(images):
+            Image.fromarray(picture(i, 48, 32, kind=offset + 100 * c + i)).save(root / name / f"{i}.png")
+    return root
+
+
+def own(result: Result) -> list[str]:
+    """Each query's own name."""
+    return [f"{c}/{i}" for c, i in zip(result.rows["category"], result.rows["image"], strict=True)]
+
+
+def tiny_run(dataset: Path, manip: str = "original", k: int = 3, **settings: Any) -> Result:
+    return run(RunSpec(str(dataset), manip, "tiny", k=k, **settings), progress=False)
+
+
+# ---- the format
+
+
+@given(st.integers(1, 40), st.lists(st.integers(0, 40), max_size=3), st.integers(0, 99))
+@settings(max_examples=40)
+def test_vectors_in_files_are_the_vectors(n: int, cuts: list[int], seed: int) -> None:
+    whole = unit(n, 5, seed)
+    edges = [0, *sorted(min(c, n) for c in cuts), n]
+    held = Vectors([whole[a:b] for a, b in itertools.pairwise(edges)])
+    assert held.shape == (n, 5)
+    rows = np.random.default_rng(seed).integers(-n, n, size=(3, 4))
+    np.testing.assert_array_equal(held[rows], whole[rows])
+    np.testing.assert_array_equal(held[:], whole)
+    np.testing.assert_array_equal(np.concatenate(list(held.blocks(7))), whole)
+
+
+def test_half_precision_comes_out_of_unit_length(tmp_path: Path) -> None:
+    whole = unit(20, 64, 0)
+    gallery = open_folder(write_gallery(tmp_path / "g", whole, cuts=(7,)))
+    np.testing.assert_allclose(np.linalg.norm(gallery.vectors[:], axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(gallery.vectors[:], whole, atol=1e-3)
+    assert gallery.column("image_path")[8] == "/elsewhere/8.jpg"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda g: shutil.rmtree(g / "metadata") or (g / "metadata").mkdir(), "has no metadata"),
+        (lambda g: (g / "img_emb" / "img_emb_0.npy").write_bytes(b"\x93NUMPY"), "is damaged"),
+        (lambda g: np.save(g / "img_emb" / "img_emb_1.npy", np.ones((2, 8), np.float16)), "22 in img_emb"),
+        (lambda g: np.save(g / "img_emb" / "img_emb_0.npy", np.ones(20)), "holds no embeddings"),
+        (lambda g: (g / "image.index").write_bytes(b"not an index"), "is not an index"),
+        (lambda g: (g / "metadata" / "metadata_0.parquet").write_bytes(b"PAR1"), "is a damaged gallery"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_line(tmp_path: Path, spoil: Any, said: str) -> None:
+    gallery = write_gallery(tmp_path / "g", unit(20, 8, 0))
+    spoil(gallery)
+    with pytest.raises(UserError, match=said) as caught:
+        _ = open_folder(gallery).index
+    assert "\n" not in str(caught.value)
+
+
+# ---- building
+
+
+def bytes_of(gallery: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(gallery)): p.read_bytes() for p in sorted(gallery.rglob("*")) if p.is_file()}
+
+
+def build(photos: Path, out: Path, **options: Any) -> Path:
+    return build_gallery(str(photos), out, **{"encoder": "tiny", "shard_size": 3, "progress": False} | options).path
+
+
+def test_a_gallery_of_the_data_set_gives_the_data_sets_own_numbers(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 5, "dogs": 5})
+    gallery = build(photos, tmp_path / "gallery")
+    for manip in ("original", "grey"):
+        itself, there = tiny_run(photos, manip), tiny_run(photos, manip, gallery=str(gallery))
+        assert there.rows["accuracy"].tolist() == itself.rows["accuracy"].tolist()
+        for column in ("distances", "result_categories"):
+            assert [list(v) for v in there.rows[column]] == [list(v) for v in itself.rows[column]]
+        assert [[name.removeprefix("gallery:") for name in row] for row in there.rows["results"]] == [
+            list(r) for r in itself.rows["results"]
+        ]
+        assert there.rows["ap"].tolist() == itself.rows["ap"].tolist()
+    assert there.spec.run_id == "photos-grey-tiny-k3-in-gallery"
+    assert query_results(there) is not None
+
+
+def test_the_command_builds_and_says_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 3})
+    (photos / "cats" / "broken.png").write_bytes(b"no image")
+    assert main(["index", str(photos), str(tmp_path / "g"), "--encoder", "tiny", "--shard-size", "2", "--index", "hnsw"]) == 0
+    said = capsys.readouterr().out
+    assert "7 images, hnsw index: search it with -p gallery" in said
+    assert "1 images could not be read" in said
+    about = json.loads((tmp_path / "g" / "clipnb.json").read_text())
+    assert list(about["unreadable"]) == ["cats/broken.png"]
+    assert about["encoder"]["name"] == "tiny"
+    assert len(list((tmp_path / "g" / "img_emb").glob("img_emb_*.npy"))) == 4
+
+
+def test_a_build_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 7, "dogs": 6})
+    whole = bytes_of(build(photos, tmp_path / "whole"))
+    made: list[int] = []
+
+    def stops(shards: Any, plan: Any) -> Any:
+        for number in local_engine(shards, plan):
+            made.append(number)
+            yield number
+            if len(made) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(photos, tmp_path / "part", engine=stops)
+    assert not (tmp_path / "part" / "image.index").exists()
+    (tmp_path / "part" / "metadata" / ".metadata_0002.parquet.x.part").write_bytes(b"what a killed write leaves")
+
+    def noted(shards: Any, plan: Any) -> Any:
+        for number in local_engine(shards, plan):
+            made.append(number)
+            yield number
+
+    build(photos, tmp_path / "part", engine=noted)
+    assert made == [0, 1, 2, 3, 4]
+    assert bytes_of(tmp_path / "part") == whole
+
+
+def test_another_gallery_in_the_folder_is_left_alone(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 4})
+    gallery = build(photos, tmp_path / "g")
+    before = bytes_of(gallery)
+    Image.fromarray(picture(9)).save(photos / "cats" / "more.png")
+    with pytest.raises(UserError, match="holds a gallery of other images, listing"):
+        build(photos, tmp_path / "g")
+    with pytest.raises(UserError, match="holds other files"):
+        build(photos, photos)
+    with pytest.raises(UserError, match="a gallery of another program"):
+        build(photos, write_gallery(tmp_path / "theirs", unit(3, 4, 0)))
+    assert bytes_of(gallery) == before
+
+
+def test_a_killed_build_goes_on(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 30, "dogs": 30})
+    command = [
+        sys.executable,
+        "-m",
+        "clipnb.cli",
+        "index",
+        str(photos),
+        str(tmp_path / "g"),
+        "--encoder",
+        "histogram",
+        "--shard-size",
+        "1",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and len(list((tmp_path / "g").glob("metadata/*.parquet"))) < 3:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    done = len(list((tmp_path / "g").glob("metadata/*.parquet")))
+    assert done >= 3
+    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command[:5], str(tmp_path / "whole"), *command[6:]], check=True, capture_output=True)
+    assert bytes_of(tmp_path / "g") == bytes_of(tmp_path / "whole")
+
+
+def test_on_ray_the_bytes_are_the_same_and_a_killed_worker_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers; one is killed while it works; then a build that was interrupted is gone on with."""
+    pytest.importorskip("ray", reason="needs Ray: pip install 'clipnb[scale]'")
+    photos = varied(tmp_path / "photos", {"cats": 40, "dogs": 40})
+    (photos / "cats" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "slow.py").write_text(
+        "import time\n"
+        "from clipnb.encoders.histogram import Histogram\n"
+        "class Slow(Histogram):\n"
+        "    def encode(self, batch):\n"
+        "        time.sleep(0.2)\n"
+        "        return super().encode(batch)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    options = {"encoder": "slow:Slow", "shard_size": 2}
+    whole = bytes_of(build(photos, tmp_path / "whole", **options))
+    script = tmp_path / "on_ray.py"
+    script.write_text(
+        "import os, signal, sys, threading, time\n"
+        "from pathlib import Path\n"
+        "from clipnb.galleries import build\n"
+        "from clipnb.galleries.ray_engine import ray_engine\n"
+        "def workers():\n"
+        "    found = []\n"
+        "    for proc in Path('/proc').iterdir():\n"
+        "        try:\n"
+        "            if proc.name.isdigit() and 'MapWorker' in (proc / 'cmdline').read_text():\n"
+        "                if f'CLIPNB_TEST_RUN={sys.argv[2]}' in (proc / 'environ').read_text().split(chr(0)):\n"
+        "                    found.append(int(proc.name))\n"
+        "        except OSError:\n"
+        "            pass\n"
+        "    return found\n"
+        "def kill_one():\n"
+        "    out = Path(sys.argv[2])\n"
+        "    while len(list(out.glob('metadata/*.parquet'))) < 3 or len(workers()) < 2:\n"
+        "        time.sleep(0.01)\n"
+        "    seen = workers()\n"
+        "    os.kill(seen[0], signal.SIGKILL)\n"
+        "    print('workers', len(seen), 'killed', 1, flush=True)\n"
+        "os.environ['CLIPNB_TEST_RUN'] = sys.argv[2]\n"
+        "threading.Thread(target=kill_one, daemon=True).start()\n"
+        "engine = ray_engine(2)\n"
+        "def stops(shards, plan):\n"
+        "    for number, _ in zip(engine(shards, plan), range(25)):\n"
+        "        yield number\n"
+        "    raise KeyboardInterrupt\n"
+        "options = {'encoder': 'slow:Slow', 'shard_size': 2, 'progress': False}\n"
+        "try:\n"
+        "    build.build_gallery(sys.argv[1], Path(sys.argv[2]), engine=stops, **options)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped', flush=True)\n"
+        "build.build_gallery(sys.argv[1], Path(sys.argv[2]), engine=engine, **options)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script), str(photos), str(tmp_path / "ray")], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "workers 2 killed 1\n" in done.stdout
+    assert "stopped\n" in done.stdout
+    assert bytes_of(tmp_path / "ray") == whole
+
+
+# ---- indexes
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])
+def test_an_index_from_disk_answers_as_it_did(tmp_path: Path, kind: str) -> None:
+    vectors, asked = unit(2000, 32, 0), unit(50, 32, 1)
+    built = indexes.build(kind, [vectors[:700], vectors[700:]], 2000, 32)
+    indexes.write(built, tmp_path / "image.index")
+    held = indexes.read(tmp_path / "image.index")
+    np.testing.assert_array_equal(held.search(asked, 10), built.search(asked, 10))
+    assert (held.size, held.dim, held.is_exact) == (2000, 32, kind == "exact")
+    np.testing.assert_allclose(held.stored_vectors(), vectors, atol=1e-3)
+    recall = indexes.recall_at_k(held, vectors, asked, 10)
+    assert recall == 1 if kind == "exact" else 0.5 < recall <= 1
+
+
+def test_recall_is_the_share_of_the_true_neighbours() -> None:
+    """By hand: of the three nearest to the query, an index that returns rows 0, 1 and 3 has found two."""
+    angles = np.array([0.0, 0.1, 0.2, 0.3])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+    class Misses:
+        def search(self, queries: np.ndarray, k: int) -> np.ndarray:
+            return np.array([[0, 1, 3]])
+
+    assert indexes.recall_at_k(Misses(), vectors, vectors[:1], 3) == pytest.approx(2 / 3)
+
+
+@given(st.integers(1, 60), st.integers(1, 10), st.integers(1, 25), st.integers(0, 99))
+def test_search_by_blocks_is_search(n: int, k: int, block: int, seed: int) -> None:
+    vectors, asked = unit(n, 6, seed), unit(4, 6, seed + 1)
+    k = min(k, n)
+    similarity = asked @ vectors.T
+    found = indexes.exact_search(vectors, asked, k, block)
+    np.testing.assert_allclose(np.take_along_axis(similarity, found, 1), -np.sort(-similarity, axis=1)[:, :k], atol=1e-6)
+
+
+@pytest.mark.parametrize("index", ["hnsw", "ivf"])
+def test_a_run_with_an_approximate_index_reports_its_recall(tmp_path: Path, index: str) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 8, "dogs": 8})
+    exact, near = tiny_run(photos), tiny_run(photos, index=index)
+    told = near.provenance["gallery"]
+    assert told["index"] == index
+    assert told["recall"] == {"k": 3, "queries": 16, "recall": 1.0}
+    assert near.spec.run_id.endswith(f"-{index}")
+    np.testing.assert_allclose(np.stack(near.rows["distances"]), np.stack(exact.rows["distances"]), atol=1e-3)
+
+
+# ---- distractors and copies
+
+
+def test_distractors_make_a_gallery_larger_than_the_query_set(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 4})
+    more = varied(tmp_path / "more", {"cats": 3, "hats": 20}, offset=1000)
+    theirs = write_gallery(tmp_path / "theirs", unit(30, TinyEncoder.dim, 5))
+    result = tiny_run(photos, gallery=f"{photos},{more},{theirs}")
+    told = result.provenance["gallery"]
+    assert told["images"] == 8 + 23 + 30
+    assert [(p["name"], p["images"]) for p in told["parts"]] == [("photos", 8), ("more", 23), ("theirs", 30)]
+    assert any(name.startswith("more:") for row in result.rows["results"] for name in row)
+    assert not any(name in row for name, row in zip(own(result), result.rows["results"], strict=True))
+    alone = tiny_run(photos)
+    assert (np.stack(result.rows["distances"]) <= np.stack(alone.rows["distances"]) + 1e-6).all()  # asked clean: nearer or as near
+    assert "ap" not in result.rows  # not all of the gallery is labelled
+    assert query_results(result) is not None
+
+
+def test_copies_of_the_query_among_the_distractors_are_left_out(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 4})
+    more = varied(tmp_path / "more", {"hats": 6}, offset=1000)
+    shutil.copy(photos / "cats" / "0.png", more / "hats" / "same-bytes.png")
+    Image.open(photos / "cats" / "1.png").resize((480, 320)).save(more / "hats" / "larger.jpg", quality=80)
+    for gallery in (f"{photos},{more}", f"{photos},{build(more, tmp_path / 'built')}"):
+        found = tiny_run(photos, k=5, gallery=gallery).rows
+        names = {
+            f"{c}/{i}": [n.rpartition("/")[2] for n in row]
+            for c, i, row in zip(found["category"], found["image"], found["results"], strict=True)
+        }
+        assert "same-bytes.png" not in names["cats/0.png"]
+        assert "larger.jpg" not in names["cats/1.png"]
+        kept = tiny_run(photos, k=5, gallery=gallery, duplicates=-1).rows
+        assert "larger.jpg" in kept["results"][1][0]
+        assert not any("same-bytes.png" in name for name in kept["results"][0])
+
+
+def test_copies_are_known_by_their_files_or_vectors_where_a_gallery_says_no_more(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 4})
+    data = load_dataset(str(photos))
+    encoder = TinyEncoder()
+    images = [np.asarray(Image.open(p.path)) for p in data.photos]
+    vectors = encoder.encode(np.stack([encoder.prepare(image) for image in images]))
+    unknown = write_gallery(tmp_path / "unknown", vectors)
+    Image.fromarray(images[0]).resize((96, 64)).save(tmp_path / "copy.jpg", quality=90)
+    smaller = encoder.encode(encoder.prepare(np.asarray(Image.open(tmp_path / "copy.jpg")))[None])
+    assert float(smaller[0] @ vectors[0]) < 0.9999
+    named = write_gallery(
+        tmp_path / "named", np.concatenate([smaller, vectors[1:]]), image_path=[str(tmp_path / "copy.jpg"), *map(str, range(7))]
+    )
+    for gallery in (unknown, named):
+        rows = tiny_run(photos, gallery=str(gallery), k=7).rows
+        assert all(len(set(found)) == 7 for found in rows["results"])
+        assert min(rows["distances"][0]) > 0.05
+
+
+def test_a_gallery_of_another_encoder_is_refused(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 4})
+    with pytest.raises(UserError, match="holds vectors of 64 values, the encoder 'tiny' makes 192"):
+        tiny_run(photos, gallery=str(write_gallery(tmp_path / "g", unit(30, 64, 0))))
+    gallery = build(photos, tmp_path / "ours")
+    about = json.loads((gallery / "clipnb.json").read_text())
+    about["encoder"]["identity"] = "tiny|other weights"
+    (gallery / "clipnb.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match="was made with 'tiny'"):
+        tiny_run(photos, gallery=str(gallery))
+    with pytest.raises(UserError, match="no data set 'nowhere'"):
+        tiny_run(photos, gallery="nowhere")
+    with pytest.raises(UserError, match="index stored is"):
+        tiny_run(photos, index="stored")
+
+
+def test_a_hash_survives_what_is_done_to_copies_and_tells_photographs_apart() -> None:
+    photos = [picture(i, 200, 150, kind=i) for i in range(20)]
+    hashes = np.stack([picture_hash(p) for p in photos])
+    for photo, own in zip(photos, hashes, strict=True):
+        small = np.asarray(Image.fromarray(photo).resize((90, 70), Image.Resampling.BICUBIC))
+        assert np.bitwise_count(picture_hash(small) ^ own).sum() <= 24
+    apart = np.bitwise_count(hashes[:, None] ^ hashes[None]).sum(axis=2)
+    assert apart[~np.eye(20, dtype=bool)].min() > 24
+    np.testing.assert_array_equal(packed(PictureHash().encode(hashes)), hashes)
+
+
+def test_rules_of_exclusion_by_hand() -> None:
+    rows = np.array([[0, 1, 2]])
+    assert same_content(["a"], ["a", "b", ""])(np.array([0]), rows).tolist() == [[True, False, False]]
+    assert same_content([""], ["", "b", ""])(np.array([0]), rows).tolist() == [[False, False, False]]
+    asked = np.zeros((1, 32), np.uint8)
+    held = np.zeros((3, 32), np.uint8)
+    held[1, 0], held[2, :4] = 0b111, 255
+    for bits, expected in (
+        (-1, [False, False, False]),
+        (0, [True, False, False]),
+        (3, [True, True, False]),
+        (32, [True, True, True]),
+    ):
+        assert same_picture(asked, held, bits)(np.array([0]), rows).tolist() == [expected]
+
+
+# ---- the study's protocol
+
+
+def test_the_aesthetic_option_moves_a_query_by_what_the_facts_say() -> None:
+    """Unit, orthogonal, weight 0.5: (1, 0.5) / √1.25, which lies √(2 - 2 / √1.25) = 0.4595 from (1, 0)."""
+    there = moved(np.array([[1, 0]], np.float32), np.array([0, 1], np.float32), 0.5)
+    np.testing.assert_allclose(there, [[1 / 1.25**0.5, 0.5 / 1.25**0.5]], rtol=1e-6)
+    assert np.linalg.norm(there[0] - [1, 0]) == pytest.approx((2 - 2 / 1.25**0.5) ** 0.5) == pytest.approx(0.4595, abs=1e-4)
+
+
+def test_lookalikes_by_hand() -> None:
+    """Links of cosine > 0.94: 0-1 and 1-2 join three, of which the first is kept; 3 stands alone."""
+    angles = np.array([0.0, 0.3, 0.6, 2.0])  # cos 0.3 = 0.955, cos 0.6 = 0.825
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    assert without_lookalikes(np.array([0, 1, 2, 3, -1]), vectors).tolist() == [0, 3, -1, -1, -1]
+    assert without_lookalikes(np.array([3, 2, 0]), vectors).tolist() == [3, 2, 0]
+
+
+def test_mode_study_is_the_protocol_to_the_letter(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 8, "dogs": 8})
+    spec = RunSpec(str(photos), "grey", "tiny", mode="study")
+    assert (spec.k, spec.tau, spec.num_images, spec.aesthetic_score, spec.aesthetic_weight) == (10, 0.8, 10, 9, 0.5)
+    assert spec.deduplicate
+    assert spec.safety
+    assert spec.run_id == "photos-grey-tiny-study"
+    assert RunSpec(**spec.to_dict()) == spec
+    result = run(spec, progress=False)
+    assert any(name in row for name, row in zip(own(result), result.rows["results"], strict=True))
+    assert "stands in for the aesthetic vector" in result.provenance["gallery"]["aesthetic"]
+    with pytest.raises(UserError, match=r"mode study has k 10, not 5; mode study has tau 0\.8, not 0\.5"):
+        RunSpec(str(photos), k=5, tau=0.5, mode="study")
+
+
+def test_what_was_asked_for_is_checked_at_once() -> None:
+    for settings_, said in (
+        ({"gallery": "http://x:1"}, "pass -p index <name>"),
+        ({"gallery": "ftp://x"}, "a service's address is http"),
+        ({"index": "laion5B"}, "index must be one of exact, hnsw, ivf, stored"),
+        ({"mode": "studyy"}, "mode must be corrected or study"),
+        ({"duplicates": 300}, "duplicates must be"),
+        ({"gallery": "http://x:1", "index": "a", "num_images": 5}, "num_images = 5 cannot give k = 10"),
+        ({"deduplicate": "yes"}, "deduplicate must be True or False"),
+    ):
+        with pytest.raises(UserError, match=said):
+            RunSpec(**settings_)  # type: ignore[arg-type]
+    assert os.sep not in RunSpec(encoder="tiny", gallery="http://knn.example:8080/knn-service", index="laion5B-L-14").run_id
