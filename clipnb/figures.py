@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .calibration import Calibration
 from .contrasts import Contrast
 from .results import Result
 from .statistics import Interval
+from .tau_sweep import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -210,4 +212,52 @@ def forest(family: Sequence[Contrast], xlabel: str = "change of accuracy, percen
     ax.axvline(0, color=INK, lw=0.8, ls=":")
     ax.set_yticks(range(len(family)), [plain(f"{c.dataset}\n{c.before} → {c.after}") for c in reversed(family)], fontsize=7)
     ax.set(xlabel=xlabel, ylim=(-0.6, len(family) - 0.4))
+    return figure
+
+
+def operating_points(calibration: Calibration, tau: float) -> Figure:
+    """What each threshold accepts of pairs of one kind and of different kinds, and the ROC; crosses: held-out categories."""
+    figure, axes = new_figure(WIDTH, 2.9, 1, 2)
+    curve, check = calibration.curve, calibration.check
+    left, right = axes[0]
+    for values, style, name in ((curve.recall, "-", "same kind"), (curve.fpr, "--", "different kinds")):
+        left.plot(curve.tau, values, style, color=INK, lw=1.4, label=name)
+    if check is not None:
+        some = np.linspace(0, len(check.tau) - 1, 15).astype(int)
+        for values in (check.recall, check.fpr):
+            left.plot(check.tau[some], values[some], "x", color=MID, ms=4)
+        right.plot(check.fpr[some], check.recall[some], "x", color=MID, ms=4, label="held-out categories")
+    for at, (name, label) in enumerate((("tau_fpr_1", "1%"), ("tau_fpr_5", "5%"), ("tau", f"{tau:g}"))):
+        interval = calibration.values.get(name, Interval(tau, np.nan, np.nan, "given", 0))
+        if interval.bounded:
+            left.axvspan(interval.low, interval.high, color=PALE, alpha=0.7, lw=0)
+        if not np.isnan(interval.point):
+            left.axvline(interval.point, color=MID if name != "tau" else INK, lw=1, ls="-" if name != "tau" else ":")
+            left.text(interval.point, 1.02 + 0.06 * (at % 2), label, fontsize=7, ha="center")
+    left.set(xlabel="threshold, L2 distance", ylabel="share of pairs accepted", ylim=(0, 1.14), xlim=(0, float(curve.tau[-1])))
+    left.legend(frameon=False, fontsize=7, loc="center left")
+    right.plot([0, *curve.fpr], [0, *curve.recall], color=INK, lw=1.4, label=f"AUC {calibration.values['roc_auc'].point:.3f}")
+    right.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls=":")
+    right.set(xlabel="different kinds accepted (FPR)", ylabel="same kind accepted (recall)", xlim=(0, 1), ylim=(0, 1.02))
+    right.legend(frameon=False, fontsize=7, loc="lower right")
+    return figure
+
+
+def over_thresholds(sweeps: Sequence[Sweep], title: str = "") -> Figure:
+    """Change against the clean query at every threshold with its interval; thick where the verdict is that of the runs."""
+    figure, axes = new_figure(WIDTH, 1.3 * len(sweeps) + 0.6, len(sweeps), sharex=True, sharey=True)
+    for ax, s in zip(axes[:, 0], sweeps, strict=True):
+        point = 100 * np.array([c.point for c in s.changes])
+        low, high = (100 * np.array([getattr(c, side) for c in s.changes]) for side in ("low", "high"))
+        ax.fill_between(s.taus, low, high, color=PALE, lw=0)
+        ax.plot(s.taus, point, color=MID, lw=1)
+        inside = (s.taus >= s.holds[0]) & (s.taus <= s.holds[1])
+        ax.plot(s.taus[inside], point[inside], color=INK, lw=2.4)
+        ax.axhline(0, color=INK, lw=0.7, ls=":")
+        ax.axvline(s.tau, color=INK, lw=0.9, ls="--")
+        _title(ax, f"{s.condition}: {s.verdict} from {s.holds[0]:g} to {s.holds[1]:g}")
+    axes[-1, 0].set(xlabel="threshold, L2 distance (dashed: that of the runs)", xlim=(float(sweeps[0].taus[0]), 1.6))
+    figure.supylabel("change, percentage points", fontsize=9)
+    if title:
+        figure.suptitle(plain(title), fontsize=9)
     return figure

@@ -57,6 +57,14 @@ def register(commands: argparse._SubParsersAction[Any]) -> None:
         "--format", nargs="+", default=["csv"], choices=["csv", "parquet", "tex", "md"], help="one or more (default: csv)"
     )
     export.set_defaults(go=_export)
+    threshold = commands.add_parser("threshold", help="which threshold for these photographs and this encoder, with its interval")
+    threshold.add_argument("dataset", help="a folder of photographs, or a name in $CLIPNB_DATA")
+    threshold.add_argument("--encoder", default="", help="encoder ($CLIPNB_ENCODER, else ViT-L/14)")
+    threshold.add_argument("--precision", default="fp32", help="of the encoder's weights: fp32, bf16 or fp16")
+    threshold.add_argument("--tau", type=float, default=0.8, help="a threshold to judge beside (default: the study's)")
+    threshold.add_argument("--seed", type=int, default=0, help="decides which categories are held out")
+    threshold.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
+    threshold.set_defaults(go=_threshold)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -148,3 +156,22 @@ def _write(folder: Path, tables: dict[str, pd.DataFrame], family: Sequence[Contr
         picture = folder / "contrasts.png"
         forest(family, f"change of {measure}" + (", percentage points" if measure == "accuracy" else " x 100")).savefig(picture)
         print("wrote", shown(picture))
+
+
+def _threshold(options: argparse.Namespace) -> int:
+    from .figures import operating_points
+    from .paths import shown
+    from .spec import RunSpec
+    from .tables import printable
+    from .thresholds import calibration_of, threshold_answer, threshold_frame
+
+    spec = RunSpec(options.dataset, encoder=options.encoder, tau=options.tau, seed=options.seed, precision=options.precision)
+    calibration = calibration_of(spec)
+    frame = threshold_frame(calibration, spec.tau)
+    print(threshold_answer(calibration, spec.tau).replace("**", ""))
+    print(printable(frame))
+    if options.out:
+        _write(options.out, {"threshold": frame}, [], "")
+        operating_points(calibration, spec.tau).savefig(options.out / "threshold.png")
+        print("wrote", shown(options.out / "threshold.png"))
+    return 0

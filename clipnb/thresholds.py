@@ -1,0 +1,126 @@
+"""Which threshold to take for a data set and an encoder: calibration, the verdicts it touches, and the answer in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from .calibration import Calibration, calibrate
+from .datasets import load_dataset
+from .embed import embed
+from .encoders import load_encoder
+from .manipulations import CLEAN
+from .paths import cache_root
+from .results import Result
+from .sampling import sample
+from .spec import RunSpec
+from .store import EmbeddingStore
+from .tau_sweep import Sweep, sweep
+from .wording import table
+
+WORDS = {
+    "tau_fpr_1": "at most 1% of pairs of different kinds",
+    "tau_fpr_5": "at most 5% of pairs of different kinds",
+    "tau_eer": "as many mistakes of either sort",
+    "tau_p90": "nine in ten accepted pairs of one kind",
+}
+
+
+def calibration_of(spec: RunSpec, *, progress: bool = True) -> Calibration:
+    """Calibrate on a run's photographs as they are, by its encoder; embeddings come from the cache where they are there.
+
+    Raises:
+        UserError: the data set is missing, or too small for pairs.
+    """
+    dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
+    encoder = load_encoder(spec.encoder, spec.precision)
+    store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
+    found = embed(dataset.photos, [CLEAN], encoder, store, seed=spec.seed, progress=progress)
+    return calibrate(found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests, seed=spec.seed)
+
+
+def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
+    """A row a threshold: calibrated ones with their interval, then `tau` as it is.
+
+    Recall, FPR and precision are those of the calibration categories; `*_held_out` those of the categories kept out of it.
+    """
+    rows = []
+    for name, wanted in [*WORDS.items(), ("tau", "the study's" if tau == 0.8 else "as given")]:
+        interval = calibration.values.get(name)
+        value = interval.point if interval else tau
+        recall, fpr, precision = calibration.at(value) if not math.isnan(value) else (math.nan,) * 3
+        row = {
+            "threshold": name,
+            "accepts": wanted,
+            "tau": value,
+            "low": interval.low if interval else math.nan,
+            "high": interval.high if interval else math.nan,
+            "cosine": 1 - value**2 / 2,
+            "recall": recall,
+            "fpr": fpr,
+            "precision": precision,
+        }
+        if calibration.held_out:
+            checked = calibration.at(value, checked=True) if not math.isnan(value) else (math.nan,) * 3
+            row |= dict(zip(("recall_held_out", "fpr_held_out", "precision_held_out"), checked, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
+    """The same for a page, in Markdown."""
+    head = ["accepts", "threshold", "95% interval", "cosine", "same kind accepted", "different kinds accepted"]
+    if calibration.held_out:
+        head += ["same, held out", "different, held out"]
+    rows = []
+    for r in threshold_frame(calibration, tau).to_dict("records"):
+        if math.isnan(r["tau"]):
+            rows.append([r["accepts"], "none is so precise"] + [""] * (len(head) - 2))
+            continue
+        span = "" if math.isnan(r["low"]) else f"{r['low']:.3f} to {r['high']:.3f}"
+        cells = [r["accepts"], f"{r['tau']:.3f}", span, f"{r['cosine']:.3f}", f"{r['recall']:.1%}", f"{r['fpr']:.1%}"]
+        if calibration.held_out:
+            cells += [f"{r['recall_held_out']:.1%}", f"{r['fpr_held_out']:.1%}"]
+        rows.append(cells)
+    return table(head, rows, "l" + "r" * (len(head) - 1))
+
+
+def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
+    """Which threshold to take, and what the given one does, in sentences."""
+    v = calibration.values
+    one = v["tau_fpr_1"]
+    recall, fpr, _ = calibration.at(tau)
+    who = f"{len(calibration.calibrated_on)} categories"
+    checked = "all of them, for want of more to check on"
+    if calibration.held_out:
+        checked = f"and checked on {len(calibration.scored_on)} others"
+    auc = v["roc_auc"]
+    span = f" (95% interval {auc.low:.3f} to {min(1.0, auc.high):.3f})" if auc.bounded else ""
+    lines = [
+        f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {auc.point:.3f}{span}."
+    ]
+    if math.isnan(one.point):
+        lines.append("No threshold keeps pairs of different kinds below 1%.")
+    else:
+        got = calibration.at(one.point)[0]
+        span = f" (95% interval {one.low:.3f} to {one.high:.3f})" if one.bounded else ""
+        lines.append(f"**Take {one.point:.3f}**{span} to accept at most 1% of pairs of different kinds:")
+        lines.append(f"it accepts {got:.1%} of those of one kind.")
+    lines.append(f"At {tau:g}, {recall:.1%} of pairs of one kind are accepted and {fpr:.1%} of pairs of different kinds.")
+    return " ".join(lines)
+
+
+def sweeps_of(conditions: Sequence[Result]) -> list[Sweep]:
+    """Every condition against the clean one at every threshold."""
+    clean = next(r for r in conditions if r.spec.manip == CLEAN)
+    return [sweep(clean, r) for r in conditions if r.spec.manip != CLEAN]
+
+
+def holds_table(sweeps: Sequence[Sweep]) -> str:
+    """A row a condition: the verdict at the runs' threshold, and the thresholds around it that agree."""
+    rows = [[s.condition, s.verdict, f"{s.holds[0]:g} to {s.holds[1]:g}"] for s in sweeps]
+    return table(
+        ["condition", f"reading at {sweeps[0].tau:g}" if sweeps else "reading", "the same for thresholds from"], rows, "lll"
+    )

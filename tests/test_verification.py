@@ -1,0 +1,216 @@
+"""Thresholds against scikit-learn, trec_eval and hand-worked cases, with ties."""
+
+from __future__ import annotations
+
+import math
+
+import ir_measures
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy.interpolate import interp1d
+from scipy.optimize import brentq
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+
+from clipnb.calibration import BINS, calibrate, jackknife, pair_counts
+from clipnb.errors import UserError
+from clipnb.ranking import codes
+from clipnb.statistics import Interval
+from clipnb.verification import (
+    OperatingCurve,
+    equal_error,
+    micro_average_precision,
+    operating_curve,
+    recall_at_precision,
+    roc_auc,
+    tau_at_fpr,
+)
+
+
+def distances(seed: int, steps: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Same-kind and different-kind distances with ties."""
+    rng = np.random.default_rng(seed)
+    same = np.round(np.clip(rng.normal(0.7, 0.2, 60), 0, 2) * steps) / steps
+    different = np.round(np.clip(rng.normal(1.1, 0.2, 240), 0, 2) * steps) / steps
+    return same, different
+
+
+def labelled(same: np.ndarray, different: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.r_[np.ones(len(same)), np.zeros(len(different))], -np.r_[same, different]
+
+
+cases = pytest.mark.parametrize("seed", range(5))
+
+
+@cases
+def test_the_roc_is_scikit_learns(seed: int) -> None:
+    same, different = distances(seed)
+    truth, score = labelled(same, different)
+    fpr, recall, thresholds = roc_curve(truth, score, drop_intermediate=False)
+    found = operating_curve(same, different)
+    assert_allclose(found.fpr, fpr[1:], atol=1e-9)
+    assert_allclose(found.recall, recall[1:], atol=1e-9)
+    assert_allclose(found.tau, -thresholds[1:], atol=1e-9)
+    assert roc_auc(found) == pytest.approx(roc_auc_score(truth, score), abs=1e-9)
+
+
+@cases
+def test_precision_and_tau_at_p90_are_scikit_learns(seed: int) -> None:
+    same, different = distances(seed)
+    precision, recall, thresholds = precision_recall_curve(*labelled(same, different))
+    found = operating_curve(same, different)
+    assert_allclose(found.precision, precision[:-1][::-1], atol=1e-9)
+    precise = precision[:-1] >= 0.9
+    best = int(np.argmax(np.where(precise, recall[:-1], -1)))
+    r, tau = recall_at_precision(found, 0.9)
+    assert (r, tau) == (pytest.approx(recall[best], abs=1e-9), pytest.approx(-thresholds[best], abs=1e-9))
+
+
+@cases
+def test_the_equal_error_rate_is_the_root_on_scikit_learns_roc(seed: int) -> None:
+    same, different = distances(seed)
+    fpr, recall, _ = roc_curve(*labelled(same, different), drop_intermediate=False)
+    along = np.arange(len(fpr))  # the ROC as a line from point to point
+    gap = interp1d(along, fpr - (1 - recall))
+    expected = interp1d(along, fpr)(brentq(gap, 0, along[-1], xtol=1e-14))
+    assert equal_error(operating_curve(same, different))[0] == pytest.approx(expected, abs=1e-9)
+
+
+def test_by_hand() -> None:
+    curve = operating_curve(np.array([0.2, 0.4, 0.4, 0.9]), np.array([0.4, 0.8, 1.0, 1.0, 1.2]))
+    assert_allclose(curve.tau, [0.2, 0.4, 0.8, 0.9, 1.0, 1.2])
+    assert_allclose(curve.recall, [1 / 4, 3 / 4, 3 / 4, 1, 1, 1])
+    assert_allclose(curve.fpr, [0, 1 / 5, 2 / 5, 2 / 5, 4 / 5, 1])
+    assert_allclose(curve.precision, [1, 3 / 4, 3 / 5, 4 / 6, 4 / 8, 4 / 9])
+    assert tau_at_fpr(curve, 0.2) == pytest.approx(0.4)
+    assert tau_at_fpr(curve, 0.19) == pytest.approx(0.2)
+    assert recall_at_precision(curve, 0.7) == (0.75, pytest.approx(0.4))
+    # between (0.2, miss 0.25) and (0.4, miss 0.25) the two meet at 0.25
+    assert equal_error(curve) == (pytest.approx(0.25), pytest.approx(0.8))
+
+
+def test_a_threshold_accepts_what_lies_below_it() -> None:
+    curve = operating_curve(np.array([0.5]), np.array([0.7]))
+    tau = tau_at_fpr(curve, 0.0)
+    assert 0.5 < tau <= 0.7
+
+
+def test_what_no_threshold_reaches_is_absent() -> None:
+    curve = operating_curve(np.array([0.9]), np.array([0.1, 0.2]))
+    assert math.isnan(tau_at_fpr(curve, 0.01))
+    assert all(math.isnan(v) for v in recall_at_precision(curve, 0.9))
+    with pytest.raises(ValueError, match="pairs"):
+        operating_curve(np.array([]), np.array([0.1]))
+
+
+@cases
+def test_uap_is_trec_evals_ap_of_all_pairs_ranked_together(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    similarity = rng.integers(-8, 9, (12, 20)).astype(np.float32) / 8
+    hit, junk = rng.random((12, 20)) < 0.2, rng.random((12, 20)) < 0.1
+    hit &= ~junk
+    blocks = [(similarity[i : i + 5], hit[i : i + 5], junk[i : i + 5]) for i in range(0, 12, 5)]
+    run, truth = [], []
+    for at, score in np.ndenumerate(similarity):
+        if not junk[at]:
+            name = f"{'a' if hit[at] else 'z'}{at[0]:02d}{at[1]:02d}"
+            run.append(ir_measures.ScoredDoc("q", name, float(score)))
+            truth.append(ir_measures.Qrel("q", name, int(hit[at])))
+    expected = ir_measures.calc_aggregate([ir_measures.AP], truth, run)[ir_measures.AP]
+    assert micro_average_precision(blocks, similarity[hit]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_uap_of_nothing_is_absent() -> None:
+    assert math.isnan(micro_average_precision([], np.array([])))
+
+
+def clusters(groups: int, each: int, seed: int, spread: float = 0.6, dim: int = 16) -> tuple[np.ndarray, list[str]]:
+    rng = np.random.default_rng(seed)
+    centres = np.repeat(rng.normal(size=(groups, dim)), each, axis=0)
+    vectors = centres + spread * rng.normal(size=centres.shape)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors.astype(np.float32), [f"c{i // each}" for i in range(groups * each)]
+
+
+def exact(vectors: np.ndarray, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    d = np.linalg.norm(vectors[:, None].astype(float) - vectors[None], axis=2)
+    upper = np.triu(np.ones_like(d, dtype=bool), 1)
+    equal = np.array(names)[:, None] == np.array(names)
+    return d[upper & equal], d[upper & ~equal]
+
+
+def test_counted_pairs_give_the_exact_curve_to_the_width_of_a_bin() -> None:
+    vectors, names = clusters(6, 7, 0)
+    counts = pair_counts(vectors, codes(names)[0], np.arange(len(names)))
+    same, different = exact(vectors, names)
+    assert (counts.same.sum(), counts.different.sum()) == (2 * len(same), 2 * len(different))
+    found, expected = counts.curve(), operating_curve(same, different)
+    assert roc_auc(found) == pytest.approx(roc_auc(expected), abs=2e-3)
+    for rate in (0.01, 0.05):
+        assert tau_at_fpr(found, rate) == pytest.approx(tau_at_fpr(expected, rate), abs=0.02)
+    # at any edge of a bin the counts are exact
+    tau = 1600 * 2 / BINS
+    below = found.recall[found.tau <= tau + 1e-12][-1]
+    assert below == pytest.approx(np.mean(same < tau), abs=1e-12)
+
+
+@given(st.integers(3, 6), st.integers(2, 4), st.integers(0, 30))
+def test_leaving_a_category_out_is_counting_without_it(groups: int, each: int, seed: int) -> None:
+    vectors, names = clusters(groups, each, seed)
+    counts = pair_counts(vectors, codes(names)[0], np.arange(len(names)))
+    rest = np.flatnonzero(np.array(names) != "c1")
+    again = pair_counts(vectors[rest], codes(np.array(names)[rest])[0], rest).curve()
+    one = counts.curve(without=1)
+    for field in OperatingCurve.__dataclass_fields__:
+        assert_allclose(getattr(one, field), getattr(again, field))
+
+
+def test_copies_of_an_image_are_no_pair() -> None:
+    vectors, names = clusters(3, 4, 1)
+    images = np.array([0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8])
+    counts = pair_counts(vectors, codes(names)[0], images)
+    assert counts.same.sum() == 3 * 12 - 2 - 6
+
+
+def test_the_jackknife_of_a_mean_is_the_t_interval() -> None:
+    # a statistic that is the mean over categories: the share of each category's pairs below a threshold, all of one size
+    vectors, names = clusters(8, 5, 2)
+    counts = pair_counts(vectors, codes(names)[0], np.arange(len(names)))
+    tau = 0.6
+    found = jackknife(counts, lambda curve: float(curve.recall[curve.tau <= tau][-1]))
+    shares = counts.same[:, : int(tau * BINS / 2)].sum(axis=1) / counts.same.sum(axis=1)
+    error = shares.std(ddof=1) / math.sqrt(8)
+    assert isinstance(found, Interval)
+    assert found.point == pytest.approx(shares.mean(), abs=1e-3)
+    assert found.high - found.point == pytest.approx(2.364624 * error, rel=1e-2)
+
+
+def test_half_of_many_categories_is_held_out_and_the_promise_checked_on_it() -> None:
+    vectors, names = clusters(24, 12, 3)
+    images = [str(i) for i in range(len(names))]
+    found = calibrate(vectors, names, images)
+    assert found.held_out
+    assert len(found.calibrated_on) == len(found.scored_on) == 12
+    assert not set(found.calibrated_on) & set(found.scored_on)
+    tau = found.values["tau_fpr_5"]
+    assert tau.low < tau.point < tau.high
+    assert found.at(tau.point)[1] <= 0.05
+    assert found.at(tau.point, checked=True)[1] == pytest.approx(0.05, abs=0.04)
+    again = calibrate(vectors[::-1], names[::-1], images[::-1])
+    assert again.calibrated_on == found.calibrated_on
+    assert again.values["tau_fpr_5"].point == pytest.approx(tau.point, abs=1e-3)
+
+
+def test_few_categories_serve_for_both() -> None:
+    vectors, names = clusters(4, 6, 4)
+    found = calibrate(vectors, names, [str(i) for i in range(24)])
+    assert not found.held_out
+    assert found.calibrated_on == found.scored_on
+
+
+def test_one_category_has_no_threshold() -> None:
+    vectors, names = clusters(1, 6, 4)
+    with pytest.raises(UserError, match="two categories"):
+        calibrate(vectors, names, [str(i) for i in range(6)])
