@@ -220,10 +220,11 @@ def operating_points(calibration: Calibration, tau: float) -> Figure:
     figure, axes = new_figure(WIDTH, 2.9, 1, 2)
     curve, check = calibration.curve, calibration.check
     left, right = axes[0]
+    tails = curve.tau[(curve.recall > 0.001) & (curve.fpr < 0.999)]
     for values, style, name in ((curve.recall, "-", "same kind"), (curve.fpr, "--", "different kinds")):
         left.plot(curve.tau, values, style, color=INK, lw=1.4, label=name)
     if check is not None:
-        some = np.linspace(0, len(check.tau) - 1, 15).astype(int)
+        some = np.searchsorted(check.tau, np.linspace(tails[0], tails[-1], 15)).clip(max=len(check.tau) - 1)
         for values in (check.recall, check.fpr):
             left.plot(check.tau[some], values[some], "x", color=MID, ms=4)
         right.plot(check.fpr[some], check.recall[some], "x", color=MID, ms=4, label="held-out categories")
@@ -233,10 +234,14 @@ def operating_points(calibration: Calibration, tau: float) -> Figure:
             left.axvspan(interval.low, interval.high, color=PALE, alpha=0.7, lw=0)
         if not np.isnan(interval.point):
             left.axvline(interval.point, color=MID if name != "tau" else INK, lw=1, ls="-" if name != "tau" else ":")
-            left.text(interval.point, 1.02 + 0.06 * (at % 2), label, fontsize=7, ha="center")
-    left.set(xlabel="threshold, L2 distance", ylabel="share of pairs accepted", ylim=(0, 1.14), xlim=(0, float(curve.tau[-1])))
+            left.text(interval.point, 1.02 + 0.055 * at, label, fontsize=7, ha="center")
+    left.set(
+        xlabel="threshold, L2 distance", ylabel="share of pairs accepted", ylim=(0, 1.2), xlim=(float(tails[0]), float(tails[-1]))
+    )
     left.legend(frameon=False, fontsize=7, loc="center left")
-    right.plot([0, *curve.fpr], [0, *curve.recall], color=INK, lw=1.4, label=f"AUC {calibration.values['roc_auc'].point:.3f}")
+    right.plot(
+        [0, *curve.fpr], [0, *curve.recall], color=INK, lw=1.4, label=f"calibration, AUC {calibration.values['roc_auc'].point:.3f}"
+    )
     right.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls=":")
     right.set(xlabel="different kinds accepted (FPR)", ylabel="same kind accepted (recall)", xlim=(0, 1), ylim=(0, 1.02))
     right.legend(frameon=False, fontsize=7, loc="lower right")

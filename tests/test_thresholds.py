@@ -1,0 +1,87 @@
+"""The engineer's question, end to end: which threshold for these photographs and this encoder?"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PhotoFolder
+
+from clipnb import Result, RunSpec, run
+from clipnb.cli import main
+from clipnb.figures import operating_points, over_thresholds
+from clipnb.measures import valid_at_k
+from clipnb.statistics import paired_differences
+from clipnb.tau_sweep import sweep
+from clipnb.thresholds import calibration_of, holds_table, sweeps_of, threshold_answer, threshold_frame, threshold_table
+
+MANY = {f"kind{i:02d}": 4 for i in range(12)}
+
+
+def tiny_run(root: Path, manip: str, **settings: Any) -> Result:
+    return run(RunSpec(str(root), manip, "tiny", 3, **settings), progress=False)
+
+
+def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(photo_folder: PhotoFolder) -> None:
+    found = calibration_of(RunSpec(str(photo_folder(MANY)), encoder="tiny"), progress=False)
+    said = threshold_answer(found)
+    assert "Calibrated on 6 categories, and checked on 6 others" in said
+    assert f"**Take {found.values['tau_fpr_1'].point:.3f}**" in said
+    assert "At 0.8," in said
+    frame = threshold_frame(found)
+    assert frame["threshold"].tolist()[-1] == "tau"
+    assert frame["tau"].tolist()[-1] == 0.8
+    assert frame["fpr"][0] <= 0.01
+    assert {"recall_held_out", "fpr_held_out", "precision_held_out"} <= set(frame.columns)
+    assert threshold_table(found).count("\n") == 6
+    assert operating_points(found, 0.8).axes
+
+
+def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder) -> None:
+    found = calibration_of(RunSpec(str(photo_folder({"a": 4, "b": 4, "c": 4})), encoder="tiny"), progress=False)
+    assert "for want of more to check on" in threshold_answer(found)
+    assert "recall_held_out" not in threshold_frame(found)
+
+
+def test_the_command_prints_and_writes(photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = photo_folder(MANY)
+    assert main(["threshold", str(root), "--encoder", "tiny", "--out", str(tmp_path / "out")]) == 0
+    assert "Take" in capsys.readouterr().out
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"threshold.csv", "threshold.tex", "threshold.md", "threshold.png"}
+    assert pd.read_csv(tmp_path / "out" / "threshold.csv")["tau"].between(0, 2).all()
+
+
+def test_one_kind_has_no_threshold(photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["threshold", str(photo_folder({"a": 4})), "--encoder", "tiny"]) == 1
+    assert "two categories" in capsys.readouterr().err
+
+
+def test_the_sweep_at_the_runs_threshold_is_the_runs_own_change(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 6, "dogs": 6, "owls": 6})
+    clean, grey = tiny_run(root, "original"), tiny_run(root, "grey")
+    found = sweep(clean, grey)
+    at = int(np.argmin(np.abs(found.taus - 0.8)))
+    assert found.clean[at] == pytest.approx(clean.accuracy.point)
+    assert found.manipulated[at] == pytest.approx(grey.accuracy.point)
+    assert found.changes[at].point == pytest.approx(np.mean(paired_differences(clean.category_means, grey.category_means)))
+    other = float(found.taus[at + 7])
+    distances = np.stack(grey.rows["distances"].to_list())
+    assert found.manipulated[at + 7] == pytest.approx(
+        pd.Series(valid_at_k(distances, other)).groupby(grey.rows["category"]).mean().mean()
+    )
+    low, high = found.holds
+    assert low <= 0.8 <= high
+    assert all(v == found.verdict for tau, v in zip(found.taus, found.verdicts, strict=True) if low <= tau <= high)
+
+
+def test_sweeps_are_a_table_and_a_figure(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 4, "dogs": 4, "owls": 4})
+    sweeps = sweeps_of([tiny_run(root, m) for m in ("original", "blurred", "grey")])
+    assert len(sweeps) == 2
+    assert holds_table(sweeps).count("\n") == 3
+    assert len(over_thresholds(sweeps, "photos").axes) == 2
+    assert not math.isnan(sweeps[0].holds[0])
