@@ -63,9 +63,19 @@ def test_no_change_at_all_is_p_1_and_no_data_is_no_p() -> None:
     assert math.isnan(wilcoxon([]))
 
 
-def test_wilcoxon_is_scipys_with_pratts_zeros() -> None:
-    d = np.array([0.0, 0.1, -0.2, 0.3, 0.3, 0.5, 1e-17])
-    assert wilcoxon(d) == stats.wilcoxon(np.array([0, 0.1, -0.2, 0.3, 0.3, 0.5, 0]), zero_method="pratt").pvalue
+@pytest.mark.parametrize(
+    "d",
+    [
+        [0.0, 0.1, -0.2, 0.3, 0.3, 0.5, 1e-17],
+        [0.1, -0.1, 0.1, 0.2, 0.2, 0.2],
+        [0.1, -0.2, 0.3, 0.4, 0.5],
+        [*np.arange(1, 20) / 10, -0.1, 0.0],
+    ],
+    ids=["zeros and ties", "ties", "neither", "many"],
+)
+def test_wilcoxon_is_scipys_with_pratts_zeros(d: list[float]) -> None:
+    expected = stats.wilcoxon(np.where(np.abs(d) < 1e-12, 0, d), zero_method="pratt").pvalue
+    assert wilcoxon(d) == pytest.approx(expected, abs=1e-12)
 
 
 def test_holm_by_hand() -> None:
