@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import accounting, figures, original, pictures, reading, sentences
+    from . import accounting, figures, original, pictures, reading, sentences, severity, severity_figures
     from .errors import UserError
     from .results import Result, load_results
     from .runs import run, saved_result
@@ -29,7 +29,7 @@ _HOME = {
     "run": "runs",
     "spec_of": "spec",
 }
-_MODULES = ("accounting", "figures", "original", "pictures", "reading", "sentences")
+_MODULES = ("accounting", "figures", "original", "pictures", "reading", "sentences", "severity", "severity_figures")
 
 __all__ = [
     "Result",
@@ -44,6 +44,8 @@ __all__ = [
     "run",
     "saved_result",
     "sentences",
+    "severity",
+    "severity_figures",
     "spec_of",
 ]
 

@@ -87,6 +87,11 @@ def _sweep(options: argparse.Namespace) -> int:
         return 0
     failures = report.ensure(specs, jobs=jobs, announce=announce)
     print(f"{len(specs) - len(failures)} of {len(specs)} runs are there; `jb build book` shows them", flush=True)
+    if options.table:
+        from .runs import saved_result
+        from .severity import write_table
+
+        write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
     for run, why in failures.items():
         print(f"clipnb: {run} failed: {why}", file=sys.stderr)
     return 1 if failures else 0
@@ -99,6 +104,14 @@ def _merge(options: argparse.Namespace) -> int:
     for folder, left in merge_saved():
         missing = f"; {left} categories are still to be run" if left else ""
         print(f"{shown(folder)}{missing}")
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from .download import fetch
+    from .paths import shown
+
+    print(f"{options.name} is in {shown(fetch(options.name, again=options.again))}")
     return 0
 
 
@@ -174,10 +187,15 @@ def parser() -> argparse.ArgumentParser:
     for field, (of, what) in _SETTINGS.items():
         sweep.add_argument(f"--{field.replace('_', '-')}", dest=field, type=of, default=argparse.SUPPRESS, help=what)
     sweep.add_argument("--jobs", type=int, default=0, help="runs at a time (one a core, at most 4)")
+    sweep.add_argument("--table", metavar="FILE", help="write the numbers of the grid, with their provenance, as JSON")
     sweep.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
     sweep.set_defaults(go=_sweep)
     merge = commands.add_parser("merge", help="put runs that were made in batches (start, step) together")
     merge.set_defaults(go=_merge)
+    fetch = commands.add_parser("fetch", help="get one of the study's data sets into $CLIPNB_DATA (nba from Kaggle, miniplaces)")
+    fetch.add_argument("name", help="nba or miniplaces")
+    fetch.add_argument("--again", action="store_true", help="replace what is there, whatever its checksum")
+    fetch.set_defaults(go=_fetch)
     index = commands.add_parser("index", help="embed and index a folder of photographs, as clip-retrieval lays it out")
     index.add_argument("folder", help="photographs: a folder <category>/<image>, or a name in $CLIPNB_DATA")
     index.add_argument("out", help="the gallery's folder; a build that was stopped goes on in it")

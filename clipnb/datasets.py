@@ -20,7 +20,7 @@ KNOWN = {
     "nba": "players, one folder each; Kaggle set djjerrish/nba-player-image-dataset-201920",
     "miniplaces": "scenes, one folder each; the MiniPlaces course archive",
 }
-"""The study's own data sets, and what to look for."""
+"""The study's own data sets, and what they are; `clipnb fetch` gets them."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def locate(dataset: str) -> Path:
     if dataset in KNOWN:
         raise DatasetError(
             f"data set {dataset!r} ({KNOWN[dataset]}) is not in {shown(data_root())}: "
-            f"put it there as <category>/<image>, or set CLIPNB_DATA to the folder that holds {dataset}/; {offline}"
+            f"clipnb fetch {dataset} gets it, or set CLIPNB_DATA to the folder that holds {dataset}/<category>/<image>; {offline}"
         )
     close = difflib.get_close_matches(dataset, [*choices, *KNOWN], n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""

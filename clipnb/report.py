@@ -28,17 +28,21 @@ from .samples import SAMPLES
 from .spec import RunSpec
 
 NOT_IN_A_RUN = (
+    "batches.py",
     "book.py",
     "book_values.py",
     "cli.py",
+    "download",
     "original.py",
     "papermill_plugin.py",
     "reading.py",
     "report.py",
     "sentences.py",
+    "severity.py",
+    "severity_figures.py",
     "sweeps.py",
 )
-"""Modules that a run's page does not depend on."""
+"""Modules and packages that a run's page does not depend on."""
 
 
 def sample_specs() -> list[RunSpec]:
@@ -67,7 +71,7 @@ def state_of(spec: RunSpec) -> str:
     """Digest of everything that a run's page is made from: notebook, code, specification and image files."""
     sha = hashlib.sha256(template().read_bytes())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
-        if path.name not in NOT_IN_A_RUN:
+        if not {path.name, path.parent.name}.intersection(NOT_IN_A_RUN):
             sha.update(path.read_bytes())
     sha.update(repr(spec).encode())
     for photo in load_dataset(spec.dataset).photos:

@@ -1,0 +1,119 @@
+"""From a source to a data set in `$CLIPNB_DATA`: all of it or nothing, its checksum recorded at first use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..files import replaced_folder, write_text
+from ..paths import cache_root, data_root, shown
+from .archives import members
+from .layout import destination, is_photograph, labelled
+from .sources import SOURCES
+
+ABOUT = ".clipnb.json"
+"""In a fetched data set: where it came from."""
+
+
+def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
+    """Fetch a data set of the study into `$CLIPNB_DATA` and return its folder.
+
+    What was fetched before is gone on with; the folder appears when everything is in it.
+
+    Args:
+        name: of `SOURCES`.
+        again: replace a folder that is there, and accept another checksum than the first one.
+        progress: show bars.
+
+    Raises:
+        UserError: it cannot be had, is not what it was at first use, or is hostile.
+    """
+    if name not in SOURCES:
+        raise UserError(f"nothing is known of how to fetch {name!r}; choose from {', '.join(SOURCES)}")
+    source, folder = SOURCES[name], data_root() / name
+    if folder.exists() and not again:
+        raise UserError(f"{shown(folder)} is there already: pass --again to replace it")
+    came = source.bring(cache_root() / "downloads" / name)
+    checksum = _checksum(came)
+    _compare(name, checksum, again)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_folder(folder) as partial:
+        counts = _lay_out(came, partial, progress)
+        about = {"source": source.origin, "sha256": checksum, "fetched": datetime.now(UTC).isoformat(timespec="seconds"), **counts}
+        write_text(partial / ABOUT, json.dumps(about, indent=1) + "\n")
+    _record(name, checksum)
+    if came.is_file():
+        came.unlink()
+    return folder
+
+
+def _lay_out(came: Path, root: Path, progress: bool) -> dict[str, int]:
+    """Write every photograph to <category>/<image>; how many of what there were."""
+    paths = [path for path, _ in _files(came, contents=False)]
+    categories = dict(labelled(paths))
+    bar = tqdm(total=len(categories), desc="unpacking", unit="photo", disable=not progress)
+    written = 0
+    with bar:
+        for path, content in _files(came):
+            if (kind := categories.get(path)) is None:
+                continue
+            target = destination(root, kind, path, content)
+            target.parent.mkdir(exist_ok=True)
+            written += not target.exists()
+            target.write_bytes(content)
+            bar.update()
+    return {"photographs": written, "categories": len(set(categories.values())), "passed_over": len(paths) - len(categories)}
+
+
+def _files(came: Path, contents: bool = True) -> Iterator[tuple[PurePosixPath, bytes]]:
+    if came.is_file():
+        yield from members(came)
+        return
+    for path in sorted(came.rglob("*")):
+        inside = PurePosixPath(path.relative_to(came).as_posix())
+        if path.is_file() and not path.is_symlink():
+            yield inside, path.read_bytes() if contents and is_photograph(inside) else b""
+
+
+def _checksum(came: Path) -> str:
+    """SHA-256 of an archive; of a folder, over the names and digests of its files."""
+    if came.is_file():
+        with came.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    sha = hashlib.sha256()
+    for path in sorted(p for p in came.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        sha.update(f"{path.relative_to(came).as_posix()}\0{digest}\n".encode())
+    return sha.hexdigest()
+
+
+def _known() -> Path:
+    return cache_root() / "downloads" / "checksums.json"
+
+
+def _compare(name: str, checksum: str, again: bool) -> None:
+    """See that what came is what came at first use."""
+    first = _checksums().get(name)
+    if first and first != checksum and not again:
+        raise UserError(
+            f"what was fetched as {name} is not what it was at first use (SHA-256 {checksum[:16]}, then {first[:16]}): "
+            "pass --again to take it all the same"
+        )
+
+
+def _record(name: str, checksum: str) -> None:
+    write_text(_known(), json.dumps({**_checksums(), name: checksum}, indent=1) + "\n")
+
+
+def _checksums() -> dict[str, str]:
+    try:
+        return dict(json.loads(_known().read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,231 @@
+"""Severity curves: performance as a manipulation grows, its strength at the encoder's input, and scores over all of them.
+
+A table has a row for each data set, encoder, manipulation and severity; severity 0 of `original` is the clean row. It is
+made from results, or read from a file of numbers that a sweep wrote elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .errors import UserError
+from .files import write_text
+from .manipulations import CLEAN, MANIPULATIONS, SEVERITIES, STUDY
+from .results import Result
+from .robustness import (
+    Grid,
+    corruption_error,
+    mean_corruption_error,
+    mean_performance,
+    relative_corruption_error,
+    relative_performance,
+)
+from .runs import run, saved_result
+from .spec import RunSpec
+from .statistics import mean_interval
+from .wording import table as markdown_table
+
+BASELINE = "histogram"
+"""The weak encoder that corruption errors are relative to."""
+
+GRADED = tuple(name for name in STUDY if name != CLEAN)
+"""The study's manipulations."""
+
+MEASURES = {"valid": "valid@k (L2 threshold)", "map": "mAP by category", "p1": "P@1 by category"}
+"""Columns of a table that are performances, and how a figure names them."""
+
+SETTINGS = ("k", "tau", "seed", "precision", "categories", "per_category")
+"""Settings of a run that a table of numbers names."""
+
+MEASURED = Path(__file__).parent / "data" / "measured" / "severity.json"
+"""Numbers from real photographs that are not distributed with the project."""
+
+
+def results_for(
+    dataset: str, encoder: str, manips: Sequence[str] = GRADED, severities: Iterable[int] = SEVERITIES, **settings: Any
+) -> list[Result]:
+    """Clean and manipulated runs of one data set and encoder at each severity: the saved ones, the others made now."""
+    specs = [RunSpec(dataset, CLEAN, encoder, **settings)]
+    specs += [RunSpec(dataset, manip, encoder, severity=severity, **settings) for manip in manips for severity in severities]
+    return [saved_result(spec) or run(spec, progress=False) for spec in dict.fromkeys(specs)]
+
+
+def tabulate(results: Iterable[Result]) -> pd.DataFrame:
+    """A row a run: dataset, encoder, manip, severity, what it was and what came of it.
+
+    Columns: `strength` (mean at the encoder's input, in `unit`), `difference` (mean colour difference), `untouched` (share of
+    queries left pixel-identical), `categories`, `queries`, `shift`, and each of `MEASURES` with its 95% interval over
+    categories (`_low`, `_high`, NaN where there is none).
+    """
+    rows = []
+    for r in results:
+        row: dict[str, Any] = {
+            "dataset": r.spec.dataset_name,
+            "encoder": r.spec.encoder,
+            "manip": r.spec.manip,
+            "severity": r.spec.severity,
+            "strength": float(r.rows["strength"].mean()),
+            "unit": MANIPULATIONS[r.spec.manip].unit,
+            "difference": float(r.rows["difference"].mean()),
+            "untouched": 0.0 if r.spec.manip == CLEAN else r.noop_share,
+            "categories": int(r.rows["category"].nunique()),
+            "queries": len(r.rows),
+            "shift": float(r.rows["shift"].mean()),
+        }
+        for name, values in _performances(r.rows).items():
+            images = values.groupby([r.rows["category"], r.rows["image"]]).mean()
+            means = images.groupby(level="category").mean().dropna().to_numpy()
+            interval = mean_interval(means, seed=r.spec.seed, bounds=(0.0, 1.0))
+            row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _performances(rows: pd.DataFrame) -> dict[str, pd.Series[float]]:
+    """Each of `MEASURES` for each query that has it."""
+    pairs = zip(rows["result_categories"], rows["category"], strict=True)
+    first = pd.Series([float(found[0] == own) if len(found) else math.nan for found, own in pairs], index=rows.index)
+    return {"valid": rows["accuracy"], "p1": first, **({"map": rows["ap"]} if "ap" in rows else {})}
+
+
+def write_table(results: Sequence[Result], path: Path) -> None:
+    """Write the table of some runs with where they come from, as JSON: numbers and names only."""
+    sources = {}
+    for r in results:
+        p = r.provenance
+        sources[f"{r.spec.dataset_name}, {r.spec.encoder}"] = {
+            "settings": {
+                k: v for k, v in r.spec.to_dict().items() if k in ("k", "tau", "seed", "precision", "categories", "per_category")
+            },
+            "images": p["images"],
+            "categories": p["categories"],
+            "unreadable": len(p["unreadable"]),
+            "data_fingerprint": p["data_fingerprint"],
+            "encoder": p["encoder"],
+            "versions": p["versions"],
+            "code_sha256": p["code_sha256"],
+            "created": p["created"],
+        }
+    rows = [
+        {
+            k: (None if isinstance(v, float) and math.isnan(v) else round(v, 6) if isinstance(v, float) else v)
+            for k, v in row.items()
+        }
+        for row in tabulate(results).to_dict("records")
+    ]
+    write_text(path, json.dumps({"sources": sources, "rows": rows}, indent=1, ensure_ascii=False) + "\n")
+
+
+def _number(value: Any) -> Any:
+    """A value as JSON holds it: six decimals, nothing for NaN."""
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, 6)
+
+
+def read_table(path: Path = MEASURED) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A table that `write_table` wrote, and where its numbers come from.
+
+    Raises:
+        UserError: there is none, or the file holds something else.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        rows = pd.DataFrame(record["rows"])
+        numbers = [c for c in rows if c not in ("dataset", "encoder", "manip", "unit", "severity", "categories", "queries")]
+        return rows.astype({"severity": int, **dict.fromkeys(numbers, float)}), dict(record["sources"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path.name} is no table of severities: {error}") from error
+
+
+def clean_value(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> float:
+    """Performance on the photographs as they are.
+
+    Raises:
+        UserError: the table has no such row.
+    """
+    rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["manip"] == CLEAN)]
+    if rows.empty:
+        raise UserError(f"there is no clean run of {dataset} with {encoder}")
+    return float(rows[measure].iloc[0])
+
+
+def grid(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Grid:
+    """Manipulation -> severity -> performance, fixed settings left out."""
+    rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["severity"] > 0)]
+    found: dict[str, dict[int, float]] = {}
+    for row in rows.to_dict("records"):
+        found.setdefault(str(row["manip"]), {})[int(row["severity"])] = float(row[measure])
+    return found
+
+
+def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> pd.DataFrame:
+    """CE and relative CE by manipulation, mCE, mPC and rPC, of each data set and encoder that has severities.
+
+    The error is 1 - `measure`, which must mean the same for both encoders: a label's, not the study's threshold.
+
+    Raises:
+        UserError: the baseline lacks a run that is compared with it.
+    """
+    rows = []
+    pairs = dict.fromkeys(table.loc[table["severity"] > 0, ["dataset", "encoder"]].itertuples(index=False, name=None))
+    for dataset, encoder in pairs:
+        own, base = grid(table, dataset, encoder, measure), grid(table, dataset, baseline, measure)
+        clean, base_clean = (clean_value(table, dataset, name, measure) for name in (encoder, baseline))
+        row: dict[str, Any] = {"dataset": dataset, "encoder": encoder, "clean": clean}
+        row |= {"mPC": mean_performance(own), "rPC": relative_performance(own, clean), "mCE": mean_corruption_error(own, base)}
+        for manip, levels in own.items():
+            row[f"CE {manip}"] = corruption_error(levels, base[manip])
+            row[f"relative CE {manip}"] = relative_corruption_error(levels, clean, base[manip], base_clean)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def scores_table(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> str:
+    """`scores` as Markdown."""
+    found = scores(table, measure, baseline)
+    manips = [name.removeprefix("CE ") for name in map(str, found.columns) if name.startswith("CE ")]
+    rows = []
+    for row in found.to_dict("records"):
+        errors = [f"{row[f'CE {m}']:.2f} ({_or_dash(row[f'relative CE {m}'])})" for m in manips]
+        rows.append(
+            [
+                _plain(row["dataset"]),
+                row["encoder"],
+                f"{row['clean']:.3f}",
+                f"{row['mPC']:.3f}",
+                f"{row['rPC']:.2f}",
+                f"{row['mCE']:.2f}",
+                *errors,
+            ]
+        )
+    head = ["data set", "encoder", "clean", "mPC", "rPC", "mCE", *(f"CE {m} (relative)" for m in manips)]
+    return markdown_table(head, rows, "ll" + "r" * (len(head) - 2))
+
+
+def curves_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> str:
+    """Manipulation x severity of one data set and encoder as Markdown: performance and, below, strength at the input."""
+    part = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["severity"] > 0)]
+    severities = sorted(part["severity"].unique())
+    rows = []
+    for manip in dict.fromkeys(part["manip"]):
+        own = part[part["manip"] == manip].set_index("severity")
+        rows.append([manip, *(f"{own[measure][s]:.3f}" if s in own.index else "" for s in severities)])
+        unit = str(own["unit"].iloc[0])
+        rows.append([f"· {unit}", *(f"{own['strength'][s]:.3g}" if s in own.index else "" for s in severities)])
+    head = [f"clean {clean_value(table, dataset, encoder, measure):.3f}", *(f"severity {s}" for s in severities)]
+    return markdown_table(head, rows, "l" + "r" * len(severities))
+
+
+def _or_dash(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "\u2011")

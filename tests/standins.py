@@ -1,0 +1,166 @@
+"""Local stand-ins for Kaggle and Google Drive that speak the protocols kagglehub and gdown really use.
+
+An HTTPS proxy on loopback: HTTPS_PROXY leads the libraries to it, and it answers for the hosts themselves, with
+certificates of an authority that REQUESTS_CA_BUNDLE names. So the libraries run unchanged, addresses and all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import trustme
+
+HOSTS = ("api.kaggle.com", "storage.googleapis.com", "drive.google.com", "drive.usercontent.google.com")
+
+
+@dataclass
+class Web:
+    """What the stand-ins serve, and what they were asked.
+
+    Attributes:
+        archive: the bytes that both give.
+        kaggle_key: what Kaggle accepts.
+        break_after: bytes after which the first download breaks off, if any.
+        quota: Drive says that the file was asked for too often.
+        asked: method, host, path and Range of each request.
+    """
+
+    archive: bytes = b""
+    kaggle_key: tuple[str, str] = ("me", "secret")
+    break_after: int | None = None
+    quota: bool = False
+    asked: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+
+class _Answers(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    web: Web
+    authority: trustme.CA
+    host = ""
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def do_CONNECT(self) -> None:
+        self.host = self.path.partition(":")[0]
+        if self.host not in HOSTS:
+            self.send_error(502, f"no {self.host} here")
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.flush()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.authority.issue_cert(self.host).configure_cert(context)
+        self.connection = context.wrap_socket(self.connection, server_side=True)
+        self.rfile = self.connection.makefile("rb")
+        self.wfile = self.connection.makefile("wb")
+        self.close_connection = False
+
+    def do_POST(self) -> None:
+        self.note()
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        expected = "Basic " + base64.b64encode(":".join(self.web.kaggle_key).encode()).decode()
+        if self.headers.get("Authorization") != expected:
+            self.give(json.dumps({"code": 403, "message": "Permission denied"}).encode(), "application/json", status=403)
+        elif (body.get("ownerSlug"), body.get("datasetSlug")) != ("djjerrish", "nba-player-image-dataset-201920"):
+            self.give(json.dumps({"code": 404, "message": "Not found"}).encode(), "application/json", status=404)
+        elif self.path == "/v1/datasets.DatasetApiService/GetDataset":
+            self.give(json.dumps({"currentVersionNumber": 1, "ref": "nba"}).encode(), "application/json")
+        elif self.path == "/v1/datasets.DatasetApiService/DownloadDataset":
+            self.send_response(302)
+            self.send_header("Location", "https://storage.googleapis.com/kaggle-data-sets/archive.zip?X-Goog-Signature=x")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            self.give(b"{}", "application/json", status=404)
+
+    def do_GET(self) -> None:
+        self.note()
+        address = urlsplit(self.path)
+        query = parse_qs(address.query)
+        if self.host == "storage.googleapis.com":
+            md5 = base64.b64encode(hashlib.md5(self.web.archive).digest()).decode()
+            self.give_file({"x-goog-hash": f"crc32c=AAAAAA==,md5={md5}"})
+        elif self.host == "drive.google.com" and address.path == "/uc" and query.get("id") == ["1CyIQOJienhNITwGcQ9h-nv8z6GOjV2HX"]:
+            page = '<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently.</p>'
+            if not self.web.quota:  # a file that is too large to be scanned for viruses is confirmed first
+                fields = {"id": query["id"][0], "export": "download", "confirm": "t", "uuid": "0-1"}
+                inputs = "".join(f'<input type="hidden" name="{k}" value="{v}">' for k, v in fields.items())
+                page = (
+                    f'<form id="download-form" action="https://drive.usercontent.google.com/download" method="get">{inputs}</form>'
+                )
+            self.give(page.encode(), "text/html; charset=utf-8")
+        elif self.host == "drive.usercontent.google.com" and query.get("confirm") == ["t"]:
+            self.give_file({"Content-Disposition": 'attachment; filename="data.tar.gz"', "ETag": '"one"'})
+        else:
+            self.give(b"not found", "text/html", status=404)
+
+    def note(self) -> None:
+        self.web.asked.append((self.command, self.host, urlsplit(self.path).path, self.headers.get("Range", "")))
+
+    def give(self, body: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def give_file(self, headers: dict[str, str]) -> None:
+        start = int(found[1]) if (found := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))) else 0
+        body, total = self.web.archive[start:], len(self.web.archive)
+        self.send_response(206 if start else 200)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.web.break_after is not None:
+            self.wfile.write(body[: self.web.break_after])
+            self.wfile.flush()
+            self.web.break_after = None
+            self.close_connection = True
+            self.connection.close()
+            return
+        self.wfile.write(body)
+        self.wfile.flush()
+
+
+@contextmanager
+def standing_in(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """Lead everything that asks for a web page to the stand-ins; a home without credentials; no waiting for retries."""
+    web, authority = Web(), trustme.CA()
+    handler = type("Answers", (_Answers,), {"web": web, "authority": authority})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    bundle = folder / "authority.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+        patch.delenv(name, raising=False)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        patch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+    patch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    patch.setenv("HOME", str(folder / "home"))
+    patch.setenv("KAGGLE_CONFIG_DIR", str(folder / "home" / ".kaggle"))
+    patch.setenv("KAGGLEHUB_CACHE", str(folder / "kagglehub"))
+    try:
+        yield web
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,280 @@
+"""`clipnb fetch`: real libraries against local stand-ins, hostile archives, and the layout that comes out."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+import pytest
+from conftest import picture
+from PIL import Image
+
+pytest.importorskip("gdown", reason="needs pip install 'clipnb[download]'")
+pytest.importorskip("kagglehub", reason="needs pip install 'clipnb[download]'")
+pytest.importorskip("trustme", reason="needs pip install 'clipnb[test]'")
+
+from standins import Web, standing_in
+
+from clipnb import UserError
+from clipnb.datasets import load_dataset
+from clipnb.download import archives, fetch
+from clipnb.download.archives import HostileArchive, members
+from clipnb.download.layout import category, labelled
+
+
+def jpeg(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture(seed, 24, 16, seed)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def tarred(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+PLAYERS = {
+    f"data/img/{player}/{i}.jpg": jpeg(10 * p + i) for p, player in enumerate(("Stephen Curry", "Nikola Jokić")) for i in range(3)
+}
+SCENES = {
+    **{f"data/images/train/a/abbey/0000{i}.jpg": jpeg(i) for i in range(3)},
+    **{f"data/images/train/c/church/outdoor/0000{i}.jpg": jpeg(10 + i) for i in range(3)},
+    "data/images/val/val_00001.jpg": jpeg(30),
+    "data/images/test/00001.jpg": jpeg(31),
+    "data/objects/train/a/abbey/00000.xml": b"<annotation/>",
+    "data/images/train/a/abbey/._00000.jpg": b"resource fork",
+}
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    monkeypatch.setenv("CLIPNB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
+    with standing_in(tmp_path, monkeypatch) as found:
+        yield found
+
+
+def sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAGGLE_USERNAME", "me")
+    monkeypatch.setenv("KAGGLE_KEY", "secret")
+
+
+def test_nba_comes_from_kaggle(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in(monkeypatch)
+    web.archive = zipped(PLAYERS)
+    folder = fetch("nba", progress=False)
+    dataset = load_dataset("nba")
+    assert dataset.root == folder
+    assert dataset.categories == ["Nikola Jokić", "Stephen Curry"]
+    assert {p.id: p.path.read_bytes() for p in dataset.photos} == {name.removeprefix("data/img/"): c for name, c in PLAYERS.items()}
+    assert [(host, path) for _, host, path, _ in web.asked] == [
+        ("api.kaggle.com", "/v1/datasets.DatasetApiService/GetDataset"),
+        ("api.kaggle.com", "/v1/datasets.DatasetApiService/DownloadDataset"),
+        ("storage.googleapis.com", "/kaggle-data-sets/archive.zip"),
+    ]
+    about = json.loads((folder / ".clipnb.json").read_text())
+    assert (about["photographs"], about["categories"]) == (6, 2)
+    assert about["source"] == "kaggle:djjerrish/nba-player-image-dataset-201920"
+
+
+def test_kaggle_credentials_come_from_the_usual_file(web: Web, tmp_path: Path) -> None:
+    web.archive = zipped(PLAYERS)
+    keys = tmp_path / "home" / ".kaggle" / "kaggle.json"
+    keys.parent.mkdir(parents=True)
+    keys.write_text(json.dumps({"username": "me", "key": "secret"}))
+    assert len(list(fetch("nba", progress=False).rglob("*.jpg"))) == 6
+
+
+@pytest.mark.parametrize("key", [None, "wrong"])
+def test_missing_credentials_are_one_line(web: Web, monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
+    if key:
+        monkeypatch.setenv("KAGGLE_USERNAME", "me")
+        monkeypatch.setenv("KAGGLE_KEY", key)
+    with pytest.raises(UserError, match=r"Kaggle .*kaggle\.json, or set KAGGLE_USERNAME and KAGGLE_KEY") as caught:
+        fetch("nba", progress=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_miniplaces_comes_from_drive_past_its_confirmation(web: Web) -> None:
+    web.archive = tarred(SCENES)
+    fetch("miniplaces", progress=False)
+    dataset = load_dataset("miniplaces")
+    assert dataset.categories == ["abbey", "church_outdoor"]
+    assert len(dataset.photos) == 6
+    assert ("GET", "drive.usercontent.google.com", "/download", "") in web.asked
+
+
+def test_a_download_that_broke_off_is_gone_on_with(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipnb.download.sources.RETRIES", 0)
+    web.archive = tarred({**SCENES, "data/notes.bin": os.urandom(2 * 2**20)})
+    web.break_after = 1_500_000
+    with pytest.raises(UserError, match="what came is kept and gone on with"):
+        fetch("miniplaces", progress=False)
+    assert not (tmp_path / "data" / "miniplaces").exists()
+    fetch("miniplaces", progress=False)
+    *_, host, _, part = web.asked[-1]
+    assert host == "drive.usercontent.google.com"
+    assert 0 < int(part.removeprefix("bytes=").rstrip("-")) <= 1_500_000
+    assert len(load_dataset("miniplaces").photos) == 6
+
+
+def test_drives_refusal_is_one_line(web: Web) -> None:
+    web.quota = True
+    with pytest.raises(UserError, match=r"Google Drive does not give .*Too many users") as caught:
+        fetch("miniplaces", progress=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_is_not_there_is_one_line(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipnb.download.sources.RETRIES", 0)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    sign_in(monkeypatch)
+    for name in ("nba", "miniplaces"):
+        with pytest.raises(UserError, match="could not be fetched"):
+            fetch(name, progress=False)
+
+
+def test_the_checksum_of_the_first_use_is_kept_to(web: Web, tmp_path: Path) -> None:
+    web.archive = tarred(SCENES)
+    folder = fetch("miniplaces", progress=False)
+    with pytest.raises(UserError, match="is there already: pass --again"):
+        fetch("miniplaces", progress=False)
+    folder.rename(tmp_path / "elsewhere")
+    web.archive = tarred({**SCENES, "data/images/train/a/abbey/extra.jpg": jpeg(99)})
+    with pytest.raises(UserError, match="is not what it was at first use"):
+        fetch("miniplaces", progress=False)
+    assert not folder.exists()
+    fetch("miniplaces", again=True, progress=False)
+    assert len(load_dataset("miniplaces").photos) == 7
+
+
+HOSTILE = {
+    "up": lambda: zipped({"ok/1.jpg": jpeg(1), "../../evil.jpg": jpeg(2)}),
+    "absolute": lambda: tarred({"ok/1.jpg": jpeg(1), "/tmp/evil.jpg": jpeg(2)}),
+    "backslash": lambda: zipped({"ok/1.jpg": jpeg(1), "..\\evil.jpg": jpeg(2)}),
+    "drive": lambda: zipped({"C:/evil.jpg": jpeg(2)}),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_path_that_leads_outside_is_refused(web: Web, tmp_path: Path, kind: str) -> None:
+    web.archive = HOSTILE[kind]()
+    with pytest.raises(HostileArchive, match="leads outside"):
+        fetch("miniplaces", progress=False)
+    assert not list(tmp_path.rglob("evil.jpg"))
+    assert not (tmp_path / "data" / "miniplaces").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        info = tarfile.TarInfo("a/1.jpg")
+        info.type, info.linkname = kind, "/etc/passwd"
+        archive.addfile(info)
+    with pytest.raises(HostileArchive, match="link or device"):
+        list(members(tmp_path / "a.tar"))
+
+
+def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        info = zipfile.ZipInfo("a/1.jpg")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(HostileArchive, match="link or device"):
+        list(members(tmp_path / "a.zip"))
+
+
+def test_what_swells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "SLACK", 2**20)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/1.jpg", bytes(8 * 2**20))
+    with pytest.raises(HostileArchive, match="swells"):
+        list(members(tmp_path / "a.zip"))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", tarred(SCENES)[:-200]])
+def test_what_is_no_archive_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(UserError, match=r"neither a zip nor a tar|damaged") as caught:
+        list(members(tmp_path / "a"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("train/a/abbey/1.jpg", "abbey"),
+        ("train/c/church/outdoor/1.jpg", "church_outdoor"),
+        ("Stephen Curry/1.jpg", "Stephen Curry"),
+        ("x/1.jpg", "x"),
+        ("1.jpg", ""),
+        ("b/bar/b/1.jpg", "bar_b"),
+    ],
+)
+def test_folders_become_a_category(path: str, name: str) -> None:
+    assert category(PurePosixPath(path)) == name
+
+
+def test_a_common_folder_is_no_category_and_a_sole_one_is() -> None:
+    assert [name for _, name in labelled(map(PurePosixPath, ["d/e/cats/1.jpg", "d/e/dogs/1.jpg"]))] == ["cats", "dogs"]
+    assert [name for _, name in labelled(map(PurePosixPath, ["d/cats/1.jpg", "d/cats/2.jpg"]))] == ["cats", "cats"]
+
+
+def test_two_photographs_of_one_name_are_both_kept_and_copies_once(web: Web) -> None:
+    web.archive = tarred({"x/cats/1.jpg": jpeg(1), "x/c/cats/1.jpg": jpeg(2), "x/dogs/1.jpg": jpeg(3), "x/d/dogs/1.jpg": jpeg(3)})
+    fetch("miniplaces", progress=False)
+    assert [p.category for p in load_dataset("miniplaces").photos] == ["cats", "cats", "dogs"]
+
+
+def test_archives_of_real_photographs_give_the_folders_they_were_made_from(
+    web: Web, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(monkeypatch)
+    wanted: dict[str, dict[str, bytes]] = {"nba": {}, "miniplaces": {}}
+    for name, most in (("nba", 6), ("miniplaces", 8)):
+        for folder in sorted(p for p in (shared_data / name).iterdir() if p.is_dir())[:most]:
+            for path in sorted(folder.iterdir())[:3]:
+                wanted[name][f"{folder.name}/{path.name}"] = path.read_bytes()
+    web.archive = zipped({f"nba/img/{inside}": content for inside, content in wanted["nba"].items()})
+    fetch("nba", progress=False)
+    web.archive = tarred({f"data/images/train/{i[0]}/{i}": content for i, content in wanted["miniplaces"].items()})
+    fetch("miniplaces", progress=False)
+    for name, files in wanted.items():
+        assert {p.id: p.path.read_bytes() for p in load_dataset(name).photos} == files
+
+
+def test_something_that_nobody_publishes_is_one_line() -> None:
+    with pytest.raises(UserError, match="choose from nba, miniplaces"):
+        fetch("imagenet")
+
+
+def test_no_half_written_set_is_left(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.archive = tarred(SCENES)
+
+    def full(*arguments: object) -> Path:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("clipnb.download.fetching.destination", full)
+    with pytest.raises(OSError, match="No space"):
+        fetch("miniplaces", progress=False)
+    assert not list((tmp_path / "data").iterdir())

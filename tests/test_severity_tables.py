@@ -1,0 +1,121 @@
+"""Tables of severities: what they hold, the scores made of them by hand, and the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import PhotoFolder
+
+from clipnb import UserError, severity, severity_figures
+
+
+def table(**performance: dict[str, list[float]]) -> pd.DataFrame:
+    """A table by hand: encoder -> manipulation -> performance at severities, `original` being the clean one."""
+    rows = [
+        {
+            "dataset": "d",
+            "encoder": encoder,
+            "manip": manip,
+            "severity": s,
+            "map": value,
+            "map_low": value - 0.1,
+            "map_high": value + 0.1,
+        }
+        | {"strength": float(s), "unit": "u"}
+        for encoder, manips in performance.items()
+        for manip, values in manips.items()
+        for s, value in enumerate(values, start=0 if manip == "original" else 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+BY_HAND = table(
+    mine={"original": [0.9], "blurred": [0.8, 0.6], "grey": [0.9, 0.7]},
+    histogram={"original": [0.5], "blurred": [0.4, 0.2], "grey": [0.1, 0.1]},
+)
+
+
+def test_scores_by_hand() -> None:
+    found = severity.scores(BY_HAND).set_index("encoder").loc["mine"]
+    assert found["clean"] == 0.9
+    assert found["mPC"] == pytest.approx(0.75)
+    assert found["rPC"] == pytest.approx(0.75 / 0.9)
+    assert found["CE blurred"] == pytest.approx(0.6 / 1.4)
+    assert found["CE grey"] == pytest.approx(0.4 / 1.8)
+    assert found["mCE"] == pytest.approx((0.6 / 1.4 + 0.4 / 1.8) / 2)
+    assert found["relative CE blurred"] == pytest.approx(0.4 / 0.4)
+    assert found["relative CE grey"] == pytest.approx(0.2 / 0.8)
+    assert severity.scores(BY_HAND).set_index("encoder").loc["histogram", "mCE"] == 1
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        (("histogram", "grey", 1), "no run at severity 1"),
+        (("histogram", "grey", None), "no run of 'grey'"),
+        (("histogram", "original", None), "no clean run of d with histogram"),
+    ],
+)
+def test_a_baseline_that_lacks_a_run_is_one_line(without: tuple[str, str, int | None], said: str) -> None:
+    encoder, manip, level = without
+    gone = (BY_HAND["encoder"] == encoder) & (BY_HAND["manip"] == manip)
+    gone &= True if level is None else BY_HAND["severity"] == level
+    with pytest.raises(UserError, match=said):
+        severity.scores(BY_HAND[~gone])
+
+
+def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root = str(photo_folder({"cats": 5, "dogs": 5}))
+    results = severity.results_for(root, "tiny", ("blurred", "cropped"), (1, 5), k=3)
+    assert [(r.spec.manip, r.spec.severity) for r in results] == [
+        ("original", 0),
+        ("blurred", 1),
+        ("blurred", 5),
+        ("cropped", 1),
+        ("cropped", 5),
+    ]
+    made = severity.tabulate(results)
+    first = results[1]
+    assert made["valid"][1] == pytest.approx(first.accuracy.point)
+    assert made["valid_low"][1] == pytest.approx(first.accuracy.low, nan_ok=True)
+    assert made["p1"][1] == pytest.approx(first.precision_at_1)
+    assert made["map"][1] == pytest.approx(first.rows.groupby("category")["ap"].mean().mean())
+    assert made["strength"][3] > made["strength"][4]  # area kept
+    severity.write_table(results, tmp_path / "table.json")
+    read, sources = severity.read_table(tmp_path / "table.json")
+    pd.testing.assert_frame_equal(read, made, atol=1e-6, check_dtype=False)
+    assert sources["photos, tiny"]["images"] == 10
+    assert str(tmp_path) not in (tmp_path / "table.json").read_text()
+
+
+def test_a_file_that_is_no_table_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text("[]")
+    with pytest.raises(UserError, match=r"t\.json is no table of severities"):
+        severity.read_table(tmp_path / "t.json")
+
+
+def test_figures_show_every_cell_and_curve() -> None:
+    figure = severity_figures.heat_map(BY_HAND, "d", "mine", "map")
+    cells = sorted(t.get_text() for t in figure.axes[0].texts)
+    assert cells == sorted(["0.90", "0.80", "0.60", "0.90", "0.90", "0.70"])
+    figure = severity_figures.curves(BY_HAND, "map")
+    assert len(figure.axes) == 2
+    lines = figure.axes[0].get_lines()
+    assert any(list(line.get_ydata()) == [0.9, 0.8, 0.6] for line in lines)
+
+
+def test_the_measured_table_holds_what_the_book_says_of_it() -> None:
+    measured, sources = severity.read_table()
+    assert {"athletes", "miniplaces"} <= set(measured["dataset"])
+    for dataset in ("athletes", "miniplaces"):
+        for encoder in ("efficientnet-lite2", "histogram"):
+            own = measured[(measured["dataset"] == dataset) & (measured["encoder"] == encoder)]
+            assert {(m, s) for m in severity.GRADED for s in range(1, 6)} <= set(zip(own["manip"], own["severity"], strict=True))
+            assert len(sources[f"{dataset}, {encoder}"]["data_fingerprint"]) == 64
+            assert not own[["valid", "map", "p1", "strength"]].isna().any().any()
+    square = measured[(measured["dataset"] == "miniplaces") & (measured["manip"] == "cropped") & (measured["severity"] == 0)]
+    assert (square["untouched"] == 1).all()
+    for encoder, value in square.set_index("encoder")["valid"].items():
+        assert value == severity.clean_value(measured, "miniplaces", str(encoder), "valid")
