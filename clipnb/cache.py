@@ -62,8 +62,7 @@ def _store(folder: Path) -> Kept:
 
 
 def _precision(identity: str) -> str:
-    last = identity.rsplit("|", 1)[-1]
-    return f" {last}" if last in ("bf16", "fp16") else ""
+    return "".join(f" {part}" for part in identity.split("|")[1:] if part in ("bf16", "fp16", "compile", "openvino"))
 
 
 def _other(folder: Path) -> Kept:

@@ -31,7 +31,7 @@ def _report(options: argparse.Namespace) -> int:
 
     report.template()  # says so at once where this is no checkout
     given = vars(options)
-    settings = {name: given[name] for name in ("encoder", "k", "tau", "seed", "precision") if name in given}
+    settings = {name: given[name] for name in ("encoder", "k", "tau", "seed", "precision", "engine") if name in given}
     failures = report.ensure(report.sample_specs() + report.specs_for(options.datasets, **settings))
     for run, why in failures.items():
         print(f"clipnb: {run} failed: {why}", file=sys.stderr)
@@ -173,6 +173,7 @@ def parser() -> argparse.ArgumentParser:
         ("tau", float, "L2 distance below which a result is valid"),
         ("seed", int, "decides every random draw"),
         ("precision", str, "of the encoder's weights: fp32, bf16 or fp16"),
+        ("engine", str, "what runs the network: torch, compile or openvino"),
     ):
         report.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=f"{what}, for those data sets")
     report.add_argument("--no-book", action="store_true", help="run the notebooks only")

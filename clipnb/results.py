@@ -163,7 +163,7 @@ class Result:
             "strength at the encoder's input": None if s.manip == CLEAN else self.strength,
             "photographs left pixel-identical": None if s.manip == CLEAN else f"{self.noop_share:.0%}",
             "queries / unreadable images": f"{len(self.rows)} / {len(p['unreadable'])}",
-            "encoder": f"{literal(s.encoder)} {s.precision} on {p['device']}",
+            "encoder": f"{literal(s.encoder)} {s.precision}{'' if s.engine == 'torch' else f' by {s.engine}'} on {p['device']}",
             "weights, SHA-256": p["encoder"]["weights_sha256"][:16] or None,
             "photographs, fingerprint": p["data_fingerprint"][:16],
             "code, SHA-256": p["code_sha256"][:16],

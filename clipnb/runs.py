@@ -52,7 +52,7 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
     if not spec.gallery:
         require_results(spec.k, len(dataset.photos) - 1)
     asked_for = batch(dataset.photos, spec.start, spec.step)
-    encoder = load_encoder(spec.encoder, spec.precision)
+    encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
     store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
     options: Any = {"seed": spec.seed, "batch_size": batch_size, "workers": workers, "progress": progress}
     conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))

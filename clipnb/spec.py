@@ -12,7 +12,7 @@ from typing import Any
 
 from . import protocol
 from .datasets import slug
-from .encoders import ENCODERS, PRECISIONS, default_encoder, resolve
+from .encoders import ENCODERS, ENGINES, PRECISIONS, default_encoder, resolve
 from .errors import UserError
 from .manipulations import CLEAN, MANIPULATIONS, Condition
 
@@ -55,6 +55,7 @@ class RunSpec:
         tau: L2 distance to the clean query below which a result is valid, in (0, 2] (unit vectors).
         seed: decides every random draw.
         precision: of the encoder's weights: fp32, bf16 or fp16.
+        engine: what runs the network: torch, compile (torch.compile) or openvino (CPU).
         gallery: what is searched: "" for the data set itself; data sets, folders of photographs or clip-retrieval
             folders, separated by commas; or the address of a clip-retrieval service (http://host:port).
         index: how it is searched: exact, hnsw, ivf or stored (the folder's own image.index); for a service, the name of
@@ -82,6 +83,7 @@ class RunSpec:
     tau: float = 0.8
     seed: int = 0
     precision: str = "fp32"
+    engine: str = "torch"
     gallery: str = ""
     index: str = ""
     mode: str = "corrected"
@@ -129,6 +131,8 @@ class RunSpec:
         ]
         if self.precision not in PRECISIONS:
             mistakes.append(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.engine not in ENGINES:
+            mistakes.append(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
         mistakes += protocol.mistakes(self)
         if mistakes:
             raise UserError("; ".join(mistakes))
@@ -173,6 +177,8 @@ class RunSpec:
                 parts.append(f"{field}{value}")
         if self.precision != "fp32":
             parts.append(self.precision)
+        if self.engine != "torch":
+            parts.append(self.engine)
         return "-".join([*parts, *protocol.name_parts(self)])
 
     def under(self, manip: str, severity: int = 0) -> RunSpec:

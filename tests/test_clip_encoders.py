@@ -279,3 +279,37 @@ def test_a_torchvision_for_another_torch_is_one_line() -> None:
     assert (
         done.stderr.strip().splitlines()[-1].startswith("clipnb.errors.UserError: the encoder 'ViT-L/14' needs a torchvision built")
     )
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "off"), [("openvino", "fp32", 1e-5), ("openvino", "bf16", 0.05), ("compile", "fp32", 1e-5)]
+)
+def test_another_engine_gives_the_same_vectors_for_any_number_of_inputs(
+    tiny: Checkpoints, engine: str, precision: str, off: float
+) -> None:
+    plain, other = load_encoder(str(tiny.state)), load_encoder(str(tiny.state), precision, engine)
+    assert other.identity != plain.identity
+    assert engine in other.identity
+    inputs = batch(plain)
+    expected = plain.encode(inputs)
+    for n in (1, 3, 4):
+        np.testing.assert_allclose(other.encode(inputs[:n]), expected[:n], atol=off)
+    np.testing.assert_allclose(
+        other.encode(np.concatenate([inputs, inputs[:2]])), np.concatenate([expected, expected[:2]]), atol=off
+    )
+
+
+def test_an_engine_that_cannot_do_a_precision_says_what_to_type(tiny: Checkpoints) -> None:
+    with pytest.raises(UserError, match=r"does not run fp16 on this processor: use -p precision fp32, or -p engine torch"):
+        load_encoder(str(tiny.state), "fp16", "openvino")
+
+
+def test_an_unknown_engine_is_a_mistake_in_one_line() -> None:
+    with pytest.raises(UserError, match="engine must be one of torch, compile, openvino, not 'onnx'"):
+        RunSpec(engine="onnx")
+
+
+def test_a_run_names_its_engine(tiny: Checkpoints, photo_folder: PhotoFolder) -> None:
+    spec = RunSpec(str(photo_folder({"cats": 3, "dogs": 3})), "grey", str(tiny.state), k=2, engine="openvino")
+    assert spec.run_id.endswith("tiny.pt-k2-openvino")
+    assert "fp32 by openvino on cpu" in run(spec, progress=False)._repr_markdown_()

@@ -31,6 +31,9 @@ INSTEAD = f"use the encoder {OFFLINE}, which needs no network (-p encoder {OFFLI
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
+ENGINES = ("torch", "compile", "openvino")
+
+
 class Encoder(Protocol):
     """What the pipeline asks of an encoder.
 
@@ -69,8 +72,8 @@ class TextEncoder(Protocol):
         ...
 
 
-Loader = Callable[[str, str], Encoder]
-"""(name, precision) -> encoder."""
+Loader = Callable[[str, str, str], Encoder]
+"""(name, precision, engine) -> encoder."""
 
 ENCODERS: Registry[Loader] = Registry("encoder")
 
@@ -78,36 +81,36 @@ OPENAI = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16
 
 
 @ENCODERS.register(OFFLINE)
-def _efficientnet(name: str, precision: str) -> Encoder:
+def _efficientnet(name: str, precision: str, engine: str) -> Encoder:
     from . import efficientnet
 
-    return efficientnet.load(precision)
+    return efficientnet.load(precision, engine)
 
 
 @ENCODERS.register("histogram")
-def _histogram(name: str, precision: str) -> Encoder:
+def _histogram(name: str, precision: str, engine: str) -> Encoder:
     from .histogram import Histogram
 
     return Histogram()
 
 
-def _openai_clip(name: str, precision: str) -> Encoder:
+def _openai_clip(name: str, precision: str, engine: str) -> Encoder:
     from . import openai_clip
 
-    return openai_clip.load(name, precision)
+    return openai_clip.load(name, precision, engine)
 
 
 for _name in OPENAI:
     ENCODERS.register(_name, _name.replace("/", "-"))(_openai_clip)
 
 
-def _open_clip(name: str, precision: str) -> Encoder:
+def _open_clip(name: str, precision: str, engine: str) -> Encoder:
     from . import open_clip_models
 
-    return open_clip_models.load(name, precision)
+    return open_clip_models.load(name, precision, engine)
 
 
-def _own(name: str, precision: str) -> Encoder:
+def _own(name: str, precision: str, engine: str) -> Encoder:
     from . import own
 
     return own.load(name, precision)
@@ -138,11 +141,12 @@ def resolve(name: str) -> tuple[str, Loader]:
     return settled, ENCODERS[settled]
 
 
-def load_encoder(name: str, precision: str = "fp32") -> Encoder:
+def load_encoder(name: str, precision: str = "fp32", engine: str = "torch") -> Encoder:
     """Build an encoder by name; one whose weights were loaded before is loaded again when it has something to embed.
 
     Args:
         precision: of the weights, for encoders on PyTorch: fp32, bf16 or fp16.
+        engine: what runs the network, for encoders on PyTorch: torch, compile or openvino.
 
     Raises:
         UserError: unknown name, or weights that are not here and cannot be fetched.
@@ -153,4 +157,4 @@ def load_encoder(name: str, precision: str = "fp32") -> Encoder:
     settled, loader = resolve(name)
     # torch's idle threads otherwise spin, and take the cores from the workers that decode; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return recall(settled, precision, lambda: loader(settled, precision))
+    return recall(settled, f"{precision}|{engine}", lambda: loader(settled, precision, engine))

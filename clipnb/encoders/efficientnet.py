@@ -15,7 +15,7 @@ NAME = "efficientnet-lite2"
 PREPROCESSING = Preprocessing(size=260, mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)
 
 
-def load(precision: str = "fp32") -> TorchEncoder:
+def load(precision: str = "fp32", engine: str = "torch") -> TorchEncoder:
     """1280 pooled ImageNet features of a 260-pixel centre square.
 
     Raises:
@@ -39,4 +39,5 @@ def load(precision: str = "fp32") -> TorchEncoder:
         weights,
         file_sha256(weights),
         precision,
+        engine,
     )

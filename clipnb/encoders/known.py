@@ -68,9 +68,9 @@ class KnownTextEncoder(KnownEncoder):
         return encoder.encode_text(texts)
 
 
-def _note(name: str, precision: str) -> Path:
+def _note(name: str, settings: str) -> Path:
     """The note's file; its name changes with the code and the packages that make an embedding."""
-    sha = hashlib.sha256(f"{name}|{precision}".encode())
+    sha = hashlib.sha256(f"{name}|{settings}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sha.update(path.read_bytes())
     for package in PACKAGES:
@@ -86,9 +86,9 @@ def _stat(weights: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def recall(name: str, precision: str, load: Callable[[], Encoder]) -> Encoder:
+def recall(name: str, settings: str, load: Callable[[], Encoder]) -> Encoder:
     """The encoder as noted, if its weights file is as it was; else loaded now, and noted if it has a weights file."""
-    note = _note(name, precision)
+    note = _note(name, settings)
     try:
         about = json.loads(note.read_text(encoding="utf-8"))
         if _stat(Path(about["weights"])) == about["stat"]:

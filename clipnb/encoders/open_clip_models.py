@@ -32,7 +32,7 @@ class OpenClip(TorchEncoder):
             return unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device)))
 
 
-def load(name: str, precision: str = "fp32") -> OpenClip:
+def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenClip:
     """Load `open_clip:<model>/<tag or path>`.
 
     Raises:
@@ -73,6 +73,7 @@ def load(name: str, precision: str = "fp32") -> OpenClip:
         weights=path,
         weights_sha256=file_sha256(path),
         precision=precision,
+        engine=engine,
     )
 
 

@@ -25,10 +25,12 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 class OpenAIClip(TorchEncoder):
     """A CLIP model with both towers."""
 
-    def __init__(self, name: str, model: Any, weights: Path, weights_sha256: str, precision: str) -> None:
+    def __init__(self, name: str, model: Any, weights: Path, weights_sha256: str, precision: str, engine: str) -> None:
         preprocessing = Preprocessing(model.visual.input_resolution, MEAN, STD)
         dim = int(model.text_projection.shape[1])
-        super().__init__(name, lambda x: self.model.encode_image(x), model, preprocessing, dim, weights, weights_sha256, precision)
+        super().__init__(
+            name, lambda x: self.model.encode_image(x), model, preprocessing, dim, weights, weights_sha256, precision, engine
+        )
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
         """n texts to (n, dim) float32 of unit length, in the same space as the photographs."""
@@ -45,7 +47,7 @@ def weights_folder() -> Path:
     return Path("~/.cache/clip").expanduser()
 
 
-def load(name: str, precision: str = "fp32") -> OpenAIClip:
+def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenAIClip:
     """Load a model by OpenAI's name, or from a checkpoint (TorchScript archive or state dict).
 
     Raises:
@@ -74,7 +76,7 @@ def load(name: str, precision: str = "fp32") -> OpenAIClip:
         except Exception as error:  # pickle, zip and key errors of what is no CLIP checkpoint
             raise UserError(f"{path} is not a CLIP checkpoint: {reason(error)}") from error
     sha256 = models[name].split("/")[-2] if name in models else file_sha256(path)
-    return OpenAIClip(name if name in models else path.name, model, path, sha256, precision)
+    return OpenAIClip(name if name in models else path.name, model, path, sha256, precision, engine)
 
 
 def _check_named(name: str, path: Path, expected: str) -> None:
