@@ -37,7 +37,7 @@ lint: .venv-test/.installed ## style and types
 	@touch $@
 
 clean: ## remove environments, results and the built book; photographs and the cache stay
-	rm -rf .venv .venv-test _build results book/runs book/datasets
+	rm -rf .venv .venv-test _build results book/runs book/datasets book/cards
 
 picture: .venv/.installed ## draw the README's picture again
 	.venv/$(BIN)/python -c "import clipnb; clipnb.pictures.one_photograph(clipnb.sentences.usual_runs('sample-figures', 'efficientnet-lite2'), 'motorcycle').savefig('book/question.png')"

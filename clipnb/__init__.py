@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import accounting, figures, original, pictures, reading, sentences, severity, severity_figures
+    from . import accounting, cards, figures, original, pictures, reading, sentences, severity, severity_figures
     from .errors import UserError
     from .results import Result, load_results
     from .runs import run, saved_result
@@ -29,13 +29,14 @@ _HOME = {
     "run": "runs",
     "spec_of": "spec",
 }
-_MODULES = ("accounting", "figures", "original", "pictures", "reading", "sentences", "severity", "severity_figures")
+_MODULES = ("accounting", "cards", "figures", "original", "pictures", "reading", "sentences", "severity", "severity_figures")
 
 __all__ = [
     "Result",
     "RunSpec",
     "UserError",
     "accounting",
+    "cards",
     "figures",
     "load_results",
     "original",

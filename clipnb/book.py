@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .datasets import slug
 from .errors import UserError
 from .files import write_text
 from .manipulations import CLEAN
@@ -53,6 +54,7 @@ def configure(app: Sphinx, config: Config) -> None:
         raise ExtensionError("; ".join(f"{run} failed: {why}" for run, why in failures.items()))
     results = load_results()
     write_dataset_pages(root, results)
+    write_cards(root, results)
     pages = {path.stem: f"[`{path.stem}`](runs/{path.name})" for path in runs_root().glob("*.ipynb")}
     config.external_toc_path = (root / "_toc.yml").as_posix()
     config.mathjax_path = MATHJAX.as_posix()
@@ -74,6 +76,28 @@ def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
         _relabel(page, spec.group_id)
         _retitle(page, f"{spec.dataset_name}, {spec.group_id.removeprefix(spec.dataset_name + '-')}")
         path = folder / f"{spec.group_id}.ipynb"
+        wanted.add(path)
+        text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+    for path in set(folder.glob("*.ipynb")) - wanted:
+        path.unlink()
+
+
+def write_cards(root: Path, results: Sequence[Result]) -> None:
+    """One card for each data set that has a run; touched only if it changes."""
+    template = json.loads((root / "notebooks" / "card.ipynb").read_text(encoding="utf-8"))
+    folder = root / "book" / "cards"
+    wanted: set[Path] = set()
+    for dataset in sorted({r.spec.dataset for r in results}):
+        page = json.loads(json.dumps(template))
+        for cell in page["cells"]:
+            if "parameters" in cell["metadata"].get("tags", []):
+                cell["source"] = f"dataset = {dataset!r}"
+                cell["metadata"]["tags"].append("remove-cell")
+        _relabel(page, slug(dataset))
+        _retitle(page, f"Card of {slug(dataset)}")
+        path = folder / f"{slug(dataset)}.ipynb"
         wanted.add(path)
         text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -113,7 +137,7 @@ def ship_mathjax(app: Sphinx) -> None:
 
 def mend_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Send the Colab button of a generated page to its template, and keep a script from being loaded twice."""
-    template = {"runs": "run", "datasets": "dataset"}.get(pagename.partition("/")[0])
+    template = {"runs": "run", "datasets": "dataset", "cards": "card"}.get(pagename.partition("/")[0])
     if template:
         _replace_urls(context.get("header_buttons"), f"book/{pagename}.ipynb", f"notebooks/{template}.ipynb")
     once = {(str(script.filename or ""), str(sorted(script.attributes.items()))): script for script in context["script_files"]}

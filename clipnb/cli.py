@@ -115,6 +115,15 @@ def _fetch(options: argparse.Namespace) -> int:
     return 0
 
 
+def _card(options: argparse.Namespace) -> int:
+    from . import cards
+
+    for dataset in options.datasets:
+        card = cards.card_of(dataset)
+        print(cards.card_table(card), "\n".join(f"Note: {said}." for said in cards.card_warnings(card)), sep="\n")
+    return 0
+
+
 def _cache(options: argparse.Namespace) -> int:
     from . import cache
     from .paths import cache_root
@@ -197,6 +206,9 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("name", help="nba or miniplaces")
     fetch.add_argument("--again", action="store_true", help="replace what is there, whatever its checksum")
     fetch.set_defaults(go=_fetch)
+    card = commands.add_parser("card", help="what a data set holds: counts, sizes, copies and near-copies")
+    card.add_argument("datasets", nargs="+", metavar="dataset", help="folders, or names in $CLIPNB_DATA")
+    card.set_defaults(go=_card)
     index = commands.add_parser("index", help="embed and index a folder of photographs, as clip-retrieval lays it out")
     index.add_argument("folder", help="photographs: a folder <category>/<image>, or a name in $CLIPNB_DATA")
     index.add_argument("out", help="the gallery's folder; a build that was stopped goes on in it")

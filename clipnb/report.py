@@ -31,6 +31,7 @@ NOT_IN_A_RUN = (
     "batches.py",
     "book.py",
     "book_values.py",
+    "cards.py",
     "cli.py",
     "download",
     "original.py",

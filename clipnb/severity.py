@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .errors import UserError
@@ -40,6 +41,9 @@ GRADED = tuple(name for name in STUDY if name != CLEAN)
 MEASURES = {"valid": "valid@k (L2 threshold)", "map": "mAP by category", "p1": "P@1 by category"}
 """Columns of a table that are performances, and how a figure names them."""
 
+HARM = 0.01
+"""Mean loss of the baseline below which a relative corruption error would divide by next to nothing, and is left out."""
+
 SETTINGS = ("k", "tau", "seed", "precision", "categories", "per_category")
 """Settings of a run that a table of numbers names."""
 
@@ -54,6 +58,25 @@ def results_for(
     specs = [RunSpec(dataset, CLEAN, encoder, **settings)]
     specs += [RunSpec(dataset, manip, encoder, severity=severity, **settings) for manip in manips for severity in severities]
     return [saved_result(spec) or run(spec, progress=False) for spec in dict.fromkeys(specs)]
+
+
+def saved_table(dataset: str, encoder: str, **settings: Any) -> pd.DataFrame:
+    """The table of all saved runs at severities, and of their clean one, under the same settings; empty if there are none."""
+    clean = RunSpec(dataset, CLEAN, encoder, **settings)
+    specs = [clean.under(m, s) for m in MANIPULATIONS if MANIPULATIONS[m].levels for s in SEVERITIES]
+    found = [result for spec in specs if (result := saved_result(spec))]
+    first = saved_result(clean)
+    return tabulate([first, *found]) if first and found else pd.DataFrame()
+
+
+def names(table: pd.DataFrame) -> tuple[str, str]:
+    """Data set and encoder of a table that holds one of each."""
+    return str(table["dataset"].iloc[0]), str(table["encoder"].iloc[0])
+
+
+def how_to(dataset: str) -> str:
+    """What to type for a data set that has no runs at severities."""
+    return f"No runs at severities yet: `clipnb sweep --datasets {dataset} --severities 1 2 3 4 5` makes them."
 
 
 def tabulate(results: Iterable[Result]) -> pd.DataFrame:
@@ -182,7 +205,9 @@ def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) 
         row |= {"mPC": mean_performance(own), "rPC": relative_performance(own, clean), "mCE": mean_corruption_error(own, base)}
         for manip, levels in own.items():
             row[f"CE {manip}"] = corruption_error(levels, base[manip])
-            row[f"relative CE {manip}"] = relative_corruption_error(levels, clean, base[manip], base_clean)
+            harmed = abs(base_clean - float(np.mean([base[manip][s] for s in levels]))) >= HARM
+            relative = relative_corruption_error(levels, clean, base[manip], base_clean)
+            row[f"relative CE {manip}"] = relative if harmed else math.nan
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -221,6 +246,41 @@ def curves_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str =
         rows.append([f"· {unit}", *(f"{own['strength'][s]:.3g}" if s in own.index else "" for s in severities)])
     head = [f"clean {clean_value(table, dataset, encoder, measure):.3f}", *(f"severity {s}" for s in severities)]
     return markdown_table(head, rows, "l" + "r" * len(severities))
+
+
+def sources_table(sources: dict[str, Any]) -> str:
+    """Where a table's numbers come from, as Markdown: a row a data set and encoder."""
+    rows = []
+    for name, about in sources.items():
+        kept = about["settings"]
+        drawn = f"{kept['per_category']} a category, drawn (seed {kept['seed']})" if kept["per_category"] else "all"
+        photographs = f"{about['images']} of {about['categories']} categories, {drawn}"
+        code = ", ".join(about["encoder"]["identity"].split("|")[:1])
+        versions = ", ".join(
+            f"{p} {about['versions'][p]}" for p in ("clipnb", "torch", "numpy", "pillow") if p in about["versions"]
+        )
+        settings = f"k {kept['k']}, tau {kept['tau']:g}"
+        marks = f"photographs `{about['data_fingerprint'][:12]}`, code `{about['code_sha256'][:12]}`"
+        rows.append([_plain(name), photographs, settings, marks, f"{code}; {versions}; {about['created'][:10]}"])
+    return markdown_table(["set and encoder", "photographs", "settings", "fingerprints", "made with"], rows, "lllll")
+
+
+def fixed_table(table: pd.DataFrame) -> str:
+    """The study's fixed settings as Markdown: strength at the encoder's input and what came of it."""
+    rows = []
+    fixed = table[(table["severity"] == 0) & (table["manip"] != CLEAN)]
+    for row in fixed.to_dict("records"):
+        clean = clean_value(table, str(row["dataset"]), str(row["encoder"]), "valid")
+        cells = [
+            f"{row['strength']:.3g} ({row['unit']})",
+            f"{row['untouched']:.0%}",
+            f"{row['valid']:.3f}",
+            f"{clean:.3f}",
+            f"{row['map']:.3f}",
+        ]
+        rows.append([_plain(str(row["dataset"])), str(row["encoder"]), str(row["manip"]), *cells])
+    head = ["data set", "encoder", "condition", "strength at the input", "untouched", "valid@k", "clean valid@k", "mAP"]
+    return markdown_table(head, rows, "llllrrrr")
 
 
 def _or_dash(value: float) -> str:

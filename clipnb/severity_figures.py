@@ -26,6 +26,7 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
     graded = table[table["severity"] > 0]
     datasets, manips = list(dict.fromkeys(graded["dataset"])), list(dict.fromkeys(graded["manip"]))
     encoders = list(dict.fromkeys(graded["encoder"]))
+    top = min(1.02, 1.1 * float(np.nanmax(table[[measure, f"{measure}_high"]].to_numpy(dtype=float))))
     figure, axes = new_figure(WIDTH, 1.9 * len(datasets) + 0.9, len(datasets), len(manips), sharey=True)
     for line, dataset in zip(axes, datasets, strict=True):
         for ax, manip in zip(line, manips, strict=True):
@@ -56,7 +57,7 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
                     ax.set_xticks([0, *levels["severity"]], ["clean", *strengths], fontsize=7)
                     ax.set_xlabel(plain(str(levels["unit"].iloc[0])) if len(levels) else "", fontsize=7)
             ax.set_title(plain(f"{dataset}, {manip}"), fontsize=8, loc="left")
-            ax.set_ylim(0, 1.02)
+            ax.set_ylim(0, top)
         line[0].set_ylabel(MEASURES[measure], fontsize=8)
     axes[0, 0].legend(frameon=False, fontsize=7, loc="best")
     if title:
@@ -70,12 +71,13 @@ def heat_map(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "va
     severities = sorted({s for row in found.values() for s in row})
     clean = clean_value(table, dataset, encoder, measure)
     values = np.array([[clean, *(row.get(s, np.nan) for s in severities)] for row in found.values()])
+    most = float(np.nanmax(values)) or 1.0
     figure, axes = new_figure(WIDTH, 0.36 * len(found) + 1.0)
     ax = axes[0, 0]
-    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=most, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         if not np.isnan(value):
-            ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if value > 0.6 else INK)
+            ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if value > 0.6 * most else INK)
     ax.set_yticks(range(len(found)), [plain(name) for name in found])
     ax.set_xticks(range(len(severities) + 1), ["clean", *map(str, severities)])
     ax.set_xlabel("severity")

