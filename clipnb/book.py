@@ -4,6 +4,7 @@
 - sample runs that are missing or out of date are computed first, so that a fresh clone builds;
 - every data set with a clean run gets a page, made from `notebooks/dataset.ipynb`;
 - `{{ study.nba.mean }}` in a page is a computed number (`clipnb.book_values`); a changed result rebuilds the pages;
+- a finding that `book/claims.yml` asserts and the numbers do not support stops the build (`clipnb.claims`);
 - mathematics is set by a MathJax that ships with the book, so that it reads offline;
 - an executed run in `book/runs/` gets its own title and labels, and shows one parameters cell instead of two.
 """
@@ -58,7 +59,10 @@ def configure(app: Sphinx, config: Config) -> None:
     pages = {path.stem: f"[`{path.stem}`](runs/{path.name})" for path in runs_root().glob("*.ipynb")}
     config.external_toc_path = (root / "_toc.yml").as_posix()
     config.mathjax_path = MATHJAX.as_posix()
-    config.myst_substitutions = {**config.myst_substitutions, **values(results, pages)}
+    try:
+        config.myst_substitutions = {**config.myst_substitutions, **values(results, pages)}
+    except UserError as error:  # the claim ledger says what the numbers do not
+        raise ExtensionError(str(error)) from error
 
 
 def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:

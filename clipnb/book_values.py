@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import reading, sentences, wording
+from . import claims, reading, sentences, wording
 from .encoders import OFFLINE
+from .evidence import from_runs
 from .manipulations import BLUR_SIGMA, MANIPULATIONS, STUDY
 from .original import figures_against_scenes, list_facts, printed_log, printed_means
+from .paths import project_root
 from .results import Result
 from .samples import IMAGES_PER_CATEGORY, SAMPLES
 from .spec import RunSpec
@@ -25,13 +27,21 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
 
     Raises:
         KeyError: the sample runs are not among the results.
+        UserError: the claim ledger has a mistake, or says what the numbers do not.
     """
     return {
         "study": _study(),
         "setup": _setup(),
         "samples": _samples(results),
         "runs": _runs(results, pages),
+        "claims": _claims(results),
     }
+
+
+def _claims(results: Sequence[Result]) -> dict[str, Any]:
+    """The ledger, judged on the numbers at hand; raises `Lie` where it says otherwise."""
+    ledger = claims.read(project_root() / "book" / "claims.yml")
+    return claims.pages(claims.settle(ledger, {"runs": from_runs(results)}))
 
 
 def _study() -> dict[str, Any]:

@@ -95,7 +95,7 @@ def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: fl
     for name, e in estimates.items():
         a, b = e.interval(level)
         verdicts.append(HOLDS if low < a and b < high else FAILS if b <= low or a >= high else OPEN)
-        kind = "interval whatever the list was" if e.bound else "interval"
+        kind = "interval for any possible list" if e.bound else "interval"
         texts[name] = f"{points(e.point)} points ({level:.4g} {kind} {points(a)} to {points(b)})".replace(
             f"{level:.4g}", f"{100 * level:.3g}%"
         )
@@ -130,9 +130,7 @@ def within(groups: Sequence[Group], *, conditions: Sequence[str], margin: float,
     verdict, texts = region(estimates, -margin, math.inf, alpha)
     n = " and ".join(dict.fromkeys(e.n for e in estimates.values()))
     lowest = min(estimates, key=lambda k: estimates[k].point)
-    return Outcome(
-        verdict, n, {"change": texts, "margin": f"{100 * margin:g}", "worst": texts[lowest], "mean": _means(groups[0])}
-    )
+    return Outcome(verdict, n, {"change": texts, "margin": f"{100 * margin:g}", "worst": texts[lowest], "mean": _means(groups[0])})
 
 
 def same(groups: Sequence[Group], *, condition: str = CLEAN, margin: float, alpha: float = ALPHA) -> Outcome:
@@ -163,7 +161,7 @@ def normal(groups: Sequence[Group], *, condition: str, alpha: float = ALPHA) -> 
 
 
 def steadier(groups: Sequence[Group], *, condition: str, than: Sequence[str], alpha: float = ALPHA) -> Outcome:
-    """A condition's category means vary less than those of each other (Pitman-Morgan test of paired variances, Holm-free bound).
+    """A condition's category means vary less than those of each other (Pitman-Morgan test of paired variances, Bonferroni).
 
     Without both lists nothing can be told.
     """
@@ -187,7 +185,8 @@ def costs_more(groups: Sequence[Group], *, conditions: Sequence[str], alpha: flo
     """The interaction: each condition costs the first data set more than the second."""
     first, second = groups
     estimates = {
-        name: change(_of(first, CLEAN), _of(first, name)).minus(change(_of(second, CLEAN), _of(second, name))) for name in conditions
+        name: change(_of(first, CLEAN), _of(first, name)).minus(change(_of(second, CLEAN), _of(second, name)))
+        for name in conditions
     }
     verdict, texts = region(estimates, -math.inf, 0.0, alpha)
     return Outcome(verdict, next(iter(estimates.values())).n, {"difference": texts, "mean": _means(first)})
@@ -221,6 +220,8 @@ def read(path: Path) -> list[Claim]:
         except (TypeError, KeyError) as error:
             mistakes.append(f"{name}: {error}")
             continue
+        if not str(claim.id).isidentifier():
+            mistakes.append(f"{claim.id}: an id is a word, such as crop_hurts_figures")
         typed = re.sub(r"\{[^}]*\}", "", claim.sentence)
         if re.search(r"\d", typed):
             mistakes.append(f"{name}: a number is typed into its sentence; write a placeholder")
@@ -285,7 +286,9 @@ def settle(claims: Sequence[Claim], sources: Mapping[str, Lookup]) -> list[Judge
     """
     judged = [judge(claim, sources) for claim in claims]
     lies = [
-        f"{j.claim.id} says {j.claim.verdict!r}, but the numbers say {j.verdict!r}: {j.text}" for j in judged if j.verdict != j.claim.verdict
+        f"{j.claim.id} says {j.claim.verdict!r}, but the numbers say {j.verdict!r}: {j.text}"
+        for j in judged
+        if j.verdict != j.claim.verdict
     ]
     if lies:
         raise Lie("claims.yml: " + "; ".join(lies))
@@ -315,5 +318,6 @@ def pages(judged: Sequence[Judgement]) -> dict[str, Any]:
         **{j.claim.id: str(j) for j in judged},
         **lists,
         "table": table(["claim", "data", "test", "n", "verdict"], rows, "lllrl"),
+        "level": f"{1 - ALPHA:.0%}",
         "count": {by: str(len({j.claim.claim for j in judged if j.claim.by == by})) for by in ("study", "book")},
     }

@@ -87,9 +87,7 @@ class Estimate:
         """Difference of estimates from independent categories, by Welch's degrees of freedom."""
         a, b = self.error**2, other.error**2
         freedom = (a + b) ** 2 / (a**2 / self.freedom + b**2 / other.freedom) if a + b else self.freedom
-        return Estimate(
-            self.point - other.point, math.sqrt(a + b), freedom, f"{self.n} and {other.n}", self.bound or other.bound
-        )
+        return Estimate(self.point - other.point, math.sqrt(a + b), freedom, f"{self.n} and {other.n}", self.bound or other.bound)
 
 
 def mean_of(cell: Cell) -> Estimate:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .calibration import Calibration
-from .contrasts import Contrast
 from .results import Result
 from .statistics import Interval
-from .tau_sweep import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from .calibration import Calibration
+    from .contrasts import Contrast
+    from .tau_sweep import Sweep
 
 INK, MID, PALE = "#222222", "#4477aa", "#c6d5e6"
 STYLE: Any = {

@@ -1,0 +1,233 @@
+"""The claim ledger: what it judges, and that a lie in it stops the book."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from clipnb.claims import FAILS, HOLDS, OPEN, Claim, Lie, judge, pages, read, settle
+from clipnb.errors import UserError
+from clipnb.evidence import Cell, Estimate, Group, change, mean_of, of_categories, printed
+
+LEDGER = Path(__file__).resolve().parent.parent / "book" / "claims.yml"
+
+
+def group(**means: Any) -> Group:
+    """Conditions with category means around a centre."""
+    return of_categories({name: {str(i): v for i, v in enumerate(values)} for name, values in means.items()})
+
+
+def made(n: int = 12, **centres: float) -> Group:
+    noise = np.linspace(-0.02, 0.02, n)
+    wobble = np.where(np.arange(n) % 2, 0.004, -0.004)
+    return group(**{name: centre + noise + wobble * (at % 3) for at, (name, centre) in enumerate(centres.items())})
+
+
+def claim(test: str, verdict: str = HOLDS, sentence: str = "so.", n: int = 1, **threshold: Any) -> Claim:
+    return Claim("one", "It is so", "book", sentence, test, threshold, [{"made": f"set{i}"} for i in range(n)], verdict)
+
+
+def verdict(test: str, *groups: Group, **threshold: Any) -> str:
+    look = {f"set{i}": g for i, g in enumerate(groups)}
+    return judge(claim(test, n=len(groups), **threshold), {"made": lambda name, encoder: look[name]}).verdict
+
+
+CLEAR = made(original=0.9, blurred=0.5, cropped=0.8, grey=0.85)
+
+
+def test_lower_holds_fails_and_cannot_tell() -> None:
+    assert verdict("lower", CLEAR, conditions=["blurred"], than=["cropped", "grey"]) == HOLDS
+    assert verdict("lower", CLEAR, conditions=["grey"], than=["cropped"]) == FAILS
+    assert verdict("lower", CLEAR, conditions=["blurred"], than=["blurred"]) == FAILS  # equal is not lower
+    noisy = group(a=[0.1, 0.9, 0.5], b=[0.2, 0.7, 0.6])
+    assert verdict("lower", noisy, conditions=["a"], than=["b"]) == OPEN
+
+
+def test_one_open_part_leaves_a_claim_open_and_one_false_part_sinks_it() -> None:
+    parts = group(a=[0.1, 0.9, 0.5], b=[0.2, 0.7, 0.6], c=[0.95, 0.99, 0.97], d=[0.05, 0.06, 0.04])
+    assert verdict("lower", parts, conditions=["a"], than=["b", "c"]) == OPEN
+    spread = made(a=0.5, b=0.6, c=0.4)
+    assert verdict("lower", spread, conditions=["a"], than=["b", "c"]) == FAILS
+
+
+def test_within_is_a_margin_for_every_condition_and_set() -> None:
+    assert verdict("within", CLEAR, conditions=["cropped", "grey"], margin=0.2) == HOLDS
+    assert verdict("within", CLEAR, conditions=["cropped", "blurred"], margin=0.2) == FAILS
+    assert verdict("within", CLEAR, made(original=0.9, grey=0.3), conditions=["grey"], margin=0.2) == FAILS
+
+
+def test_same_is_a_test_of_equivalence() -> None:
+    assert verdict("same", made(original=0.9), made(original=0.91), margin=0.05) == HOLDS
+    assert verdict("same", made(original=0.9), made(original=0.5), margin=0.05) == FAILS
+    assert verdict("same", group(original=[0.1, 0.9]), group(original=[0.2, 0.9]), margin=0.05) == OPEN
+
+
+def test_no_significance_never_makes_a_claim_hold() -> None:
+    assert verdict("not_significant", made(original=0.9), made(original=0.901)) == OPEN
+    assert verdict("not_significant", made(original=0.9), made(original=0.5)) == FAILS
+
+
+def test_normality_is_contradicted_or_not() -> None:
+    bell = stats.norm.ppf((np.arange(40) + 0.5) / 40, 0.5, 0.1)
+    assert verdict("normal", group(original=bell), condition="original") == OPEN
+    assert verdict("normal", group(original=bell**8), condition="original") == FAILS
+
+
+def test_steadier_compares_paired_variances() -> None:
+    rng = np.random.default_rng(0)
+    calm, wild = 0.5 + 0.02 * rng.normal(size=30), 0.5 + 0.15 * rng.normal(size=30)
+    sets = group(calm=calm, wild=wild, like=0.5 + 0.02 * rng.normal(size=30))
+    assert verdict("steadier", sets, condition="calm", than=["wild"]) == HOLDS
+    assert verdict("steadier", sets, condition="wild", than=["calm"]) == FAILS
+    assert verdict("steadier", sets, condition="calm", than=["like"]) == OPEN
+
+
+def test_costs_more_is_the_interaction() -> None:
+    figures, scenes = made(original=0.9, grey=0.4), made(original=0.9, grey=0.8)
+    assert verdict("costs_more", figures, scenes, conditions=["grey"]) == HOLDS
+    assert verdict("costs_more", scenes, figures, conditions=["grey"]) == FAILS
+    assert verdict("costs_more", figures, figures, conditions=["grey"]) == OPEN
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
+def test_no_list_varies_more_than_the_bound(values: list[float]) -> None:
+    known, unknown = Cell(float(np.mean(values)), len(values), dict(enumerate(values))), Cell(float(np.mean(values)), len(values))  # type: ignore[arg-type]
+    assert known.sd <= unknown.sd + 1e-9
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=20))
+def test_a_change_without_lists_has_an_error_at_least_as_large(pairs: list[tuple[float, float]]) -> None:
+    before, after = ({str(i): p[side] for i, p in enumerate(pairs)} for side in (0, 1))
+    lists = of_categories({"a": before, "b": after})
+    bare = {name: Cell(c.mean, c.n) for name, c in lists.items()}
+    known, bound = change(lists["a"], lists["b"]), change(bare["a"], bare["b"])
+    assert bound.point == pytest.approx(known.point)
+    assert bound.error >= known.error - 1e-9
+    assert bound.bound
+    assert not known.bound
+
+
+def test_estimates_are_t_and_differences_welchs() -> None:
+    a, b = [0.4, 0.5, 0.7, 0.8], [0.1, 0.2, 0.2, 0.5, 0.6]
+    one, other = (mean_of(group(x=v)["x"]) for v in (a, b))
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    difference = one.minus(other)
+    assert difference.p == pytest.approx(expected.pvalue)
+    assert difference.interval(0.95) == pytest.approx(tuple(expected.confidence_interval()))
+    assert math.isclose(one.interval(0.95)[0], stats.ttest_1samp(a, 0).confidence_interval().low)
+    assert Estimate(0.0, 0.0, 3, "4").p == 1
+
+
+def test_the_studys_print_is_two_lists_and_six_means() -> None:
+    players, scenes = printed("NBA"), printed("MiniPlaces")
+    assert [c for c, cell in players.items() if cell.categories] == ["original"]
+    assert [c for c, cell in scenes.items() if cell.categories] == ["cropped"]
+    assert players["original"].mean == pytest.approx(0.9615034774998419)
+    assert (players["grey"].mean, players["grey"].n) == (0.8631, 51)
+    with pytest.raises(UserError, match="choose from NBA, MiniPlaces"):
+        printed("Birds")
+
+
+def printed_claims() -> list[Claim]:
+    return [c for c in read(LEDGER) if all("printed" in where for where in c.data)]
+
+
+def test_the_books_ledger_is_true_of_what_the_study_prints() -> None:
+    judged = settle(printed_claims(), {})
+    found = {j.claim.id: j.verdict for j in judged}
+    assert found["crop_figures_printed"] == OPEN
+    assert found["blur_grey_scenes_printed"] == HOLDS
+    assert found["no_difference_printed"] == FAILS
+    assert found["normal_scenes"] == FAILS
+    assert len({j.claim.claim for j in judged if j.claim.by == "study"}) == 8
+    said = {j.claim.id: j.text for j in judged}
+    assert "t = −4.75" in said["no_difference_printed"]
+    assert "p = 0.092" in said["normal_players"].replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize("at", range(len(printed_claims())))
+@pytest.mark.parametrize("lie", [HOLDS, FAILS, OPEN])
+def test_every_entry_is_caught_when_it_lies(at: int, lie: str) -> None:
+    entries = printed_claims()
+    told = Claim(**{**vars(entries[at]), "verdict": lie})
+    if lie == entries[at].verdict:
+        settle([told], {})
+    else:
+        with pytest.raises(Lie, match=f"{told.id} says '{lie}', but the numbers say '{entries[at].verdict}'"):
+            settle([told], {})
+
+
+def ledger(tmp_path: Path, **changes: Any) -> Path:
+    entry: Mapping[str, Any] = {
+        "id": "one",
+        "claim": "It is so",
+        "by": "book",
+        "sentence": "Players have {mean[original]}.",
+        "test": "lower",
+        "threshold": {"conditions": ["cropped"], "than": ["original"]},
+        "data": {"printed": "NBA"},
+        "verdict": "holds",
+    }
+    path = tmp_path / "claims.yml"
+    path.write_text(yaml.safe_dump([{**entry, **changes}]), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"sentence": "Players have 0.96."}, "a number is typed"),
+        ({"test": "magic"}, "unknown test 'magic'"),
+        ({"verdict": "perhaps"}, "unknown verdict 'perhaps'"),
+        ({"id": "one.two"}, "an id is a word"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_mistake_in_the_ledger_is_one_line(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(UserError, match=why) as caught:
+        read(ledger(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"sentence": "Players have {mean[purple]}."}, "purple"),
+        ({"sentence": "Players have {median}."}, "median"),
+        ({"threshold": {"conditions": ["purple"], "than": ["original"]}}, "no condition 'purple'"),
+        ({"threshold": {"colour": 1}}, "colour"),
+        ({"data": {"printed": "Birds"}}, "Birds"),
+        ({"data": {"guessed": "NBA"}}, "none of printed"),
+    ],
+)
+def test_what_an_entry_asks_for_and_is_not_there_is_one_line(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    (entry,) = read(ledger(tmp_path, **changes))
+    with pytest.raises(UserError, match=why) as caught:
+        judge(entry, {})
+    assert str(caught.value).startswith("claim one: ")
+
+
+def test_a_ledger_that_is_missing_or_not_yaml_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No such file"):
+        read(tmp_path / "none.yml")
+    (tmp_path / "bad.yml").write_text("- {id: [", encoding="utf-8")
+    with pytest.raises(UserError, match="not YAML"):
+        read(tmp_path / "bad.yml")
+
+
+def test_pages_name_sentences_and_lists(tmp_path: Path) -> None:
+    (entry,) = read(ledger(tmp_path, threshold={"conditions": ["blurred"], "than": ["original"]}))
+    found = pages(settle([entry], {}))
+    assert found["one"] == "Players have 0.9615. **Holds** (n = 51 categories)."
+    assert "the study's print, NBA" in found["book"]
+    assert found["table"].count("\n") == 2
+    assert found["count"] == {"study": "0", "book": "1"}
