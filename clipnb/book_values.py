@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import claims, reading, sentences, wording
+from . import claims, reading, sentences, simulated, wording
 from .encoders import OFFLINE
 from .evidence import from_runs
 from .manipulations import BLUR_SIGMA, MANIPULATIONS, STUDY
@@ -35,6 +35,13 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
         "samples": _samples(results),
         "runs": _runs(results, pages),
         "claims": _claims(results),
+        "simulation": {
+            "reading": simulated.reading(),
+            "coverage": simulated.coverage_table(),
+            "errors": simulated.error_table(),
+            "widths": simulated.width_table(),
+            "replicates": simulated.replicates(),
+        },
     }
 
 

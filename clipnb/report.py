@@ -49,6 +49,7 @@ NOT_IN_A_RUN = (
     "sentences.py",
     "severity.py",
     "severity_figures.py",
+    "simulated.py",
     "statistics_commands.py",
     "sweeps.py",
     "tables.py",

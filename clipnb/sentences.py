@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
+from .contrasts import contrast, contrasts, crossed
 from .guards import duplicate_conditions
+from .inference import holm
 from .manipulations import CLEAN, STUDY
 from .results import Result
 from .runs import run, saved_result
+from .scores import of_result, paired_changes
 from .spec import RunSpec
-from .statistics import Interval, mean_interval, paired_differences, unpaired_difference
-from .wording import direction, percent_span, points, points_span, span, table
+from .statistics import Interval, mean_interval
+from .wording import direction, minus, p_short, percent_span, points, points_span, span, table
 
 Conditions = Mapping[str, Result]
 """Manipulation -> result, of runs that differ in nothing else and saw the same photographs; holds the clean one."""
@@ -56,8 +61,9 @@ def category_groups(conditions: Conditions) -> dict[str, list[float]]:
 
 
 def changes(conditions: Conditions, manip: str) -> list[float]:
-    """Manipulated minus clean accuracy of each category that has both."""
-    return paired_differences(conditions[CLEAN].category_means, conditions[manip].category_means)
+    """Manipulated minus clean accuracy of each category that has both, paired by image and averaged within it."""
+    pairs = paired_changes(of_result(conditions[CLEAN]), of_result(conditions[manip]))
+    return [float(np.mean(values)) for values in pairs.values()]
 
 
 def change(conditions: Conditions, manip: str) -> Interval:
@@ -84,25 +90,41 @@ def answer(conditions: Conditions) -> str:
 
 
 def changes_table(conditions: Conditions) -> str:
-    """A row a manipulation: change against the clean query, paired by category."""
-    rows = []
-    for manip, result in conditions.items():
-        if manip != CLEAN:
-            d = change(conditions, manip)
-            rows.append([result.label, points(d.point), points_span(d), d.method, direction(d)])
-    return table(["condition", "change, points", "95% interval", "method", "reading"], rows, "lrlll")
+    """A row a manipulation: change against the clean query, paired by image, with its test; Holm over the rows."""
+    clean = of_result(conditions[CLEAN])
+    family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
+    rows = [
+        [
+            label,
+            points(c.interval.point),
+            points_span(c.interval),
+            c.interval.method,
+            direction(c.interval),
+            p_short(c.p),
+            p_short(p_holm),
+            minus(c.effect),
+            points(c.detectable).removeprefix("+") if c.detectable == c.detectable else "none",  # NaN: one category
+        ]
+        for (label, c), p_holm in zip(family.items(), holm([c.p for c in family.values()]), strict=True)
+    ]
+    head = ["condition", "change, points", "95% interval", "method", "reading", "p", "p, Holm", "effect", "detectable"]
+    return table(head, rows, "lrlllrrrr")
 
 
 def interaction_table(figures: Conditions, scenes: Conditions) -> str:
-    """A row a manipulation: change on figures minus change on scenes, with Welch's interval over categories."""
+    """A row a manipulation: change on figures minus change on scenes, with Welch's interval and test; Holm over the rows."""
+    sets = [[of_result(r) for r in group.values()] for group in (figures, scenes)]
+    pairs = crossed(*(contrasts(scores, CLEAN) for scores in sets))
+    labels = {r.spec.condition_id: r.label for r in figures.values()}
     rows = []
-    for manip in figures:
-        if manip != CLEAN and manip in scenes:
-            d = unpaired_difference(changes(figures, manip), changes(scenes, manip))
-            costs = {"a loss": "costs figures more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
-            both = [points(change(group, manip).point) for group in (figures, scenes)]
-            rows.append([figures[manip].label, *both, points(d.point), points_span(d), costs])
-    return table(["condition", "figures, points", "scenes, points", "difference", "95% interval", "reading"], rows, "lrrrll")
+    for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
+        d = x.test.difference
+        costs = {"a loss": "costs figures more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
+        both = [points(c.interval.point) for c in (x.first, x.second)]
+        tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
+        rows.append([labels[x.first.after], *both, points(d.point), points_span(d), costs, *tests])
+    head = ["condition", "figures, points", "scenes, points", "difference", "95% interval", "reading", "p", "p, Holm", "effect"]
+    return table(head, rows, "lrrrllrrr")
 
 
 def hardest(conditions: Conditions) -> str:

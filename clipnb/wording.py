@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .statistics import NO_SPREAD, Interval
 
 NB = "\u00a0"
@@ -20,6 +22,13 @@ def p_value(p: float) -> str:
         return f"p{NB}={NB}{p:.3f}"
     mantissa, exponent = f"{p:.1e}".split("e")
     return f"p{NB}={NB}{mantissa}·10⁻{str(abs(int(exponent))).translate(_SUPERSCRIPTS)}"
+
+
+def p_short(p: float) -> str:
+    """A p-value in a table."""
+    if math.isnan(p):
+        return "none"
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def points(value: float) -> str:

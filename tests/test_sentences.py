@@ -8,6 +8,9 @@ import pytest
 from conftest import PhotoFolder
 
 from clipnb import Result, RunSpec, run
+from clipnb.contrasts import contrasts
+from clipnb.inference import holm
+from clipnb.scores import of_result
 from clipnb.sentences import by_condition, changes_table, interaction_table
 from clipnb.statistics import Interval
 from clipnb.wording import direction
@@ -36,7 +39,24 @@ def test_a_change_is_named_only_where_its_interval_excludes_none(point: float, l
 def test_a_crop_that_does_nothing_changes_nothing(photo_folder: PhotoFolder) -> None:
     table = changes_table(conditions(photo_folder({"cats": 3, "dogs": 3}, "square", (32, 32))))
     assert "+0.0" in table
-    assert table.endswith("| no change |")
+    assert "| no change |" in table
+
+
+def test_the_tables_give_the_tests_beside_the_intervals(photo_folder: PhotoFolder) -> None:
+    kinds = {f"kind{i}": 4 for i in range(7)}
+    roots = [photo_folder(kinds, name) for name in ("figures", "scenes")]
+    manips = ("original", "blurred", "grey")
+    figures, scenes = (by_condition([run(RunSpec(str(r), m, "tiny", 2), progress=False) for m in manips]) for r in roots)
+    family = contrasts([of_result(r) for r in figures.values()])
+    rows = changes_table(figures).splitlines()
+    assert rows[0].endswith("| p | p, Holm | effect | detectable |")
+    for row, c, p_holm in zip(rows[2:], family, holm([c.p for c in family]), strict=True):
+        assert f"| {c.p:.3f} | {p_holm:.3f} |" in row
+    assert interaction_table(figures, scenes).count("\n") == 3
+
+
+def test_one_category_has_no_nan_in_its_tables(photo_folder: PhotoFolder) -> None:
+    assert "nan" not in changes_table(conditions(photo_folder({"cats": 4})))
 
 
 @pytest.mark.filterwarnings("ignore")
