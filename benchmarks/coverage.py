@@ -26,11 +26,11 @@ from tqdm import tqdm
 from clipnb.inference import holm, interaction, sign_flip, tost, wilcoxon
 from clipnb.original import printed_log
 from clipnb.seeds import rng_for
+from clipnb.simulated import ICC
 from clipnb.statistics import mean_interval
 
 SIZES = (6, 10, 28, 51, 100)
 RESULTS = 10
-ICC = 0.10
 RESAMPLES = 999
 OUT = Path(__file__).resolve().parent.parent / "clipnb" / "data" / "simulation.csv"
 

@@ -35,13 +35,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
         "samples": _samples(results),
         "runs": _runs(results, pages),
         "claims": _claims(results),
-        "simulation": {
-            "reading": simulated.reading(),
-            "coverage": simulated.coverage_table(),
-            "errors": simulated.error_table(),
-            "widths": simulated.width_table(),
-            "replicates": simulated.replicates(),
-        },
+        "simulation": simulated.values(),
     }
 
 

@@ -13,6 +13,9 @@ from .wording import table
 NOMINAL, LOW, HIGH = 0.95, 0.93, 0.97
 """An interval is called a 95% one where it covers from 93% to 97%."""
 
+ICC = 0.10
+"""Intra-class correlation of the simulated images, as of the study's own (0.07 to 0.14)."""
+
 
 @cache
 def simulation() -> pd.DataFrame:
@@ -89,3 +92,20 @@ def replicates() -> str:
     """How many data sets stand behind a cell, and the Monte Carlo error that leaves."""
     part = simulation()
     return f"{part['replicates'].min():,} to {part['replicates'].max():,} (a rate of 95% is then known to within {2 * part['error'].max():.1%})"
+
+
+def values() -> dict[str, str]:
+    """What the page may name."""
+    return {
+        "level": f"{NOMINAL:.0%}",
+        "low": f"{LOW:.0%}",
+        "high": f"{HIGH:.0%}",
+        "alpha": f"{1 - NOMINAL:.0%}",
+        "tolerated": f"{1 - LOW:.0%}",
+        "icc": f"{ICC:.2f}",
+        "replicates": replicates(),
+        "reading": reading(),
+        "coverage": coverage_table(),
+        "errors": error_table(),
+        "widths": width_table(),
+    }

@@ -126,6 +126,32 @@ def test_a_typo_in_a_computed_value_fails_the_build(project: Path, tmp_path: Pat
     assert "smal_g" in done.stdout + done.stderr
 
 
+def test_a_lie_in_the_claim_ledger_fails_the_build(project: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "checkout"
+    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("_build"))
+    ledger = folder / "book" / "claims.yml"
+    entries = ledger.read_text(encoding="utf-8").split("\n- id: ")
+    at = next(i for i, entry in enumerate(entries) if entry.startswith("crop_figures_printed\n"))
+    assert "verdict: cannot tell" in entries[at]
+    entries[at] = entries[at].replace("verdict: cannot tell", "verdict: holds")
+    ledger.write_text("\n- id: ".join(entries), encoding="utf-8")
+    done = jb_build(folder)
+    assert done.returncode != 0
+    assert "crop_figures_printed says 'holds', but the numbers say 'cannot tell'" in done.stdout + done.stderr
+
+
+def test_every_claim_of_the_ledger_is_on_its_page(html: Path) -> None:
+    text = re.sub(r"\s+", " ", (html / "claims.html").read_text(encoding="utf-8"))
+    for said in (
+        "Crop hurts figures most",
+        "Figures and scenes do not differ significantly",
+        "Does not hold",
+        "Cannot tell",
+        "Holds",
+    ):
+        assert said in text
+
+
 def test_pages_load_without_console_errors_and_without_the_network(html: Path, browser: Any) -> None:
     for page in pages(html):
         if page in ("search.html", "genindex.html"):
