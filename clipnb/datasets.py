@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import samples
+from . import imported, samples
 from .errors import DatasetError
 from .images import SUFFIXES
 from .paths import data_root, project_root, shown
@@ -73,6 +73,8 @@ def locate(dataset: str) -> Path:
     """
     if dataset in samples.SAMPLES:
         return samples.ensure(dataset)
+    if imported.is_imported(dataset):
+        return imported.ensure(dataset)
     for folder in (data_root() / dataset, Path(dataset), project_root() / dataset):
         if dataset and folder.is_dir():
             return folder

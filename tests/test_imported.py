@@ -1,0 +1,116 @@
+"""Hugging Face and WebDataset sets, written by their own libraries and read as any data set."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from conftest import picture
+from PIL import Image
+
+from clipnb import RunSpec, run
+from clipnb.datasets import load_dataset
+from clipnb.errors import DatasetError
+
+hf = pytest.importorskip("datasets", reason="needs pip install 'clipnb[datasets]'")
+wds = pytest.importorskip("webdataset", reason="needs pip install 'clipnb[datasets]'")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def png(seed: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture(seed, kind=seed % 2)).save(file, "PNG")
+    return file.getvalue()
+
+
+def saved_set(folder: Path) -> None:
+    features = hf.Features({"picture": hf.Image(), "label": hf.ClassLabel(names=["cats", "dogs/wolves"])})
+    rows = {"picture": [{"bytes": png(i), "path": None} for i in range(6)], "label": [i % 2 for i in range(6)]}
+    hf.Dataset.from_dict(rows, features=features).save_to_disk(str(folder))
+
+
+def test_a_hugging_face_set_is_a_data_set(tmp_path: Path) -> None:
+    saved_set(tmp_path / "pets")
+    dataset = load_dataset("hf:pets")
+    assert dataset.categories == ["cats", "dogs_wolves"]
+    assert [p.id for p in dataset.photos[:2]] == ["cats/0000000.png", "cats/0000002.png"]
+    assert dataset.photos[1].path.read_bytes() == png(2)
+    result = run(RunSpec("hf:pets", "grey", "tiny", 2), progress=False)
+    assert len(result.rows) == 6
+    assert result.spec.run_id == "hf-pets-grey-tiny-k2"
+
+
+def test_a_folder_that_datasets_reads_is_one_too(tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / "folder" / "train" / ("cats", "dogs")[i % 2]).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / "train" / ("cats", "dogs")[i % 2] / f"{i}.png").write_bytes(png(i))
+    assert load_dataset("hf:folder@train").categories == ["cats", "dogs"]
+
+
+def shard(path: Path, samples: list[tuple[str, dict[str, bytes]]]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for key, parts in samples:
+            for suffix, content in parts.items():
+                info = tarfile.TarInfo(f"{key}.{suffix}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+def test_tars_as_img2dataset_writes_them_are_a_data_set(tmp_path: Path) -> None:
+    for s in range(2):
+        samples = [
+            (
+                f"{s:05d}{i:04d}",
+                {"png": png(2 * s + i), "json": json.dumps({"caption": "c", "label": ("cat", "dog")[i]}).encode(), "txt": b"c"},
+            )
+            for i in range(2)
+        ]
+        shard(tmp_path / f"{s:05d}.tar", samples)
+    dataset = load_dataset("wds:{00000..00001}.tar")
+    assert [p.id for p in dataset.photos] == ["cat/000000000.png", "cat/000010000.png", "dog/000000001.png", "dog/000010001.png"]
+    before = {p.path: p.path.stat().st_mtime_ns for p in dataset.photos}
+    assert {p.path: p.path.stat().st_mtime_ns for p in load_dataset("wds:{00000..00001}.tar").photos} == before
+
+
+def test_tars_that_webdataset_wrote_are_one_too(tmp_path: Path) -> None:
+    with wds.TarWriter(str(tmp_path / "a.tar")) as out:
+        for i in range(3):
+            out.write({"__key__": f"sample{i}", "png": png(i), "cls": i % 2})
+    assert [p.id for p in load_dataset("wds:a.tar").photos] == ["0/sample0.png", "0/sample2.png", "1/sample1.png"]
+
+
+def test_a_hostile_key_stays_inside(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", [("../../evil", {"png": png(0), "cls": b"../up"}), ("ok", {"png": png(1), "cls": b"cats"})])
+    root = load_dataset("wds:a.tar").root
+    assert not list(tmp_path.glob("evil*"))
+    assert all(root in p.parents for p in tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("hf:", "names nothing"),
+        ("hf:nowhere/at-all", "cannot be loaded"),
+        ("wds:missing.tar", "no such file"),
+        ("wds:damaged.tar", "cannot be read|no images with a category"),
+        ("wds:unlabelled.tar", "no images with a category"),
+        ("hf:numbers", "no column of images"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path: Path, dataset: str, said: str) -> None:
+    (tmp_path / "damaged.tar").write_bytes(b"no tar" * 500)
+    shard(tmp_path / "unlabelled.tar", [("a", {"png": png(0)})])
+    hf.Dataset.from_dict({"x": [1, 2]}).save_to_disk(str(tmp_path / "numbers"))
+    with pytest.raises(DatasetError, match=said) as caught:
+        load_dataset(dataset)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "cache").glob("imported/*"))
