@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import accounting, cards, figures, original, pictures, reading, sentences, severity, severity_figures
+    from . import accounting, cards, figures, original, pictures, reading, samples, sentences, severity, severity_figures
     from .errors import UserError
     from .results import Result, load_results
     from .runs import run, saved_result
@@ -29,7 +29,18 @@ _HOME = {
     "run": "runs",
     "spec_of": "spec",
 }
-_MODULES = ("accounting", "cards", "figures", "original", "pictures", "reading", "sentences", "severity", "severity_figures")
+_MODULES = (
+    "accounting",
+    "cards",
+    "figures",
+    "original",
+    "pictures",
+    "reading",
+    "samples",
+    "sentences",
+    "severity",
+    "severity_figures",
+)
 
 __all__ = [
     "Result",
@@ -43,6 +54,7 @@ __all__ = [
     "pictures",
     "reading",
     "run",
+    "samples",
     "saved_result",
     "sentences",
     "severity",

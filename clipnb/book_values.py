@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import claims, reading, sentences, simulated, wording
+from .cards import NEAR, cards_table, measured_cards
 from .encoders import OFFLINE
 from .evidence import from_runs
-from .manipulations import BLUR_SIGMA, MANIPULATIONS, STUDY
+from .manipulations import BLUR_SIGMA, DIFFERENCE, MANIPULATIONS, STUDY
+from .manipulations.imagenet_c import CORRUPTIONS
 from .original import figures_against_scenes, list_facts, printed_log, printed_means
 from .paths import project_root
 from .results import Result
@@ -36,6 +38,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
         "runs": _runs(results, pages),
         "claims": _claims(results),
         "simulation": simulated.values(),
+        "cards": {"measured": cards_table(measured_cards()), "near": str(NEAR)},
     }
 
 
@@ -68,11 +71,24 @@ def _setup() -> dict[str, str]:
         "sigma": f"{BLUR_SIGMA:g}",
         "encoder": f"`{OFFLINE}`",
         "small_g": str(SMALL_G),
+        "severities": _severities(),
         "manipulations": "\n".join(
             ["| name | what it does | draws |", "|:--|:--|:--|"]
             + [f"| `{m.name}` | {m.summary} | {'seeded' if m.draws else 'no'} |" for m in map(MANIPULATIONS.__getitem__, STUDY)]
         ),
     }
+
+
+def _severities() -> str:
+    rows = []
+    for name in MANIPULATIONS:
+        m = MANIPULATIONS[name]
+        if name in CORRUPTIONS or not m.levels:
+            continue
+        rows.append([f"`{name}`", m.parameter, ", ".join(f"{v:g}" for v in m.levels), m.unit, "seeded" if m.draws else "no"])
+    names = ", ".join(f"`{name}`" for name in CORRUPTIONS)
+    rows.append([names, "severity of ImageNet-C", "1, 2, 3, 4, 5", DIFFERENCE, "most"])
+    return wording.table(["name", "what severities 1 to 5 set", "to", "strength is given as", "draws"], rows, "lllll")
 
 
 def sample_conditions(results: Sequence[Result], dataset: str) -> dict[str, Result]:

@@ -57,7 +57,8 @@ def _info(options: argparse.Namespace) -> int:
     missing = [name for name in KNOWN if name not in here]
     print("data sets      ", ", ".join([*SAMPLES, *here]))
     print("  not here     ", ", ".join(missing) or "none")
-    print("manipulations  ", ", ".join(f"{name} ({MANIPULATIONS[name].summary})" for name in MANIPULATIONS))
+    print("manipulations  ", "\n                ".join(f"{name} ({MANIPULATIONS[name].summary})" for name in MANIPULATIONS))
+    print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have it")
     print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")
     print("photographs    ", shown(root), "($CLIPNB_DATA)")
     print("results        ", shown(results_root()), "($CLIPNB_RESULTS)")
