@@ -7,28 +7,39 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import REPOSITORY
 from test_clip_encoders import Checkpoints
+from test_fetch import LIMITS, Host
 
+from clipnb.accounting import account
 from clipnb.datasets import load_dataset
+from clipnb.embed import embed
+from clipnb.encoders import load_encoder
 from clipnb.errors import UserError
+from clipnb.galleries import remote
 from clipnb.galleries.build import build_gallery
 from clipnb.galleries.folder import open_folder
 from clipnb.galleries.service import KnnClient, Options, ServiceError
+from clipnb.paths import cache_root
 from clipnb.protocol import moved, without_lookalikes
 from clipnb.runs import run
 from clipnb.spec import RunSpec
+from clipnb.store import EmbeddingStore
 
 PYTHON = Path(os.environ.get("CLIPNB_CLIP_RETRIEVAL", "/nowhere")) / "bin" / "python"
 
@@ -68,6 +79,7 @@ class Service:
         theirs: the one that clip-retrieval built, index and metadata: the index `theirs` there.
         embeddings: where its inference wrote the embeddings.
         aesthetic: its aesthetic vectors.
+        behaviours: how the image host behaves for each row of the index `urls`, which holds `ours` by URL.
     """
 
     address: str
@@ -77,10 +89,48 @@ class Service:
     theirs: Path
     embeddings: Path
     aesthetic: np.ndarray
+    behaviours: list[str]
+
+
+DEAD = ("missing", "broken", "drip", "reset", "cut", "endless", "to_file", "to_private")
+UNREADABLE = ("html", "truncated", "bomb", "empty")
+
+
+class PhotoHost(Host):
+    """The image host that misbehaves, and also serves photographs: /photo/<row>."""
+
+    files: ClassVar[list[str]] = []
+
+    def on_photo(self) -> None:
+        self.answer(Path(self.files[int(self.path.rpartition("/")[2])]).read_bytes())
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def photo_host() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), PhotoHost)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+
+
+def by_url(ours: Path, out: Path, host: str) -> list[str]:
+    """Write a gallery that names its images by URL, of which some lead nowhere; how each row behaves."""
+    shutil.copytree(ours, out)
+    PhotoHost.files = open_folder(ours).column("image_path")
+    cycle = [*DEAD[:4], *UNREADABLE[:2], *["photo"] * 6, *DEAD[4:], *UNREADABLE[2:], *["photo"] * 7]
+    behaviours = [cycle[row % len(cycle)] for row in range(len(PhotoHost.files))]
+    row = 0
+    for part in sorted((out / "metadata").glob("*.parquet")):
+        size = len(pd.read_parquet(part))
+        urls = [f"{host}/{behaviours[r]}/{r}" for r in range(row, row + size)]
+        pd.DataFrame({"url": urls}).to_parquet(part)
+        row += size
+    return behaviours
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, photo_host: str) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     model = str(Checkpoints(folder).state)
     photos = load_dataset("sample-figures").root
@@ -90,7 +140,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     aesthetic = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)
     aesthetic /= np.linalg.norm(aesthetic, axis=1, keepdims=True)
     np.save(folder / "aesthetic.npy", aesthetic)
-    (folder / "indices.json").write_text(json.dumps({"ours": str(ours), "theirs": str(folder / "theirs")}))
+    (folder / "indices.json").write_text(
+        json.dumps({"ours": str(ours), "theirs": str(folder / "theirs"), "urls": str(folder / "urls")})
+    )
+    behaviours = by_url(ours, folder / "urls", photo_host)
     port = free_port()
     log = (folder / "log").open("wb")
     with subprocess.Popen(
@@ -99,7 +152,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         try:
             address = f"http://127.0.0.1:{port}"
             wait_for(address, server, folder / "log")
-            yield Service(address, model, photos, ours, folder / "theirs", folder / "embeddings", aesthetic)
+            yield Service(address, model, photos, ours, folder / "theirs", folder / "embeddings", aesthetic, behaviours)
         finally:
             server.terminate()
 
@@ -224,9 +277,48 @@ def test_a_run_through_the_service_is_a_run_in_process(service: Service) -> None
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("manip", ["original", "blurred"])
+def test_a_host_that_misbehaves_costs_nothing_but_the_results_it_keeps(
+    service: Service, manip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "Limits", lambda: LIMITS)
+    common = {"dataset": "sample-figures", "manip": manip, "encoder": service.model, "k": 5}
+    result = run(RunSpec(**common, gallery=service.address, index="urls", allow_hosts="127.0.0.1"), progress=False)
+    rows, ours = result.rows, open_folder(service.ours)
+    names = ours.column("id")
+
+    def expected(query: np.ndarray, name: str) -> list[str]:
+        """What becomes of the five best that are not the query itself; its own image is told only where it can be seen."""
+        ranked = np.argsort(-(ours.vectors[:] @ query), kind="stable")[:15]
+        return [service.behaviours[r] for r in ranked if names[r] != name or service.behaviours[r] != "photo"][:5]
+
+    data = load_dataset("sample-figures")
+    store = EmbeddingStore(cache_root() / "embeddings", load_encoder(service.model).identity, 64)
+    asked = embed(data.photos, [manip], load_encoder(service.model), store, progress=False).vectors[manip]
+    fates = [expected(query, photo.id) for query, photo in zip(asked, data.photos, strict=True)]
+    assert rows["n_dead"].tolist() == [sum(fate in DEAD for fate in of) for of in fates]
+    assert rows["n_unreadable"].tolist() == [sum(fate in UNREADABLE for fate in of) for of in fates]
+    assert (rows["n_results"] + rows["n_dead"] + rows["n_unreadable"] == 5).all()
+    reasons = result.provenance["gallery"]["unusable"]
+    assert {url.split("/")[3] for url in reasons} == {*DEAD, *UNREADABLE}
+    assert all(reasons.values())
+
+    books = account(result)
+    assert books.asked == 96 * 5
+    assert books.fates["dead"] == rows["n_dead"].sum() > 0
+    assert books.fates["unreadable"] == rows["n_unreadable"].sum() > 0
+    assert books.worst < books.available.point < books.best
+    assert "dead" in " ".join(result.warnings)
+    # what the host serves is re-read from its files, so that the distances are those of the gallery itself
+    here = run(RunSpec(**common, gallery=str(service.ours)), progress=False).rows
+    for there, alone, lost in zip(rows["distances"], here["distances"], fates, strict=True):
+        if all(fate == "photo" for fate in lost):
+            np.testing.assert_allclose(there, alone, atol=1e-5)
+
+
 def test_an_error_of_the_service_is_an_error(service: Service) -> None:
     client = KnnClient(service.address, "ours", attempts=1)
-    with pytest.raises(ServiceError, match="has no index 'nobody'; it has ours, theirs"):
+    with pytest.raises(ServiceError, match="has no index 'nobody'; it has ours, theirs, urls"):
         KnnClient(service.address, "nobody").check(64)
     with pytest.raises(ServiceError, match="holds vectors of 64 values, the encoder makes 512"):
         client.check(512)

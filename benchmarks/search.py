@@ -1,0 +1,199 @@
+"""How fast galleries answer: `python benchmarks/search.py`, or `python benchmarks/search.py scale`.
+
+Without argument: 1,000 queries, k = 10, against 100,000 generated vectors of 768 values: the in-process exact index, a bare
+torch matrix product with top-k, HNSW, and (where $CLIPNB_CLIP_RETRIEVAL names an environment with clip-retrieval) the real
+back end serving the same vectors to 16 requests at a time. The contestants take turns, and ratios are of neighbours in time.
+
+`scale`: one point a decade, 1,000 to 1,000,000 vectors: bytes, build time, queries a second, recall. Writes
+`clipnb/data/search.csv` or `clipnb/data/scale.csv`, which the book shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clipnb.galleries import indexes
+from clipnb.galleries.service import KnnClient, Options
+from clipnb.seeds import rng_for
+
+ROOT = Path(__file__).resolve().parent.parent
+DIM, K = 768, 10
+
+
+def vectors(n: int, *identity: object) -> NDArray[np.float32]:
+    """Unit vectors in clusters of about 100 around one of 20 topics, as embeddings of photographs lie, not a ball of noise."""
+    topics = rng_for(0, "topics").normal(size=(20, DIM)).astype(np.float32)
+    centres = topics[rng_for(0, "topic").integers(0, 20, 10_000)] + 0.8 * rng_for(0, "centres").normal(size=(10_000, DIM)).astype(
+        np.float32
+    )
+    rng = rng_for(0, *identity)
+    out = centres[rng.integers(0, max(10, min(10_000, n // 100)), n)]
+    out += 0.7 * rng.standard_normal((n, DIM), dtype=np.float32)
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    return out
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def speed(rounds: int) -> None:
+    import torch
+
+    gallery, asked = vectors(100_000, "gallery"), vectors(1_000, "queries")
+    held, queries = torch.from_numpy(gallery), torch.from_numpy(asked)
+    exact = indexes.build("exact", [gallery], len(gallery), DIM)
+    hnsw = indexes.build("hnsw", [gallery], len(gallery), DIM)
+    contestants: dict[str, tuple[int, Callable[[], object]]] = {
+        "clipnb exact": (1_000, lambda: exact.search(asked, K)),
+        "torch matmul + topk": (1_000, lambda: torch.topk(queries @ held.T, K)),
+        "clipnb hnsw": (1_000, lambda: hnsw.search(asked, K)),
+    }
+    recall = {"clipnb exact": 1.0, "torch matmul + topk": 1.0, "clipnb hnsw": indexes.recall_at_k(hnsw, gallery, asked[:200], K)}
+    with tempfile.TemporaryDirectory() as folder, back_end(Path(folder), {"exact": exact, "hnsw": hnsw}) as address:
+        if address:
+            for name in ("exact", "hnsw"):
+                client = KnnClient(address, name, concurrency=16)
+                client.query(asked[:16], Options(K))  # its first answers are slower
+                few = asked[:200]
+                contestants[f"clip-retrieval back, {name}"] = (200, lambda client=client, few=few: client.query(few, Options(K)))
+                recall[f"clip-retrieval back, {name}"] = recall[f"clipnb {name}"]
+        rates: dict[str, list[float]] = {name: [] for name in contestants}
+        for work in (work for _, work in list(contestants.values())[:3]):
+            work()
+        for _ in range(rounds):
+            for name, (count, work) in contestants.items():
+                rates[name].append(count / timed(work))
+    ours = rates["clipnb exact"]
+    rows = [
+        {
+            "what": name,
+            "queries_per_second": round(statistics.median(found), 1),
+            "slowest": round(min(found), 1),
+            "fastest": round(max(found), 1),
+            "clipnb_exact_is_faster_by": round(statistics.median([a / b for a, b in zip(ours, found, strict=True)]), 2),
+            "recall": round(recall[name], 4),
+        }
+        for name, found in rates.items()
+    ]
+    write(pd.DataFrame(rows), "search.csv")
+
+
+@contextmanager
+def back_end(folder: Path, galleries: dict[str, indexes.FaissIndex]) -> Iterator[str]:
+    """The real clip-retrieval on loopback, its address; "" where it is not installed."""
+    python = Path(os.environ.get("CLIPNB_CLIP_RETRIEVAL", "/nowhere")) / "bin" / "python"
+    if not python.is_file():
+        print("without clip-retrieval: set CLIPNB_CLIP_RETRIEVAL to an environment that has it")
+        yield ""
+        return
+    for name, index in galleries.items():
+        indexes.write(index, folder / name / "image.index")
+        (folder / name / "metadata").mkdir()
+        urls = [f"http://images.invalid/{i}.jpg" for i in range(index.size)]
+        pd.DataFrame({"url": urls}).to_parquet(folder / name / "metadata" / "metadata_0.parquet")
+    (folder / "indices.json").write_text(json.dumps({name: str(folder / name) for name in galleries}))
+    tiny_model(folder / "tiny.pt")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [python, ROOT / "tests" / "clip_retrieval_side.py", "back", folder / "indices.json", str(port), folder / "tiny.pt"]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            while True:
+                try:
+                    urllib.request.urlopen(f"{address}/indices-list").close()
+                    break
+                except OSError:
+                    if server.poll() is not None:
+                        raise RuntimeError((folder / "log").read_text()[-2000:]) from None
+                    time.sleep(0.5)
+            yield address
+        finally:
+            server.terminate()
+
+
+def tiny_model(path: Path) -> None:
+    """A CLIP of random weights: the back end loads one, though a query that is a vector never meets it."""
+    import torch
+
+    if torch.version.cuda is None:
+        global operators
+        operators = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import clip
+
+    text = {"context_length": 77, "vocab_size": 49408, "transformer_width": 64, "transformer_heads": 1, "transformer_layers": 1}
+    torch.save(clip.model.CLIP(64, 32, 2, 64, 16, **text).state_dict(), path)
+
+
+def scale(decades: list[int], hnsw_up_to: int) -> None:
+    rows = []
+    asked = vectors(1_000, "queries")
+    for n in decades:
+        gallery = vectors(n, "gallery", n)
+        for kind in ("exact", "ivf", "hnsw"):
+            if kind == "hnsw" and n > hnsw_up_to:
+                continue
+            started = time.perf_counter()
+            index = indexes.build(kind, (gallery[a : a + 65_536] for a in range(0, n, 65_536)), n, DIM)
+            built = time.perf_counter() - started
+            few = asked[: 200 if n == 10**6 and kind == "exact" else 1_000]
+            index.search(few[:50], K)
+            rate = statistics.median(len(few) / timed(partial(index.search, few, K)) for _ in range(3))
+            with tempfile.TemporaryDirectory() as folder:
+                indexes.write(index, Path(folder) / "image.index")
+                size = (Path(folder) / "image.index").stat().st_size
+            recall = 1.0 if kind == "exact" else indexes.recall_at_k(index, gallery, asked[:200], K)
+            measured = {
+                "bytes": size,
+                "build_seconds": round(built, 2),
+                "queries_per_second": round(rate, 1),
+                "recall": round(recall, 4),
+            }
+            rows.append({"vectors": n, "index": kind} | measured)
+            print(rows[-1], flush=True)
+            write(pd.DataFrame(rows), "scale.csv")
+
+
+def write(table: pd.DataFrame, name: str) -> None:
+    table["cores"] = os.cpu_count()
+    table["faiss"] = faiss.__version__
+    table["machine"] = platform.machine()
+    table.to_csv(ROOT / "clipnb" / "data" / name, index=False)
+    print(table.to_string(index=False))
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("what", nargs="?", choices=["speed", "scale"], default="speed")
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--decades", type=int, nargs="+", default=[10**3, 10**4, 10**5, 10**6])
+    options.add_argument("--hnsw-up-to", type=int, default=10**5)
+    chosen = options.parse_args()
+    if chosen.what == "scale":
+        scale(chosen.decades, chosen.hnsw_up_to)
+    else:
+        speed(chosen.rounds)

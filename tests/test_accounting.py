@@ -1,0 +1,107 @@
+"""What became of every result: hand-computed books, and bounds that hold whatever was lost."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipnb.accounting import FATES, account, accounts_table, available_case, bounds, figure
+from clipnb.results import Result
+from clipnb.spec import RunSpec
+
+
+def result(manip: str, counts: dict[str, list[tuple[int, int, int, int, int]]], mode: str = "corrected") -> Result:
+    """A run of these queries: category -> (returned, dead, unreadable, usable, valid) of 10 asked."""
+    rows = [
+        {
+            "category": category,
+            "image": f"{i}.jpg",
+            "draw": 0,
+            "noop": False,
+            "shift": 0.0,
+            "n_asked": 10,
+            "n_returned": returned,
+            "n_dead": dead,
+            "n_unreadable": unreadable,
+            "n_results": usable,
+            "n_valid": valid,
+            "accuracy": valid / usable if usable else np.nan,
+            "result_categories": [category] * usable,
+            "distances": np.full(usable, 0.5),
+        }
+        for category, queries in counts.items()
+        for i, (returned, dead, unreadable, usable, valid) in enumerate(queries)
+    ]
+    about = {"unreadable": {}, "empty_categories": [], "passed_over": {}}
+    return Result(RunSpec("photos", manip, "tiny", mode=mode), about, pd.DataFrame(rows))
+
+
+COUNTS = {
+    "cats": [(10, 2, 0, 8, 4), (10, 0, 0, 10, 10)],
+    "dogs": [(8, 1, 2, 5, 5), (0, 0, 0, 0, 0)],
+    "hats": [(10, 10, 0, 0, 0)],
+}
+
+
+def test_the_books_by_hand() -> None:
+    """cats: 4/8 and 10/10; dogs: 5/5 and nothing; hats: nothing.
+
+    Available: mean of 0.75 and 1. Worst: cats (0.4 + 1) / 2, dogs (0.5 + 0) / 2, hats 0. Best: cats (0.6 + 1) / 2, dogs and
+    hats 1. The study passes over queries without results and counts hats 0.
+    """
+    books = account(result("grey", COUNTS))
+    assert books.fates == {"valid": 19, "not valid": 4, "dead": 13, "unreadable": 2, "not returned": 12}
+    assert (books.asked, books.lost, books.queries, books.empty) == (50, 27, 5, 2)
+    assert books.available.point == pytest.approx((0.75 + 1) / 2)
+    assert books.available.n == 2
+    assert books.worst == pytest.approx((0.7 + 0.25 + 0) / 3)
+    assert books.best == pytest.approx((0.8 + 1 + 1) / 3)
+    assert books.study == pytest.approx((0.75 + 1 + 0) / 3)
+
+
+def test_mode_study_counts_an_empty_category_as_zero_and_corrected_leaves_it_out() -> None:
+    assert result("grey", COUNTS, "study").accuracy.point == pytest.approx((0.75 + 1 + 0) / 3)
+    assert result("grey", COUNTS).accuracy.point == pytest.approx((0.75 + 1) / 2)
+    assert json.dumps(result("grey", COUNTS).category_means)
+
+
+@given(st.lists(st.tuples(st.integers(1, 10), st.integers(0, 10), st.integers(0, 10)), min_size=1, max_size=20))
+def test_the_truth_lies_within_the_bounds(drawn: list[tuple[int, int, int]]) -> None:
+    asked = np.array([a for a, _, _ in drawn])
+    usable = np.array([min(a, u) for a, u, _ in drawn])
+    valid = np.array([min(a, u, v) for a, u, v in drawn])
+    worst, best = bounds(valid, usable, asked)
+    for share in (0, 0.3, 1):  # whatever part of the lost was valid
+        truth = (valid + share * (asked - usable)) / asked
+        assert (worst <= truth + 1e-12).all()
+        assert (truth <= best + 1e-12).all()
+    available = available_case(valid, usable)
+    full = usable == asked
+    np.testing.assert_array_equal(worst[full], available[full])
+    np.testing.assert_array_equal(best[full], available[full])
+    assert (np.isnan(available) == (usable == 0)).all()
+    seen = ~np.isnan(available)
+    assert (worst[seen] <= available[seen]).all()
+    assert (available[seen] <= best[seen]).all()
+
+
+def test_a_warning_says_what_was_lost() -> None:
+    told = " ".join(result("grey", COUNTS).warnings)
+    assert "of 50 results asked for, 12 never returned, 13 dead, 2 unreadable" in told
+    assert "asked for" not in " ".join(result("grey", {"cats": [(10, 0, 0, 10, 9)], "dogs": [(10, 0, 0, 10, 9)]}).warnings)
+
+
+def test_table_and_figure_show_every_arm() -> None:
+    arms = [result("original", COUNTS), result("grey", COUNTS)]
+    lines = accounts_table(arms).splitlines()
+    assert len(lines) == 4
+    assert lines[2].split("|")[1:8] == [" original ", " 5 ", " 50 ", " 38 ", " 13 ", " 2 ", " 23 "]
+    drawn = figure(arms)
+    legend = [text.get_text() for ax in drawn.axes for text in ax.get_legend().get_texts()]
+    assert set(FATES) <= set(legend)
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == ["original", "grey"]
