@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import accounting, cards, figures, original, pictures, reading, samples, sentences, severity, severity_figures
+    from . import accounting, cards, corrections, figures, original, pictures, reading, samples, scale, sentences, severity, severity_figures
     from .errors import UserError
     from .results import Result, load_results
     from .runs import run, saved_result
@@ -32,11 +32,13 @@ _HOME = {
 _MODULES = (
     "accounting",
     "cards",
+    "corrections",
     "figures",
     "original",
     "pictures",
     "reading",
     "samples",
+    "scale",
     "sentences",
     "severity",
     "severity_figures",
@@ -48,6 +50,7 @@ __all__ = [
     "UserError",
     "accounting",
     "cards",
+    "corrections",
     "figures",
     "load_results",
     "original",
@@ -56,6 +59,7 @@ __all__ = [
     "run",
     "samples",
     "saved_result",
+    "scale",
     "sentences",
     "severity",
     "severity_figures",

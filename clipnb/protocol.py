@@ -26,8 +26,18 @@ MODES = ("corrected", "study")
 INDEXES = ("exact", "hnsw", "ivf", "stored")
 """Ways to search a gallery in-process; `stored` is the index that lies in a clip-retrieval folder."""
 
-STUDY: dict[str, Any] = {"num_images": 10, "aesthetic_score": 9, "aesthetic_weight": 0.5, "deduplicate": True, "safety": True}
-"""What the study's client asked for."""
+NOTHING_LEFT_OUT = -2
+"""As `duplicates`: a query may find itself."""
+
+AS_STUDY: dict[str, Any] = {
+    "num_images": 10,
+    "aesthetic_score": 9,
+    "aesthetic_weight": 0.5,
+    "deduplicate": True,
+    "safety": True,
+    "duplicates": NOTHING_LEFT_OUT,
+}
+"""What the study's client asked for: `mode study`, but for the rule of empty categories."""
 
 
 def is_service(gallery: str) -> bool:
@@ -41,7 +51,7 @@ def settled(spec: RunSpec) -> dict[str, Any]:
     if not is_service(spec.gallery):
         found["index"] = spec.index.strip().lower() or "exact"
     if spec.mode == "study":
-        found |= STUDY
+        found |= AS_STUDY
     return found | {"aesthetic_weight": float(found.get("aesthetic_weight", spec.aesthetic_weight))}
 
 
@@ -52,7 +62,7 @@ def mistakes(spec: RunSpec) -> list[str]:
         ("gallery", str, lambda v: True, "a text"),
         ("index", str, lambda v: True, "a text"),
         ("mode", str, lambda v: v in MODES, " or ".join(MODES)),
-        ("duplicates", int, lambda v: -1 <= v < 256, "a number of bits from -1 to 255"),
+        ("duplicates", int, lambda v: NOTHING_LEFT_OUT <= v < 256, "a number of bits from 0 to 255, -1 or -2"),
         ("num_images", int, lambda v: v >= 0, "a whole number from 0 up"),
         ("aesthetic_score", int, lambda v: 0 <= v <= 9, "a whole number from 0 to 9"),
         ("aesthetic_weight", (int, float), lambda v: 0 <= v <= 1, "a number from 0 to 1"),

@@ -62,7 +62,7 @@ class RunSpec:
             its index.
         mode: corrected, or study: the original protocol to the letter.
         duplicates: bits of 256 in which the picture hash of a gallery image may differ from the query's to count as a
-            copy of it, which is left out; -1: only files of the same content are.
+            copy of it, which is left out; -1: only files of the same content are; -2: nothing is.
         num_images: results that a service is asked for, 0 for k and some to replace the query's own copies.
         aesthetic_score, aesthetic_weight: a service moves the query by this weight towards images rated so; weight 0
             leaves it alone.

@@ -77,7 +77,7 @@ def opened(
     """
     from . import local
 
-    hashes = local.picture_hashes(asked.photos)
+    hashes = local.picture_hashes(asked.photos) if spec.duplicates >= 0 else local.no_hashes(len(asked.photos))
     about: dict[str, Any] = {"unusable": {}}
     if protocol.is_service(spec.gallery):
         from . import remote

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import copies
-from ..datasets import load_dataset, locate, slug
+from ..datasets import Photo, load_dataset, locate, slug
 from ..embed import Embeddings, embed
 from ..encoders import Encoder
 from ..errors import UnreadableImage, UserError
 from ..images import decode, read
 from ..manipulations import CLEAN
 from ..paths import cache_root, project_root, shown
-from ..protocol import without_lookalikes
-from ..retrieval import Index, require_results, retrieve
+from ..protocol import NOTHING_LEFT_OUT, without_lookalikes
+from ..retrieval import Index, retrieve
 from ..spec import RunSpec
 from ..store import EmbeddingStore
 from . import indexes
@@ -83,11 +83,16 @@ class Gallery:
     about: dict[str, Any]
 
 
-def picture_hashes(photos: Sequence[Any], progress: bool = False) -> NDArray[np.uint8]:
+def picture_hashes(photos: Sequence[Photo], progress: bool = False) -> NDArray[np.uint8]:
     """Picture hashes of readable photographs, kept in the cache: (n, 32) packed bits."""
     hasher = copies.PictureHash()
     store = EmbeddingStore(cache_root() / "embeddings", hasher.identity, hasher.dim)
     return copies.packed(embed(photos, [CLEAN], hasher, store, progress=progress).vectors[CLEAN])
+
+
+def no_hashes(n: int) -> NDArray[np.uint8]:
+    """In place of hashes that nobody asks for."""
+    return np.zeros((n, copies.BITS // 8), dtype=np.uint8)
 
 
 def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], prefix: str = "") -> Part:
@@ -179,14 +184,18 @@ def open_gallery(spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: E
     """
     own = locate(spec.dataset).resolve()
     parts: list[Part] = []
+
+    def hashes_of(photos: Sequence[Photo]) -> NDArray[np.uint8]:
+        return picture_hashes(photos, progress) if spec.duplicates >= 0 else no_hashes(len(photos))
+
     for name in part_names(spec.gallery) if spec.gallery else [spec.dataset]:
         if path := gallery_path(name):
             parts.append(from_folder(open_folder(path), encoder))
         elif locate(name).resolve() == own:
-            parts.append(from_photos(spec.dataset_name, embedded, picture_hashes(embedded.photos)))
+            parts.append(from_photos(spec.dataset_name, embedded, hashes_of(embedded.photos)))
         else:
             more = embed(load_dataset(name).photos, [CLEAN], encoder, store, progress=progress)
-            parts.append(from_photos(slug(name), more, picture_hashes(more.photos, progress), f"{slug(name)}:"))
+            parts.append(from_photos(slug(name), more, hashes_of(more.photos), f"{slug(name)}:"))
     vectors = parts[0].vectors if len(parts) == 1 else Vectors([a for part in parts for a in _arrays(part.vectors)])
     index, exact, how = _index(spec, parts, vectors)
     about = {
@@ -252,7 +261,7 @@ def search(spec: RunSpec, gallery: Gallery, queries: NDArray[np.float32], embedd
     """Each query's results.
 
     Args:
-        spec: the run; in mode study nothing is left out and results that look alike are dropped.
+        spec: the run; it says what is left out.
         gallery: what is searched.
         queries: (q, dim) what is asked: manipulated embeddings, moved if the protocol says so.
         embedded: the data set, for its clean embeddings and digests.
@@ -261,11 +270,8 @@ def search(spec: RunSpec, gallery: Gallery, queries: NDArray[np.float32], embedd
     Raises:
         UserError: the gallery is too small to give k results for every query.
     """
-    study = spec.mode == "study"
     size = len(gallery.vectors)
-    if study:
-        require_results(spec.k, size)
-    rule = copies.any_of() if study else exclusion(spec, gallery, embedded, hashes)
+    rule = copies.any_of() if spec.duplicates == NOTHING_LEFT_OUT else exclusion(spec, gallery, embedded, hashes)
     rows = retrieve(gallery.index, queries, spec.k, rule, size, exact=gallery.exact)
     if spec.deduplicate:
         rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])

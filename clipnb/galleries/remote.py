@@ -13,6 +13,7 @@ from ..embed import Embeddings, embed
 from ..encoders import Encoder
 from ..manipulations import CLEAN
 from ..paths import cache_root
+from ..protocol import NOTHING_LEFT_OUT
 from ..spec import RunSpec
 from ..store import EmbeddingStore
 from .fetch import Fetched, ImageCache, Limits, fetch_images
@@ -52,7 +53,7 @@ def search(
     Raises:
         ServiceError: the service is not there, holds other vectors, or answers with an error.
     """
-    study = spec.mode == "study"
+    anything_goes = spec.duplicates == NOTHING_LEFT_OUT
     asked = spec.num_images or spec.k + SPARE
     options = Options(asked, spec.aesthetic_score, spec.aesthetic_weight, spec.deduplicate, spec.safety)
     client = KnnClient(spec.gallery, spec.index)
@@ -68,7 +69,7 @@ def search(
         images.get([hit for hits in looked_at.values() for hit in hits])
         for q, hits in looked_at.items():
             left[q] = left[q][len(hits) :]
-            own = [not study and images.is_copy(hit, embedded.digests[q], hashes[q], spec.duplicates) for hit in hits]
+            own = [not anything_goes and images.is_copy(hit, embedded.digests[q], hashes[q], spec.duplicates) for hit in hits]
             copies += sum(own)
             kept[q] += [hit for hit, excluded in zip(hits, own, strict=True) if not excluded]
 
