@@ -12,7 +12,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import accounting, cards, corrections, figures, original, pictures, reading, samples, scale, sentences, severity, severity_figures
+    from . import (
+        accounting,
+        cards,
+        corrections,
+        figures,
+        original,
+        pictures,
+        reading,
+        samples,
+        scale,
+        sentences,
+        severity,
+        severity_figures,
+    )
     from .errors import UserError
     from .results import Result, load_results
     from .runs import run, saved_result
