@@ -86,8 +86,12 @@ def _sweep(options: argparse.Namespace) -> int:
     if options.dry_run:
         announce(specs)
         return 0
-    failures = report.ensure(specs, jobs=jobs, announce=announce)
-    print(f"{len(specs) - len(failures)} of {len(specs)} runs are there; `jb build book` shows them", flush=True)
+    if options.no_pages:
+        failures = sweeps.numbers_only(specs)
+        print(f"{len(specs) - len(failures)} of {len(specs)} results are there", flush=True)
+    else:
+        failures = report.ensure(specs, jobs=jobs, announce=announce)
+        print(f"{len(specs) - len(failures)} of {len(specs)} runs are there; `jb build book` shows them", flush=True)
     if options.table:
         from .runs import saved_result
         from .severity import write_table
@@ -198,7 +202,8 @@ def parser() -> argparse.ArgumentParser:
     for field, (of, what) in _SETTINGS.items():
         sweep.add_argument(f"--{field.replace('_', '-')}", dest=field, type=of, default=argparse.SUPPRESS, help=what)
     sweep.add_argument("--jobs", type=int, default=0, help="runs at a time (one a core, at most 4)")
-    sweep.add_argument("--table", metavar="FILE", help="write the numbers of the grid, with their provenance, as JSON")
+    sweep.add_argument("--no-pages", action="store_true", help="results alone, in one process, without a notebook for each")
+    sweep.add_argument("--table", metavar="FILE", help="add the grid's numbers, with their provenance, to a JSON file")
     sweep.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
     sweep.set_defaults(go=_sweep)
     merge = commands.add_parser("merge", help="put runs that were made in batches (start, step) together")

@@ -118,8 +118,12 @@ def _performances(rows: pd.DataFrame) -> dict[str, pd.Series[float]]:
 
 
 def write_table(results: Sequence[Result], path: Path) -> None:
-    """Write the table of some runs with where they come from, as JSON: numbers and names only."""
-    sources = {}
+    """Add the table of some runs, with where they come from, to a JSON file: numbers and names only.
+
+    Rows of the same data sets and encoders that the file holds already are replaced, others are kept.
+    """
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sources": {}, "rows": []}
+    sources: dict[str, Any] = {}
     for r in results:
         p = r.provenance
         sources[f"{r.spec.dataset_name}, {r.spec.encoder}"] = {
@@ -142,7 +146,9 @@ def write_table(results: Sequence[Result], path: Path) -> None:
         }
         for row in tabulate(results).to_dict("records")
     ]
-    write_text(path, json.dumps({"sources": sources, "rows": rows}, indent=1, ensure_ascii=False) + "\n")
+    others = [row for row in kept["rows"] if f"{row['dataset']}, {row['encoder']}" not in sources]
+    record = {"sources": {**kept["sources"], **sources}, "rows": others + rows}
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def _number(value: Any) -> Any:

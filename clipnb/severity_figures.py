@@ -53,16 +53,22 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
                 )
                 if i == 0:
                     levels = rows[rows["severity"] > 0]
-                    strengths = [f"{s}\n{v:.2g}" for s, v in zip(levels["severity"], levels["strength"], strict=True)]
+                    strengths = [f"{s}\n{_short(v)}" for s, v in zip(levels["severity"], levels["strength"], strict=True)]
                     ax.set_xticks([0, *levels["severity"]], ["clean", *strengths], fontsize=7)
                     ax.set_xlabel(plain(str(levels["unit"].iloc[0])) if len(levels) else "", fontsize=7)
             ax.set_title(plain(f"{dataset}, {manip}"), fontsize=8, loc="left")
             ax.set_ylim(0, top)
         line[0].set_ylabel(MEASURES[measure], fontsize=8)
-    axes[0, 0].legend(frameon=False, fontsize=7, loc="best")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper right", ncols=len(labels))
     if title:
         figure.suptitle(plain(title), fontsize=9)
     return figure
+
+
+def _short(strength: float) -> str:
+    """Two digits, without a leading zero, so that five stand beside each other."""
+    return f"{strength:.2g}".removeprefix("0")
 
 
 def heat_map(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> Figure:

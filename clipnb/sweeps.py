@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from .datasets import load_dataset
 from .embed import embed
 from .encoders import default_encoder, load_encoder
@@ -172,6 +174,24 @@ def _trial(spec: RunSpec) -> float:
         started = time.monotonic()
         done = embed(photos, [CLEAN, "blurred"], encoder, store, progress=False)
     return (time.monotonic() - started) / max(1, done.computed)
+
+
+def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]:
+    """Make the results of runs without their pages, those that are saved already left alone; failures, run -> message."""
+    from .runs import run, saved_result
+
+    failures: dict[str, str] = {}
+    bar = tqdm(specs, desc="runs", unit="run", disable=not progress)
+    for spec in bar:
+        bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
+        try:
+            if saved_result(spec) is None:
+                run(spec, progress=False).save()
+        except UserError as error:
+            failures[spec.run_id] = str(error)
+        except Exception as error:  # one broken run must not cost the others
+            failures[spec.run_id] = f"{type(error).__name__}: {error}"
+    return failures
 
 
 def merged(grid: Mapping[str, Any], **given: Any) -> Grid:

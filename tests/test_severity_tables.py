@@ -88,6 +88,11 @@ def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tm
     pd.testing.assert_frame_equal(read, made, atol=1e-6, check_dtype=False)
     assert sources["photos, tiny"]["images"] == 10
     assert str(tmp_path) not in (tmp_path / "table.json").read_text()
+    other = severity.results_for(root, "histogram", ("blurred",), (1,), k=3)
+    severity.write_table(other, tmp_path / "table.json")
+    severity.write_table(results[:2], tmp_path / "table.json")
+    rows = severity.read_table(tmp_path / "table.json")[0].groupby("encoder").size().to_dict()
+    assert rows == {"histogram": 2, "tiny": 2}
 
 
 def test_a_file_that_is_no_table_is_one_line(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from conftest import PhotoFolder
 
 from clipnb import Result, RunSpec, UserError, run
+from clipnb.severity import read_table
 from clipnb.sweeps import Grid, cost, merged, read_grid
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +118,19 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(project: Path, p
     assert again.returncode == 0, again.stderr
     assert "2 of 2 runs are up to date" in again.stdout
     assert {p: p.stat().st_mtime_ns for p in (project / "book" / "runs").iterdir()} == before
+
+
+def test_numbers_alone_are_made_without_pages(project: Path, photo_folder: PhotoFolder) -> None:
+    root, small = str(photo_folder({"cats": 5, "dogs": 5})), str(photo_folder({"cats": 1, "dogs": 1}, "small"))
+    flags = ["--datasets", root, small, "--manips", "grey", "--severities", "5", "--encoders", "histogram", "--k", "3"]
+    done = sweep(*flags, "--no-pages", "--table", "numbers.json")
+    assert done.returncode == 1
+    assert "2 of 4 results are there" in done.stdout
+    assert done.stderr.count("clipnb: small-") == 2
+    table, sources = read_table(project / "numbers.json")
+    assert list(zip(table["manip"], table["severity"], strict=True)) == [("original", 0), ("grey", 5)]
+    assert list(sources) == ["photos, histogram"]
+    assert not (project / "book").exists()
 
 
 def test_a_dry_run_only_says_what_it_would_cost(project: Path, photo_folder: PhotoFolder) -> None:
