@@ -23,7 +23,7 @@ from .images import decode, digest, read
 from .manipulations import CLEAN, View, condition
 from .store import EmbeddingStore, Entry, embedding_key
 
-IN_MEMORY = 32 * 2**20
+IN_MEMORY = 4 * 2**20
 """Bytes of embeddings above which they lie in a file that is mapped, so that memory does not grow with photographs."""
 
 

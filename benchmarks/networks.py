@@ -1,0 +1,48 @@
+"""Networks of real architecture with random weights: how fast they are does not depend on the weights."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clipnb.encoders.open_clip_models import OpenClip
+from clipnb.encoders.openai_clip import MEAN, STD, OpenAIClip
+from clipnb.encoders.torch_image import Preprocessing
+
+if torch.version.cuda is None:
+    # beside a CPU torch the registry's torchvision misses two operators; their names alone let it be imported
+    OPERATORS = torch.library.Library("torchvision", "DEF")  # kept: it unregisters when collected
+    OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
+def random_vit(name: str, path: Path | None = None) -> OpenClip:
+    """An open_clip model such as `ViT-L-14`; its weights are written to `path` if one is given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import open_clip
+
+        torch.manual_seed(0)
+        model = open_clip.create_model(name, pretrained=None)
+    if path:
+        torch.save(model.state_dict(), path)
+    dim = int(open_clip.get_model_config(name)["embed_dim"])
+    about: dict[str, Any] = {"dim": dim, "weights": path or Path(name), "weights_sha256": "random"}
+    return OpenClip(f"random:{name}", model, open_clip.get_tokenizer(name), preprocessing=Preprocessing(224, MEAN, STD), **about)
+
+
+def random_clip(dim: int) -> OpenAIClip:
+    """A CLIP of two layers that sees 32 pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import clip
+
+    vision = {"image_resolution": 32, "vision_layers": 2, "vision_width": 64, "vision_patch_size": 16}
+    text = {"context_length": 77, "vocab_size": 49408, "transformer_width": 64, "transformer_heads": 1, "transformer_layers": 1}
+    torch.manual_seed(0)
+    return OpenAIClip(
+        "random:tiny", clip.model.CLIP(embed_dim=dim, **vision, **text).eval(), Path("tiny"), "random", "fp32", "torch"
+    )

@@ -1,0 +1,370 @@
+"""How fast clipnb is beside what it could be: `python benchmarks/speed.py [folder]`. Every figure is a ratio taken in one run.
+
+The two sides of a ratio are timed in turn, so that what else the machine does falls on both. The folder is a data set
+(`$CLIPNB_DATA/miniplaces` by default, the sample photographs where there is none). Writes `clipnb/data/speed.json`, which
+the book shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as clipnb sets it; read when torch is loaded
+
+import numpy as np
+import torch
+from networks import random_vit
+from tqdm import tqdm
+
+import clipnb
+from clipnb.datasets import Photo, load_dataset
+from clipnb.embed import embed
+from clipnb.encoders import Encoder, load_encoder
+from clipnb.images import decode, digest, read
+from clipnb.manipulations import condition
+from clipnb.paths import data_root
+from clipnb.store import EmbeddingStore
+
+OUT = Path(__file__).resolve().parent.parent / "clipnb" / "data" / "speed.json"
+STUDY = ("original", "blurred", "cropped", "grey")
+K, TAU = 10, 0.8
+
+Row = dict[str, Any]
+
+
+def seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def row(measure: str, ratio: float, reach: float, detail: str, at_most: bool = False) -> Row:
+    """One line of the table: `reach` is what the ratio should be at least, or at most."""
+    tqdm.write(f"{measure}: {ratio:.2f} ({'at most' if at_most else 'at least'} {reach:g}); {detail}")
+    return {"measure": measure, "ratio": round(ratio, 3), "reach": reach, "at_most": at_most, "detail": detail}
+
+
+def network(name: str, precision: str = "fp32", engine: str = "torch") -> Encoder:
+    """An encoder that is really loaded, and has run once."""
+    found: Any = load_encoder(name, precision, engine)
+    found = getattr(found, "loaded", found)
+    found.encode(np.stack([found.prepare(np.zeros((300, 300, 3), np.uint8))] * 4))
+    return found
+
+
+def new_store(encoder: Encoder, folder: Path) -> EmbeddingStore:
+    return EmbeddingStore(Path(tempfile.mkdtemp(dir=folder)), encoder.identity, encoder.dim)
+
+
+def subset(dataset: str, images: int, folder: Path) -> Path:
+    """A data set of `images` photographs, the same number of each category, as links."""
+    photos = load_dataset(dataset).photos
+    categories = sorted({photo.category for photo in photos})
+    share = -(-images // len(categories))
+    chosen = [p for c in categories for p in [q for q in photos if q.category == c][:share]][:images]
+    for photo in chosen:
+        (folder / photo.category).mkdir(parents=True, exist_ok=True)
+        (folder / photo.category / photo.path.name).symlink_to(photo.path.resolve())
+    return folder
+
+
+class StudyLoop:
+    """The study's loop, plainly: one image at a time, and every result of every query is opened and embedded again."""
+
+    def __init__(self, encoder: Encoder, photos: Sequence[Photo], gallery: np.ndarray) -> None:
+        self.encoder, self.photos, self.gallery = encoder, photos, gallery
+        self.accuracy: dict[tuple[int, str], float] = {}
+        self.embedded = 0
+
+    def _embed(self, image: np.ndarray) -> np.ndarray:
+        self.embedded += 1
+        return self.encoder.encode(self.encoder.prepare(image)[None])[0]
+
+    def query(self, at: int) -> None:
+        content = read(self.photos[at].path)
+        name, image = digest(content), decode(content)
+        for manip in STUDY:
+            clean = asked = self._embed(image)
+            if manip != "original":
+                asked = self._embed(condition(manip)(image, 0, name))
+            nearest = [int(i) for i in np.argsort(-(self.gallery @ asked), kind="stable") if i != at][:K]
+            results = [self._embed(decode(read(self.photos[i].path))) for i in nearest]
+            self.accuracy[at, manip] = float(np.mean([np.linalg.norm(v - clean) < TAU for v in results]))
+
+
+def grid(folder: Path, scratch: Path, queries: int) -> list[Row]:
+    """The whole grid by clipnb, three ways, between slices of the study's loop over some of the same queries."""
+    photos = load_dataset(str(folder)).photos
+    ways = [("fp32", "torch", 11.0), ("fp32", "openvino", 11.0), ("bf16", "openvino", 20.0)]
+    loops: list[float] = []
+    ours: dict[tuple[str, str], float] = {}
+    scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    plain = network("efficientnet-lite2")
+    gallery = embed(photos, ["original"], plain, new_store(plain, scratch)).vectors["original"]
+    loop = StudyLoop(plain, photos, gallery)
+    order = np.random.default_rng(0).permutation(len(photos))[:queries]
+    slices = np.array_split(order, len(ways) + 1)
+
+    def go_on(part: np.ndarray) -> None:
+        loops.append(seconds(lambda: [loop.query(int(at)) for at in tqdm(part, "the study's loop")]) / len(part))
+
+    go_on(slices[0])
+    for (precision, engine, _), part in zip(ways, slices[1:], strict=True):
+        encoder = network("efficientnet-lite2", precision, engine)
+        cache = tempfile.mkdtemp(dir=scratch)
+        os.environ["CLIPNB_CACHE"] = cache
+
+        def whole(encoder: Encoder = encoder, cache: str = cache, precision: str = precision, engine: str = engine) -> None:
+            store = EmbeddingStore(Path(cache) / "embeddings", encoder.identity, encoder.dim)
+            embed(photos, STUDY, encoder, store)
+            scores[precision, engine] = {
+                manip: clipnb.run(
+                    clipnb.RunSpec(str(folder), manip, "efficientnet-lite2", precision=precision, engine=engine, duplicates=-1),
+                    progress=False,
+                )
+                .rows["accuracy"]
+                .to_numpy()
+                for manip in STUDY
+            }
+
+        ours[precision, engine] = seconds(whole)
+        go_on(part)
+    rows = []
+    base = scores["fp32", "torch"]
+    for i, (precision, engine, reach) in enumerate(ways):
+        beside = statistics.mean(loops[i : i + 2]) * len(photos)  # the slice before and the slice after
+        found = scores[precision, engine]
+        same = np.mean([abs(found[manip][at] - value) < 1e-9 for (at, manip), value in loop.accuracy.items()])
+        changed = np.mean([np.abs(found[m] - base[m]) > 1e-9 for m in STUDY])
+        moved = np.mean([np.abs(found[m] - base[m]) for m in STUDY])
+        detail = (
+            f"{len(photos)} photographs, four conditions; the loop timed on {queries} of its queries; {same:.1%} of those "
+            f"{4 * queries} accuracies are the loop's own; against plain fp32, {changed:.2%} of all accuracies and {moved:.3%} of "
+            "the verdicts differ"
+        )
+        name = f"whole grid against the study's loop, {precision}" + ("" if engine == "torch" else f" by {engine}")
+        rows.append(row(name, beside / ours[precision, engine], reach, detail))
+    return rows
+
+
+def end_to_end(folder: Path, scratch: Path, images: int, rounds: int) -> Row:
+    """ViT-L/14: photographs to stored embeddings, against the bare forward pass on ready tensors."""
+    encoder: Any = random_vit("ViT-L-14")
+    photos = load_dataset(str(folder)).photos[:images]
+    size = encoder.batch_size
+    ready = [torch.rand(size, 3, encoder.input_size, encoder.input_size, device=encoder.device) for _ in range(-(-images // size))]
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for pixels in ready:
+                encoder.model.encode_image(pixels).cpu()
+
+    bare()
+    ratios = []
+    for _ in tqdm(range(rounds), "ViT-L/14"):
+        alone = seconds(bare)
+        ratios.append(alone / seconds(lambda: embed(photos, ["original"], encoder, new_store(encoder, scratch), progress=False)))
+    detail = f"{images} photographs, batches of {size}, median of {rounds} rounds in turn, {encoder.device}; random weights"
+    reach = 0.95 if encoder.device == "cpu" else 0.8
+    return row("ViT-L/14 end to end against its bare forward pass", statistics.median(ratios), reach, detail)
+
+
+def four_conditions(folder: Path, scratch: Path, images: int, rounds: int) -> Row:
+    """efficientnet-lite2 under four conditions, against decoding, manipulating and the forward pass measured apart."""
+    encoder = network("efficientnet-lite2")
+    photos = load_dataset(str(folder)).photos[:images]
+    size = getattr(encoder, "batch_size", 4)
+    threads = os.cpu_count() or 1
+    ratios = []
+    for _ in tqdm(range(rounds), "four conditions"):
+        with ThreadPoolExecutor(threads) as pool:
+            kept: dict[str, Any] = {}
+
+            def parts(pool: ThreadPoolExecutor = pool, kept: dict[str, Any] = kept) -> float:
+                total = seconds(lambda: kept.update(images=list(pool.map(lambda p: decode(read(p.path)), photos))))
+                jobs = [(image, manip) for image in kept["images"] for manip in STUDY]
+                total += seconds(lambda: kept.update(made=list(pool.map(lambda job: condition(job[1])(job[0], 0, "x"), jobs))))
+                total += seconds(lambda: kept.update(inputs=list(pool.map(encoder.prepare, kept["made"]))))
+                seen = {pixels.tobytes(): pixels for pixels in kept["inputs"]}  # equal inputs are embedded once
+                inputs = list(seen.values())
+                batches = [np.stack(inputs[i : i + size]) for i in range(0, len(inputs), size)]
+                return total + seconds(lambda: [encoder.encode(batch) for batch in batches])
+
+            apart = parts()
+        ratios.append(apart / seconds(lambda: embed(photos, STUDY, encoder, new_store(encoder, scratch), progress=False)))
+    detail = (
+        f"{images} photographs, {threads} cores, median of {rounds} rounds in turn; above 1 where decoding hides behind the network"
+    )
+    return row("efficientnet-lite2, four conditions, against the sum of its parts", statistics.median(ratios), 0.9, detail)
+
+
+def clip_retrieval(folder: Path, scratch: Path, few: int, many: int) -> list[Row]:
+    """ViT-B/32 by clipnb against `clip-retrieval inference`, which runs in an environment of its own."""
+    environment = os.environ.get("CLIPNB_CLIP_RETRIEVAL", "")
+    if not Path(environment, "bin", "python").is_file():
+        tqdm.write("clip-retrieval is left out: CLIPNB_CLIP_RETRIEVAL names no environment that holds it")
+        return []
+    model = random_vit("ViT-B-32", scratch / "vit-b-32.pt")
+    photos = load_dataset(str(folder)).photos[:many]
+    side = Path(__file__).resolve().parent.parent / "tests" / "clip_retrieval_side.py"
+
+    def theirs(n: int) -> float:
+        there = Path(tempfile.mkdtemp(dir=scratch))
+        for i, photo in enumerate(photos[:n]):
+            shutil.copy(photo.path, there / f"{i:05d}{photo.path.suffix}")
+        command = [
+            f"{environment}/bin/python",
+            str(side),
+            "inference",
+            str(there),
+            f"{there}-out",
+            f"open_clip:ViT-B-32/{model.weights}",
+        ]
+        offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+        return seconds(
+            lambda: subprocess.run(command, check=True, env=offline, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+
+    def ours(n: int) -> float:
+        return seconds(lambda: embed(photos[:n], ["original"], model, new_store(model, scratch)))
+
+    ours(few)
+    times = [(ours(many), theirs(few), theirs(many)) for _ in range(2)]
+    mine = statistics.median(many / t for t, _, _ in times)
+    rate = statistics.median((many - few) / (b - a) for _, a, b in times)
+    detail = f"{many} photographs, ViT-B/32; clip-retrieval's start-up taken off by a run on {few}; with it, the ratio is "
+    with_start = statistics.median(b / t for t, _, b in times)
+    return [row("images/s against clip-retrieval inference", mine / rate, 1.0, detail + f"{with_start:.1f}")]
+
+
+MEMORY = """
+import json, sys, threading, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from networks import random_clip
+from clipnb.datasets import load_dataset
+from clipnb.embed import embed
+from clipnb.store import EmbeddingStore
+
+encoder = random_clip(dim=768)
+peak, done = [0, 0], False
+def watch():
+    while not done:
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        peak[0] = max(peak[0], int(status["RssAnon"].split()[0]))
+        peak[1] = max(peak[1], int(status["VmRSS"].split()[0]))
+        time.sleep(0.02)
+thread = threading.Thread(target=watch); thread.start()
+store = EmbeddingStore(Path(sys.argv[3]), encoder.identity, encoder.dim)
+embed(load_dataset(sys.argv[2]).photos, ["original", "grey"], encoder, store, progress=False)
+done = True; thread.join()
+print(json.dumps(peak))
+"""
+
+
+def memory(scratch: Path, few: int, many: int) -> list[Row]:
+    """Peak memory of embedding many small photographs against few, by a tiny CLIP with 768 dimensions."""
+    if not Path("/proc/self/status").is_file():
+        tqdm.write("memory is left out: it is read from /proc")
+        return []
+    from PIL import Image
+
+    source = scratch / "many"
+    rng = np.random.default_rng(0)
+    for i in tqdm(range(many), "photographs for the memory test"):
+        (source / f"c{i % 10}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(source / f"c{i % 10}" / f"{i:05d}.png")
+
+    def peak(n: int) -> list[int]:
+        folder = subset(str(source), n, scratch / f"memory{n}")
+        command = [sys.executable, "-c", MEMORY, str(Path(__file__).parent), str(folder), tempfile.mkdtemp(dir=scratch)]
+        found: list[int] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        return found
+
+    small, large = peak(few), peak(many)
+    detail = (
+        f"memory that the system cannot take back (anonymous), {small[0] / 1024:.0f} MiB for {few} photographs, two conditions; "
+        f"with mapped files, which it can, {large[1] / small[1]:.2f}"
+    )
+    return [row(f"peak memory, {many} photographs against {few}", large[0] / small[0], 1.1, detail, at_most=True)]
+
+
+SECOND = """
+import sys, time
+import clipnb
+start = time.perf_counter()
+for manip in ("original", "blurred", "cropped", "grey"):
+    clipnb.run(clipnb.RunSpec(sys.argv[1], manip, "efficientnet-lite2"), progress=False)
+print(time.perf_counter() - start)
+"""
+
+
+def second_run(folder: Path, scratch: Path) -> Row:
+    """The whole grid again in a new process, everything kept from the first time."""
+    os.environ["CLIPNB_CACHE"] = tempfile.mkdtemp(dir=scratch)
+
+    def go() -> float:
+        done = subprocess.run([sys.executable, "-c", SECOND, str(folder)], check=True, capture_output=True, text=True)
+        return float(done.stdout)
+
+    first, again = go(), statistics.median(go() for _ in range(3))
+    n = len(load_dataset(str(folder)).photos)
+    detail = (
+        f"seconds for {n} photographs and four conditions after the imports; the first time took {first / again:.0f} times as long"
+    )
+    return row("second run of a finished grid, in seconds", again, 2.0, detail, at_most=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", help="data set: a folder, or a name in $CLIPNB_DATA")
+    parser.add_argument("--images", type=int, default=500, help="photographs of the grid (default 500)")
+    parser.add_argument("--queries", type=int, default=24, help="queries on which the study's loop is timed (default 24)")
+    parser.add_argument("--only", nargs="*", help="some of grid, end, parts, clip-retrieval, memory, second")
+    parser.add_argument("--many", type=int, default=20000, help="photographs of the memory test (default 20000)")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the table goes")
+    options = parser.parse_args()
+    dataset = options.folder or ("miniplaces" if (data_root() / "miniplaces").is_dir() else "sample-figures")
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        folder = subset(dataset, options.images, scratch / "set")
+        steps: dict[str, Callable[[], Row | list[Row]]] = {
+            "grid": lambda: grid(folder, scratch, options.queries),
+            "end": lambda: end_to_end(folder, scratch, 16, 3),
+            "parts": lambda: four_conditions(folder, scratch, 100, 3),
+            "clip-retrieval": lambda: clip_retrieval(folder, scratch, 32, 160),
+            "memory": lambda: memory(scratch, 1000, options.many),
+            "second": lambda: second_run(folder, scratch),
+        }
+        for name in options.only or steps:
+            found = steps[name]()
+            rows += found if isinstance(found, list) else [found]
+            kept = json.loads(options.out.read_text())["rows"] if options.only and options.out.is_file() else []
+            measured = {r["measure"] for r in rows}
+            table = {
+                "cores": os.cpu_count(),
+                "machine": platform.machine(),
+                "device": "cuda" if torch.cuda.is_available() else "cpu",
+                "photographs": Path(dataset).name,
+                "versions": {"clipnb": clipnb.__version__, "torch": torch.__version__, "python": platform.python_version()},
+                "rows": [r for r in kept if r["measure"] not in measured] + rows,
+            }
+            options.out.write_text(json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
