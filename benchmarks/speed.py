@@ -344,7 +344,7 @@ def main() -> None:
         folder = subset(dataset, options.images, scratch / "set")
         steps: dict[str, Callable[[], Row | list[Row]]] = {
             "grid": lambda: grid(folder, scratch, options.queries),
-            "end": lambda: end_to_end(folder, scratch, 16, 3),
+            "end": lambda: end_to_end(folder, scratch, 12, 3),
             "parts": lambda: four_conditions(folder, scratch, 100, 3),
             "clip-retrieval": lambda: clip_retrieval(folder, scratch, 32, 160),
             "memory": lambda: memory(scratch, 1000, options.many),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         sentences,
         severity,
         severity_figures,
+        speed,
     )
     from .errors import UserError
     from .results import Result, load_results
@@ -55,6 +56,7 @@ _MODULES = (
     "sentences",
     "severity",
     "severity_figures",
+    "speed",
 )
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "severity",
     "severity_figures",
     "spec_of",
+    "speed",
 ]
 
 

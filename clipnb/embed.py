@@ -21,10 +21,14 @@ from .encoders import Encoder, TextEncoder
 from .errors import UnreadableImage, UserError
 from .images import decode, digest, read
 from .manipulations import CLEAN, View, condition
-from .store import EmbeddingStore, Entry, embedding_key
+from .store import EmbeddingStore, Entry, embedding_key, release
 
 IN_MEMORY = 4 * 2**20
 """Bytes of embeddings above which they lie in a file that is mapped, so that memory does not grow with photographs."""
+
+
+RELEASE = 1024
+"""Photographs after which the mapped pages that were read or written may leave memory."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,8 @@ def embed(
             work.ready = []
             done.append(work)
             bar.update()
+            if len(done) % RELEASE == 0:
+                store.release()
             if len(batch) >= batch_size:
                 computed += _encode(batch, encoder, store, batch_size)
                 batch = []
@@ -155,6 +161,9 @@ def embed(
             entry = store.get(embedding_key(work.digest, asked.key(seed)))
             vectors[name][row], effects[name][row] = entry.vector, (entry.strength, entry.difference)
             inputs[name].append(entry.input)
+            if row % RELEASE == RELEASE - 1:
+                store.release()
+                release(vectors[name])
     return Embeddings(
         photos=[work.photo for work in good],
         digests=[work.digest for work in good],

@@ -46,6 +46,7 @@ NOT_IN_A_RUN = (
     "reading.py",
     "report.py",
     "scores.py",
+    "speed.py",
     "sentences.py",
     "severity.py",
     "severity_figures.py",

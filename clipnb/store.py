@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import re
 import threading
 import uuid
@@ -20,7 +21,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,13 @@ def embedding_key(image_digest: str, condition: str) -> bytes:
 
 def _check(row: np.void, vector: bytes) -> int:
     return zlib.crc32(vector, zlib.crc32(row.tobytes()[: -KEYS["check"].itemsize]))
+
+
+def release(mapped: NDArray[Any]) -> None:
+    """Let the pages of a mapped array leave memory; they come back from the file when they are needed."""
+    mapping = getattr(mapped, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
 
 
 class _Places:
@@ -160,6 +168,13 @@ class EmbeddingStore:
                     self._mapped.popitem(last=False)
             self._mapped.move_to_end(shard)
             return self._mapped[shard]
+
+    def release(self) -> None:
+        """Let what was read leave memory."""
+        with self._lock:
+            for keys, vectors in self._mapped.values():
+                release(keys)
+                release(vectors)
 
     def _read(self, place: int) -> tuple[bytes, Entry] | None:
         """Key and entry at a place, None where it is damaged."""

@@ -1,0 +1,74 @@
+"""The table that `benchmarks/speed.py` leaves, as the book shows it: ratios, and what each should reach."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from .figures import INK, MID, WIDTH, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@cache
+def measured() -> dict[str, Any]:
+    """The ratios of the last run of the benchmark, and the machine that it ran on."""
+    table: dict[str, Any] = json.loads((files("clipnb") / "data" / "speed.json").read_text(encoding="utf-8"))
+    return table
+
+
+def reached(row: dict[str, Any]) -> bool:
+    """Whether a ratio is what it should be."""
+    return bool(row["ratio"] <= row["reach"] if row["at_most"] else row["ratio"] >= row["reach"])
+
+
+def table() -> str:
+    """Markdown: a line for each ratio, and under it how it was taken."""
+    found = measured()
+    lines = ["| ratio | measured | should be | |", "|:--|--:|:--|:--|"]
+    lines += [
+        f"| {row['measure']} | **{row['ratio']:.2f}** | {'at most' if row['at_most'] else 'at least'} {row['reach']:g} "
+        f"| {'reached' if reached(row) else 'missed'} |"
+        for row in found["rows"]
+    ]
+    notes = [f"- {row['measure']}: {row['detail']}." for row in found["rows"]]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    where = f"Measured on {found['cores']} cores ({found['machine']}, {found['device']}) with `{found['photographs']}`: {versions}."
+    return "\n".join([*lines, "", where, "", *notes])
+
+
+def chart() -> Figure:
+    """Each ratio as a share of what it should reach, on a logarithmic axis with that limit drawn.
+
+    Where the ratio should be small, the axis shows limit / ratio, so that to the right is better on every line.
+    """
+    rows = measured()["rows"][::-1]
+    figure, axes = new_figure(WIDTH, 0.9 + 0.34 * len(rows))
+    ax = axes[0, 0]
+    for at, row in enumerate(rows):
+        share = row["reach"] / row["ratio"] if row["at_most"] else row["ratio"] / row["reach"]
+        ax.plot([1, share], [at, at], color=MID, linewidth=1, zorder=1)
+        ax.scatter(share, at, s=34, color=INK if share >= 1 else "white", edgecolor=INK, zorder=2)
+        ax.annotate(f"{row['ratio']:.2f}", (share, at), xytext=(7 if share >= 1 else -7, 0), textcoords="offset points",
+                    ha="left" if share >= 1 else "right", va="center", fontsize=8)  # fmt: skip
+    ax.axvline(1, color=INK, linewidth=1, linestyle="--")
+    ax.set_xscale("log")
+    ax.set_xlim(0.4, 4)
+    ax.set_xticks([0.5, 1, 2, 4], ["half", "the limit", "twice", "4 times"])
+    ax.minorticks_off()
+    ax.set_yticks(range(len(rows)), [_short(row["measure"]) for row in rows], fontsize=8)
+    ax.set_ylim(-0.7, len(rows) - 0.3)
+    ax.set_xlabel("how far each ratio is from its limit (right is better)")
+    return figure
+
+
+def _short(measure: str) -> str:
+    words, lines = measure.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 38:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
