@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
+from clipnb.calibration import STATISTICS, jackknife, pair_counts
 from clipnb.inference import holm, interaction, sign_flip, tost, wilcoxon
 from clipnb.original import printed_log
 from clipnb.seeds import rng_for
@@ -32,6 +33,7 @@ from clipnb.statistics import mean_interval
 SIZES = (6, 10, 28, 51, 100)
 RESULTS = 10
 RESAMPLES = 999
+THRESHOLDS = ("roc_auc", "tau_fpr_1", "tau_fpr_5", "tau_eer")
 OUT = Path(__file__).resolve().parent.parent / "clipnb" / "data" / "simulation.csv"
 
 Vector = NDArray[np.float64]
@@ -160,14 +162,49 @@ def two_sets(people: Population, n: int, replicate: int, seed: int) -> Row:
     }
 
 
+def _clusters(groups: int, each: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Unit vectors around centres of few dimensions, so that some categories are hard to tell apart, as scenes are."""
+    at = np.repeat(np.arange(groups), each)
+    centres = np.pad(rng.normal(size=(groups, 4)), ((0, 0), (0, 12)))
+    vectors = centres[at] + 0.6 * rng.normal(size=(len(at), 16))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), at
+
+
+@cache
+def _true_thresholds(seed: int) -> dict[str, float]:
+    """Thresholds of the clusters' population, from 1,500 categories."""
+    vectors, at = _clusters(1_500, 4, rng_for(seed, "true thresholds"))
+    curve = pair_counts(vectors, at, np.arange(len(at))).curve()
+    return {name: STATISTICS[name](curve) for name in THRESHOLDS}
+
+
+def thresholds(people: Population, n: int, replicate: int, seed: int) -> Row:
+    """Whether each calibrated threshold's interval holds the one of the population; the clusters are their own population."""
+    vectors, at = _clusters(n, 8, rng_for(seed, "thresholds", n, replicate))
+    counts, true = pair_counts(vectors, at, np.arange(len(at))), _true_thresholds(seed)
+    return {f"jackknife of {name}": true[name] in jackknife(counts, STATISTICS[name]) for name in THRESHOLDS}
+
+
 QUESTIONS: dict[str, tuple[Callable[[Population, int, int, int], Row], float]] = {
     "intervals": (intervals, 1.0),
     "tests": (tests, 1.0),
     "two sets": (two_sets, 0.25),
+    "thresholds": (thresholds, 0.25),
 }
 """What is simulated, and its share of the replicates."""
 
-COVERS = ("t", "bootstrap-t", "BCa", "percentile", "t over images, as if independent", "Welch interval of the interaction")
+POOLED = {"two sets": "both", "thresholds": "clusters"}
+"""Questions that are asked once, and the name of their population."""
+
+COVERS = (
+    "t",
+    "bootstrap-t",
+    "BCa",
+    "percentile",
+    "t over images, as if independent",
+    "Welch interval of the interaction",
+    *(f"jackknife of {name}" for name in THRESHOLDS),
+)
 
 
 def cell(task: tuple[str, int, int], replicates: int, seed: int) -> pd.DataFrame:
@@ -176,7 +213,7 @@ def cell(task: tuple[str, int, int], replicates: int, seed: int) -> pd.DataFrame
     ask, share = QUESTIONS[question]
     people = POPULATIONS[which]
     table = pd.DataFrame([ask(people, n, r, seed) for r in range(max(1, int(replicates * share)))], dtype=float)
-    name = "both" if question == "two sets" else people.name
+    name = POOLED.get(question, people.name)
     widths = {method: table.pop(method).median() for method in list(table) if method.startswith("width, ")}
     rates, counts = table.mean(), table.notna().sum()
     if widths:
@@ -199,7 +236,7 @@ def cell(task: tuple[str, int, int], replicates: int, seed: int) -> pd.DataFrame
 def simulate(replicates: int = 1_000, seed: int = 2022, processes: int = 0, sizes: tuple[int, ...] = SIZES) -> pd.DataFrame:
     """All cells as one table, sorted."""
     tasks = [
-        (q, which, n) for n in sorted(sizes, reverse=True) for q in QUESTIONS for which in (0, 1) if (q, which) != ("two sets", 1)
+        (q, which, n) for n in sorted(sizes, reverse=True) for q in QUESTIONS for which in (0, 1) if not (which and q in POOLED)
     ]
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         work = pool.map(partial(cell, replicates=replicates, seed=seed), tasks)

@@ -152,7 +152,8 @@ class Interaction:
     Attributes:
         difference: mean change of the first minus that of the second, Welch's interval.
         p: Welch's t test.
-        p_permutation: permutation of categories between the sets, on Welch's t (Chung & Romano 2013): the check.
+        p_permutation: permutation of categories between the sets, on Welch's t (Chung & Romano 2013): the check. For few
+            categories of very unequal spread it tests that the two sets are alike in all, not in their means alone.
     """
 
     difference: Interval
