@@ -22,12 +22,14 @@ from .datasets import load_dataset
 from .encoders import OFFLINE
 from .errors import MissingExtra, UserError
 from .files import write_text
+from .galleries.whereabouts import gallery_files
 from .manipulations import CLEAN, STUDY
 from .paths import project_root, results_root, runs_root, shown
 from .samples import SAMPLES
 from .spec import RunSpec
 
 NOT_IN_A_RUN = (
+    "accounting.py",
     "batches.py",
     "book.py",
     "book_values.py",
@@ -37,12 +39,14 @@ NOT_IN_A_RUN = (
     "cli.py",
     "compare.py",
     "contrasts.py",
+    "corrections.py",
     "download",
     "effects.py",
     "evidence.py",
     "inference.py",
     "original.py",
     "papermill_plugin.py",
+    "ray_engine.py",
     "reading.py",
     "report.py",
     "scores.py",
@@ -93,6 +97,9 @@ def state_of(spec: RunSpec) -> str:
     for photo in load_dataset(spec.dataset).photos:
         stat = photo.path.stat()
         sha.update(f"{photo.id} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    for path in gallery_files(spec.gallery):
+        stat = path.stat()
+        sha.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return sha.hexdigest()
 
 

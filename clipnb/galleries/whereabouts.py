@@ -41,3 +41,20 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
 
 def _there(path: str) -> Path | None:
     return Path(path) if Path(path).is_file() else None
+
+
+def gallery_files(gallery: str) -> list[Path]:
+    """The files that a gallery consists of; none of the data set itself, or of a service, whose files are elsewhere.
+
+    Raises:
+        UserError: a folder of it is missing.
+    """
+    if not gallery or protocol.is_service(gallery):
+        return []
+    found: list[Path] = []
+    for name in part_names(gallery):
+        if path := gallery_path(name):
+            found += sorted(p for folder in ("img_emb", "metadata", ".") for p in (path / folder).glob("*.*") if p.is_file())
+        else:
+            found += [photo.path for photo in load_dataset(name).photos]
+    return found
