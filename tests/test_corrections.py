@@ -1,0 +1,71 @@
+"""Each correction alone, and the arithmetic of the page on scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_galleries import build, varied
+
+from clipnb import corrections, scale
+from clipnb.manipulations import STUDY
+from clipnb.report import state_of
+from clipnb.runs import run
+from clipnb.spec import RunSpec
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return varied(tmp_path_factory.mktemp("corrections") / "photos", {"cats": 8, "dogs": 8, "hats": 8})
+
+
+def test_each_row_differs_from_the_study_in_one_thing(photos: Path) -> None:
+    frame, study = corrections.measured(str(photos), "tiny")
+    value = frame.set_index(["correction", "manip"])["value"]
+    for manip in STUDY:
+        to_the_letter = run(RunSpec(str(photos), manip, "tiny", mode="study"), progress=False)
+        assert value["the study's protocol", manip] == pytest.approx(to_the_letter.accuracy.point)
+    corrected = run(RunSpec(str(photos), "grey", "tiny", tau=frame["tau"].iloc[-1]), progress=False)
+    assert value["all corrected", "grey"] == pytest.approx(corrected.accuracy.point)
+    assert [r.spec.manip for r in study] == list(STUDY)
+    change = frame.set_index(["correction", "manip"])["change"]
+    assert change["the study's protocol"].eq(0).all()
+    assert np.isnan(change["crop that crops", "grey"])
+    assert not np.isnan(change["crop that crops", "cropped"])
+    assert (change["own image left out"] < 0).all()  # a query that may find itself has one valid result for nothing
+    written = corrections.corrections_table(frame).splitlines()
+    assert len(written) == 2 + len(corrections.CORRECTIONS)
+    assert "*own image left out*" in corrections.summary(frame) or "*threshold calibrated*" in corrections.summary(frame)
+    assert len(corrections.figure({"photos": frame}).axes) == 1
+
+
+def test_the_arithmetic_by_hand() -> None:
+    """1,000 million images: at 312 a second 890 GPU hours; 768 values of two bytes are 1,536 GB, of four 3,072 GB."""
+    lines = {what: result for what, _, result in scale.arithmetic(10**9, 10)}
+    assert lines["embedding"] == "890 GPU hours"
+    assert lines["embedding, time"] == "3.7 days"
+    assert lines["embedding, cost"] == "USD 1,781"
+    assert lines["embeddings on disk"].startswith("1.5 TB, USD 154 a month")
+    assert lines["memory, exact, 32 bits"].startswith("3.07 TB")
+    assert lines["memory, HNSW, 16 bits"].startswith("1.79 TB")  # 1,536 bytes and 64 links of 4
+    assert lines["memory, IVF with product quantization"].startswith("0.07 TB")
+
+
+def test_every_decade_was_measured() -> None:
+    rows = scale.measured()
+    assert {10**3, 10**4, 10**5, 10**6} <= set(rows.query("index == 'exact'")["vectors"])
+    assert (rows.query("index == 'exact'")["recall"] == 1).all()
+    per_vector = rows["bytes"] / rows["vectors"]
+    for index in ("exact", "hnsw"):
+        np.testing.assert_allclose(per_vector[rows["index"] == index], scale.bytes_per_vector(index), rtol=0.02)
+    assert 0.8 < scale.growth() < 1.3
+
+
+def test_a_page_is_out_of_date_when_its_gallery_changed(photos: Path, tmp_path: Path) -> None:
+    gallery = build(photos, tmp_path / "gallery")
+    spec = RunSpec(str(photos), "grey", "tiny", gallery=str(gallery))
+    before = state_of(spec)
+    assert state_of(spec) == before
+    (gallery / "metadata" / "metadata_0000.parquet").touch()
+    assert state_of(spec) != before
