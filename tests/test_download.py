@@ -6,6 +6,7 @@ import io
 import json
 import os
 import stat
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from clipnb.datasets import load_dataset
 from clipnb.download import archives, fetch
 from clipnb.download.archives import HostileArchive, members
 from clipnb.download.layout import category, labelled
+from clipnb.errors import MissingExtra
 
 
 def jpeg(seed: int) -> bytes:
@@ -278,3 +280,22 @@ def test_no_half_written_set_is_left(web: Web, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(OSError, match="No space"):
         fetch("miniplaces", progress=False)
     assert not list((tmp_path / "data").iterdir())
+
+
+def test_a_damaged_archive_is_fetched_anew_the_next_time(web: Web) -> None:
+    whole = tarred(SCENES)
+    web.archive = whole[:-200]
+    with pytest.raises(UserError, match="damaged"):
+        fetch("miniplaces", progress=False)
+    web.archive = whole
+    fetch("miniplaces", progress=False)
+    assert len(load_dataset("miniplaces").photos) == 6
+
+
+@pytest.mark.parametrize(("name", "library"), [("nba", "kagglehub"), ("miniplaces", "gdown")])
+def test_a_missing_library_is_one_line_with_what_to_type(
+    web: Web, monkeypatch: pytest.MonkeyPatch, name: str, library: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtra, match=r"pip install 'clipnb\[download\]'"):
+        fetch(name, progress=False)

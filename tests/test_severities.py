@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from clipnb import RunSpec, UserError
+from clipnb.errors import MissingExtra
 from clipnb.images import RGB, decode
 from clipnb.manipulations import DIFFERENCE, MANIPULATIONS, STUDY, Condition, Manipulation, View, condition
 from clipnb.manipulations.base import REFERENCE
@@ -275,3 +277,9 @@ def test_threads_that_corrupt_at_once_get_what_each_would_alone() -> None:
     for i in range(8):
         assert_array_equal(made[i], alone[i])
     assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_a_missing_library_is_one_line_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imagecorruptions", None)
+    with pytest.raises(MissingExtra, match=r"the corruption 'fog' needs .*pip install 'clipnb\[corruptions\]'"):
+        MANIPULATIONS["fog"](picture(0), 0, "d", 1)

@@ -43,10 +43,16 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
     checksum = _checksum(came)
     _compare(name, checksum, again)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with replaced_folder(folder) as partial:
-        counts = _lay_out(came, partial, progress)
-        about = {"source": source.origin, "sha256": checksum, "fetched": datetime.now(UTC).isoformat(timespec="seconds"), **counts}
-        write_text(partial / ABOUT, json.dumps(about, indent=1) + "\n")
+    try:
+        with replaced_folder(folder) as partial:
+            counts = _lay_out(came, partial, progress)
+            fetched = datetime.now(UTC).isoformat(timespec="seconds")
+            about = {"source": source.origin, "sha256": checksum, "fetched": fetched, **counts}
+            write_text(partial / ABOUT, json.dumps(about, indent=1) + "\n")
+    except UserError:  # damaged or hostile: the next try must not go on with it
+        if came.is_file():
+            came.unlink()
+        raise
     _record(name, checksum)
     if came.is_file():
         came.unlink()
