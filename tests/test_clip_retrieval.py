@@ -307,7 +307,7 @@ def test_a_host_that_misbehaves_costs_nothing_but_the_results_it_keeps(
     assert books.asked == 96 * 5
     assert books.fates["dead"] == rows["n_dead"].sum() > 0
     assert books.fates["unreadable"] == rows["n_unreadable"].sum() > 0
-    assert books.worst < books.available.point < books.best
+    assert books.worst < books.available.point <= books.best  # a network of random weights finds everything alike
     assert "dead" in " ".join(result.warnings)
     # what the host serves is re-read from its files, so that the distances are those of the gallery itself
     here = run(RunSpec(**common, gallery=str(service.ours)), progress=False).rows
