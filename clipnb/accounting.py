@@ -116,7 +116,10 @@ def _by_category(rows: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, f
 
 
 def accounts_table(results: Sequence[Result]) -> str:
-    """A row an arm: what was asked for and what came of it, then the headline, its bounds and the study's rule."""
+    """A row an arm: what was asked for and what came of it, then the headline, its bounds and the study's rule.
+
+    A run that was saved before its results were counted has no row.
+    """
     head = [
         "arm",
         "queries",
@@ -131,7 +134,7 @@ def accounts_table(results: Sequence[Result]) -> str:
         "study's rule",
     ]
     rows = []
-    for a in map(account, results):
+    for a in (account(result) for result in results if "n_asked" in result.rows):
         f = a.fates
         counts = [a.queries, a.asked, a.asked - f["not returned"], f["dead"], f["unreadable"], f["valid"] + f["not valid"]]
         rows.append(
