@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -182,14 +182,15 @@ def thresholds(people: Population, n: int, replicate: int, seed: int) -> Row:
     """Whether each calibrated threshold's interval holds the one of the population; the clusters are their own population."""
     vectors, at = _clusters(n, 8, rng_for(seed, "thresholds", n, replicate))
     counts, true = pair_counts(vectors, at, np.arange(len(at))), _true_thresholds(seed)
-    return {f"jackknife of {name}": true[name] in jackknife(counts, STATISTICS[name]) for name in THRESHOLDS}
+    found = jackknife(counts, {name: STATISTICS[name] for name in THRESHOLDS})
+    return {f"jackknife of {name}": true[name] in interval for name, interval in found.items()}
 
 
 QUESTIONS: dict[str, tuple[Callable[[Population, int, int, int], Row], float]] = {
     "intervals": (intervals, 1.0),
     "tests": (tests, 1.0),
     "two sets": (two_sets, 0.25),
-    "thresholds": (thresholds, 0.25),
+    "thresholds": (thresholds, 1.0),
 }
 """What is simulated, and its share of the replicates."""
 
@@ -233,11 +234,16 @@ def cell(task: tuple[str, int, int], replicates: int, seed: int) -> pd.DataFrame
     )
 
 
-def simulate(replicates: int = 1_000, seed: int = 2022, processes: int = 0, sizes: tuple[int, ...] = SIZES) -> pd.DataFrame:
+def simulate(
+    replicates: int = 1_000,
+    seed: int = 2022,
+    processes: int = 0,
+    sizes: Sequence[int] = SIZES,
+    questions: Sequence[str] = tuple(QUESTIONS),
+) -> pd.DataFrame:
     """All cells as one table, sorted."""
-    tasks = [
-        (q, which, n) for n in sorted(sizes, reverse=True) for q in QUESTIONS for which in (0, 1) if not (which and q in POOLED)
-    ]
+    asked = [(q, which) for q in questions for which in (0, 1) if not (which and q in POOLED)]
+    tasks = [(q, which, n) for n in sorted(sizes, reverse=True) for q, which in asked]
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         work = pool.map(partial(cell, replicates=replicates, seed=seed), tasks)
         parts = list(tqdm(work, total=len(tasks), desc="simulating", unit="cell"))

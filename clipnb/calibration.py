@@ -7,8 +7,9 @@ leaving a category out costs nothing: intervals are a jackknife over categories.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,10 +54,14 @@ class PairCounts:
 
     def curve(self, without: int | None = None) -> OperatingCurve:
         """The operating curve of all categories, or of all but one."""
-        same, different = self.same.sum(axis=0), self.different.sum(axis=0)
+        same, different = self._totals
         if without is not None:
             same, different = same - self.same[without], different - 2 * self.different[without]
         return curve_of_counts(np.arange(1, BINS + 1) * 2 / BINS, same, different)
+
+    @cached_property
+    def _totals(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.same.sum(axis=0), self.different.sum(axis=0)
 
 
 def pair_counts(vectors: Floats, categories: Integers, images: Integers) -> PairCounts:
@@ -79,21 +84,25 @@ def pair_counts(vectors: Floats, categories: Integers, images: Integers) -> Pair
     return PairCounts(same=table[:, 1], different=table[:, 0])
 
 
-def jackknife(counts: PairCounts, statistic: Callable[[OperatingCurve], float], *, level: float = 0.95) -> Interval:
-    """A statistic of the curve with an interval over categories: estimate ± t(G-1) s, s by leaving each category out.
+def jackknife(
+    counts: PairCounts, statistics: Mapping[str, Callable[[OperatingCurve], float]], *, level: float = 0.95
+) -> dict[str, Interval]:
+    """Statistics of the curve with intervals over categories: estimate ± t(G-1) s, s by leaving each category out.
 
     No bounds for fewer than three categories, or where leaving one out leaves nothing to compute.
     """
     groups = len(counts.same)
-    point = statistic(counts.curve())
-    if groups < 3:
-        return Interval(point, math.nan, math.nan, "jackknife", groups, level)
-    left_out = np.array([statistic(counts.curve(without=c)) for c in range(groups)])
-    if np.isnan(left_out).any():
-        return Interval(point, math.nan, math.nan, "jackknife", groups, level)
-    error = math.sqrt((groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum()))
-    arm = float(stats.t.ppf((1 + level) / 2, groups - 1)) * error
-    return Interval(point, max(0.0, point - arm), point + arm, "jackknife", groups, level)
+    whole, parts = counts.curve(), [counts.curve(without=c) for c in range(groups)] if groups > 2 else []
+    found = {}
+    for name, statistic in statistics.items():
+        point, left_out = statistic(whole), np.array([statistic(curve) for curve in parts])
+        if not parts or np.isnan(left_out).any():
+            found[name] = Interval(point, math.nan, math.nan, "jackknife", groups, level)
+            continue
+        error = math.sqrt((groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum()))
+        arm = float(stats.t.ppf((1 + level) / 2, groups - 1)) * error
+        found[name] = Interval(point, max(0.0, point - arm), point + arm, "jackknife", groups, level)
+    return found
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ def calibrate(vectors: Floats, categories: Sequence[str], images: Sequence[str],
         raise UserError("a threshold needs two categories or more, and two photographs in one of them")
     rest = set(names) - set(chosen)
     return Calibration(
-        values={name: jackknife(counts, statistic) for name, statistic in STATISTICS.items()},
+        values=jackknife(counts, STATISTICS),
         curve=counts.curve(),
         calibrated_on=tuple(sorted(chosen)),
         scored_on=tuple(sorted(rest or chosen)),

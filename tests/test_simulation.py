@@ -57,7 +57,7 @@ def test_a_replicate_depends_on_its_name_alone(coverage: ModuleType) -> None:
 
 
 def test_the_number_of_processes_changes_nothing(coverage: ModuleType) -> None:
-    one, two = (coverage.simulate(12, 5, processes, (6,)) for processes in (1, 2))
+    one, two = (coverage.simulate(12, 5, processes, (6,), ("two sets", "tests", "intervals")) for processes in (1, 2))
     assert_frame_equal(one, two)
 
 

@@ -179,7 +179,7 @@ def test_the_jackknife_of_a_mean_is_the_t_interval() -> None:
     vectors, names = clusters(8, 5, 2)
     counts = pair_counts(vectors, codes(names)[0], np.arange(len(names)))
     tau = 0.6
-    found = jackknife(counts, lambda curve: float(curve.recall[curve.tau <= tau][-1]))
+    found = jackknife(counts, {"share": lambda curve: float(curve.recall[curve.tau <= tau][-1])})["share"]
     shares = counts.same[:, : int(tau * BINS / 2)].sum(axis=1) / counts.same.sum(axis=1)
     error = shares.std(ddof=1) / math.sqrt(8)
     assert isinstance(found, Interval)
