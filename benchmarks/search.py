@@ -25,6 +25,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as clipnb itself sets it: waiting threads yield
+
 import faiss
 import numpy as np
 import pandas as pd

@@ -66,8 +66,11 @@ def client(address: str, name: str, request: str, answer: str) -> None:
     from clip_retrieval.clip_client import ClipClient
 
     asked = json.loads(Path(request).read_text())
-    there = ClipClient(url=address, indice_name=name, **asked["options"])
-    Path(answer).write_text(json.dumps([there.query(embedding_input=vector) for vector in asked["vectors"]]))
+    answers = []
+    for options in asked["options"]:
+        there = ClipClient(url=address, indice_name=name, **options)
+        answers.append([there.query(embedding_input=vector) for vector in asked["vectors"]])
+    Path(answer).write_text(json.dumps(answers))
 
 
 if __name__ == "__main__":
