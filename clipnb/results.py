@@ -126,6 +126,17 @@ class Result:
         """The warnings, and which of the runs saved below `root` asked the encoder largely the same as this one."""
         return [*self.warnings, *guards.saved_duplicates(self.spec, self.rows, root or results_root())]
 
+    def _searched(self) -> str | None:
+        """The gallery in a few words; None where it is the data set itself, searched exactly."""
+        about = self.provenance.get("gallery", {})
+        if about.get("kind") == "service":
+            return f"{literal(about['address'])}, index {literal(about['index'])}"
+        if not self.spec.gallery and self.spec.index == "exact":
+            return None
+        recall = about.get("recall")
+        found = f", recall@{recall['k']} {recall['recall']:.3f} on {recall['queries']} queries" if recall else ""
+        return f"{about['images']:,} images, {about['index']} index{found}"
+
     def _lost(self) -> str:
         """What became of results that were asked for and cannot be scored."""
         if "n_asked" not in self.rows:
@@ -162,6 +173,7 @@ class Result:
             "named by category, zero-shot": None if self.zero_shot is None else f"{self.zero_shot:.1%}",
             "strength at the encoder's input": None if s.manip == CLEAN else self.strength,
             "photographs left pixel-identical": None if s.manip == CLEAN else f"{self.noop_share:.0%}",
+            "searched": self._searched(),
             "queries / unreadable images": f"{len(self.rows)} / {len(p['unreadable'])}",
             "encoder": f"{literal(s.encoder)} {s.precision}{'' if s.engine == 'torch' else f' by {s.engine}'} on {p['device']}",
             "weights, SHA-256": p["encoder"]["weights_sha256"][:16] or None,

@@ -475,3 +475,13 @@ def test_what_was_asked_for_is_checked_at_once() -> None:
         with pytest.raises(UserError, match=said):
             RunSpec(**settings_)  # type: ignore[arg-type]
     assert os.sep not in RunSpec(encoder="tiny", gallery="http://knn.example:8080/knn-service", index="laion5B-L-14").run_id
+
+
+def test_a_result_says_what_was_searched(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 5, "dogs": 5})
+    assert "searched" not in tiny_run(photos)._repr_markdown_()
+    assert "| searched | 10 images, hnsw index, recall@3 1.000 on 10 queries |" in tiny_run(photos, index="hnsw")._repr_markdown_()
+    gallery = build(photos, tmp_path / "gallery")
+    stored = tiny_run(photos, gallery=str(gallery), index="stored")
+    assert "| searched | 10 images, stored IndexFlat" in stored._repr_markdown_()
+    assert stored.rows["accuracy"].tolist() == tiny_run(photos).rows["accuracy"].tolist()

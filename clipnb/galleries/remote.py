@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,12 @@ def search(
         for place, hit in enumerate(hits):
             rows[q, place] = images.row.get(name_of(hit), -1)
             status[q, place] = images.status[name_of(hit)]
-    about = client.described(options) | {"copies_left_out": copies, "images": len(images.status)}
+    about = client.described(options) | {
+        "copies_left_out": copies,
+        "images": len(images.status),
+        "limits": asdict(images.limits),
+        "allow_hosts": spec.allow_hosts,
+    }
     return Found(images.matrix(encoder.dim), rows, status, images.names, [""] * len(images.names), images.problems, about)
 
 
@@ -97,7 +103,7 @@ class _Images:
 
     def __init__(self, encoder: Encoder, store: EmbeddingStore, allow: Sequence[str], limits: Limits, progress: bool) -> None:
         self._encoder, self._store = encoder, store
-        self._allow, self._limits, self._progress = allow, limits, progress
+        self._allow, self.limits, self._progress = allow, limits, progress
         self._cache = ImageCache(cache_root() / "fetched")
         self._vectors: list[NDArray[np.float32]] = []
         self._digests: list[str] = []
@@ -112,7 +118,7 @@ class _Images:
         new = {name_of(hit): hit for hit in hits if name_of(hit) not in self.status}
         sent = {name: self._from_answer(hit) for name, hit in new.items() if hit.image or not hit.url}
         urls = [name for name in new if name not in sent]
-        found = sent | fetch_images(urls, self._cache, allow=self._allow, limits=self._limits, progress=self._progress)
+        found = sent | fetch_images(urls, self._cache, allow=self._allow, limits=self.limits, progress=self._progress)
         photos = {}
         for name, fetched in found.items():
             if fetched.path is None:
