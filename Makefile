@@ -7,7 +7,7 @@ else
   BIN := bin
 endif
 
-.PHONY: help report test book lint picture clean
+.PHONY: help report test book pdf lint picture clean
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -36,8 +36,12 @@ lint: .venv-test/.installed ## style and types
 	.venv-test/$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
 	@touch $@
 
-clean: ## remove environments, results and the built book; photographs and the cache stay
-	rm -rf .venv .venv-test _build results book/runs book/datasets book/cards
+pdf: .venv/.installed ## the book as a PDF (needs xelatex: Debian packages texlive-xetex texlive-latex-extra texlive-fonts-recommended latexmk)
+	.venv/$(BIN)/jb build book --builder pdflatex
 
-picture: .venv/.installed ## draw the README's picture again
+clean: ## remove environments, results and the built book; photographs and the cache stay
+	rm -rf .venv .venv-test _build results book/runs book/datasets book/api
+
+picture: .venv/.installed ## draw the README's picture and write its numbers again
 	.venv/$(BIN)/python -c "import clipnb; clipnb.pictures.one_photograph(clipnb.sentences.usual_runs('sample-figures', 'efficientnet-lite2'), 'motorcycle').savefig('book/question.png')"
+	.venv/$(BIN)/python -m clipnb.findings readme

@@ -5,7 +5,7 @@
 - every data set with a clean run gets a page, made from `notebooks/dataset.ipynb`;
 - `{{ study.nba.mean }}` in a page is a computed number (`clipnb.book_values`); a changed result rebuilds the pages;
 - a finding that `book/claims.yml` asserts and the numbers do not support stops the build (`clipnb.claims`);
-- mathematics is set by a MathJax that ships with the book, so that it reads offline;
+- pages are made light, complete without a network and accessible (`clipnb.book_html`);
 - an executed run in `book/runs/` gets its own title and labels, and shows one parameters cell instead of two.
 """
 
@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import book_api, book_html, browse
 from .datasets import slug
 from .errors import UserError
 from .files import write_text
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.config import Config
 
-
-MATHJAX = Path("mathjax/tex-mml-chtml.js")
-"""In the book's static folder."""
 
 FOR_RUNNING = {"install", "what", "parameters"}
 """Ids or tags of cells of the run notebook that a reader of its page needs not see."""
@@ -56,13 +53,22 @@ def configure(app: Sphinx, config: Config) -> None:
     results = load_results()
     write_dataset_pages(root, results)
     write_cards(root, results)
+    book_api.write_pages(root / "book" / "api")
+    for name, value in book_api.SETTINGS.items():
+        setattr(config, name, value)
     pages = {path.stem: f"[`{path.stem}`](runs/{path.name})" for path in runs_root().glob("*.ipynb")}
     config.external_toc_path = (root / "_toc.yml").as_posix()
-    config.mathjax_path = MATHJAX.as_posix()
+    config.mathjax_path = book_html.MATHJAX.as_posix()
     try:
         config.myst_substitutions = {**config.myst_substitutions, **values(results, pages)}
     except UserError as error:  # the claim ledger says what the numbers do not
         raise ExtensionError(str(error)) from error
+
+
+def write_browser(app: Sphinx) -> None:
+    """The data and pictures of the retrieval browser."""
+    if app.builder.format == "html":
+        browse.write(Path(app.outdir) / "_static" / "browse")
 
 
 def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
@@ -124,28 +130,11 @@ def _retitle(notebook: dict[str, Any], title: str) -> None:
     notebook["cells"][0]["source"] = "\n".join([f"# {title}", *lines[1:]])
 
 
-def ship_mathjax(app: Sphinx) -> None:
-    """Copy MathJax and its fonts into the book."""
-    if app.builder.format != "html":
-        return
-    import mathjax
-
-    origin = Path(mathjax.__file__).parent / "static" / "mathjax" / "es5"
-    target = Path(app.outdir) / "_static" / "mathjax"
-    for part in (MATHJAX.name, "output/chtml/fonts/woff-v2"):
-        copy = shutil.copytree if (origin / part).is_dir() else shutil.copy2
-        (target / part).parent.mkdir(parents=True, exist_ok=True)
-        if not (target / part).exists():
-            copy(origin / part, target / part)
-
-
 def mend_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Send the Colab button of a generated page to its template, and keep a script from being loaded twice."""
+    """Send the Colab button of a generated page to its template."""
     template = {"runs": "run", "datasets": "dataset", "cards": "card"}.get(pagename.partition("/")[0])
     if template:
         _replace_urls(context.get("header_buttons"), f"book/{pagename}.ipynb", f"notebooks/{template}.ipynb")
-    once = {(str(script.filename or ""), str(sorted(script.attributes.items()))): script for script in context["script_files"]}
-    context["script_files"] = list(once.values())
 
 
 def _replace_urls(buttons: Any, old: str, new: str) -> None:
@@ -188,8 +177,10 @@ def _present_run(notebook: dict[str, Any]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("builder-inited", write_browser)
     app.connect("config-inited", configure, priority=850)  # sphinx-external-toc reads the path at 900
-    app.connect("builder-inited", ship_mathjax)
     app.connect("source-read", present_notebook)
     app.connect("html-page-context", mend_page, priority=900)  # after the theme has made its buttons
+    book_html.connect(app)
+    book_api.connect(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

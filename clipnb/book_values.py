@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import claims, reading, sentences, simulated, wording
+from . import book_api, book_status, claims, findings, reading, sentences, simulated, wording
 from .cards import NEAR, cards_table, measured_cards
 from .encoders import OFFLINE
 from .evidence import from_runs
@@ -39,6 +39,10 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
         "claims": _claims(results),
         "simulation": simulated.values(),
         "cards": {"measured": cards_table(measured_cards()), "near": str(NEAR)},
+        "findings": _findings(),
+        "status": book_status.status(results, pages),
+        "clip": {"results": book_status.clip_results(results, pages)},
+        "api": {"modules": book_api.modules_table()},
     }
 
 
@@ -116,6 +120,20 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
         f"| {name} | {category} | {source.credit} |" for name, group in SAMPLES.items() for category, source in group.items()
     ]
     return {**sets, "per_category": str(IMAGES_PER_CATEGORY), "credits": "\n".join(credit)}
+
+
+def _findings() -> dict[str, Any]:
+    found = findings.load()
+    encoder = findings.ENCODERS[0]
+    sets: dict[str, Any] = {}
+    for name, count in findings.counts(found).items():
+        untouched = found.categories(name, encoder, "cropped", "noop")
+        sets[name] = {
+            "categories": str(count["categories"]),
+            "images": f"{count['images']:,}",
+            "untouched": f"{sum(untouched.values()) / len(untouched):.0%}",
+        }
+    return sets
 
 
 def _runs(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, str]:

@@ -32,11 +32,15 @@ def _show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _result(ax: Axes, path: Path | None, category: str, distance: float, tau: float) -> None:
-    """A result with its distance: solid frame and "valid" within the threshold, dotted frame beyond it; blank if lost."""
+def _result(ax: Axes, path: Path | None, category: str, distance: float, tau: float, expected: str = "") -> None:
+    """A result with its distance: solid frame and "valid" within the threshold, dotted frame beyond it; blank if lost.
+
+    Its category is named unless it is the expected one.
+    """
     valid = distance < tau
+    name = "" if category == expected else f"{category}\n"
     image = np.full((1, 1, 3), 255, np.uint8) if path is None else decode(read(path), path.name)
-    _show(ax, image, f"{category}\n{distance:.2f}{' valid' if valid else ''}")
+    _show(ax, image, f"{name}{distance:.2f}{' valid' if valid else ''}")
     for spine in ax.spines.values():
         spine.set(visible=True, linewidth=2.0 if valid else 1.2, linestyle="-" if valid else ":", color=INK)
 
@@ -107,7 +111,7 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     return figure
 
 
-def one_photograph(results: Sequence[Result], category: str, columns: int = 4) -> Figure:
+def one_photograph(results: Sequence[Result], category: str, columns: int = 5) -> Figure:
     """One photograph under each condition: the query, its nearest results, and the accuracy over its category.
 
     The photograph is the category's one of middling accuracy when clean.
@@ -125,14 +129,14 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 4) -
     image = decode(content, photo.id)
     where = image_finder(results[0].spec)
     widths = [1.0] * (columns + 1) + [0.8]
-    figure, axes = new_figure(WIDTH, 1.15 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
+    figure, axes = new_figure(WIDTH, 0.88 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
     for line, result in zip(axes, results, strict=True):
         row = result.rows[(result.rows["category"] == category) & (result.rows["image"] == photo.path.name)].iloc[0]
         manipulation = result.spec.condition
         _show(line[0], manipulation(image, result.spec.seed, digest(content)))
         line[0].set_ylabel(manipulation.label, fontsize=9)
         for ax, found, kind, distance in zip(line[1:-1], row["results"], row["result_categories"], row["distances"], strict=False):
-            _result(ax, where(found), kind, distance, result.spec.tau)
+            _result(ax, where(found), kind, distance, result.spec.tau, expected=category)
         mean = result.category_means[category]
         line[-1].barh([0], [1], color="white", edgecolor=MID, height=0.35)
         line[-1].barh([0], [mean], color=PALE, edgecolor=MID, height=0.35)
@@ -140,5 +144,5 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 4) -
         line[-1].set(xlim=(0, 1), ylim=(-1, 1))
         line[-1].set_axis_off()
     axes[0, 0].set_title("asked", fontsize=8, loc="center")
-    axes[0, -1].set_title(plain(f"valid results,\nall of {category}"), fontsize=8, loc="center")
+    axes[0, -1].set_title("valid, over\nits category", fontsize=8, loc="center")
     return figure

@@ -32,8 +32,12 @@ NOT_IN_A_RUN = (
     "accounting.py",
     "batches.py",
     "book.py",
+    "book_api.py",
+    "book_html.py",
+    "book_status.py",
     "book_values.py",
     "calibration.py",
+    "browse.py",
     "cards.py",
     "claims.py",
     "cli.py",
@@ -44,6 +48,7 @@ NOT_IN_A_RUN = (
     "effects.py",
     "evidence.py",
     "inference.py",
+    "findings.py",
     "original.py",
     "papermill_plugin.py",
     "ray_engine.py",
@@ -136,8 +141,19 @@ def run_page(spec: RunSpec, state: str) -> None:
         if error.ename in ("UserError", *(kind.__name__ for kind in UserError.__subclasses__())):
             raise UserError(error.evalue) from error
         raise
+    _forget_times(executed)
     executed.metadata["clipnb_state"] = state
     write_text(page(spec), nbformat.writes(executed) + "\n")
+
+
+def _forget_times(notebook: Any) -> None:
+    """Leave out when each cell ran, and papermill's random cell id: the same run gives the same page."""
+    for at, part in enumerate([notebook, *notebook.cells]):
+        for name in ("start_time", "end_time", "duration"):
+            part.metadata.get("papermill", {}).pop(name, None)
+        part.metadata.pop("execution", None)
+        if "injected-parameters" in part.metadata.get("tags", []):
+            part["id"] = f"injected-{at}"
 
 
 def ensure(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from built_book import browser, html, project  # noqa: F401  (fixtures)
 from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
@@ -102,3 +103,7 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs real photographs: set CLIPNB_DATA to a folder with miniplaces/ in it")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--new-pictures", action="store_true", help="keep new pictures of the book's key pages")

@@ -7,72 +7,37 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from built_book import checkout, jb_build, pages
 from conftest import picture
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("book", "clipnb", "notebooks", "_config.yml", "_toc.yml", "pyproject.toml", "README.md")
-
-
-def jb_build(project: Path) -> subprocess.CompletedProcess[str]:
-    """The literal command, strict."""
-    jb = Path(sys.executable).with_name("jb")
-    environment = {k: v for k, v in os.environ.items() if k != "CLIPNB_RESULTS"}
-    return subprocess.run(
-        [str(jb), "build", "book", "-W", "-n", "--keep-going"], cwd=project, env=environment, capture_output=True, text=True
-    )
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout without results or pages of runs, in which the book was built."""
-    folder = tmp_path_factory.mktemp("book") / "checkout"
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("runs", "datasets", "_build", "__pycache__"))
-        else:
-            shutil.copy(ROOT / part, folder / part)
-    done = jb_build(folder)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return folder
-
-
-@pytest.fixture(scope="session")
-def html(project: Path) -> Path:
-    return project / "_build" / "html"
-
-
-def pages(html: Path) -> list[str]:
-    return sorted(p.relative_to(html).as_posix() for p in html.rglob("*.html") if "_static" not in p.parts)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    chrome, driver = (shutil.which(n) for n in ("chromium", "chromedriver"))
-    if not chrome or not driver:
-        pytest.skip("needs Chromium and ChromeDriver (Debian: apt-get install chromium chromium-driver)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chrome
-    quiet = "no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for flag in ["headless=new", *quiet.split(), "window-size=1200,900"]:
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options=options, service=Service(driver)) as chromium:
-        yield chromium
 
 
 def test_every_sample_run_and_every_chapter_is_a_page(html: Path) -> None:
     found = pages(html)
-    for chapter in ("index", "study", "method", "data", "comparison", "discussion", "yours", "every-run", "references"):
+    for chapter in (
+        "index",
+        "study",
+        "method",
+        "data",
+        "comparison",
+        "discussion",
+        "yours",
+        "every-run",
+        "references",
+        "browse",
+        "findings",
+        "clip",
+        "limits",
+        "status",
+        "api",
+    ):
         assert f"{chapter}.html" in found
     assert len([p for p in found if p.startswith("runs/")]) == 8
     assert len([p for p in found if p.startswith("datasets/")]) == 2
@@ -172,7 +137,7 @@ def test_figures_are_drawn_numbered_and_described(html: Path, browser: Any) -> N
             assert len(image.get_attribute("alt")) > 15, page
         for caption in browser.find_elements("css selector", "main figure figcaption"):
             assert re.match(r"Fig\. \d+", caption.text), page
-    for drawn in (html / "_images").glob("*.png"):
+    for drawn in (html / "_images").iterdir():
         assert np.asarray(Image.open(drawn).convert("L")).std() > 5, f"{drawn.name} is blank"
 
 
@@ -222,3 +187,55 @@ def test_the_picture_in_the_readme_is_the_one_that_the_code_draws(tmp_path: Path
     )
     assert now.shape == kept.shape, "run `make picture`"
     assert np.abs(now - kept).mean() < 3, "run `make picture`"
+
+
+MEASURED = re.compile(rb'<span class="measured">.*?</span>')
+
+
+def test_two_builds_from_a_clean_checkout_are_the_same_apart_from_dates(project: Path, tmp_path: Path) -> None:
+    again = checkout(tmp_path / "checkout")
+    done = jb_build(again)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    first, second = (
+        {p.relative_to(f): p for p in f.rglob("*") if p.is_file()} for f in (project / "_build/html", again / "_build/html")
+    )
+    assert first.keys() == second.keys()
+    differ = [
+        str(name) for name in first if MEASURED.sub(b"", first[name].read_bytes()) != MEASURED.sub(b"", second[name].read_bytes())
+    ]
+    assert not differ
+    assert MEASURED.search((project / "_build/html/status.html").read_bytes()), "the dates are where they are looked for"
+
+
+def test_references_are_all_cited_and_all_known(html: Path) -> None:
+    keys = set(re.findall(r"^@\w+\{([^,]+),", (ROOT / "book" / "references.bib").read_text(encoding="utf-8"), re.M))
+    sources = [p.read_text(encoding="utf-8") for p in (ROOT / "book").iterdir() if p.suffix in (".md", ".ipynb")]
+    sources += [p.read_text(encoding="utf-8") for p in (ROOT / "notebooks").glob("*.ipynb")]
+    cited = {key for text in sources for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in keys.split(",")}
+    assert cited == keys
+    page = (html / "references.html").read_text(encoding="utf-8")
+    assert page.count('role="doc-biblioentry"') == len(keys)
+
+
+def test_the_findings_are_those_that_the_code_measures(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The committed numbers of the weak baseline, which is quick, measured again on the real photographs."""
+    import clipnb
+
+    monkeypatch.setenv("CLIPNB_DATA", str(shared_data))
+    kept = clipnb.findings.load()
+    results = [
+        clipnb.run(s, progress=False) for s in clipnb.findings.specs() if s.encoder == "histogram" and s.dataset == "athletes"
+    ]
+    now = clipnb.findings.summarise(results)
+    then = kept.rows[(kept.rows["encoder"] == "histogram") & (kept.rows["dataset"] == "athletes")].reset_index(drop=True)
+    assert list(now["category"]) == list(then["category"])
+    for measure in ("images", "accuracy", "shift", "noop", "first"):
+        assert np.allclose(now[measure].astype(float), then[measure].astype(float), atol=2e-3), measure
+
+
+def test_the_readme_gives_the_answer_of_the_first_page() -> None:
+    import clipnb
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    said = readme.partition("<!-- answer -->\n")[2].partition("\n<!-- /answer -->")[0]
+    assert said == clipnb.findings.answer(clipnb.findings.load(), "efficientnet-lite2"), "run `make picture`"

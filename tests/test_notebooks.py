@@ -121,3 +121,20 @@ def test_the_run_notebook_runs_in_an_empty_colab(colab: dict[str, str], monkeypa
         text=True,
     ).stdout
     assert str(home) in installed, "the notebook should have used the installed package, not the checkout"
+
+
+CHAPTERS = sorted(p.relative_to(ROOT).as_posix() for p in [*(ROOT / "book").glob("*.ipynb"), ROOT / "notebooks" / "dataset.ipynb"])
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_runs_in_an_empty_colab(chapter: str, colab: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Path(colab["home"])
+    content = home / "content" / Path(chapter).stem
+    content.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / chapter, content)
+    monkeypatch.setenv("PYTHONPATH", colab["PYTHONPATH"])
+    monkeypatch.delenv("CLIPNB_RESULTS", raising=False)
+    monkeypatch.chdir(content)
+    executed = papermill.execute_notebook(Path(chapter).name, None, progress_bar=False)
+    outputs = [o for c in executed.cells if c.cell_type == "code" for o in c.outputs if o.output_type != "stream"]
+    assert outputs

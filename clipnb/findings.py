@@ -1,0 +1,195 @@
+"""What was found on real photographs that may not be shown: committed numbers, a row a category, and how they were made.
+
+The photographs of `athletes` and `miniplaces` are not part of the project, their category means are. `clipnb.findings`
+reads them, so that the book says what was found on a machine without the photographs too; `python -m clipnb.findings`
+measures them anew where $CLIPNB_DATA holds the photographs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .files import write_text
+from .manipulations import CLEAN, MANIPULATIONS, STUDY
+from .paths import project_root
+from .results import Result
+from .spec import RunSpec
+from .statistics import Interval, mean_interval, paired_differences, unpaired_difference
+from .wording import direction, points, points_span, span, table
+
+ENCODERS = ("efficientnet-lite2", "histogram")
+FIGURES, SCENES = "athletes", "miniplaces"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Category means on real photographs.
+
+    Attributes:
+        rows: a row a data set, encoder, condition and category: images, accuracy (valid@k,tau), shift, noop (share of images
+            left as they were), first (share of queries whose first result is of the category).
+        about: settings, versions and fingerprints.
+    """
+
+    rows: pd.DataFrame
+    about: dict[str, Any]
+
+    def categories(self, dataset: str, encoder: str, manip: str, measure: str = "accuracy") -> dict[str, float]:
+        """Category -> mean of a measure; empty where that was not measured."""
+        r = self.rows
+        part = r[(r["dataset"] == dataset) & (r["encoder"] == encoder) & (r["manip"] == manip)]
+        return {str(c): float(v) for c, v in zip(part["category"], part[measure], strict=True)}
+
+    def groups(self, dataset: str, encoder: str) -> dict[str, list[float]]:
+        """Condition -> category accuracies, as the figures take them."""
+        return {MANIPULATIONS[m].label: list(self.categories(dataset, encoder, m).values()) for m in STUDY}
+
+    def intervals(self, dataset: str, encoder: str) -> dict[str, Interval]:
+        """Condition -> macro mean with its interval over categories."""
+        return {label: mean_interval(values, bounds=(0.0, 1.0)) for label, values in self.groups(dataset, encoder).items()}
+
+    def changes(self, dataset: str, encoder: str, manip: str) -> list[float]:
+        """Manipulated minus clean accuracy, category by category."""
+        return paired_differences(self.categories(dataset, encoder, CLEAN), self.categories(dataset, encoder, manip))
+
+
+def read(text: str, about: str) -> Findings:
+    """Findings from the text of their two files."""
+    return Findings(pd.read_csv(io.StringIO(text)), json.loads(about))
+
+
+@cache
+def load() -> Findings:
+    """The findings that ship with the package."""
+    folder = resources.files(__package__) / "data" / "findings"
+    return read((folder / "categories.csv").read_text(encoding="utf-8"), (folder / "about.json").read_text(encoding="utf-8"))
+
+
+def summarise(results: Sequence[Result]) -> pd.DataFrame:
+    """Runs as rows of `Findings`."""
+    parts = []
+    for result in results:
+        rows = result.rows.assign(first=[kinds[0] == own for kinds, own in _firsts(result)])
+        groups = rows.groupby("category", sort=True)
+        part = groups[["accuracy", "shift", "noop", "first"]].mean().round(6).reset_index()
+        part.insert(0, "manip", result.spec.manip)
+        part.insert(0, "encoder", result.spec.encoder)
+        part.insert(0, "dataset", result.spec.dataset_name)
+        part.insert(4, "images", groups.size().to_numpy())
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _firsts(result: Result) -> list[tuple[Any, str]]:
+    return list(zip(result.rows["result_categories"], result.rows["category"], strict=True))
+
+
+def specs() -> list[RunSpec]:
+    """What is measured: both data sets, whole, under the study's conditions."""
+    return [RunSpec(dataset, manip, encoder) for encoder in ENCODERS for dataset in (FIGURES, SCENES) for manip in STUDY]
+
+
+def describe(results: Sequence[Result]) -> dict[str, Any]:
+    """How findings were made, without a date, a path or a machine's name."""
+    first = results[0]
+    return {
+        "k": first.spec.k,
+        "tau": first.spec.tau,
+        "seed": first.spec.seed,
+        "versions": first.provenance["versions"],
+        "photographs": {r.spec.dataset_name: r.provenance["data_fingerprint"] for r in results},
+        "weights": {r.spec.encoder: r.provenance["encoder"]["weights_sha256"] for r in results},
+    }
+
+
+def table_of(findings: Findings, encoder: str) -> str:
+    """A row a data set and condition."""
+    rows = []
+    for dataset in (FIGURES, SCENES):
+        for manip, (label, interval) in zip(STUDY, findings.intervals(dataset, encoder).items(), strict=True):
+            d = mean_interval(findings.changes(dataset, encoder, manip), bounds=(-1.0, 1.0))
+            noop = findings.rows[
+                (findings.rows["dataset"] == dataset) & (findings.rows["encoder"] == encoder) & (findings.rows["manip"] == manip)
+            ]
+            untouched = (noop["noop"] * noop["images"]).sum() / noop["images"].sum()
+            change = ["", "", ""] if manip == CLEAN else [points(d.point), points_span(d), direction(d)]
+            rows.append(
+                [dataset, label, f"{interval.point:.4f}", span(interval), *change, "" if manip == CLEAN else f"{untouched:.0%}"]
+            )
+    head = ["data set", "condition", "accuracy", "95% interval", "change, points", "95% interval", "reading", "untouched"]
+    return table(head, rows, "llrlrllr")
+
+
+def interaction_of(findings: Findings, encoder: str) -> str:
+    """A row a manipulation: change on the figures minus change on the scenes (Welch's interval over categories)."""
+    rows = []
+    for manip in STUDY[1:]:
+        d = unpaired_difference(findings.changes(FIGURES, encoder, manip), findings.changes(SCENES, encoder, manip))
+        costs = {"a loss": "costs figures more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
+        rows.append([MANIPULATIONS[manip].label, points(d.point), points_span(d), costs])
+    return table(["condition", "figures minus scenes, points", "95% interval", "reading"], rows, "lrll")
+
+
+def answer(findings: Findings, encoder: str) -> str:
+    """One sentence a manipulation: what it costs scenes and figures, with intervals and what they allow to say."""
+    lines = []
+    for manip in STUDY[1:]:
+        parts = []
+        for dataset, kind in ((SCENES, "scenes"), (FIGURES, "figures")):
+            before, after = (
+                mean_interval(list(findings.categories(dataset, encoder, m).values()), bounds=(0.0, 1.0)) for m in (CLEAN, manip)
+            )
+            d = mean_interval(findings.changes(dataset, encoder, manip), bounds=(-1.0, 1.0))
+            interval = f", 95% interval {points_span(d)}" if d.bounded else ""
+            parts.append(
+                f"on {kind} {after.point:.0%} of the results are valid instead of {before.point:.0%} "
+                f"({points(d.point)} points{interval}; {d.n} categories): **{direction(d)}**"
+            )
+        untouched = findings.categories(SCENES, encoder, manip, "noop")
+        share = sum(untouched.values()) / len(untouched)
+        note = f" It left {share:.0%} of the scenes pixel-identical." if share >= 0.25 else ""
+        lines.append(f"- **{MANIPULATIONS[manip].label.capitalize()}**: {parts[0]}; {parts[1]}.{note}")
+    return "\n".join(lines)
+
+
+def counts(findings: Findings) -> dict[str, dict[str, int]]:
+    """Data set -> number of categories and of images."""
+    clean = findings.rows[(findings.rows["manip"] == CLEAN) & (findings.rows["encoder"] == ENCODERS[0])]
+    return {str(name): {"categories": len(part), "images": int(part["images"].sum())} for name, part in clean.groupby("dataset")}
+
+
+def write(folder: Path) -> None:
+    """Measure, and write the two files.
+
+    Raises:
+        UserError: the photographs are not in $CLIPNB_DATA.
+    """
+    from .runs import run
+
+    results = [run(spec) for spec in specs()]
+    write_text(folder / "categories.csv", summarise(results).to_csv(index=False))
+    write_text(folder / "about.json", json.dumps(describe(results), indent=1) + "\n")
+
+
+def write_readme(path: Path) -> None:
+    """Put the answer between its marks in the README."""
+    before, mark, rest = path.read_text(encoding="utf-8").partition("<!-- answer -->\n")
+    _, end, after = rest.partition("\n<!-- /answer -->")
+    write_text(path, before + mark + answer(load(), ENCODERS[0]) + end + after)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["readme"]:
+        write_readme(project_root() / "README.md")
+    else:
+        write(Path(__file__).parent / "data" / "findings")

@@ -1,0 +1,319 @@
+"""Every page in a real browser, on a desk and on a phone: without errors, without the network, usable by everybody."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import http.server
+import io
+import re
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+from built_book import pages
+from PIL import Image
+
+KEPT = Path(__file__).parent / "pages"
+"""Small grey pictures of key pages, as they should look."""
+
+DESK, PHONE = 1200, 390
+
+MEGABYTE = 1_000_000
+
+
+def axe() -> str:
+    """axe-core itself, as a maintained package carries it."""
+    from axe_playwright_python.base import AXE_SCRIPT
+
+    return str(AXE_SCRIPT)
+
+
+def resize(browser: Any, width: int, height: int = 900) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+
+
+def colours(browser: Any, scheme: str) -> None:
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+
+
+@pytest.fixture
+def screen(browser: Any) -> Iterator[Any]:
+    """The browser, put back as it was afterwards."""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]})
+    browser.get_log("browser")
+    yield browser
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def violations(browser: Any, only: list[str] | None = None) -> list[str]:
+    """What axe-core finds serious or critical, a line for each kind with its first places."""
+    browser.execute_script(axe())
+    options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
+    if only:
+        options["runOnly"] = {"type": "rule", "values": only}
+    found = browser.execute_async_script(
+        "const done = arguments[1]; axe.run(document, arguments[0]).then(r => done(r.violations), e => done([{impact: 'critical',"
+        " id: String(e), nodes: []}]))",
+        options,
+    )
+    return [
+        f"{v['id']}: " + "; ".join(n["html"][:150] for n in v["nodes"][:3]) for v in found if v["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_every_page_is_accessible_quiet_and_complete_offline(html: Path, screen: Any, width: int) -> None:
+    resize(screen, width)
+    faults = []
+    for page in pages(html):
+        screen.get((html / page).as_uri())
+        faults += [(page, entry["message"]) for entry in screen.get_log("browser") if entry["level"] == "SEVERE"]
+        loaded = screen.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+        faults += [(page, f"asks the network for {name}") for name in loaded if not name.startswith(("file:", "data:", "blob:"))]
+        if (wide := screen.execute_script("return document.documentElement.scrollWidth")) > width:
+            faults.append((page, f"scrolls sideways: {wide} pixels"))
+        faults += [(page, fault) for fault in violations(screen)]
+    assert not faults, "\n".join(map(str, faults))
+
+
+def test_every_page_is_legible_in_the_dark(html: Path, screen: Any) -> None:
+    resize(screen, DESK)
+    colours(screen, "dark")
+    faults = []
+    for page in (p for p in pages(html) if not p.startswith(("api/", "runs/"))):
+        screen.get((html / page).as_uri())
+        assert screen.execute_script("return document.documentElement.dataset.theme") == "dark"
+        faults += [(page, fault) for fault in violations(screen, ["color-contrast"])]
+    assert not faults, "\n".join(map(str, faults))
+
+
+FOCUS = """
+const e = document.activeElement, s = getComputedStyle(e), p = getComputedStyle(e.parentElement);
+return {tag: e.tagName, text: (e.innerText || e.getAttribute('aria-label') || e.title || e.id || '').trim().slice(0, 60),
+        y: e.getBoundingClientRect().top + scrollY, tabindex: e.tabIndex, inArticle: !!e.closest('article'),
+        href: e.getAttribute('href') || '', id: e.id,
+        visible: (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== 'none' || p.boxShadow !== 'none'}
+"""
+
+
+def test_a_page_is_walked_by_keyboard_alone(html: Path, screen: Any) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    resize(screen, DESK)
+    screen.get((html / "index.html").as_uri())
+
+    def press(key: str) -> dict[str, Any]:
+        ActionChains(screen).send_keys(key).perform()
+        return dict(screen.execute_script(FOCUS))
+
+    first = press(Keys.TAB)
+    assert first["href"] == "#main-content"
+    assert "Skip" in first["text"]
+    press(Keys.ENTER)
+    reached = press(Keys.TAB)
+    assert reached["tag"] != "BODY"
+    links = screen.execute_script(
+        "return [...document.querySelectorAll('article a[href]')].filter(a => a.offsetParent && !a.matches('.headerlink')).length"
+    )
+    walked, stops = [], [reached]
+    while len(stops) < 120 and (stop := press(Keys.TAB))["tag"] != "BODY":
+        stops.append(stop)
+    for stop in stops:
+        assert stop["tabindex"] <= 0, f"jumps the order: {stop}"
+        assert stop["visible"], f"focus cannot be seen: {stop}"
+        if stop["inArticle"] and stop["tag"] == "A" and stop["href"][:1] != "#":
+            walked.append(stop["y"])
+    assert len(walked) >= min(links, 4)
+    assert walked == sorted(walked), "focus moves down the page"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A static server that compresses text, as hosts of static pages do."""
+
+    sent = 0
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        body = path.read_bytes()
+        self.send_response(200)
+        if path.suffix in (".html", ".css", ".js", ".svg", ".json"):
+            body = gzip.compress(body)
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        type(self).sent += len(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_the_first_page_is_light(html: Path, screen: Any) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        Quiet.sent = 0
+        resize(screen, DESK)
+        screen.get(f"http://127.0.0.1:{server.server_port}/index.html")
+        screen.execute_script("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(screen, 20).until(
+            lambda b: b.execute_script("return document.readyState == 'complete' && [...document.images].every(i => i.complete)")
+        )
+        assert 50_000 < Quiet.sent < MEGABYTE, f"{Quiet.sent:,} bytes"
+    finally:
+        server.shutdown()
+
+
+class Page(HTMLParser):
+    """Links and anchors of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.targets: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.ids.update(filter(None, (given.get("id"), given.get("name"))))
+        self.targets += [target for name in ("href", "src") if (target := given.get(name))]
+
+
+def test_every_link_leads_somewhere(html: Path) -> None:
+    parsed = {page: Page((html / page).read_text(encoding="utf-8")) for page in pages(html)}
+    broken = []
+    for page, content in parsed.items():
+        for target in content.targets:
+            parts = urlsplit(target)
+            if parts.scheme in ("http", "https") and parts.netloc != "host:port":
+                if not re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.netloc) or " " in target or "{" in target:
+                    broken.append((page, target))
+            elif parts.scheme in ("", "file"):
+                path = ((html / page).parent / unquote(parts.path)).resolve() if parts.path else html / page
+                inside = path.relative_to(html.resolve() if parts.path else html).as_posix()
+                if not path.is_file() or (
+                    inside in parsed and parts.fragment and unquote(parts.fragment) not in parsed[inside].ids
+                ):
+                    broken.append((page, target))
+            elif parts.scheme not in ("http", "mailto", "data"):
+                broken.append((page, target))
+    assert not broken, broken[:20]
+
+
+@pytest.fixture
+def browse(html: Path, screen: Any) -> Any:
+    """The retrieval browser, opened from disk."""
+    resize(screen, DESK)
+    screen.get((html / "browse.html").as_uri())
+    return screen
+
+
+SHOWN = """return [...document.querySelectorAll('.browse-results:not(.browse-lost) li')].map(li => ({
+  photo: Number(li.dataset.photo), distance: parseFloat(li.querySelector('.browse-distance').textContent),
+  valid: li.className == 'valid', words: li.querySelector('.browse-distance').textContent, alt: li.querySelector('img').alt}))"""
+
+
+def test_the_retrieval_browser_shows_what_the_runs_found(browse: Any) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    data = browse.execute_script("return RETRIEVAL")
+    assert [s["name"] for s in data["sets"]] == ["sample-figures", "sample-scenes"]
+    assert {c["manip"] for c in data["conditions"]} >= {"original", "blurred", "cropped", "grey"}
+    seen = set()
+    for at, group in enumerate(data["sets"]):
+        Select(browse.find_element("id", "browse-set")).select_by_index(at)
+        buttons = browse.find_elements("css selector", ".browse-queries button")
+        assert len(buttons) == len(group["queries"])
+        number = len(buttons) // 2
+        buttons[number].click()
+        assert buttons[number].get_attribute("aria-pressed") == "true"
+        for manip in dict.fromkeys(c["manip"] for c in data["conditions"]):
+            Select(browse.find_element("id", "browse-manip")).select_by_value(manip)
+            for level, condition in enumerate(c for c in data["conditions"] if c["manip"] == manip):
+                if (levels := browse.find_element("id", "browse-level")).is_enabled():
+                    Select(levels).select_by_index(level)
+                expected = group["queries"][number]["answers"][condition["key"]]["results"]
+                shown = browse.execute_script(SHOWN)
+                assert [s["photo"] for s in shown] == [photo for photo, _ in expected]
+                assert np.allclose([s["distance"] for s in shown], [d for _, d in expected], atol=0.006)
+                assert [s["valid"] for s in shown] == [d < data["tau"] for _, d in expected]
+                assert all(("valid" in s["words"]) == s["valid"] and s["alt"] for s in shown)
+                status = browse.find_element("css selector", ".browse-status")
+                assert f"{sum(s['valid'] for s in shown)} of {len(shown)} results" in status.text
+                assert status.get_attribute("role") == "status"
+                seen.add(tuple(s["photo"] for s in shown))
+    assert len(seen) > 4, "manipulations re-order the results"
+    broken = browse.execute_script(
+        "return [...document.querySelectorAll('#browse img')].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+    )
+    assert not broken
+
+
+def test_moving_the_threshold_moves_verdicts_and_lost_results_are_listed(browse: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import Select
+
+    slider = browse.find_element("id", "browse-tau")
+    slider.send_keys(Keys.HOME)
+    assert not [s for s in browse.execute_script(SHOWN) if s["valid"]]
+    slider.send_keys(Keys.END)
+    assert all(s["valid"] == (s["distance"] < 1.3) for s in browse.execute_script(SHOWN))
+    assert browse.find_element("css selector", "output").text == "1.30"
+    lost = "return [...document.querySelectorAll('.browse-lost li')].map(li => Number(li.dataset.photo))"
+    Select(browse.find_element("id", "browse-manip")).select_by_value("original")
+    clean = [s["photo"] for s in browse.execute_script(SHOWN)]
+    assert browse.execute_script(lost) == []
+    Select(browse.find_element("id", "browse-manip")).select_by_value("blurred")
+    found = {s["photo"] for s in browse.execute_script(SHOWN)}
+    assert browse.execute_script(lost) == [photo for photo in clean if photo not in found]
+
+
+KEY_PAGES = ("index", "study", "browse", "datasets/sample-figures-efficientnet-lite2")
+
+
+def outline(screen: Any) -> np.ndarray:
+    """The screen as light and dark, coarse enough that letters become grey: (height / 10, width / 10) in [0, 255]."""
+    import base64
+
+    shot = screen.execute_cdp_cmd("Page.captureScreenshot", {})
+    image = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("L")
+    return np.asarray(image.resize((image.width // 10, image.height // 10), Image.Resampling.BOX))
+
+
+@pytest.mark.parametrize("width", [DESK, PHONE])
+@pytest.mark.parametrize("page", KEY_PAGES)
+def test_key_pages_look_as_they_did(
+    html: Path, screen: Any, page: str, width: int, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Structure, not letters: fonts differ between machines. `pytest tests/test_pages.py --new-pictures` keeps new ones."""
+    resize(screen, width)
+    screen.get((html / f"{page}.html").as_uri())
+    screen.execute_async_script("const done = arguments[0]; document.fonts.ready.then(() => setTimeout(done, 400))")
+    now = outline(screen)
+    kept = KEPT / f"{page.replace('/', '-')}-{width}.png"
+    if request.config.getoption("--new-pictures"):
+        KEPT.mkdir(exist_ok=True)
+        Image.fromarray(now).save(kept, optimize=True)
+    then = np.asarray(Image.open(kept).convert("L"))
+    assert now.shape == then.shape
+    a, b = (np.asarray(Image.fromarray(p).resize((p.shape[1] // 3, p.shape[0] // 3)), dtype=float) for p in (now, then))
+    alike = float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+    Image.fromarray(now).save(tmp_path / kept.name)
+    assert alike > 0.8, f"correlation {alike:.2f} with {kept}: see {tmp_path / kept.name}, or run with --new-pictures"
