@@ -6,6 +6,7 @@ Conditions are told apart by lightness and position, so that a greyscale print a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,10 +38,29 @@ Groups = Mapping[str, Sequence[float]]
 """Condition or data set -> category means in [0, 1]."""
 
 
+OTHER_SCRIPTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans SC", "Noto Sans JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "IPAexGothic",
+    "Droid Sans Fallback", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo",
+    "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai",
+)  # fmt: skip
+"""Fonts with letters that Matplotlib's own lacks, as systems call them."""
+
+
+@cache
+def label_fonts() -> list[str]:
+    """Matplotlib's own font, then those of `OTHER_SCRIPTS` that this machine has: names of folders in any script are read."""
+    from matplotlib import font_manager
+
+    here = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in here)]
+
+
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: object) -> tuple[Figure, np.ndarray]:
     """A closed figure (notebooks show it once, where it is returned) and its axes, (rows, columns)."""
     import matplotlib.pyplot as plt
 
+    plt.rcParams["font.family"] = label_fonts()  # of texts that are added later too
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)  # type: ignore[call-overload]
     plt.close(figure)

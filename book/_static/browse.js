@@ -120,6 +120,7 @@
   manip.addEventListener("change", () => { state.manip = manip.value; offerLevels(); show(); });
   level.addEventListener("change", () => { state.level = Number(level.value); show(); });
   tau.addEventListener("input", () => { state.tau = Number(tau.value); show(); });
+  state.query = Math.max(0, RETRIEVAL.sets[0].queries.findIndex((q) => q.category === "motorcycle"));
   manip.value = state.manip;
   offerLevels();
   offerQueries();
