@@ -71,8 +71,8 @@ def read(text: str, about: str) -> Findings:
 @cache
 def load() -> Findings:
     """The findings that ship with the package."""
-    folder = resources.files(__package__) / "data" / "findings"
-    return read((folder / "categories.csv").read_text(encoding="utf-8"), (folder / "about.json").read_text(encoding="utf-8"))
+    folder = resources.files(__package__) / "data" / "measured"
+    return read((folder / "findings.csv").read_text(encoding="utf-8"), (folder / "findings.json").read_text(encoding="utf-8"))
 
 
 def summarise(results: Sequence[Result]) -> pd.DataFrame:
@@ -177,8 +177,8 @@ def write(folder: Path) -> None:
     from .runs import run
 
     results = [run(spec) for spec in specs()]
-    write_text(folder / "categories.csv", summarise(results).to_csv(index=False))
-    write_text(folder / "about.json", json.dumps(describe(results), indent=1) + "\n")
+    write_text(folder / "findings.csv", summarise(results).to_csv(index=False))
+    write_text(folder / "findings.json", json.dumps(describe(results), indent=1) + "\n")
 
 
 def write_readme(path: Path) -> None:
@@ -192,4 +192,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["readme"]:
         write_readme(project_root() / "README.md")
     else:
-        write(Path(__file__).parent / "data" / "findings")
+        write(Path(__file__).parent / "data" / "measured")
