@@ -9,7 +9,7 @@ from typing import Any
 from . import book_api, book_status, claims, findings, reading, sentences, simulated, wording
 from .cards import NEAR, cards_table, measured_cards
 from .encoders import OFFLINE
-from .evidence import from_runs
+from .evidence import from_findings, from_runs
 from .manipulations import BLUR_SIGMA, DIFFERENCE, MANIPULATIONS, STUDY
 from .manipulations.imagenet_c import CORRUPTIONS
 from .original import figures_against_scenes, list_facts, printed_log, printed_means
@@ -49,7 +49,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
 def _claims(results: Sequence[Result]) -> dict[str, Any]:
     """The ledger, judged on the numbers at hand; raises `Lie` where it says otherwise."""
     ledger = claims.read(project_root() / "book" / "claims.yml")
-    return claims.pages(claims.settle(ledger, {"runs": from_runs(results)}))
+    return claims.pages(claims.settle(ledger, {"runs": from_runs(results), "findings": from_findings()}))
 
 
 def _study() -> dict[str, Any]:

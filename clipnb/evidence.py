@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from . import findings
 from .errors import UserError
+from .manipulations import STUDY
 from .original import printed_log, printed_means
 from .results import Result
 
@@ -150,3 +152,9 @@ def from_runs(results: Sequence[Result]) -> Lookup:
         return f"{r.spec.dataset_name}-{r.spec.manip}-{r.spec.encoder}"
 
     return look
+
+
+def from_findings() -> Lookup:
+    """Category means measured on photographs that are not part of the project, as committed with it."""
+    found = findings.load()
+    return lambda dataset, encoder: of_categories({manip: found.categories(dataset, encoder, manip) for manip in STUDY})

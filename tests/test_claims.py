@@ -16,7 +16,7 @@ from scipy import stats
 
 from clipnb.claims import FAILS, HOLDS, OPEN, Claim, Lie, judge, pages, read, settle
 from clipnb.errors import UserError
-from clipnb.evidence import Cell, Estimate, Group, change, mean_of, of_categories, printed
+from clipnb.evidence import Cell, Estimate, Group, change, from_findings, mean_of, of_categories, printed
 
 LEDGER = Path(__file__).resolve().parent.parent / "book" / "claims.yml"
 
@@ -139,6 +139,30 @@ def test_the_studys_print_is_two_lists_and_six_means() -> None:
 
 def printed_claims() -> list[Claim]:
     return [c for c in read(LEDGER) if all("printed" in where for where in c.data)]
+
+
+def measured_claims() -> list[Claim]:
+    return [c for c in read(LEDGER) if all("findings" in where for where in c.data)]
+
+
+def test_the_books_ledger_is_true_of_what_was_measured() -> None:
+    judged = settle(measured_claims(), {"findings": from_findings()})
+    found = {j.claim.id: j.verdict for j in judged}
+    assert found["interaction_blur_grey_ours"] == HOLDS
+    assert found["crop_figures_ours"] == OPEN
+    assert found["crop_harmless_ours"] == HOLDS  # on square photographs the crop is no manipulation
+    assert {j.n for j in judged} <= {"5", "100", "5 and 100", "100 and 5"}
+
+
+def test_every_claim_of_the_study_is_judged_on_our_own_numbers_too() -> None:
+    ours, theirs = ({c.claim for c in part if c.by == "study"} for part in (measured_claims(), printed_claims()))
+    assert ours == theirs
+
+
+def test_a_lie_about_what_was_measured_is_caught() -> None:
+    entry = next(c for c in measured_claims() if c.id == "blur_grey_scenes_ours")
+    with pytest.raises(Lie, match="says 'cannot tell', but the numbers say 'holds'"):
+        settle([Claim(**{**vars(entry), "verdict": OPEN})], {"findings": from_findings()})
 
 
 def test_the_books_ledger_is_true_of_what_the_study_prints() -> None:
