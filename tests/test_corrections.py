@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from conftest import REPOSITORY
 from test_galleries import build, varied
 
 from clipnb import corrections, scale
@@ -60,6 +62,15 @@ def test_every_decade_was_measured() -> None:
     for index in ("exact", "hnsw"):
         np.testing.assert_allclose(per_vector[rows["index"] == index], scale.bytes_per_vector(index), rtol=0.02)
     assert 0.8 < scale.growth() < 1.3
+
+
+def test_the_measured_rates_meet_what_was_asked_of_them() -> None:
+    """At least as fast as a bare matrix product, and ten times the service's rate with the same index over the same vectors."""
+    assert len(scale.speed_table().splitlines()) == 2 + 5
+    rate = pd.read_csv(REPOSITORY / "clipnb" / "data" / "search.csv").set_index("what")["queries_per_second"]
+    assert rate["clipnb exact"] >= rate["torch matmul + topk"]
+    for index in ("exact", "hnsw"):
+        assert rate[f"clipnb {index}"] >= 10 * rate[f"clip-retrieval back, {index}"]
 
 
 def test_a_page_is_out_of_date_when_its_gallery_changed(photos: Path, tmp_path: Path) -> None:
