@@ -50,6 +50,7 @@ def screen(browser: Any) -> Iterator[Any]:
     """The browser, put back as it was afterwards."""
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]})
     browser.get_log("browser")
+    browser.set_script_timeout(120)
     yield browser
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
