@@ -18,6 +18,7 @@ from .errors import UserError
 from .manipulations import STUDY
 from .original import printed_log, printed_means
 from .results import Result
+from .scores import Scores
 
 
 @dataclass(frozen=True)
@@ -158,3 +159,9 @@ def from_findings() -> Lookup:
     """Category means measured on photographs that are not part of the project, as committed with it."""
     found = findings.load()
     return lambda dataset, encoder: of_categories({manip: found.categories(dataset, encoder, manip) for manip in STUDY})
+
+
+def findings_scores(dataset: str, encoder: str) -> list[Scores]:
+    """The same as scores, condition by condition; images are not named in them."""
+    cells = from_findings()(dataset, encoder)
+    return [Scores(dataset, name, {c: [v] for c, v in (cell.categories or {}).items()}) for name, cell in cells.items()]

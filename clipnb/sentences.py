@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from .contrasts import contrast, contrasts, crossed
+from .contrasts import Contrast, Crossed, contrast, contrasts, crossed
 from .guards import duplicate_conditions
 from .inference import holm
 from .manipulations import CLEAN, STUDY
@@ -93,9 +93,18 @@ def changes_table(conditions: Conditions) -> str:
     """A row a manipulation: change against the clean query, paired by image, with its test; Holm over the rows."""
     clean = of_result(conditions[CLEAN])
     family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
+    return _changes(["condition"], [[label] for label in family], list(family.values()))
+
+
+def family_table(family: Sequence[Contrast]) -> str:
+    """The same for contrasts of several data sets; Holm over all of them."""
+    return _changes(["data set", "condition"], [[c.dataset, c.after] for c in family], family)
+
+
+def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]) -> str:
     rows = [
         [
-            label,
+            *name,
             points(c.interval.point),
             points_span(c.interval),
             c.interval.method,
@@ -105,24 +114,28 @@ def changes_table(conditions: Conditions) -> str:
             minus(c.effect),
             points(c.detectable).removeprefix("+") if c.detectable == c.detectable else "none",  # NaN: one category
         ]
-        for (label, c), p_holm in zip(family.items(), holm([c.p for c in family.values()]), strict=True)
+        for name, c, p_holm in zip(names, family, holm([c.p for c in family]), strict=True)
     ]
-    head = ["condition", "change, points", "95% interval", "method", "reading", "p", "p, Holm", "effect", "detectable"]
-    return table(head, rows, "lrlllrrrr")
+    columns = [*head, "change, points", "95% interval", "method", "reading", "p", "p, Holm", "effect", "detectable"]
+    return table(columns, rows, "l" * len(head) + "rlllrrrr")
 
 
 def interaction_table(figures: Conditions, scenes: Conditions) -> str:
     """A row a manipulation: change on figures minus change on scenes, with Welch's interval and test; Holm over the rows."""
     sets = [[of_result(r) for r in group.values()] for group in (figures, scenes)]
     pairs = crossed(*(contrasts(scores, CLEAN) for scores in sets))
-    labels = {r.spec.condition_id: r.label for r in figures.values()}
+    return crossed_table(pairs, {r.spec.condition_id: r.label for r in figures.values()})
+
+
+def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str]) -> str:
+    """The same for any two data sets' contrasts; `labels` names their conditions."""
     rows = []
     for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
         d = x.test.difference
         costs = {"a loss": "costs figures more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
         both = [points(c.interval.point) for c in (x.first, x.second)]
         tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
-        rows.append([labels[x.first.after], *both, points(d.point), points_span(d), costs, *tests])
+        rows.append([labels.get(x.first.after, x.first.after), *both, points(d.point), points_span(d), costs, *tests])
     head = ["condition", "figures, points", "scenes, points", "difference", "95% interval", "reading", "p", "p, Holm", "effect"]
     return table(head, rows, "lrrrllrrr")
 

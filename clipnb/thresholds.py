@@ -35,7 +35,7 @@ def calibration_of(spec: RunSpec, *, progress: bool = True) -> Calibration:
         UserError: the data set is missing, or too small for pairs.
     """
     dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
-    encoder = load_encoder(spec.encoder, spec.precision)
+    encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
     store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
     found = embed(dataset.photos, [CLEAN], encoder, store, seed=spec.seed, progress=progress)
     return calibrate(found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests, seed=spec.seed)

@@ -35,7 +35,7 @@ class OtherEncoder(TinyEncoder):
         return super().encode(np.roll(batch, 3, axis=2)[:, ::-1] // 2)
 
 
-ENCODERS.register("tiny-other")(lambda name, precision: OtherEncoder())
+ENCODERS.register("tiny-other")(lambda name, precision, engine: OtherEncoder())
 
 
 def tiny_run(root: Path | str, manip: str = "grey", encoder: str = "tiny", **settings: Any) -> Result:
