@@ -156,7 +156,9 @@ def test_a_batch_that_does_not_fit_is_halved(tiny: Checkpoints) -> None:
 
     encoder._forward = small_memory
     np.testing.assert_allclose(encoder.encode(inputs), wanted, atol=1e-6)
-    assert sizes == [11, 5, 2, 2, 2, 2, 2, 1]
+    refused = [size for size in sizes if size > 3]
+    assert refused == sizes[: len(refused)]  # never again after the first part that fits
+    assert sum(sizes) - sum(refused) == 11
     encoder._forward = lambda pixels: small_memory(pixels.repeat(4, 1, 1, 1))
     with pytest.raises(torch.OutOfMemoryError):
         encoder.encode(inputs[:1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from PIL import Image
 from ..errors import UserError
 from ..images import RGB
 from . import INSTEAD
+from .batches import FastestSize
 from .engines import build
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ class TorchEncoder:
         self._preprocessing = preprocessing
         self._forward = forward
         self.device = "cuda" if torch.cuda.is_available() and engine != "openvino" else "cpu"
-        self.batch_size = 256 if self.device == "cuda" else 4  # measured: on two cores larger ones only miss the cache
-        self._most = sys.maxsize  # inputs that the device's memory is known to hold
+        sizes = (256,) if self.device == "cuda" else (4, 8, 16) if engine == "torch" else (8,)
+        self._size, self.batch_size = FastestSize(sizes), max(sizes)
         lowered = "fp32" if engine == "openvino" else precision  # OpenVINO lowers the precision itself
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[lowered]
         self.model = lower_precision(model, self._dtype).eval().requires_grad_(False).to(self.device)
@@ -108,7 +109,6 @@ class TorchEncoder:
             for values in (preprocessing.mean, preprocessing.std)
         )
         if engine != "torch":
-            self._most = self.batch_size
             self._forward = build(engine, forward, self.batch_size, preprocessing.size, precision)
 
     def prepare(self, image: RGB) -> NDArray[np.uint8]:
@@ -118,7 +118,8 @@ class TorchEncoder:
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, size, size, 3) uint8 to (n, dim) float32 of unit length.
 
-        When the device's memory does not hold n of them, half as many are tried, from then on.
+        They go through the network in batches of the size that proves fastest; when the device's memory does not hold one,
+        half as many are tried, from then on.
 
         Raises:
             torch.OutOfMemoryError: it does not even hold one.
@@ -127,13 +128,16 @@ class TorchEncoder:
 
         vectors: list[NDArray[np.float32]] = []
         while (start := sum(map(len, vectors))) < len(batch):
-            part = batch[start : start + self._most]
+            part = batch[start : start + self._size.next(len(batch) - start)]
+            began = time.perf_counter()
             try:
                 vectors.append(self._encode(part))
             except torch.OutOfMemoryError:
-                if len(part) == 1:
+                if len(part) == 1 or self.engine != "torch":
                     raise
-                self._most = len(part) // 2
+                self._size.limit(len(part) // 2)
+            else:
+                self._size.note(len(part), time.perf_counter() - began)
         return np.concatenate(vectors)
 
     def _encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:

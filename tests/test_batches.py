@@ -1,0 +1,52 @@
+"""The batch size that finds itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clipnb.encoders.batches import TRIALS, FastestSize
+
+
+def work(size: FastestSize, inputs: int, seconds: Callable[[int], float]) -> list[int]:
+    """The batches in which so many inputs are taken, if one of n takes `seconds(n)`."""
+    taken = []
+    while inputs:
+        taken.append(size.next(inputs))
+        inputs -= taken[-1]
+        size.note(taken[-1], seconds(taken[-1]))
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [(lambda n: n**2, 4), (lambda n: 1.0, 16), (lambda n: n * (1.0 if n == 8 else 2.0), 8)],
+    ids=["small ones are quick", "large ones cost nothing more", "the middle"],
+)
+def test_the_fastest_for_an_input_is_kept_to(seconds: Callable[[int], float], best: int) -> None:
+    size = FastestSize((4, 8, 16))
+    taken = work(size, 400, seconds)
+    assert size.best == best
+    trial = TRIALS * (4 + 8 + 16)
+    assert sum(taken[: TRIALS * 3]) == trial
+    assert set(taken[TRIALS * 3 : -1]) == {best}
+
+
+@given(st.integers(1, 300), st.lists(st.floats(0.001, 10), min_size=17, max_size=17))
+def test_every_input_is_taken_once_in_batches_that_are_allowed(inputs: int, seconds: list[float]) -> None:
+    taken = work(FastestSize((4, 8, 16)), inputs, lambda n: seconds[min(n, 16)])
+    assert sum(taken) == inputs
+    assert max(taken) <= 16
+
+
+def test_what_does_not_fit_is_never_tried_again() -> None:
+    size = FastestSize((4, 8, 16))
+    size.limit(5)
+    assert set(work(size, 100, lambda n: 1.0)) <= {1, 2, 3, 4}
+    size.limit(2)
+    assert max(work(size, 100, lambda n: 1.0)) == 2
+    size.limit(1)
+    assert set(work(size, 10, lambda n: 1.0)) == {1}
