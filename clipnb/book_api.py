@@ -30,6 +30,7 @@ MEMBERS = "   :members:\n   :member-order: bysource\n"
 SETTINGS: dict[str, Any] = {
     "autodoc_typehints": "signature",
     "autodoc_typehints_format": "short",
+    "autodoc_default_options": {"no-value": True},  # a value may hold a path of this machine
     "autodoc_preserve_defaults": True,
     "python_use_unqualified_type_names": True,
     "add_module_names": False,
