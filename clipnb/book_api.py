@@ -98,4 +98,6 @@ def _listed(paragraph: list[str]) -> list[str]:
 
 def connect(app: Sphinx) -> None:
     """Hook this into a Sphinx build, before napoleon reads the docstrings."""
+    import papermill  # noqa: F401  # loads its plug-ins; one of them, described here, cannot be imported before it
+
     app.connect("autodoc-process-docstring", plain_docstring, priority=100)
