@@ -36,7 +36,7 @@ lint: .venv-test/.installed ## style and types
 	.venv-test/$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
 	@touch $@
 
-pdf: .venv/.installed ## the book as a PDF (needs xelatex: Debian packages texlive-xetex texlive-latex-extra texlive-fonts-recommended latexmk)
+pdf: .venv/.installed ## the book as a PDF (needs xelatex: Debian packages texlive-xetex texlive-latex-extra texlive-fonts-extra texlive-fonts-recommended fonts-freefont-otf latexmk xindy)
 	.venv/$(BIN)/jb build book --builder pdflatex
 
 clean: ## remove environments, results and the built book; photographs and the cache stay

@@ -147,9 +147,9 @@ def run_page(spec: RunSpec, state: str) -> None:
 
 
 def _forget_times(notebook: Any) -> None:
-    """Leave out when each cell ran, and papermill's random cell id: the same run gives the same page."""
+    """Leave out when and where each cell ran, and papermill's random cell id: the same run gives the same page."""
     for at, part in enumerate([notebook, *notebook.cells]):
-        for name in ("start_time", "end_time", "duration"):
+        for name in ("start_time", "end_time", "duration", "input_path", "output_path"):
             part.metadata.get("papermill", {}).pop(name, None)
         part.metadata.pop("execution", None)
         if "injected-parameters" in part.metadata.get("tags", []):
