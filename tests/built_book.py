@@ -17,12 +17,21 @@ GENERATED = ("runs", "datasets", "api", "_build", "__pycache__")
 PARTS = ("book", "clipnb", "notebooks", "_config.yml", "_toc.yml", "pyproject.toml", "README.md")
 
 
+BUILT, CACHE = os.environ.get("CLIPNB_BUILT"), os.environ.get("CLIPNB_CACHE")  # before the tests set a cache of their own
+"""Where a checkout's book is built already, and the cache it was built with: embeddings are the same in any."""
+
+
+def environment() -> dict[str, str]:
+    """Of a build: results lie in the checkout itself."""
+    kept = {k: v for k, v in os.environ.items() if k != "CLIPNB_RESULTS"}
+    return kept | {"CLIPNB_CACHE": CACHE} if BUILT and CACHE else kept
+
+
 def jb_build(project: Path) -> subprocess.CompletedProcess[str]:
     """The literal command, strict."""
     jb = Path(sys.executable).with_name("jb")
-    environment = {k: v for k, v in os.environ.items() if k != "CLIPNB_RESULTS"}
     return subprocess.run(
-        [str(jb), "build", "book", "-W", "-n", "--keep-going"], cwd=project, env=environment, capture_output=True, text=True
+        [str(jb), "build", "book", "-W", "-n", "--keep-going"], cwd=project, env=environment(), capture_output=True, text=True
     )
 
 
@@ -37,14 +46,24 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
+def small(project: Path, folder: Path, *chapters: str) -> Path:
+    """A checkout with the runs of `project`, whose book has few chapters (`file: x` or `glob: x/*`): it is built quickly."""
+    checkout(folder)
+    shutil.copytree(project / "results", folder / "results")
+    shutil.copytree(project / "book" / "runs", folder / "book" / "runs")
+    (folder / "book" / "small.md").write_text("# A small book\n")
+    (folder / "_toc.yml").write_text("format: jb-book\nroot: small\nchapters:\n" + "".join(f"- {c}\n" for c in chapters))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout without results or pages of runs, in which the book was built.
 
-    While writing tests, $CLIPNB_BUILT names a checkout whose book is built already.
+    $CLIPNB_BUILT names a checkout whose book is built already, and saves that.
     """
-    if built := os.environ.get("CLIPNB_BUILT"):
-        return Path(built)
+    if BUILT:
+        return Path(BUILT)
     folder = checkout(tmp_path_factory.mktemp("book") / "checkout")
     done = jb_build(folder)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

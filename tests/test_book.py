@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from built_book import checkout, jb_build, pages
+from built_book import checkout, environment, jb_build, pages, small
 from conftest import picture
 from PIL import Image
 
@@ -62,8 +60,7 @@ ODD = ["[empty](nowhere)", "{cite}`ghost`", "{{ empty }}", "a | b", "*star*", "$
 
 
 def test_odd_names_of_folders_and_files_break_nothing(project: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "checkout"
-    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("_build"))
+    folder = small(project, tmp_path / "checkout", "glob: datasets/*", "glob: runs/*")
     odd = tmp_path / "odd $x_$ [names]"
     for i, name in enumerate(ODD):
         (odd / name).mkdir(parents=True)
@@ -72,8 +69,7 @@ def test_odd_names_of_folders_and_files_break_nothing(project: Path, tmp_path: P
         for j in range(3):
             Image.fromarray(picture(j, kind=i)).save(odd / name / f"{j} $x_$.png")
     command = [sys.executable, "-m", "clipnb.cli", "report", str(odd), "--k", "2", "--encoder", "histogram"]
-    environment = {k: v for k, v in os.environ.items() if k != "CLIPNB_RESULTS"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     page = next((folder / "_build" / "html" / "runs").glob("odd*grey*.html")).read_text(encoding="utf-8")
     assert "8 unreadable images were left out" in page
@@ -82,8 +78,7 @@ def test_odd_names_of_folders_and_files_break_nothing(project: Path, tmp_path: P
 
 
 def test_a_typo_in_a_computed_value_fails_the_build(project: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "checkout"
-    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("_build"))
+    folder = small(project, tmp_path / "checkout", "file: method")
     page = folder / "book" / "method.md"
     page.write_text(page.read_text().replace("setup.small_g", "setup.smal_g"))
     done = jb_build(folder)
@@ -92,8 +87,7 @@ def test_a_typo_in_a_computed_value_fails_the_build(project: Path, tmp_path: Pat
 
 
 def test_a_lie_in_the_claim_ledger_fails_the_build(project: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "checkout"
-    shutil.copytree(project, folder, ignore=shutil.ignore_patterns("_build"))
+    folder = small(project, tmp_path / "checkout", "file: claims")
     ledger = folder / "book" / "claims.yml"
     entries = ledger.read_text(encoding="utf-8").split("\n- id: ")
     at = next(i for i, entry in enumerate(entries) if entry.startswith("crop_figures_printed\n"))
