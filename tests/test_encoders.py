@@ -119,12 +119,18 @@ def test_importing_the_package_loads_nothing_heavy(module: str) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
-def test_a_run_whose_embeddings_are_kept_loads_no_network(photo_folder: PhotoFolder, encoder: Encoder) -> None:
+def test_a_run_whose_embeddings_are_kept_loads_no_network(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     photos = photo_folder({"cats": 3, "dogs": 3})
     code = (
         f"import clipnb, sys; r = clipnb.run(clipnb.RunSpec({str(photos)!r}, 'grey', 'efficientnet-lite2', k=2), progress=False)\n"
     )
-    first, second = (python(code + "print(r.provenance['embedded_now'], 'torch' in sys.modules, r.accuracy.point)") for _ in "12")
+    first, second = (
+        python(
+            code + "print(r.provenance['embedded_now'], 'torch' in sys.modules, r.accuracy.point)",
+            CLIPNB_CACHE=str(tmp_path / "cache"),
+        )
+        for _ in "12"
+    )
     assert first.stdout.split()[:2] == ["12", "True"], first.stderr
     assert second.stdout.split()[:2] == ["0", "False"], second.stderr
     assert first.stdout.split()[2] == second.stdout.split()[2]
