@@ -45,24 +45,6 @@ _HOME = {
     "run": "runs",
     "spec_of": "spec",
 }
-_MODULES = (
-    "accounting",
-    "cards",
-    "corrections",
-    "datasets",
-    "figures",
-    "findings",
-    "original",
-    "pictures",
-    "reading",
-    "samples",
-    "scale",
-    "sentences",
-    "severity",
-    "severity_figures",
-    "speed",
-)
-
 __all__ = [
     "Result",
     "RunSpec",
@@ -90,10 +72,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f".{name}", __name__)
     if name in _HOME:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    if name in __all__:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

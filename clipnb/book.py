@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import book_api, book_html, browse
 from .datasets import slug
 from .errors import UserError
-from .files import write_text
+from .files import write_generated
 from .manipulations import CLEAN
 from .paths import runs_root
 from .results import Result, load_results
@@ -72,48 +72,34 @@ def write_browser(app: Sphinx) -> None:
 
 
 def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
-    """One page for each clean run, with the runs that differ in the manipulation only; touched only if it changes."""
-    template = json.loads((root / "notebooks" / "dataset.ipynb").read_text(encoding="utf-8"))
-    folder = root / "book" / "datasets"
-    wanted: set[Path] = set()
+    """One page for each clean run, with the runs that differ in the manipulation only."""
+    pages = {}
     for spec in (r.spec for r in results if r.spec.manip == CLEAN):
-        page = json.loads(json.dumps(template))
         fields = {name: value for name, value in spec.to_dict().items() if name != "manip"}
-        for cell in page["cells"]:
-            if "parameters" in cell["metadata"].get("tags", []):
-                cell["source"] = "\n".join(f"{name} = {value!r}" for name, value in fields.items())
-                cell["metadata"]["tags"].append("remove-cell")
-        _relabel(page, spec.group_id)
-        _retitle(page, f"{spec.dataset_name}, {spec.group_id.removeprefix(spec.dataset_name + '-')}")
-        path = folder / f"{spec.group_id}.ipynb"
-        wanted.add(path)
-        text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-    for path in set(folder.glob("*.ipynb")) - wanted:
-        path.unlink()
+        pages[spec.group_id] = (f"{spec.dataset_name}, {spec.group_id.removeprefix(spec.dataset_name + '-')}", fields)
+    _write_pages(root, "dataset", pages)
 
 
 def write_cards(root: Path, results: Sequence[Result]) -> None:
-    """One card for each data set that has a run; touched only if it changes."""
-    template = json.loads((root / "notebooks" / "card.ipynb").read_text(encoding="utf-8"))
-    folder = root / "book" / "cards"
-    wanted: set[Path] = set()
-    for dataset in sorted({r.spec.dataset for r in results}):
-        page = json.loads(json.dumps(template))
+    """One card for each data set that has a run."""
+    datasets = sorted({r.spec.dataset for r in results})
+    _write_pages(root, "card", {slug(dataset): (f"Card of {slug(dataset)}", {"dataset": dataset}) for dataset in datasets})
+
+
+def _write_pages(root: Path, template: str, pages: Mapping[str, tuple[str, Mapping[str, object]]]) -> None:
+    """Pages from `notebooks/<template>.ipynb`, name -> (title, parameters), touched only if they change; others are removed."""
+    source = (root / "notebooks" / f"{template}.ipynb").read_text(encoding="utf-8")
+    texts: dict[str, str] = {}
+    for name, (title, parameters) in pages.items():
+        page = json.loads(source)
         for cell in page["cells"]:
             if "parameters" in cell["metadata"].get("tags", []):
-                cell["source"] = f"dataset = {dataset!r}"
+                cell["source"] = "\n".join(f"{parameter} = {value!r}" for parameter, value in parameters.items())
                 cell["metadata"]["tags"].append("remove-cell")
-        _relabel(page, slug(dataset))
-        _retitle(page, f"Card of {slug(dataset)}")
-        path = folder / f"{slug(dataset)}.ipynb"
-        wanted.add(path)
-        text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-    for path in set(folder.glob("*.ipynb")) - wanted:
-        path.unlink()
+        _relabel(page, name)
+        _retitle(page, title)
+        texts[f"{name}.ipynb"] = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+    write_generated(root / "book" / f"{template}s", "*.ipynb", texts)
 
 
 def _relabel(notebook: dict[str, Any], suffix: str) -> None:

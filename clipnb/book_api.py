@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import write_text
+from .files import write_generated
 from .wording import table
 
 if TYPE_CHECKING:
@@ -55,14 +55,10 @@ def modules() -> Iterator[tuple[str, str]]:
 
 def write_pages(folder: Path) -> None:
     """One page a module in `folder`, touched only if it changes; pages of modules that are gone are removed."""
-    wanted = {}
-    for name, _ in modules():
-        wanted[folder / f"{name}.md"] = PAGE.format(title=f"`{name}`", module=name, options=MEMBERS if "." in name else "")
-    for path, text in wanted.items():
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-    for path in set(folder.glob("*.md")) - set(wanted):
-        path.unlink()
+    texts = {
+        f"{name}.md": PAGE.format(title=f"`{name}`", module=name, options=MEMBERS if "." in name else "") for name, _ in modules()
+    }
+    write_generated(folder, "*.md", texts)
 
 
 def modules_table() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -32,6 +32,17 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def write_generated(folder: Path, pattern: str, texts: Mapping[str, str]) -> None:
+    """Make the files of `folder` that match `pattern` be `texts`, name -> content: touched only if they change."""
+    for name, text in texts.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+    for path in folder.glob(pattern):
+        if path.name not in texts:
+            path.unlink()
 
 
 @contextmanager
