@@ -33,51 +33,50 @@ SAME_VECTOR = 0.9999
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one folder adds to a gallery: n images.
+class _Images:
+    """n images.
 
     Attributes:
-        name: of the folder.
-        vectors: (n, dim), in memory or mapped.
+        vectors: (n, dim) unit rows, in memory or mapped.
         ids, categories, digests, paths: n texts each, "" where unknown.
         hashes: (n, 32) packed picture hashes, zero where unknown.
         known: (n,) which of them are known.
+    """
+
+    vectors: Any
+    ids: list[str]
+    categories: list[str]
+    digests: list[str]
+    paths: list[str]
+    hashes: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Part(_Images):
+    """Images of one data set or folder.
+
+    Attributes:
+        name: of the folder.
         folder: where it is a clip-retrieval folder.
         unreadable: id -> reason, for images that it does not hold for that.
     """
 
     name: str
-    vectors: Any
-    ids: list[str]
-    categories: list[str]
-    digests: list[str]
-    paths: list[str]
-    hashes: NDArray[np.uint8]
-    known: NDArray[np.bool_]
     folder: GalleryFolder | None
     unreadable: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """n images to be searched.
+class Gallery(_Images):
+    """Images to be searched.
 
     Attributes:
-        vectors: (n, dim) unit rows, in memory or mapped.
-        ids, categories, digests, paths: n texts each, "" where unknown.
-        hashes, known: (n, 32) and (n,), as in `Part`.
         index: over the vectors.
         exact: whether the index compares everything.
         about: plain JSON values for the run's provenance.
     """
 
-    vectors: Any
-    ids: list[str]
-    categories: list[str]
-    digests: list[str]
-    paths: list[str]
-    hashes: NDArray[np.uint8]
-    known: NDArray[np.bool_]
     index: Index
     exact: bool
     about: dict[str, Any]
