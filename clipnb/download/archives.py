@@ -42,6 +42,7 @@ def members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         else:
             raise UserError(f"{archive.name} is neither a zip nor a tar archive")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        # the last two are zipfile's words for a password and for a way of packing that it does not know
         raise UserError(f"{archive.name} is damaged: {error}") from error
 
 
