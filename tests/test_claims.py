@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from clipnb.claims import FAILS, HOLDS, OPEN, Claim, Lie, judge, pages, read, settle
+from clipnb.claim_tests import FAILS, HOLDS, OPEN
+from clipnb.claims import Claim, Lie, judge, pages, read, settle
 from clipnb.errors import UserError
 from clipnb.evidence import Cell, Estimate, Group, change, from_findings, mean_of, of_categories, printed
 
