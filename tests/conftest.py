@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +62,16 @@ def picture(seed: int, width: int = 48, height: int = 32, kind: int = 0) -> RGB:
     return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
 
 
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServer]:
+    """A web server on loopback whose answers are the handler's, until the block ends."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
 PhotoFolder = Callable[..., Path]
 
 
@@ -83,6 +97,17 @@ def photo_folder(tmp_path: Path) -> PhotoFolder:
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture
+def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with nothing run yet, as the current folder, whose results go where they usually do."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(REPOSITORY / "notebooks", folder / "notebooks")
+    shutil.copy(REPOSITORY / "_config.yml", folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("CLIPNB_RESULTS")
+    return folder
 
 
 @pytest.fixture

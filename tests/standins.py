@@ -11,16 +11,16 @@ import hashlib
 import json
 import re
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trustme
+from conftest import serving
 
 HOSTS = ("api.kaggle.com", "storage.googleapis.com", "drive.google.com", "drive.usercontent.google.com")
 
@@ -146,21 +146,15 @@ def standing_in(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Web]:
     """Lead everything that asks for a web page to the stand-ins; a home without credentials; no waiting for retries."""
     web, authority = Web(), trustme.CA()
     handler = type("Answers", (_Answers,), {"web": web, "authority": authority})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    bundle = folder / "authority.pem"
-    authority.cert_pem.write_to_path(str(bundle))
-    for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
-        patch.delenv(name, raising=False)
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        patch.setenv(name, f"http://127.0.0.1:{server.server_port}")
-    patch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    patch.setenv("HOME", str(folder / "home"))
-    patch.setenv("KAGGLE_CONFIG_DIR", str(folder / "home" / ".kaggle"))
-    patch.setenv("KAGGLEHUB_CACHE", str(folder / "kagglehub"))
-    try:
+    with serving(handler) as server:
+        bundle = folder / "authority.pem"
+        authority.cert_pem.write_to_path(str(bundle))
+        for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+            patch.delenv(name, raising=False)
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            patch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+        patch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        patch.setenv("HOME", str(folder / "home"))
+        patch.setenv("KAGGLE_CONFIG_DIR", str(folder / "home" / ".kaggle"))
+        patch.setenv("KAGGLEHUB_CACHE", str(folder / "kagglehub"))
         yield web
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -10,19 +10,17 @@ import os
 import shutil
 import socket
 import subprocess
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, serving
 from test_clip_encoders import Checkpoints
 from test_fetch import LIMITS, Host
 
@@ -107,11 +105,8 @@ class PhotoHost(Host):
 
 @pytest.fixture(scope="module")
 def photo_host() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), PhotoHost)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
+    with serving(PhotoHost) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def by_url(ours: Path, out: Path, host: str) -> list[str]:

@@ -21,15 +21,10 @@ BIN = Path(sys.executable).parent
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with nothing run yet, as the current folder, whose results go where they usually do."""
-    folder = tmp_path / "checkout"
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    shutil.copy(ROOT / "_config.yml", folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("CLIPNB_RESULTS")
+def project(bare_project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is typed is this environment's."""
     monkeypatch.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
-    return folder
+    return bare_project
 
 
 @pytest.fixture

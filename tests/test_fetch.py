@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import socket
 import struct
-import threading
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conftest import picture
+from conftest import picture, serving
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -148,11 +147,8 @@ class Host(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Host)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
+    with serving(Host) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 @pytest.fixture

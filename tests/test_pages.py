@@ -7,7 +7,6 @@ import gzip
 import http.server
 import io
 import re
-import threading
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pytest
 from built_book import pages
+from conftest import serving
 from PIL import Image
 
 KEPT = Path(__file__).parent / "pages"
@@ -166,9 +166,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def test_the_first_page_is_light(html: Path, screen: Any) -> None:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(functools.partial(Quiet, directory=str(html))) as server:
         Quiet.sent = 0
         resize(screen, DESK)
         screen.get(f"http://127.0.0.1:{server.server_port}/index.html")
@@ -179,8 +177,6 @@ def test_the_first_page_is_light(html: Path, screen: Any) -> None:
             lambda b: b.execute_script("return document.readyState == 'complete' && [...document.images].every(i => i.complete)")
         )
         assert 50_000 < Quiet.sent < MEGABYTE, f"{Quiet.sent:,} bytes"
-    finally:
-        server.shutdown()
 
 
 class Page(HTMLParser):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,13 +81,8 @@ def test_the_cost_counts_photographs_draws_and_batches(photo_folder: PhotoFolder
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "checkout"
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    shutil.copy(ROOT / "_config.yml", folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("CLIPNB_RESULTS")
-    return folder
+def project(bare_project: Path) -> Path:
+    return bare_project
 
 
 def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
