@@ -1,4 +1,4 @@
-"""What `benchmarks/coverage.py` found: tables and sentences from its committed numbers (Markdown)."""
+"""What `benchmarks/intervals.py` found: tables and sentences from its committed numbers (Markdown)."""
 
 from __future__ import annotations
 

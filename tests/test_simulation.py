@@ -16,12 +16,12 @@ from clipnb import simulated
 from clipnb.original import printed_log
 from clipnb.statistics import mean_interval
 
-PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "coverage.py"
+PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "intervals.py"
 
 
 @pytest.fixture(scope="module")
 def coverage() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", PATH)
+    spec = importlib.util.spec_from_file_location("intervals_benchmark", PATH)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

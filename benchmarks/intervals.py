@@ -1,4 +1,4 @@
-"""How often the intervals cover and the tests err, on data made like the study's: `python benchmarks/coverage.py`.
+"""How often the intervals cover and the tests err, on data made like the study's: `python benchmarks/intervals.py`.
 
 Categories are drawn from the two lists that the study prints, so that they are as skewed; images are nested in them with
 the intra-class correlation that the study's own show; an image's accuracy is a share of ten results. The truth is known.
