@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from conftest import PhotoFolder
 
 from clipnb import Result, RunSpec, UserError, run
+from clipnb.results import load_results
 from clipnb.severity import read_table
 from clipnb.sweeps import Grid, cost, merged, read_grid
 
@@ -85,9 +89,11 @@ def project(bare_project: Path) -> Path:
     return bare_project
 
 
+COMMAND = (str(Path(sys.executable).parent / "clipnb"), "sweep")
+
+
 def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "clipnb"), "sweep", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=600)
 
 
 def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(project: Path, photo_folder: PhotoFolder) -> None:
@@ -134,3 +140,54 @@ def test_a_dry_run_only_says_what_it_would_cost(project: Path, photo_folder: Pho
     assert "7 runs to do: at most 42 embeddings" in done.stdout
     assert not (project / "results").exists()
     assert not (project / "book").exists()
+
+
+def kept(project: Path, pages: bool) -> dict[str, list[tuple[int, int, bytes]]]:
+    """What each finished run has on disk, run -> inode, time and content of its files; with pages, a run without one is not."""
+    found = {}
+    for folder in (project / "results").glob("[!.]*"):
+        page = project / "book" / "runs" / f"{folder.name}.ipynb"
+        if page.is_file() or not pages:
+            files = [*sorted(folder.iterdir()), *[page] * pages]
+            found[folder.name] = [(p.stat().st_ino, p.stat().st_mtime_ns, p.read_bytes()) for p in files]
+    return found
+
+
+@pytest.mark.parametrize("how", [["--jobs", "1"], ["--jobs", "2"], ["--no-pages"]], ids=" ".join)
+def test_a_sweep_that_was_killed_goes_on_where_it_was(
+    project: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    pages = "--no-pages" not in how
+    manips, severities = (("grey", "flipped"), (2,)) if pages else (("grey", "blurred", "cropped"), (1, 2, 3, 4, 5))
+    root = str(photo_folder({"cats": 6, "dogs": 6}))
+    monkeypatch.setenv("CLIPNB_CACHE", str(project / "cache"))
+    specs = Grid((root,), manips, severities, ("histogram",), {"k": 5}).specs()
+    grid = ["--datasets", root, "--manips", *manips, "--severities", *map(str, severities), "--encoders", "histogram", "--k", "5"]
+
+    with subprocess.Popen(
+        [*COMMAND, *grid, *how], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as first:
+        started = time.monotonic()
+        while not kept(project, pages) and first.poll() is None and time.monotonic() - started < 500:
+            time.sleep(0.01)
+        os.killpg(first.pid, signal.SIGKILL)  # the workers too
+    assert first.returncode == -signal.SIGKILL
+    finished = kept(project, pages)
+    assert 1 <= len(finished) < len(specs)
+
+    second = sweep(*grid, *how)
+    assert second.returncode == 0, second.stderr
+    assert f"{len(specs)} of {len(specs)} {'runs' if pages else 'results'} are there" in second.stdout
+    if pages:
+        assert f"{len(finished)} of {len(specs)} runs are up to date" in second.stdout
+    now = kept(project, pages)
+    assert {name: now[name] for name in finished} == finished
+    assert set(now) == {spec.run_id for spec in specs}
+
+    monkeypatch.setenv("CLIPNB_CACHE", str(project / "another cache"))
+    found = {result.spec: result for result in load_results(project / "results")}
+    assert set(found) == set(specs)
+    for spec, result in found.items():
+        assert result.scores == run(spec, progress=False).scores
+    assert sweep(*grid, *how).returncode == 0
+    assert kept(project, pages) == now
