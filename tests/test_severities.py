@@ -1,10 +1,8 @@
-"""Every manipulation at every severity: on any image, determined by its seed, and the stronger the severity the stronger."""
+"""Our own manipulations at every severity: on any image, determined by its seed, and the stronger the severity the stronger."""
 
 from __future__ import annotations
 
 import io
-import sys
-import threading
 
 import numpy as np
 import pytest
@@ -16,23 +14,15 @@ from PIL import Image
 from scipy import ndimage
 
 from clipnb import RunSpec, UserError
-from clipnb.errors import MissingExtra
 from clipnb.images import RGB, decode
 from clipnb.manipulations import DIFFERENCE, MANIPULATIONS, STUDY, Condition, Manipulation, View, condition
 from clipnb.manipulations.base import REFERENCE
 from clipnb.manipulations.imagenet_c import CORRUPTIONS
 from clipnb.manipulations.study import BLUR_SIGMAS, CROP_KEPT
 
-try:
-    import imagecorruptions
-except ModuleNotFoundError:
-    imagecorruptions = None
-
 OWN = [name for name in MANIPULATIONS if name not in CORRUPTIONS]
 GRADED = [name for name in OWN if MANIPULATIONS[name].levels]
 CLIP = View(224)
-
-needs_imagecorruptions = pytest.mark.skipif(imagecorruptions is None, reason="needs pip install 'clipnb[corruptions]'")
 
 
 def severities(manipulation: Manipulation) -> range:
@@ -238,48 +228,3 @@ def test_a_specification_settles_what_has_no_meaning() -> None:
     assert RunSpec(manip="blurred", severity=None, draws=5, encoder="tiny") == RunSpec(manip="blurred", encoder="tiny")  # type: ignore[arg-type]
     assert RunSpec(manip="cropped", severity=2, draws=3, encoder="tiny").run_id == "sample-figures-cropped-s2-draws3-tiny"
     assert set(STUDY) <= {name for name in MANIPULATIONS if MANIPULATIONS[name].fixed}
-
-
-@needs_imagecorruptions
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_imagenet_cs_corruptions_at_a_short_side_of_224(name: str) -> None:
-    for severity in (1, 5):
-        made = keeps_the_rules(MANIPULATIONS[name], picture(0, 300, 200), severity)
-        assert made.shape == (224, 336, 3)
-    if MANIPULATIONS[name].draws:
-        assert (MANIPULATIONS[name](picture(0), 0, "d", 5) != MANIPULATIONS[name](picture(0), 1, "d", 5)).any()
-    else:
-        assert_array_equal(MANIPULATIONS[name](picture(0), 0, "d", 5), MANIPULATIONS[name](picture(0), 1, "d", 5))
-
-
-@needs_imagecorruptions
-@pytest.mark.parametrize("name", ["gaussian_noise", "jpeg_compression"])
-def test_imagenet_cs_corruptions_take_any_file(name: str) -> None:
-    for image in ODD.values():
-        keeps_the_rules(MANIPULATIONS[name], image, 2)
-
-
-@needs_imagecorruptions
-def test_threads_that_corrupt_at_once_get_what_each_would_alone() -> None:
-    images = [picture(i, 64, 64) for i in range(8)]
-    alone = [MANIPULATIONS["gaussian_noise"](image, 0, str(i), 3) for i, image in enumerate(images)]
-    made: dict[int, RGB] = {}
-
-    def work(i: int) -> None:
-        made[i] = MANIPULATIONS["gaussian_noise"](images[i], 0, str(i), 3)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for i in range(8):
-        assert_array_equal(made[i], alone[i])
-    assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
-
-
-def test_a_missing_library_is_one_line_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "imagecorruptions", None)
-    with pytest.raises(MissingExtra, match=r"the corruption 'fog' needs .*pip install 'clipnb\[corruptions\]'"):
-        MANIPULATIONS["fog"](picture(0), 0, "d", 1)

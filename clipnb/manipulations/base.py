@@ -58,7 +58,7 @@ class Manipulation:
         summary: one line on what it does.
         apply: (image (h, w, 3) uint8, generator, severity) -> image (h', w', 3) uint8; severity 0 is the fixed setting.
         draws: whether the generator is used; if not, the seed does not matter.
-        version: raised when what `apply` does changes, so that kept embeddings are not mistaken for new ones.
+        version: raised when what `apply` or `strength` gives changes, so that what is kept is not mistaken for new.
         parameter: what severities 1 to 5 set, with its unit; "" where there are none.
         levels: its value at severities 1 to 5.
         fixed: whether there is a setting without severity.

@@ -2,6 +2,18 @@
 
 Their parameters are made for pictures of 224 x 224 pixels. So a photograph is first scaled to a short side of 224
 pixels, which is what CLIP's own preprocessing does next.
+
+Most of them change colours the more the higher the severity. The mean colour difference misjudges two, which have a
+strength of their own:
+
+- `glass_blur` also moves the whole picture, by up to two pixels and furthest at severity 3, and that outweighs how far it
+  scatters it. Its strength is the scatter.
+- `frost` mixes a photograph with ice, and at severity 4 takes away some photograph but adds no ice: the mixture grows
+  darker again, and so more like the photograph. Its strength is the share of the ice.
+
+In two steps ImageNet-C changes what a corruption looks like and not how much of it there is: `snow` from severity 2 to 3
+(longer and brighter streaks, fewer of them) and `fog` from 3 to 4 (finer wisps). The mean colour difference stays as it
+is there, and on a given photograph may fall.
 """
 
 from __future__ import annotations
@@ -15,7 +27,7 @@ from PIL import Image
 
 from ..errors import MissingExtra
 from ..images import RGB
-from .base import REFERENCE, SEVERITIES, Manipulation
+from .base import REFERENCE, SEVERITIES, Manipulation, Shape, View
 
 CORRUPTIONS = {
     "gaussian_noise": "Gaussian noise",
@@ -37,6 +49,12 @@ CORRUPTIONS = {
 
 STEADY = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
 """Corruptions that draw nothing."""
+
+GLASS_SCATTER = (1.2, 1.7, 2.5, 3.1, 4.4)
+"""Standard deviation, along one axis, of where frosted glass leads the light of a point; pixels at a short side of 224."""
+
+ICE = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
+"""How much of the photograph and how much of a picture of ice frost adds up."""
 
 LONGEST = 16
 """Of a strip longer than this many times its width the middle is taken, so that memory stays bounded."""
@@ -73,6 +91,21 @@ def at_reference(image: RGB) -> RGB:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
+def _scatter(severity: int, before: Shape, after: Shape, view: View) -> float:
+    return GLASS_SCATTER[severity - 1] * view.scale(*after[:2])
+
+
+def _ice(severity: int, before: Shape, after: Shape, view: View) -> float:
+    photograph, ice = ICE[severity - 1]
+    return ice / (photograph + ice)
+
+
+_OWN: dict[str, dict[str, Any]] = {
+    "glass_blur": {"unit": "scatter in input pixels", "strength": _scatter, "version": 2},
+    "frost": {"unit": "share of ice", "strength": _ice, "version": 2},
+}
+"""Corruptions whose strength is not the mean colour difference."""
+
 ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = tuple(
     (
         Manipulation(
@@ -83,6 +116,7 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = tuple(
             draws=name not in STEADY,
             parameter="severity of ImageNet-C",
             levels=tuple(map(float, SEVERITIES)),
+            **_OWN.get(name, {}),
         ),
         (),
     )

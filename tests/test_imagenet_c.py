@@ -1,0 +1,178 @@
+"""The fifteen corruptions of ImageNet-C: any file, determined by its seed, and a strength that grows with the severity."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+from conftest import picture
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from test_severities import CLIP, ODD, keeps_the_rules
+
+from clipnb.datasets import load_dataset
+from clipnb.errors import MissingExtra
+from clipnb.images import RGB, decode
+from clipnb.manipulations import MANIPULATIONS, Condition, View
+from clipnb.manipulations.imagenet_c import CORRUPTIONS, GLASS_SCATTER, ICE, LONGEST, at_reference
+from clipnb.samples import SAMPLES
+
+try:
+    import imagecorruptions
+except ModuleNotFoundError:
+    imagecorruptions = None
+
+needs_imagecorruptions = pytest.mark.skipif(imagecorruptions is None, reason="needs pip install 'clipnb[corruptions]'")
+
+AS_MUCH = {"snow": 2, "fog": 3}
+"""Severities whose next one looks different and is no stronger: what the docstring of imagenet_c says."""
+
+
+@needs_imagecorruptions
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_corruptions_at_a_short_side_of_224(name: str) -> None:
+    for severity in (1, 5):
+        made = keeps_the_rules(MANIPULATIONS[name], picture(0, 300, 200), severity)
+        assert made.shape == (224, 336, 3)
+    if MANIPULATIONS[name].draws:
+        assert (MANIPULATIONS[name](picture(0), 0, "d", 5) != MANIPULATIONS[name](picture(0), 1, "d", 5)).any()
+    else:
+        assert_array_equal(MANIPULATIONS[name](picture(0), 0, "d", 5), MANIPULATIONS[name](picture(0), 1, "d", 5))
+
+
+@needs_imagecorruptions
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_corruptions_take_any_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, image in ODD.items():
+        height, width = image.shape[:2]
+        long = round(224 * min(LONGEST, max(height, width) / min(height, width)))
+        for severity in (1, 5) if max(height, width) < 100 else (3,):
+            made = keeps_the_rules(MANIPULATIONS[name], image, severity)
+            assert made.shape == ((224, long, 3) if width >= height else (long, 224, 3)), kind
+    assert capsys.readouterr().out == ""  # the library prints where it cannot do what it should
+
+
+@example("glass_blur", 1, 60, 5, 0)
+@example("elastic_transform", 60, 1, 5, 0)
+@needs_imagecorruptions
+@settings(max_examples=30)
+@given(st.sampled_from(list(CORRUPTIONS)), st.integers(1, 60), st.integers(1, 60), st.integers(1, 5), st.integers(0, 2**16))
+def test_corruptions_keep_the_rules(name: str, height: int, width: int, severity: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    made = keeps_the_rules(MANIPULATIONS[name], image, severity, seed)
+    assert made.shape == at_reference(image).shape
+    assert min(made.shape[:2]) == 224
+
+
+@pytest.fixture(scope="module")
+def photographs() -> list[RGB]:
+    """A real photograph of each category of the sample sets."""
+    every = [photo for name in SAMPLES for photo in load_dataset(name).photos]
+    return [decode(photo.path.read_bytes()) for photo in {photo.category: photo for photo in every}.values()]
+
+
+def at_input(image: RGB) -> np.ndarray:
+    """What CLIP sees of a photograph: its centre square at 224 pixels."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return at_reference(image[top : top + side, left : left + side]).astype(np.float64)
+
+
+def difference(image: RGB, made: RGB) -> float:
+    return float(np.abs(at_input(image) - at_input(made)).mean() / 255)
+
+
+def mean_strengths(name: str, photographs: list[RGB]) -> np.ndarray:
+    """Strength at severities 1 to 5, the mean over photographs."""
+    found = np.empty((len(photographs), 5))
+    for at, image in enumerate(photographs):
+        for severity in range(1, 6):
+            asked = Condition(name, severity)
+            made = asked(image, 0, str(at))
+            found[at, severity - 1] = asked.strength(image.shape, made.shape, CLIP, difference(image, made))
+    return found.mean(axis=0)
+
+
+@pytest.mark.parametrize("name", [name for name in MANIPULATIONS if MANIPULATIONS[name].levels])
+def test_on_real_photographs_every_severity_is_stronger_than_the_one_before(name: str, photographs: list[RGB]) -> None:
+    if name in CORRUPTIONS and imagecorruptions is None:
+        pytest.skip("needs pip install 'clipnb[corruptions]'")
+    values = mean_strengths(name, photographs)
+    steps = np.diff(-values if MANIPULATIONS[name].falls else values)
+    if name in AS_MUCH:
+        after = AS_MUCH[name] - 1
+        assert abs(steps[after]) < 0.03 * values[after]
+        steps = np.delete(steps, after)
+    assert (steps > 0.003 * abs(values[:-1]).mean()).all(), values
+
+
+@needs_imagecorruptions
+@pytest.mark.parametrize("name", ["glass_blur", "frost"])
+def test_the_colour_difference_would_misjudge_two_corruptions(name: str, photographs: list[RGB]) -> None:
+    third, fourth = (
+        np.mean([difference(image, MANIPULATIONS[name](image, 0, str(at), severity)) for at, image in enumerate(photographs)])
+        for severity in (3, 4)
+    )
+    assert third > fourth  # or the docstring of imagenet_c is out of date
+
+
+@needs_imagecorruptions
+@pytest.mark.parametrize(("severity", "scatter"), list(enumerate(GLASS_SCATTER, start=1)))
+def test_frosted_glass_scatters_a_stripe_as_far_as_its_strength_says(severity: int, scatter: float) -> None:
+    wide, at, variances, means = 9, np.arange(20, 204), [], []
+    for turned in (False, True):
+        stripe = np.zeros((224, 224, 3), np.uint8)
+        stripe[:, 108 : 108 + wide] = 255
+        made = [MANIPULATIONS["glass_blur"](np.swapaxes(stripe, 0, turned), 0, str(i), severity) for i in range(10)]
+        profile = np.mean(made, axis=0)[20:204, 20:204, 0].mean(axis=1 if turned else 0)
+        means.append(np.average(at, weights=profile))
+        variances.append(np.average((at - means[-1]) ** 2, weights=profile) - (wide**2 - 1) / 12)
+    assert np.sqrt(np.mean(variances)) == pytest.approx(scatter, abs=0.12)
+    assert 0.5 < abs(np.mean(means) - 112) < 2.5  # it moves the whole picture as well
+    here = Condition("glass_blur", severity)
+    assert here.strength((400, 600, 3), (224, 336, 3), CLIP, 0.0) == scatter
+    assert here.strength((400, 600, 3), (224, 336, 3), View(112), 0.0) == scatter / 2
+
+
+@needs_imagecorruptions
+@pytest.mark.parametrize("severity", range(1, 6))
+def test_frost_mixes_photograph_and_ice_as_its_strength_says(severity: int) -> None:
+    def frosted(level: int, severity: int) -> np.ndarray:
+        return MANIPULATIONS["frost"](np.full((224, 224, 3), level, np.uint8), 0, "d", severity).astype(np.float64)
+
+    alone, weakest, over = frosted(0, severity), frosted(0, 1), frosted(100, severity)
+    photograph, ice = ICE[severity - 1]
+    seen = (weakest > 20) & (over < 255)
+    assert seen.mean() > 0.2
+    assert np.mean((over - alone)[seen]) / 100 == pytest.approx(photograph, abs=0.01)
+    assert np.mean((alone / weakest)[seen]) == pytest.approx(ice / ICE[0][1], rel=0.03)
+
+
+@needs_imagecorruptions
+def test_threads_that_corrupt_at_once_get_what_each_would_alone() -> None:
+    images = [picture(i, 64, 64) for i in range(8)]
+    alone = [MANIPULATIONS["gaussian_noise"](image, 0, str(i), 3) for i, image in enumerate(images)]
+    made: dict[int, RGB] = {}
+
+    def work(i: int) -> None:
+        made[i] = MANIPULATIONS["gaussian_noise"](images[i], 0, str(i), 3)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(8):
+        assert_array_equal(made[i], alone[i])
+    assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def test_a_missing_library_is_one_line_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imagecorruptions", None)
+    with pytest.raises(MissingExtra, match=r"the corruption 'fog' needs .*pip install 'clipnb\[corruptions\]'"):
+        MANIPULATIONS["fog"](picture(0), 0, "d", 1)
