@@ -33,6 +33,8 @@ class Web:
         archive: the bytes that both give.
         kaggle_key: what Kaggle accepts.
         break_after: bytes after which the first download breaks off, if any.
+        version: of the data set on Kaggle.
+        deaf: Kaggle's storage gives the whole file, whatever part is asked for.
         quota: Drive says that the file was asked for too often.
         asked: method, host, path and Range of each request.
     """
@@ -40,6 +42,8 @@ class Web:
     archive: bytes = b""
     kaggle_key: tuple[str, str] = ("me", "secret")
     break_after: int | None = None
+    version: int = 1
+    deaf: bool = False
     quota: bool = False
     asked: list[tuple[str, str, str, str]] = field(default_factory=list)
 
@@ -77,7 +81,7 @@ class _Answers(BaseHTTPRequestHandler):
         elif (body.get("ownerSlug"), body.get("datasetSlug")) != ("djjerrish", "nba-player-image-dataset-201920"):
             self.give(json.dumps({"code": 404, "message": "Not found"}).encode(), "application/json", status=404)
         elif self.path == "/v1/datasets.DatasetApiService/GetDataset":
-            self.give(json.dumps({"currentVersionNumber": 1, "ref": "nba"}).encode(), "application/json")
+            self.give(json.dumps({"currentVersionNumber": self.web.version, "ref": "nba"}).encode(), "application/json")
         elif self.path == "/v1/datasets.DatasetApiService/DownloadDataset":
             self.send_response(302)
             self.send_header("Location", "https://storage.googleapis.com/kaggle-data-sets/archive.zip?X-Goog-Signature=x")
@@ -119,7 +123,8 @@ class _Answers(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def give_file(self, headers: dict[str, str]) -> None:
-        start = int(found[1]) if (found := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))) else 0
+        asked = "" if self.web.deaf else self.headers.get("Range", "")
+        start = int(found[1]) if (found := re.fullmatch(r"bytes=(\d+)-", asked)) else 0
         body, total = self.web.archive[start:], len(self.web.archive)
         self.send_response(206 if start else 200)
         for name, value in headers.items():

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -14,7 +13,7 @@ from ..errors import UserError
 from ..files import replaced_folder, write_text
 from ..paths import cache_root, data_root, shown
 from .archives import members
-from .layout import destination, is_photograph, labelled
+from .layout import destination, labelled
 from .sources import SOURCES
 
 ABOUT = ".clipnb.json"
@@ -50,23 +49,21 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
             about = {"source": source.origin, "sha256": checksum, "fetched": fetched, **counts}
             write_text(partial / ABOUT, json.dumps(about, indent=1) + "\n")
     except UserError:  # damaged or hostile: the next try must not go on with it
-        if came.is_file():
-            came.unlink()
+        came.unlink()
         raise
     _record(name, checksum)
-    if came.is_file():
-        came.unlink()
+    came.unlink()
     return folder
 
 
 def _lay_out(came: Path, root: Path, progress: bool) -> dict[str, int]:
     """Write every photograph to <category>/<image>; how many of what there were."""
-    paths = [path for path, _ in _files(came, contents=False)]
+    paths = [path for path, _ in members(came)]
     categories = dict(labelled(paths))
     bar = tqdm(total=len(categories), desc="unpacking", unit="photo", disable=not progress)
     written = 0
     with bar:
-        for path, content in _files(came):
+        for path, content in members(came):
             if (kind := categories.get(path)) is None:
                 continue
             target = destination(root, kind, path, content)
@@ -77,27 +74,9 @@ def _lay_out(came: Path, root: Path, progress: bool) -> dict[str, int]:
     return {"photographs": written, "categories": len(set(categories.values())), "passed_over": len(paths) - len(categories)}
 
 
-def _files(came: Path, contents: bool = True) -> Iterator[tuple[PurePosixPath, bytes]]:
-    if came.is_file():
-        yield from members(came)
-        return
-    for path in sorted(came.rglob("*")):
-        inside = PurePosixPath(path.relative_to(came).as_posix())
-        if path.is_file() and not path.is_symlink():
-            yield inside, path.read_bytes() if contents and is_photograph(inside) else b""
-
-
 def _checksum(came: Path) -> str:
-    """SHA-256 of an archive; of a folder, over the names and digests of its files."""
-    if came.is_file():
-        with came.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    sha = hashlib.sha256()
-    for path in sorted(p for p in came.rglob("*") if p.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        sha.update(f"{path.relative_to(came).as_posix()}\0{digest}\n".encode())
-    return sha.hexdigest()
+    with came.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _known() -> Path:

@@ -20,38 +20,54 @@ class Source:
 
     Attributes:
         origin: where it is published.
-        bring: (folder for what is half done) -> an archive, or a folder of files; what is there already is gone on with.
+        bring: (folder for what is half done) -> an archive; what is there already is gone on with.
     """
 
     origin: str
     bring: Callable[[Path], Path]
 
 
-def _kaggle(handle: str) -> Callable[[Path], Path]:
+def _kaggle(name: str) -> Callable[[Path], Path]:
+    """Brings a data set's archive as it is: `kagglehub.dataset_download` would unpack it unchecked."""
+
     def bring(folder: Path) -> Path:
         try:
-            import kagglehub
-        except ModuleNotFoundError as error:
+            from kagglehub.clients import build_kaggle_client, download_file
+            from kagglehub.exceptions import KaggleApiHTTPError, UnauthenticatedError, handle_call
+            from kagglehub.handle import parse_dataset_handle
+            from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest, ApiGetDatasetRequest
+        except ImportError as error:
             raise MissingExtra("fetching from Kaggle", "download") from error
-        from kagglehub.exceptions import KaggleApiHTTPError, UnauthenticatedError
         from requests.exceptions import RequestException
 
         keys = "put a token from your Kaggle account's settings in ~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY"
+        handle = parse_dataset_handle(name)
+        folder.mkdir(parents=True, exist_ok=True)
         try:
-            return Path(kagglehub.dataset_download(handle))
+            with build_kaggle_client() as client:
+                kaggle, about, wanted = client.datasets.dataset_api_client, ApiGetDatasetRequest(), ApiDownloadDatasetRequest()
+                about.owner_slug = wanted.owner_slug = handle.owner
+                about.dataset_slug = wanted.dataset_slug = handle.dataset
+                newest = handle_call(lambda: kaggle.get_dataset(about), handle).current_version_number
+                wanted.dataset_version_number = newest
+                target = folder / f"{handle.dataset}-{newest}.archive"
+                for other in set(folder.glob("*.archive")) - {target}:  # half of a version that nobody gets any more
+                    other.unlink()
+                download_file(handle_call(lambda: kaggle.download_dataset(wanted), handle), str(target), handle)
         except UnauthenticatedError as error:
             raise UserError(f"Kaggle asks who you are: {keys}") from error
         except KaggleApiHTTPError as error:
             status = error.response.status_code if error.response is not None else 0
             if status in (401, 403):
-                raise UserError(f"Kaggle does not let you have {handle}: {keys}") from error
-            raise UserError(f"Kaggle does not give {handle}: {_line(error)}") from error
+                raise UserError(f"Kaggle does not let you have {name}: {keys}") from error
+            raise UserError(f"Kaggle does not give {name}: {_line(error)}") from error
         except RequestException as error:
-            raise UserError(f"{handle} could not be fetched, what came is kept and gone on with: {_line(error)}") from error
+            raise UserError(f"{name} could not be fetched, what came is kept and gone on with: {_line(error)}") from error
         except Exception as error:
             if type(error).__module__.startswith("kagglehub"):
-                raise UserError(f"{handle} could not be fetched: {_line(error)}") from error
+                raise UserError(f"{name} could not be fetched: {_line(error)}") from error
             raise
+        return target
 
     return bring
 
