@@ -9,20 +9,10 @@ from typing import TYPE_CHECKING
 
 from . import __version__, statistics_commands
 from .errors import UserError
+from .flags import SETTINGS, add_settings, given_settings
 
 if TYPE_CHECKING:
     from .spec import RunSpec
-
-_SETTINGS: dict[str, tuple[type, str]] = {
-    "k": (int, "results asked for each query"),
-    "tau": (float, "L2 distance below which a result is valid"),
-    "seed": (int, "decides every random draw"),
-    "precision": (str, "of the encoder's weights: fp32, bf16 or fp16"),
-    "draws": (int, "how often a random manipulation is drawn for each photograph"),
-    "categories": (int, "how many to draw from each data set; 0 for all"),
-    "per_category": (int, "photographs to draw of each category; 0 for all"),
-}
-"""Parameters of a run that a sweep takes as flags."""
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -30,9 +20,7 @@ def _report(options: argparse.Namespace) -> int:
     from .paths import shown
 
     report.template()  # says so at once where this is no checkout
-    given = vars(options)
-    settings = {name: given[name] for name in ("encoder", "k", "tau", "seed", "precision", "engine") if name in given}
-    failures = report.ensure(report.sample_specs() + report.specs_for(options.datasets, **settings))
+    failures = report.ensure(report.sample_specs() + report.specs_for(options.datasets, **given_settings(options)))
     for run, why in failures.items():
         print(f"clipnb: {run} failed: {why}", file=sys.stderr)
     if not options.no_book:
@@ -73,10 +61,8 @@ def _sweep(options: argparse.Namespace) -> int:
     from . import report, sweeps
 
     report.template()  # says so at once where this is no checkout
-    given = vars(options)
-    settings = {name: given[name] for name in _SETTINGS if name in given}
-    fields = {name: tuple(given[name] or ()) for name in ("datasets", "manips", "severities", "encoders")}
-    grid = sweeps.merged(sweeps.read_grid(Path(options.grid)) if options.grid else {}, settings=settings, **fields)
+    fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "manips", "severities", "encoders")}
+    grid = sweeps.merged(sweeps.read_grid(Path(options.grid)) if options.grid else {}, settings=given_settings(options), **fields)
     jobs = options.jobs or min(4, os.cpu_count() or 1)
     specs = grid.specs()
 
@@ -181,15 +167,7 @@ def parser() -> argparse.ArgumentParser:
     commands = main.add_subparsers(required=True, metavar="command")
     report = commands.add_parser("report", help="run the study on the sample photographs, and yours, and build the book")
     report.add_argument("datasets", nargs="*", metavar="dataset", help="more data sets: a folder, or a name in $CLIPNB_DATA")
-    report.add_argument("--encoder", default=argparse.SUPPRESS, help="encoder for those data sets ($CLIPNB_ENCODER, else ViT-L/14)")
-    for name, kind, what in (
-        ("k", int, "results asked for each query"),
-        ("tau", float, "L2 distance below which a result is valid"),
-        ("seed", int, "decides every random draw"),
-        ("precision", str, "of the encoder's weights: fp32, bf16 or fp16"),
-        ("engine", str, "what runs the network: torch, compile or openvino"),
-    ):
-        report.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help=f"{what}, for those data sets")
+    add_settings(report, "encoder", "k", "tau", "seed", "precision", "engine", note="; for those data sets")
     report.add_argument("--no-book", action="store_true", help="run the notebooks only")
     report.add_argument("--open", action="store_true", help="open the book in the browser")
     report.set_defaults(go=_report)
@@ -199,8 +177,7 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
     sweep.add_argument("--severities", nargs="+", type=int, metavar="N", help="1 to 5, and 0 for the fixed setting (0)")
     sweep.add_argument("--encoders", nargs="+", metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
-    for field, (of, what) in _SETTINGS.items():
-        sweep.add_argument(f"--{field.replace('_', '-')}", dest=field, type=of, default=argparse.SUPPRESS, help=what)
+    add_settings(sweep, *(name for name in SETTINGS if name != "encoder"))
     sweep.add_argument("--jobs", type=int, default=0, help="runs at a time (one a core, at most 4)")
     sweep.add_argument("--no-pages", action="store_true", help="results alone, in one process, without a notebook for each")
     sweep.add_argument("--table", metavar="FILE", help="add the grid's numbers, with their provenance, to a JSON file")

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours among unit vectors, in-process (faiss inner product)."""
+"""The nearest gallery images to each query, without those that it must not find."""
 
 from __future__ import annotations
 
@@ -17,21 +17,6 @@ class Index(Protocol):
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Rows of the gallery nearest to each of (q, dim) unit queries, best first: (q, k), -1 where there is none."""
         ...
-
-
-class ExactIndex:
-    """All pairs are compared; memory is that of the vectors."""
-
-    def __init__(self, gallery: NDArray[np.float32]) -> None:
-        import faiss
-
-        self._index = faiss.IndexFlatIP(gallery.shape[1])
-        self._index.add(np.ascontiguousarray(gallery, dtype=np.float32))
-
-    def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        _, rows = self._index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-        found: NDArray[np.int64] = rows
-        return found
 
 
 def require_results(k: int, others: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
+from .flags import add_settings, given_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,9 +44,7 @@ def register(commands: argparse._SubParsersAction[Any]) -> None:
         "analyse", help="means, contrasts and interactions of logs in the study's format, or of saved runs"
     )
     analyse.add_argument("what", nargs="+", help="logs, folders of logs, or data sets with saved runs")
-    analyse.add_argument("--encoder", default="", help="of the saved runs ($CLIPNB_ENCODER, else ViT-L/14)")
-    for name, kind in (("k", int), ("tau", float), ("seed", int), ("precision", str)):
-        analyse.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help="of the saved runs, as in clipnb report")
+    add_settings(analyse, "encoder", "k", "tau", "seed", "precision", "engine", note="; of the saved runs")
     analyse.add_argument("--clean", default="original", help="name of the condition without manipulation")
     analyse.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write the tables (CSV, LaTeX, Markdown) and a picture there"
@@ -87,8 +86,7 @@ def _analyse(options: argparse.Namespace) -> int:
     from .contrasts import ALPHA, contrasts, contrasts_frame, crossed, crossed_frame
     from .tables import conditions_frame, printable
 
-    settings = {name: value for name, value in vars(options).items() if name in ("encoder", "k", "tau", "seed", "precision")}
-    scores = [s for name in options.what for s in _scores(name, settings)]
+    scores = [s for name in options.what for s in _scores(name, given_settings(options))]
     tables = {"conditions": conditions_frame(scores)}
     print(printable(tables["conditions"]))
     family = contrasts(scores, options.clean)

@@ -20,9 +20,10 @@ from clipnb.datasets import Photo, load_dataset
 from clipnb.embed import Embeddings, embed
 from clipnb.encoders import Encoder
 from clipnb.errors import UserError
+from clipnb.galleries import indexes
 from clipnb.images import RGB
 from clipnb.measures import result_distances, valid_at_k
-from clipnb.retrieval import ExactIndex, retrieve
+from clipnb.retrieval import retrieve
 from clipnb.store import EmbeddingStore
 
 CONDITIONS = ("original", "blurred", "cropped", "grey")
@@ -136,7 +137,7 @@ def test_the_networks_result_does_not_depend_on_batches_and_order(encoder: Encod
     order = np.random.default_rng(0).permutation(len(chosen))
 
     def valid(vectors: NDArray[np.float32], digests: list[str]) -> NDArray[np.float64]:
-        rows = retrieve(ExactIndex(vectors), vectors, 5, same_content(digests, digests), len(digests))
+        rows = retrieve(indexes.build("exact", [vectors], *vectors.shape), vectors, 5, same_content(digests, digests), len(digests))
         return valid_at_k(result_distances(vectors, vectors, rows), 0.8)
 
     expected = go(chosen, encoder, tmp_path / "a", ("original",), batch_size=64)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from clipnb.copies import same_content
 from clipnb.errors import UserError
-from clipnb.retrieval import ExactIndex, retrieve
+from clipnb.galleries import indexes
+from clipnb.retrieval import retrieve
 
 
 def unit_vectors(n: int, dim: int, seed: int) -> NDArray[np.float32]:
@@ -23,7 +24,7 @@ def found_by(
     gallery: NDArray[np.float32], asked: NDArray[np.float32], k: int, own: list[str], held: list[str]
 ) -> NDArray[np.int64]:
     """Exact results, each query's own content left out."""
-    return retrieve(ExactIndex(gallery), asked, k, same_content(own, held), len(gallery))
+    return retrieve(indexes.build("exact", [gallery], *gallery.shape), asked, k, same_content(own, held), len(gallery))
 
 
 def largest_k(digests: list[str]) -> int:
@@ -34,7 +35,7 @@ def largest_k(digests: list[str]) -> int:
 def test_search_is_brute_force(n: int, queries: int, dim: int, seed: int) -> None:
     gallery, asked = unit_vectors(n, dim, seed), unit_vectors(queries, dim, seed + 1)
     k = 1 + seed % n
-    rows = ExactIndex(gallery).search(asked, k)
+    rows = indexes.build("exact", [gallery], *gallery.shape).search(asked, k)
     similarity = asked.astype(np.float64) @ gallery.T.astype(np.float64)
     assert rows.shape == (queries, k)
     assert all(len(set(row)) == k for row in rows.tolist())
