@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from .scores import MEASURES, Scores, of_result
 from .statistics import aggregates, mean_interval
 
 FORMATS = ("csv", "parquet", "tex", "md")
+PAGE, LONG, WIDE = 40, 40, 8
+"""Of a LaTeX table: rows of a page, characters of a column, columns that fit an upright page."""
+PACKAGES = "% packages: booktabs, longtable, graphicx, pdflscape"
 
 
 def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
@@ -26,7 +30,7 @@ def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
     Args:
         frame: the table; cells that are lists are joined by semicolons, but in parquet.
         path: ends in one of `FORMATS`.
-        caption: of a LaTeX table.
+        caption: of a LaTeX table; without one, the file's name.
 
     Raises:
         UserError: another ending.
@@ -44,7 +48,7 @@ def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
     elif kind == "md":
         text = (flat.map(_cell).to_markdown(index=False, disable_numparse=True) or "") + "\n"
     else:
-        text = _latex(flat, caption)
+        text = _latex(flat, caption or path.stem)
     write_text(path, text)
     return path
 
@@ -57,11 +61,43 @@ def _cell(value: object) -> str:
 
 
 def _latex(frame: pd.DataFrame, caption: str) -> str:
+    """A table that fits a page: what all rows share is said in the caption, what is too long for a column is left out.
+
+    One of many rows goes over pages; a wide one lies, with headings that stand upright.
+    """
     shown = frame.map(lambda v: _cell(v).replace("\\|", "|"))
-    shown.columns = [name.replace("_", " ") for name in shown.columns]
-    align = "".join("r" if pd.api.types.is_numeric_dtype(frame[c]) else "l" for c in frame.columns)
-    style = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
-    return str(style.to_latex(column_format=align, hrules=True, caption=caption or None, position="htbp" if caption else None))
+    several = len(shown.drop_duplicates()) > 1
+    shared = {c: shown[c].iloc[0] for c in map(str, shown) if several and shown[c].nunique() == 1}
+    long = [c for c in map(str, shown) if c not in shared and shown[c].str.len().max() > LONG]
+    left = [c for c in map(str, shown) if c not in shared and c not in long]
+    notes = [f"{c} {value}" for c, value in shared.items() if value and len(value) <= LONG]
+    said = [
+        caption,
+        "In all rows: " + ", ".join(notes) if notes else "",
+        "Only in other formats: " + ", ".join(long) if long else "",
+    ]
+    align = "".join("r" if pd.api.types.is_numeric_dtype(frame[c]) else "l" for c in left)
+    names = [_escaped(c.replace("_", " ")) for c in left]
+    body = shown[left].set_axis([f"\\rotatebox{{90}}{{{n}}}" for n in names] if len(names) > WIDE else names, axis=1)
+    text = (
+        body.style.hide(axis="index")
+        .format(escape="latex")
+        .to_latex(
+            column_format=align,
+            hrules=True,
+            caption=_escaped(". ".join(filter(None, said)).replace("_", " ")),
+            position=None if len(body) > PAGE else "htbp",
+            environment="longtable" if len(body) > PAGE else None,
+        )
+    )
+    if len(names) > WIDE:
+        return f"{PACKAGES}\n\\begin{{landscape}}\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n{text}\\end{{landscape}}\n"
+    return f"{PACKAGES}\n{{\\footnotesize\n{text}}}\n"
+
+
+def _escaped(text: str) -> str:
+    """Text as LaTeX takes it."""
+    return re.sub(r"[&%$#_{}]", r"\\\g<0>", text.replace("\\", "/")).replace("~", "-").replace("^", "-").replace("|", ", ")
 
 
 def printable(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +247,28 @@ def test_what_latex_and_markdown_take_for_markup_is_escaped(tmp_path: Path) -> N
     frame = pd.DataFrame({"run_id": ["a_b & 50% | $x$"], "n": [1.23456], "none": [NAN]})
     assert r"a\_b \& 50\% | \$x\$ & 1.235 &" in write(frame, tmp_path / "t.tex").read_text(encoding="utf-8")
     assert r"a_b & 50% \| $x$" in write(frame, tmp_path / "t.md").read_text(encoding="utf-8")
+
+
+def test_a_wide_latex_table_says_in_its_caption_what_all_rows_share(tmp_path: Path) -> None:
+    columns = {f"value_{i}": [i, i + 0.5] for i in range(9)}
+    frame = pd.DataFrame({"set": ["a_b", "a_b"], "hash": ["x" * 64, "y" * 64], **columns})
+    tex = write(frame, tmp_path / "t.tex", "Nine values").read_text(encoding="utf-8")
+    assert "\\caption{Nine values. In all rows: set a b. Only in other formats: hash}" in tex
+    assert "x" * 64 not in tex
+    assert "\\rotatebox{90}{value 8}" in tex
+    assert tex.startswith("% packages: booktabs, longtable, graphicx, pdflscape\n\\begin{landscape}")
+
+
+@pytest.mark.skipif(not shutil.which("xelatex"), reason="needs xelatex")
+def test_latex_tables_can_be_typeset(tmp_path: Path) -> None:
+    names = {"small": 3, "wide": 12, "long": 60}
+    for name, size in names.items():
+        frame = pd.DataFrame({f"{name}_{i}": [f"{row}% & {i}" for row in range(size)] for i in range(min(size, 12))})
+        write(frame, tmp_path / f"{name}.tex", f"{name} & 50%")
+    inputs = "".join(f"\\input{{{name}.tex}}\n" for name in names)
+    packages = "\\usepackage{booktabs,longtable,graphicx,pdflscape}\\usepackage[margin=1cm]{geometry}"
+    (tmp_path / "all.tex").write_text(f"\\documentclass[a4paper]{{article}}{packages}\\begin{{document}}{inputs}\\end{{document}}")
+    command = ["xelatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-1500:]
+    assert "Overfull" not in done.stdout
