@@ -44,7 +44,7 @@ MEASURES = {"valid": "valid@k (L2 threshold)", "map": "mAP by category", "p1": "
 HARM = 0.01
 """Mean loss of the baseline below which a relative corruption error would divide by next to nothing, and is left out."""
 
-SETTINGS = ("k", "tau", "seed", "precision", "categories", "per_category")
+SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_category")
 """Settings of a run that a table of numbers names."""
 
 MEASURED = Path(__file__).parent / "data" / "measured" / "severity.json"
@@ -127,9 +127,7 @@ def write_table(results: Sequence[Result], path: Path) -> None:
     for r in results:
         p = r.provenance
         sources[f"{r.spec.dataset_name}, {r.spec.encoder}"] = {
-            "settings": {
-                k: v for k, v in r.spec.to_dict().items() if k in ("k", "tau", "seed", "precision", "categories", "per_category")
-            },
+            "settings": {name: getattr(r.spec, name) for name in SETTINGS},
             "images": p["images"],
             "categories": p["categories"],
             "unreadable": len(p["unreadable"]),
@@ -139,13 +137,7 @@ def write_table(results: Sequence[Result], path: Path) -> None:
             "code_sha256": p["code_sha256"],
             "created": p["created"],
         }
-    rows = [
-        {
-            k: (None if isinstance(v, float) and math.isnan(v) else round(v, 6) if isinstance(v, float) else v)
-            for k, v in row.items()
-        }
-        for row in tabulate(results).to_dict("records")
-    ]
+    rows = [{name: _number(value) for name, value in row.items()} for row in tabulate(results).to_dict("records")]
     others = [row for row in kept["rows"] if f"{row['dataset']}, {row['encoder']}" not in sources]
     record = {"sources": {**kept["sources"], **sources}, "rows": others + rows}
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
@@ -265,7 +257,8 @@ def sources_table(sources: dict[str, Any]) -> str:
         versions = ", ".join(
             f"{p} {about['versions'][p]}" for p in ("clipnb", "torch", "numpy", "pillow") if p in about["versions"]
         )
-        settings = f"k {kept['k']}, tau {kept['tau']:g}"
+        unusual = [kept[name] for name, usual in (("precision", "fp32"), ("engine", "torch")) if kept.get(name, usual) != usual]
+        settings = ", ".join([f"k {kept['k']}, tau {kept['tau']:g}", *unusual])
         marks = f"photographs `{about['data_fingerprint'][:12]}`, code `{about['code_sha256'][:12]}`"
         rows.append([_plain(name), photographs, settings, marks, f"{code}; {versions}; {about['created'][:10]}"])
     return markdown_table(["set and encoder", "photographs", "settings", "fingerprints", "made with"], rows, "lllll")

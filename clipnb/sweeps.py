@@ -153,7 +153,8 @@ def seconds_an_image(spec: RunSpec) -> float:
     for about in results_root().glob("*/run.json"):
         try:
             record = json.loads(about.read_text(encoding="utf-8"))
-            if record["spec"]["encoder"] == spec.encoder and record["provenance"]["embedded_now"] >= 20 * TRIAL:
+            alike = all(record["spec"].get(name) == getattr(spec, name) for name in ("encoder", "precision", "engine"))
+            if alike and record["provenance"]["embedded_now"] >= 20 * TRIAL:
                 seconds += record["provenance"]["seconds"]
                 images += record["provenance"]["embedded_now"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -167,7 +168,7 @@ def _trial(spec: RunSpec) -> float:
     import tempfile
 
     photos = load_dataset(spec.dataset).photos[:TRIAL]
-    encoder = load_encoder(spec.encoder, spec.precision)
+    encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
     with tempfile.TemporaryDirectory() as folder:
         store = EmbeddingStore(Path(folder), encoder.identity, encoder.dim)
         embed(photos[:1], [CLEAN], encoder, store, progress=False)  # the first is slower than the others

@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import PhotoFolder
+from conftest import PhotoFolder, TinyEncoder
 
 from clipnb import Result, RunSpec, UserError, run
 from clipnb.results import load_results
-from clipnb.severity import read_table
+from clipnb.severity import read_table, sources_table
 from clipnb.sweeps import Grid, cost, merged, read_grid
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,6 +85,26 @@ def test_the_cost_counts_photographs_draws_and_batches(photo_folder: PhotoFolder
     assert "3 runs to do: at most 42 embeddings" in found.sentence(2)
 
 
+def test_the_cost_is_that_of_the_runs_own_engine(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, asked = str(photo_folder({"cats": 70, "dogs": 70})), []
+
+    def load(*arguments: str) -> TinyEncoder:
+        asked.append(arguments)
+        return TinyEncoder()
+
+    monkeypatch.setattr("clipnb.sweeps.load_encoder", load)
+    monkeypatch.setenv("CLIPNB_RESULTS", f"{root}-results")
+    by_torch = RunSpec(root, "original", "tiny", 2, tau=0.7)
+    others = [replace(by_torch, engine="openvino"), replace(by_torch, precision="bf16")]
+    for spec in (by_torch, *others):
+        cost([spec])
+    assert asked == [("tiny", "fp32", "torch"), ("tiny", "fp32", "openvino"), ("tiny", "bf16", "torch")]
+    run(by_torch, progress=False).save()  # tells how long it takes, but not the others
+    for spec in (by_torch, *others):
+        cost([spec])
+    assert asked[3:] == asked[1:3]
+
+
 @pytest.fixture
 def project(bare_project: Path) -> Path:
     return bare_project
@@ -123,6 +144,7 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(project: Path, p
 def test_numbers_alone_are_made_without_pages(project: Path, photo_folder: PhotoFolder) -> None:
     root, small = str(photo_folder({"cats": 5, "dogs": 5})), str(photo_folder({"cats": 1, "dogs": 1}, "small"))
     flags = ["--datasets", root, small, "--manips", "grey", "--severities", "5", "--encoders", "histogram", "--k", "3"]
+    flags += ["--engine", "compile"]
     done = sweep(*flags, "--no-pages", "--table", "numbers.json")
     assert done.returncode == 1
     assert "2 of 4 results are there" in done.stdout
@@ -130,6 +152,10 @@ def test_numbers_alone_are_made_without_pages(project: Path, photo_folder: Photo
     table, sources = read_table(project / "numbers.json")
     assert list(zip(table["manip"], table["severity"], strict=True)) == [("original", 0), ("grey", 5)]
     assert list(sources) == ["photos, histogram"]
+    assert sources["photos, histogram"]["settings"] == {
+        "k": 3, "tau": 0.8, "seed": 0, "precision": "fp32", "engine": "compile", "categories": 0, "per_category": 0
+    }  # fmt: skip
+    assert "| k 3, tau 0.8, compile |" in sources_table(sources)
     assert not (project / "book").exists()
 
 
