@@ -100,6 +100,13 @@ def locate(dataset: str) -> Path:
 def load_dataset(dataset: str) -> Dataset:
     """List a data set's image files; nothing is decoded yet.
 
+    A folder for torchvision's `ImageFolder` is one for this too, with the same categories and files, except that here
+
+    - a category's folder is not searched for folders inside it: they are counted in `passed_over`;
+    - a folder without an image is named in `empty` and no error;
+    - what is hidden (`.git`, `._1.jpg`) is never an image nor a category;
+    - `.gif` and `.jfif` are images as well.
+
     Raises:
         DatasetError: no such folder, or no images in the layout <root>/<category>/<image>.
     """

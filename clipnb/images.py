@@ -15,7 +15,7 @@ from .errors import UnreadableImage
 
 RGB = NDArray[np.uint8]
 
-SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 """Files that count as images of a data set; others in its folders are passed over."""
 
 

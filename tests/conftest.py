@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -70,6 +71,19 @@ def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[Threadin
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+@cache
+def let_torchvision_load() -> object:
+    """Beside a CPU torch the registry's torchvision misses two operators; their names alone let it be imported."""
+    import torch
+
+    if torch.version.cuda is not None:
+        return None
+    operators = torch.library.Library("torchvision", "DEF")  # kept by the cache: it unregisters when collected
+    for name in ("nms", "qnms"):
+        operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return operators
 
 
 PhotoFolder = Callable[..., Path]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import PhotoFolder, picture
+from conftest import PhotoFolder, let_torchvision_load, picture
 from safetensors.torch import save_file
 
 from clipnb.encoders import TextEncoder, load_encoder
@@ -22,11 +22,7 @@ from clipnb.errors import UserError
 from clipnb.runs import run
 from clipnb.spec import RunSpec
 
-if torch.version.cuda is None:
-    # beside a CPU torch the registry's torchvision misses two operators; their names alone let it be imported
-    OPERATORS = torch.library.Library("torchvision", "DEF")  # kept: it unregisters when collected
-    OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+let_torchvision_load()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import clip

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PhotoFolder
+from conftest import PhotoFolder, let_torchvision_load
 from PIL import Image
 
 from clipnb.datasets import load_dataset, locate, slug
 from clipnb.errors import DatasetError
+from clipnb.images import decode, read
 from clipnb.samples import SAMPLES
 
 SAMPLE_SETS = sorted(SAMPLES)
@@ -67,6 +70,47 @@ def test_suffixes_count_in_any_case(photo_folder: PhotoFolder) -> None:
     names = ["a.JPG", "b.Jpeg", "c.webp", "d.TIFF", "e.bmp", "f.gif"]
     copy(root / "cats" / "00.png", *names)
     assert [photo.path.name for photo in load_dataset(str(root)).photos] == ["00.png", *names]
+
+
+def image_folder(root: Path) -> list[str]:
+    """What torchvision finds: <category>/<path inside its folder>."""
+    for package in ("torch", "torchvision"):
+        if find_spec(package) is None:
+            pytest.skip("needs pip install 'clipnb[clip]'")
+    let_torchvision_load()
+    datasets = importlib.import_module("torchvision.datasets")
+    found = datasets.ImageFolder(str(root))
+    inside = [Path(path).relative_to(root / found.classes[label]).as_posix() for path, label in found.samples]
+    return [f"{found.classes[label]}/{name}" for (_, label), name in zip(found.samples, inside, strict=True)]
+
+
+def test_a_plain_image_folder_is_what_torchvision_takes_it_for(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"dogs": 3, "Cats": 2, "10": 1, "9": 1, "a cat's": 1, "räv": 2})
+    for format, suffixes in {"JPEG": ["jpg", "JPG", "Jpeg"], "PPM": ["ppm", "PGM"], "TIFF": ["tif", "tiff"]}.items():
+        for suffix in suffixes:
+            name = root / "dogs" / f"odd.name {suffix}.{suffix}"
+            Image.open(root / "dogs" / "00.png").convert("L" if suffix == "PGM" else "RGB").save(name, format)
+    copy(root / "dogs" / "00.png", "b.bmp", "w.WEBP", "notes.txt", "x.jpg.txt", "no suffix", "y.svg", "z.npy")
+    (root / "LICENSE.md").write_text("beside the folders")
+    expected = image_folder(root)
+    dataset = load_dataset(str(root))
+    assert [photo.id for photo in dataset.photos] == expected
+    assert len(expected) == 19
+    assert all(decode(read(photo.path)).shape == (32, 48, 3) for photo in dataset.photos)
+
+
+def test_where_an_image_folder_is_taken_otherwise(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"church": 1, "church/outdoor": 2, ".git": 1})
+    copy(root / "church" / "00.png", "._00.png", "moving.gif", "camera.jfif")
+    ours = {photo.id for photo in load_dataset(str(root)).photos}
+    theirs = set(image_folder(root))
+    assert theirs - ours == {"church/outdoor/00.png", "church/outdoor/01.png", "church/._00.png", ".git/00.png"}
+    assert ours - theirs == {"church/moving.gif", "church/camera.jfif"}
+    assert load_dataset(str(root)).passed_over == {"folder": 1}
+    (root / "empty").mkdir()
+    assert load_dataset(str(root)).empty == ("empty",)
+    with pytest.raises(FileNotFoundError, match="empty"):
+        image_folder(root)
 
 
 def test_a_category_folder_without_images_is_listed(photo_folder: PhotoFolder) -> None:
