@@ -5,7 +5,7 @@
 - every data set with a clean run gets a page, made from `notebooks/dataset.ipynb`;
 - `{{ study.nba.mean }}` in a page is a computed number (`clipnb.book_values`); a changed result rebuilds the pages;
 - a finding that `book/claims.yml` asserts and the numbers do not support stops the build (`clipnb.claims`);
-- pages are made light, complete without a network and accessible (`clipnb.book_html`);
+- pages are made light, complete without a network and accessible (`clipnb.book_html`), or fit for paper (`clipnb.book_print`);
 - an executed run in `book/runs/` gets its own title and labels, and shows one parameters cell instead of two.
 """
 
@@ -17,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import book_api, book_html, browse
+from . import book_api, book_html, book_print, browse
 from .datasets import slug
 from .errors import UserError
 from .files import write_generated
 from .manipulations import CLEAN
 from .paths import runs_root
 from .results import Result, load_results
+from .runs import saved_result
 from .spec import spec_of
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def present_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
         return
     notebook = json.loads(source[0])
     if docname.startswith("runs/"):
-        _present_run(notebook)
+        _present_run(notebook, vectors=app.builder.format == "latex")
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             text = "".join(cell["source"])
@@ -145,7 +146,7 @@ def present_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = json.dumps(notebook)
 
 
-def _present_run(notebook: dict[str, Any]) -> None:
+def _present_run(notebook: dict[str, Any], vectors: bool) -> None:
     """Give an executed run its own title and labels, and leave out what is for people who run it themselves."""
     try:
         spec = spec_of(notebook["metadata"]["papermill"]["parameters"])
@@ -160,6 +161,8 @@ def _present_run(notebook: dict[str, Any]) -> None:
             tags.append("remove-cell")
         elif "injected-parameters" in tags:
             tags.append("hide-input")
+    if vectors:
+        book_print.add_charts(notebook, saved_result(spec))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -169,4 +172,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", mend_page, priority=900)  # after the theme has made its buttons
     book_html.connect(app)
     book_api.connect(app)
+    book_print.connect(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -83,7 +83,8 @@ def photographs_as_jpeg(app: Sphinx, doctree: Any) -> None:
             continue
         smaller = path.with_suffix(".jpg")
         with Image.open(path) as image:
-            image.convert("RGB").save(smaller, quality=JPEG_QUALITY, subsampling=0, optimize=True)
+            density = image.info.get("dpi", (72, 72))  # else it is twice as large on paper
+            image.convert("RGB").save(smaller, quality=JPEG_QUALITY, subsampling=0, optimize=True, dpi=density)
         node["uri"] = Path(node["uri"]).with_suffix(".jpg").as_posix()
 
 

@@ -1,0 +1,158 @@
+"""How a table is set on a page of paper: the size of its type, the width of its columns, and whether it may break.
+
+LaTeX knows no scroll bar. A column that fits is as wide as its widest cell; those that do not share what is left, and
+wrap between words. A table that is still too wide, or too tall for that, is set smaller. Widths are in em.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+PAGE = 469.0
+"""Width of the text in points, as `book/clipnb.sty` sets it."""
+
+PADDING = 8.0
+"""Points between two columns, there too."""
+
+SIZES = {"small": 9.0, "footnotesize": 8.0, "scriptsize": 7.0}
+"""LaTeX's name of a size -> points, the largest first."""
+
+TRIED = (("small", 1.0), ("footnotesize", 1.0), ("small", 1.7), ("footnotesize", 2.2), ("scriptsize", math.inf))
+"""Sizes in the order in which they are tried, with the mean lines of a row above which the next one is."""
+
+SHORT = 8.0
+"""Em up to which a cell is short."""
+
+STEP = 0.5
+"""Em by which columns are widened."""
+
+BREAKABLE = 30
+"""Lines from which a table may go on on the next page."""
+
+Kind = Literal["text", "bold", "code"]
+Run = tuple[str, Kind]
+"""Letters of one kind."""
+
+Cell = Sequence[Run]
+
+ADVANCES = {
+    0.27: " ,.:;'|`·\u00a0l’",
+    0.31: "it/\\",
+    0.36: "!()-I[]rjfsJ⁻",
+    0.45: '"“”zace?é',
+    0.69: "TZELBCRPw",
+    0.74: "ADGHKNOQUVXY",
+    0.86: "m&%@MW→",
+    1.0: "—",
+}
+"""Em -> letters of FreeSerif; those that are not named are no wider than `OTHERS`."""
+
+OTHERS, MONO, BOLD = 0.56, 0.6, 1.08
+_EM = {letter: em for em, letters in ADVANCES.items() for letter in letters}
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column asks for, in em: the width of each cell on one line, and of its widest piece that cannot be broken."""
+
+    cells: tuple[float, ...]
+    least: float
+    right: bool = False
+
+    @property
+    def natural(self) -> float:
+        return max(self.cells, default=0.0)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """LaTeX's name of the size of type, the column specification, and about how many lines the table takes."""
+
+    size: str
+    spec: str
+    lines: int
+
+
+def width(run: Run) -> float:
+    """Width of letters in em."""
+    text, kind = run
+    if kind == "code":
+        return MONO * len(text)
+    return sum(_EM.get(c, OTHERS if ord(c) < 0x2E80 else 1.0) for c in text) * (BOLD if kind == "bold" else 1.0)
+
+
+def pieces(run: Run) -> list[Run]:
+    """The parts of a run between which a line may end: after blanks and hyphens, and in code after marks too."""
+    text, kind = run
+    return [(piece.rstrip(" "), kind) for piece in re.findall(r"[^-.,;/ ]*[-.,;/ ]?" if kind == "code" else r"[^ -]*[ -]?", text)]
+
+
+def columns(rows: Sequence[Sequence[Cell]], right: Sequence[bool]) -> list[Column]:
+    """What each column of a table asks for; below its heading, a short cell is never broken.
+
+    Args:
+        rows: the cells, row by row, the headings first.
+        right: of each column, whether its cells are aligned right.
+    """
+    asked = []
+    for at, aligned in enumerate(right):
+        cells = [row[at] for row in rows]
+        least = max((width(piece) for cell in cells for run in cell for piece in pieces(run)), default=0.0)
+        widths = tuple(sum(map(width, cell)) for cell in cells)
+        asked.append(Column(widths, max([least, *(w for w in widths[1:] if w <= SHORT)]), aligned))
+    return asked
+
+
+def shares(asked: Sequence[Column], room: float) -> list[float]:
+    """Widths of columns in em: each has its widest piece, then the one whose widening saves most lines gets a little more.
+
+    The sum is larger than `room` if the widest pieces are, and smaller if every cell has its line.
+    """
+    given = [max(column.least, STEP) for column in asked]
+    while sum(given) + STEP <= room:
+        tall = [[cell / share for cell in c.cells] for c, share in zip(asked, given, strict=True)]
+        rows = [max(1.0, *row) for row in zip(*tall, strict=True)]
+        best, at = 0.0, -1
+        for i, column in enumerate(asked):
+            if given[i] >= column.natural:
+                continue
+            others = [max(1.0, *(t[r] for j, t in enumerate(tall) if j != i)) for r in range(len(rows))]
+            wider = [cell / (given[i] + STEP) for cell in column.cells]
+            saved = sum(row - max(o, w) for row, o, w in zip(rows, others, wider, strict=True))
+            if at < 0 or saved > best:
+                best, at = saved, i
+        if at < 0:
+            break
+        given[at] = min(asked[at].natural, given[at] + STEP)
+    return given
+
+
+def _lines(asked: Sequence[Column], given: Sequence[float]) -> int:
+    """About how many lines the rows of a table take together."""
+    tall = [[math.ceil(cell / share) if share else 1 for cell in c.cells] for c, share in zip(asked, given, strict=True)]
+    return sum(max(row) for row in zip(*tall, strict=True))
+
+
+def layout(asked: Sequence[Column]) -> Layout:
+    """The largest type in which a table fits the page: in lines of one row each, else in few, else the smallest type."""
+    rows = len(asked[0].cells)
+    for size, most in TRIED:
+        points = SIZES[size]
+        room = (PAGE - PADDING * len(asked)) / points
+        given = shares(asked, room)
+        lines = _lines(asked, given)
+        if sum(given) <= room and lines <= most * rows:
+            break
+    squeeze = min(1.0, room / sum(given)) if sum(given) else 1.0
+    spec = []
+    for column, share in zip(asked, given, strict=True):
+        if squeeze == 1.0 and share >= column.natural:
+            spec.append("r" if column.right else "l")
+        else:
+            side = "raggedleft" if column.right else "raggedright"
+            spec.append(rf">{{\{side}\arraybackslash}}p{{{share * squeeze * points:.1f}pt}}")
+    return Layout(size, "".join(spec), lines)
