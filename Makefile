@@ -7,7 +7,7 @@ else
   BIN := bin
 endif
 
-.PHONY: help report test book pdf lint picture clean
+.PHONY: help report test book pdf tex lint picture clean
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -36,8 +36,19 @@ lint: .venv-test/.installed ## style and types
 	.venv-test/$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
 	@touch $@
 
-pdf: .venv/.installed ## the book as a PDF (needs xelatex: Debian packages texlive-xetex texlive-latex-extra texlive-fonts-extra texlive-fonts-recommended fonts-freefont-otf latexmk xindy)
-	.venv/$(BIN)/jb build book --builder pdflatex
+TEX_PACKAGES := latexmk texlive-xetex texlive-latex-extra texlive-fonts-extra texlive-fonts-recommended fonts-freefont-otf
+pdf: export LATEXMKOPTS = -interaction=nonstopmode -halt-on-error
+pdf: tex .venv/.installed ## the book as a PDF, _build/latex/clipnb.pdf (needs TeX Live, and says which packages)
+	@.venv/$(BIN)/jb build book --builder pdflatex -W -n --keep-going \
+	  || { echo "clipnb: the PDF was not made: the lines above say why, or _build/latex/clipnb.log does"; exit 1; }
+	@echo "The PDF is made: open _build/latex/clipnb.pdf"
+
+tex:
+	@missing=; for tool in xelatex latexmk kpsewhich; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -z "$$missing" ]; then \
+	  for file in titlesec.sty bbm.sty FreeSerif.otf; do kpsewhich $$file >/dev/null || missing="$$missing $$file"; done; \
+	fi; \
+	[ -z "$$missing" ] || { echo "clipnb: the PDF needs$$missing (Debian: apt-get install $(TEX_PACKAGES))"; exit 1; }
 
 clean: ## remove environments, results and the built book; photographs and the cache stay
 	rm -rf .venv .venv-test _build results book/runs book/datasets book/api
