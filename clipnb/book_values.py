@@ -11,7 +11,7 @@ from .cards import NEAR, cards_table, measured_cards
 from .contrasts import contrasts, crossed
 from .encoders import OFFLINE
 from .evidence import findings_scores, from_findings, from_runs
-from .manipulations import BLUR_SIGMA, DIFFERENCE, MANIPULATIONS, STUDY
+from .manipulations import BLUR_SIGMA, MANIPULATIONS, STUDY
 from .manipulations.imagenet_c import CORRUPTIONS
 from .original import figures_against_scenes, list_facts, printed_log, printed_means
 from .paths import project_root
@@ -96,8 +96,11 @@ def _severities() -> str:
         if name in CORRUPTIONS or not m.levels:
             continue
         rows.append([f"`{name}`", m.parameter, ", ".join(f"{v:g}" for v in m.levels), m.unit, "seeded" if m.draws else "no"])
-    names = ", ".join(f"`{name}`" for name in CORRUPTIONS)
-    rows.append([names, "severity of ImageNet-C", "1, 2, 3, 4, 5", DIFFERENCE, "most"])
+    alike: dict[tuple[str, bool], list[str]] = {}
+    for name in CORRUPTIONS:
+        alike.setdefault((MANIPULATIONS[name].unit, MANIPULATIONS[name].draws), []).append(f"`{name}`")
+    for (unit, draws), group in alike.items():
+        rows.append([", ".join(group), "severity of ImageNet-C", "1, 2, 3, 4, 5", unit, "seeded" if draws else "no"])
     return wording.table(["name", "what severities 1 to 5 set", "to", "strength is given as", "draws"], rows, "lllll")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-GENERATED = ("runs", "datasets", "api", "_build", "__pycache__")
+GENERATED = ("runs", "datasets", "cards", "api", "_build", "__pycache__")
 PARTS = ("book", "clipnb", "notebooks", "_config.yml", "_toc.yml", "pyproject.toml", "README.md")
 
 
