@@ -41,9 +41,7 @@ def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: fl
         a, b = e.interval(level)
         verdicts.append(HOLDS if low < a and b < high else FAILS if b <= low or a >= high else OPEN)
         kind = "interval for any possible list" if e.bound else "interval"
-        texts[name] = f"{points(e.point)} points ({level:.4g} {kind} {points(a)} to {points(b)})".replace(
-            f"{level:.4g}", f"{100 * level:.3g}%"
-        )
+        texts[name] = f"{points(e.point)} points ({100 * level:.3g}% {kind} {points(a)} to {points(b)})"
     verdict = HOLDS if all(v == HOLDS for v in verdicts) else FAILS if FAILS in verdicts else OPEN
     return verdict, texts
 

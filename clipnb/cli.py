@@ -1,4 +1,4 @@
-"""The command `clipnb`: the report, and what is at hand."""
+"""The command `clipnb`: the report, sweeps, data sets, galleries, and what is kept."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _sweep(options: argparse.Namespace) -> int:
         print(sweeps.cost(due).sentence(jobs), flush=True)
 
     if options.dry_run:
-        announce(specs)
+        announce(sweeps.outstanding(specs, pages=not options.no_pages))
         return 0
     if options.no_pages:
         failures = sweeps.numbers_only(specs)

@@ -52,6 +52,12 @@ def packed(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.packbits(vectors > 0, axis=1)
 
 
+def differing_bits(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """In how many of 256 bits every two of (q, 32) and (n, 32) packed hashes differ: (q, n)."""
+    signs = [np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1 for hashes in (one, other)]
+    return np.asarray((BITS - signs[0] @ signs[1].T) / 2, dtype=np.float32)
+
+
 def same_content(queries: Sequence[str], gallery: Sequence[str]) -> Excluded:
     """Gallery images whose file has the query's digest; "" is an unknown one, equal to none."""
     asked = np.asarray(queries, dtype=np.str_)

@@ -19,6 +19,7 @@ from .manipulations import STUDY
 from .original import printed_log, printed_means
 from .results import Result
 from .scores import Scores
+from .spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,12 @@ def from_runs(results: Sequence[Result]) -> Lookup:
             {
                 r.spec.manip: r.category_means
                 for r in results
-                if r.spec.dataset_name == dataset and r.spec.encoder == encoder and r.spec.run_id == usual(r)
+                if (r.spec.dataset_name, r.spec.encoder) == (dataset, encoder) and r.spec == usual(r)
             }
         )
 
-    def usual(r: Result) -> str:
-        return f"{r.spec.dataset_name}-{r.spec.manip}-{r.spec.encoder}"
+    def usual(r: Result) -> RunSpec:
+        return RunSpec(r.spec.dataset, r.spec.manip, r.spec.encoder)
 
     return look
 

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
-from .errors import UserError
+from .errors import UserError, user_errors
 from .files import write_text
 from .paths import enclosing_project, project_root, results_root, shown
 from .spec import spec_of
@@ -172,14 +172,10 @@ def _complain(message: str) -> None:
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """`sys.excepthook`: a UserError raised inside the notebook is a line, anything else stays as it is."""
-    if isinstance(error, PapermillExecutionError) and error.ename in _user_errors():
+    if isinstance(error, PapermillExecutionError) and error.ename in user_errors():
         _complain(error.evalue)
     else:
         sys.__excepthook__(kind, error, trace)
-
-
-def _user_errors(kind: type[UserError] = UserError) -> set[str]:
-    return {kind.__name__}.union(*(_user_errors(child) for child in kind.__subclasses__()))
 
 
 def _stop(message: str) -> NoReturn:

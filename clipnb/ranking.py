@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .copies import differing_bits
 from .measures import Floats
 
 Bools = NDArray[np.bool_]
@@ -148,7 +149,7 @@ class Ranked:
     """What whole rankings say of each query.
 
     Attributes:
-        precisions: by category, the own image left out.
+        precisions: by category, the own image and its copies left out.
         self_rr: reciprocal rank of the query's own original among all images; NaN where the gallery lacks it.
     """
 
@@ -157,7 +158,13 @@ class Ranked:
 
 
 def rank_all(
-    queries: Floats, gallery: Floats, same_category: tuple[Integers, Integers], same_image: tuple[Integers, Integers], rows: int = 0
+    queries: Floats,
+    gallery: Floats,
+    same_category: tuple[Integers, Integers],
+    same_image: tuple[Integers, Integers],
+    pictures: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
+    bits: int = -1,
+    rows: int = 0,
 ) -> Ranked:
     """Rank the whole gallery for every query, a block at a time.
 
@@ -166,16 +173,20 @@ def rank_all(
         gallery: (n, dim) unit vectors.
         same_category: (q,) and (n,) category codes; equal codes are relevant.
         same_image: (q,) and (n,) content codes; equal codes are the query's own image, or a copy of it.
+        pictures: (q, 32) and (n, 32) picture hashes; what is left out of results as a near-copy is neither relevant nor in the
+            way.
+        bits: in which the hashes of near-copies may differ.
         rows: queries at a time; memory is bounded whatever q is.
     """
     kept: list[Precisions] = []
     own_rr: list[NDArray[np.float64]] = []
     for part, similarity in similarity_blocks(queries, gallery, rows):
         own = same_image[0][part, None] == same_image[1]
-        relevant = (same_category[0][part, None] == same_category[1]) & ~own
+        junk = own if pictures is None else own | (differing_bits(pictures[0][part], pictures[1]) <= bits)
+        relevant = (same_category[0][part, None] == same_category[1]) & ~junk
         target = np.where(own, similarity, -np.inf).max(axis=1)
         own_rr.append(reciprocal_rank(similarity, np.where(own.any(axis=1), target, np.nan), own))
-        kept.append(average_precisions(ordered_hits(similarity, relevant, own)))
+        kept.append(average_precisions(ordered_hits(similarity, relevant, junk)))
     joined = {name: np.concatenate([getattr(p, name) for p in kept] or [np.empty(0)]) for name in Precisions.__dataclass_fields__}
     return Ranked(Precisions(**joined), np.concatenate(own_rr or [np.empty(0)]))
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from .datasets import load_dataset
 from .encoders import OFFLINE
-from .errors import MissingExtra, UserError
+from .errors import MissingExtra, UserError, user_errors
 from .files import write_text
 from .galleries.whereabouts import gallery_files
 from .manipulations import CLEAN, STUDY
@@ -37,9 +37,12 @@ NOT_IN_A_RUN = (
     "book_print.py",
     "book_status.py",
     "book_values.py",
-    "calibration.py",
     "browse.py",
+    "build.py",
+    "cache.py",
+    "calibration.py",
     "cards.py",
+    "claim_tests.py",
     "claims.py",
     "cli.py",
     "compare.py",
@@ -48,26 +51,30 @@ NOT_IN_A_RUN = (
     "download",
     "effects.py",
     "evidence.py",
-    "inference.py",
     "findings.py",
+    "flags.py",
+    "inference.py",
     "original.py",
     "papermill_plugin.py",
     "print_tables.py",
     "ray_engine.py",
     "reading.py",
     "report.py",
+    "robustness.py",
+    "scale.py",
     "scores.py",
-    "speed.py",
     "sentences.py",
     "severity.py",
     "severity_figures.py",
     "simulated.py",
+    "speed.py",
     "statistics_commands.py",
     "sweeps.py",
     "tables.py",
     "tau_sweep.py",
     "thresholds.py",
     "verification.py",
+    "wording.py",
 )
 """Modules and packages that a run's page does not depend on."""
 
@@ -140,7 +147,7 @@ def run_page(spec: RunSpec, state: str) -> None:
             template(), None, spec.to_dict() | {"progress": False}, cwd=str(project_root()), progress_bar=False
         )
     except PapermillExecutionError as error:
-        if error.ename in ("UserError", *(kind.__name__ for kind in UserError.__subclasses__())):
+        if error.ename in user_errors():
             raise UserError(error.evalue) from error
         raise
     _forget_times(executed)

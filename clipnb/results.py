@@ -1,10 +1,11 @@
 """The result of a run: its specification, its provenance and a row for every query; on disk a folder of three files.
 
 `run.json`      specification, provenance, warnings and the headline number (a folder without it is not a result)
-`rows.parquet`  one row a query: category, image, sha256, noop, shift, n_results, n_valid, accuracy, results,
-                result_categories, distances, p_at_k, r_at_k, ap, ap_at_r (by category), self_rr (1 / rank of the
-                query's own original; self@1 is where it is 1), overlap, rbo (with the clean query's results), and
-                zero_shot where the encoder reads texts
+`rows.parquet`  one row a query and draw: category, image, draw, sha256, input (digest of what the encoder saw), noop,
+                strength and difference (at the encoder's input), shift, n_asked, n_returned, n_dead, n_unreadable,
+                n_results, n_valid, accuracy, results, result_categories, distances, p_at_k, r_at_k, ap, ap_at_r (by
+                category), self_rr (1 / rank of the query's own original; self@1 is where it is 1), overlap, rbo (with
+                the clean query's results), and zero_shot where the encoder reads texts
 `clip_output_<dataset>_<manip>.json`  the study's own log format
 """
 

@@ -16,7 +16,7 @@ from .agreement import overlap, rbo
 from .datasets import load_dataset
 from .embed import Embeddings, embed, embed_texts
 from .encoders import TextEncoder, load_encoder
-from .errors import DatasetError
+from .errors import DatasetError, UserError
 from .galleries import Answer, LookUp, opened
 from .galleries.found import DEAD, UNREADABLE, USABLE
 from .manipulations import CLEAN
@@ -63,6 +63,9 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
     searched = opened(spec, asked, gallery, encoder, store, progress)
     rows = score(spec, asked, searched.look_up)
+    if not rows["n_results"].any():
+        reason = next(iter(searched.about["unusable"].values()), "nothing was returned")
+        raise UserError(f"not one result of {spec.gallery or spec.dataset} can be scored; the first: {reason}")
     if isinstance(encoder, TextEncoder):
         rows["zero_shot"] = name_categories(encoder, asked, gallery, spec.conditions, store)
     computed = asked.computed + (gallery.computed if gallery is not asked else 0)
@@ -131,11 +134,12 @@ def ranking_columns(asked: Embeddings, condition: str, answer: Answer) -> dict[s
     columns: dict[str, np.ndarray] = {}
     found = answer.found.rows
     if answer.labels is not None:
-        vectors, categories, digests = answer.labels
-        own, kinds = codes([photo.category for photo in asked.photos], categories)
-        image, images = codes(asked.digests, digests)
-        ranked = rank_all(asked.vectors[condition], vectors, (own, kinds), (image, images))
-        hits = (kinds[found] == own[:, None]) & (found >= 0)
+        labels = answer.labels
+        own, kinds = codes([photo.category for photo in asked.photos], labels.categories)
+        image, images = codes(asked.digests, labels.digests)
+        queries = asked.vectors[condition]
+        ranked = rank_all(queries, labels.vectors, (own, kinds), (image, images), labels.pictures, labels.bits)
+        hits = (kinds[found] == own[:, None]) & (images[found] != image[:, None]) & (found >= 0)
         columns |= {
             "p_at_k": precision_at_k(hits),
             "r_at_k": recall_at_k(hits, ranked.precisions.relevant),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -168,7 +169,7 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
                 f"{r.accuracy.point:.4f}",
                 span(r.accuracy),
                 f"{r.rows['shift'].mean():.3f}",
-                f"{r.precision_at_1:.1%}",
+                "" if math.isnan(r.precision_at_1) else f"{r.precision_at_1:.1%}",
                 untouched,
             ]
         )

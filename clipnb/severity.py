@@ -29,7 +29,7 @@ from .robustness import (
 )
 from .runs import run, saved_result
 from .spec import RunSpec
-from .statistics import mean_interval
+from .statistics import Interval, mean_interval
 from .wording import table as markdown_table
 
 BASELINE = "histogram"
@@ -104,7 +104,8 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
         for name, values in _performances(r.rows).items():
             images = values.groupby([r.rows["category"], r.rows["image"]]).mean()
             means = images.groupby(level="category").mean().dropna().to_numpy()
-            interval = mean_interval(means, seed=r.spec.seed, bounds=(0.0, 1.0))
+            nothing = Interval(math.nan, math.nan, math.nan, "t", 0)
+            interval = mean_interval(means, seed=r.spec.seed, bounds=(0.0, 1.0)) if len(means) else nothing
             row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -64,9 +64,10 @@ class RunSpec:
         duplicates: bits of 256 in which the picture hash of a gallery image may differ from the query's to count as a
             copy of it, which is left out; -1: only files of the same content are; -2: nothing is.
         num_images: results that a service is asked for, 0 for k and some to replace the query's own copies.
-        aesthetic_score, aesthetic_weight: a service moves the query by this weight towards images rated so; weight 0
-            leaves it alone.
-        deduplicate, safety: a service drops results that look alike, or that its safety models reject.
+        aesthetic_score, aesthetic_weight: the query is moved by this weight towards images rated so; weight 0 leaves it
+            alone.
+        deduplicate: results that look alike are dropped.
+        safety: a service drops results that its safety models reject.
         allow_hosts: hosts, separated by commas, whose images are fetched although their address is private.
         severity: of the manipulation, 1 to 5; 0 for its fixed setting, the study's (for one without such, 3).
         draws: how many times a random manipulation is drawn for each photograph; its score is their mean.

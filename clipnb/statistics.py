@@ -58,7 +58,7 @@ class Interval:
     Attributes:
         point: the estimate.
         low, high: bounds; NaN where the data cannot give any: a single category, or no spread between categories.
-        method: "t", "BCa", "bootstrap-t", "percentile", or "Welch" for a difference.
+        method: "t", "BCa", "bootstrap-t", "percentile", "jackknife", "Welch" for a difference, or "given".
         n: categories behind it, of both sides for a difference.
         level: nominal coverage.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +59,7 @@ def register(commands: argparse._SubParsersAction[Any]) -> None:
     export.set_defaults(go=_export)
     threshold = commands.add_parser("threshold", help="which threshold for these photographs and this encoder, with its interval")
     threshold.add_argument("dataset", help="a folder of photographs, or a name in $CLIPNB_DATA")
-    threshold.add_argument("--encoder", default="", help="encoder ($CLIPNB_ENCODER, else ViT-L/14)")
-    threshold.add_argument("--precision", default="fp32", help="of the encoder's weights: fp32, bf16 or fp16")
-    threshold.add_argument("--tau", type=float, default=0.8, help="a threshold to judge beside (default: the study's)")
-    threshold.add_argument("--seed", type=int, default=0, help="decides which categories are held out")
+    add_settings(threshold, "encoder", "tau", "seed", "precision", "engine")
     threshold.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
     threshold.set_defaults(go=_threshold)
 
@@ -112,16 +110,21 @@ def _analyse(options: argparse.Namespace) -> int:
 
 
 def _scores(name: str, settings: dict[str, Any]) -> list[Any]:
+    from .manipulations import CLEAN
     from .scores import of_result, read_logs
-    from .sentences import by_condition, saved_group
+    from .sentences import by_condition, comparable, saved_group
 
     path = Path(name)
     if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
         return list(read_logs(path))
-    runs = list(by_condition(saved_group(name, **settings)).values())
+    runs = by_condition(saved_group(name, **settings))
     if not runs:
         raise UserError(f"{name!r} is no log, no folder of logs, and has no finished runs: clipnb report {name}")
-    return [of_result(r) for r in runs]
+    kept = [r for r in runs.values() if CLEAN not in runs or comparable(r, runs[CLEAN])]
+    for r in runs.values():
+        if r not in kept:
+            print(f"clipnb: {r.spec.run_id} saw other photographs or weights than the clean run: left out", file=sys.stderr)
+    return [of_result(r) for r in kept]
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -163,7 +166,7 @@ def _threshold(options: argparse.Namespace) -> int:
     from .tables import printable
     from .thresholds import calibration_of, threshold_answer, threshold_frame
 
-    spec = RunSpec(options.dataset, encoder=options.encoder, tau=options.tau, seed=options.seed, precision=options.precision)
+    spec = RunSpec(options.dataset, **given_settings(options))
     calibration = calibration_of(spec)
     frame = threshold_frame(calibration, spec.tau)
     print(threshold_answer(calibration, spec.tau).replace("**", ""))

@@ -177,6 +177,16 @@ def _trial(spec: RunSpec) -> float:
     return (time.monotonic() - started) / max(1, done.computed)
 
 
+def outstanding(specs: Sequence[RunSpec], *, pages: bool) -> list[RunSpec]:
+    """Those that are not up to date: without a result, or a page where pages are wanted."""
+    from . import report
+    from .runs import saved_result
+
+    if pages:
+        return [spec for spec in specs if not report.is_current(spec, report.state_of(spec))]
+    return [spec for spec in specs if saved_result(spec) is None]
+
+
 def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]:
     """Make the results of runs without their pages, those that are saved already left alone; failures, run -> message."""
     from .runs import run, saved_result

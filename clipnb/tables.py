@@ -111,6 +111,8 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
     rows = []
     for s in scores:
         means = s.means
+        if not means:
+            raise UserError(f"{s.dataset}, {s.condition}: no image has a score")
         interval, nested = mean_interval(means, bounds=(0.0, 1.0)), nesting(list(s.images.values()))
         rows.append(
             {

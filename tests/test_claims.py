@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from clipnb.claim_tests import FAILS, HOLDS, OPEN
+from clipnb import Result, RunSpec
+from clipnb.claim_tests import FAILS, HOLDS, OPEN, region
 from clipnb.claims import Claim, Lie, judge, pages, read, settle
 from clipnb.errors import UserError
-from clipnb.evidence import Cell, Estimate, Group, change, from_findings, mean_of, of_categories, printed
+from clipnb.evidence import Cell, Estimate, Group, change, from_findings, from_runs, mean_of, of_categories, printed
 
 LEDGER = Path(__file__).resolve().parent.parent / "book" / "claims.yml"
 
@@ -256,3 +258,15 @@ def test_pages_name_sentences_and_lists(tmp_path: Path) -> None:
     assert "the study's print, NBA" in found["book"]
     assert found["table"].count("\n") == 2
     assert found["count"] == {"study": "0", "book": "1"}
+
+
+@pytest.mark.parametrize("point", [0.409, 0.009, 0.09])
+def test_points_that_hold_the_level_s_own_digits_stay_as_they_are(point: float) -> None:
+    _, texts = region({"d": Estimate(point, 0.001, 20, "21")}, -1, 1, 0.1)
+    assert texts["d"].startswith(f"{100 * point:+.1f} points (90% interval +")
+
+
+def test_runs_of_an_encoder_with_a_slash_in_its_name_are_found() -> None:
+    rows = pd.DataFrame({"category": ["a", "b"], "image": ["1", "1"], "accuracy": [0.25, 0.75]})
+    found = from_runs([Result(RunSpec("sample-figures", "grey", "ViT-L/14"), {}, rows)])("sample-figures", "ViT-L/14")
+    assert found["grey"].mean == 0.5

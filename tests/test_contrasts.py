@@ -272,3 +272,23 @@ def test_latex_tables_can_be_typeset(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-1500:]
     assert "Overfull" not in done.stdout
+
+
+def test_a_log_without_a_score_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "clip_output_set_original.json").write_text('{"original": {"a": [], "total": [0.0]}}', encoding="utf-8")
+    assert main(["analyse", str(tmp_path)]) == 1
+    assert "no image has a score" in capsys.readouterr().err
+
+
+def test_runs_that_saw_other_photographs_are_left_out_aloud(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    root = photo_folder({"cats": 3, "dogs": 3})
+    for manip in ("original", "grey"):
+        run(RunSpec(str(root), manip, "tiny", 2), progress=False).save()
+        (root / "cats" / "00.png").unlink(missing_ok=True)
+    assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2"]) == 0
+    said = capsys.readouterr()
+    assert "photos-grey-tiny-k2 saw other photographs or weights than the clean run: left out" in said.err
+    assert "grey" not in said.out

@@ -16,6 +16,7 @@ from PIL import Image
 
 from clipnb.datasets import load_dataset
 from clipnb.encoders import ENCODERS, Encoder, default_encoder, load_encoder
+from clipnb.encoders.known import KnownEncoder, recall
 from clipnb.errors import UserError
 from clipnb.images import decode, read
 from clipnb.spec import RunSpec
@@ -162,3 +163,39 @@ def test_scenes_are_told_apart_and_best_with_the_weights_own_preprocessing(encod
     other = same_category_first(np.concatenate(imagenet), categories)
     assert precision > 0.35  # by chance 4 / 499 = 0.008
     assert precision > other
+
+
+class Squashing:
+    """An encoder with a weights file, which sees the whole photograph."""
+
+    name, dim, input_size, weights_sha256, identity, batch_size, device = "squashing", 3, 8, "", "squashing|1", 4, "cpu"
+    sees_whole = True
+
+    def __init__(self, weights: Path) -> None:
+        self.weights = weights
+
+
+def test_a_noted_encoder_still_sees_the_whole_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "weights").write_bytes(b"w")
+    first, second = (recall("squashing", "fp32", lambda: Squashing(tmp_path / "weights")) for _ in range(2))
+    assert isinstance(first, Squashing)
+    assert isinstance(second, KnownEncoder)
+    assert second.sees_whole
+
+
+def test_ones_own_encoder_is_never_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "weights").write_bytes(b"w")
+    (tmp_path / "with_a_file.py").write_text(
+        "from pathlib import Path\n"
+        "class Mine:\n"
+        "    dim, input_size, identity, batch_size, device, sees_whole = 3, 1, 'v1', 4, 'cpu', False\n"
+        f"    weights = Path({str(tmp_path / 'weights')!r})\n"
+        "    def prepare(self, image): return image.mean(axis=(0, 1))\n"
+        "    def encode(self, batch): return batch\n"
+    )
+    assert load_encoder("with_a_file:Mine").identity == "v1"
+    monkeypatch.setattr("with_a_file.Mine.identity", "v2")
+    assert load_encoder("with_a_file:Mine").identity == "v2"

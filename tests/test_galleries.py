@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -25,14 +26,18 @@ from clipnb.cli import main
 from clipnb.copies import PictureHash, packed, picture_hash, same_content, same_picture
 from clipnb.datasets import load_dataset
 from clipnb.errors import UserError
-from clipnb.galleries import indexes
+from clipnb.galleries import indexes, remote
 from clipnb.galleries.build import build_gallery, local_engine
+from clipnb.galleries.fetch import Limits
 from clipnb.galleries.folder import Vectors, open_folder
+from clipnb.galleries.found import USABLE
+from clipnb.galleries.service import Hit
 from clipnb.pictures import query_results
 from clipnb.protocol import moved, without_lookalikes
 from clipnb.results import Result
 from clipnb.runs import run
 from clipnb.spec import RunSpec
+from clipnb.store import EmbeddingStore
 
 
 def unit(n: int, dim: int, seed: int) -> np.ndarray:
@@ -485,3 +490,51 @@ def test_a_result_says_what_was_searched(tmp_path: Path) -> None:
     stored = tiny_run(photos, gallery=str(gallery), index="stored")
     assert "| searched | 10 images, stored IndexFlat" in stored._repr_markdown_()
     assert stored.rows["accuracy"].tolist() == tiny_run(photos).rows["accuracy"].tolist()
+
+
+def test_a_build_computes_with_its_own_number_of_threads_whether_or_not_the_encoder_is_noted(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch\n"
+        "from clipnb.encoders import load_encoder\n"
+        "from clipnb.galleries.build import Plan, load_worker\n"
+        "fields = {name: None for name in Plan.__dataclass_fields__}\n"
+        "own = load_encoder('efficientnet-lite2')\n"
+        "plan = Plan(**fields | {'encoder': 'efficientnet-lite2', 'precision': 'fp32', 'identity': own.identity, 'threads': 1})\n"
+        "encoder = load_worker(plan)\n"
+        "print(type(own).__name__, torch.get_num_threads())\n"
+    )
+    environment = os.environ | {"CLIPNB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "2"}
+    said = [
+        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(2)
+    ]
+    assert said[1] == ["KnownEncoder", "1"]
+    assert said[0][1] == "1"
+
+
+def test_mode_study_does_not_count_the_own_image_as_found(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 6, "dogs": 6})
+    rows = tiny_run(photos, k=10, mode="study").rows
+    assert rows["r_at_k"].max() <= 1
+
+
+def test_recall_is_of_what_can_be_found_where_copies_are_left_out(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 3, "dogs": 3})
+    for path in list(photos.rglob("*.png")):
+        Image.open(path).convert("RGB").save(path.with_suffix(".jpg"), quality=80)  # near-copies: other bytes, one picture
+    rows = tiny_run(photos, k=10).rows
+    assert rows["r_at_k"].tolist() == [1.0] * 12
+    assert (rows["ap"] <= 1).all()
+
+
+def test_results_that_are_one_image_under_two_names_are_each_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
+    file = io.BytesIO()
+    Image.fromarray(picture(0)).save(file, "PNG")
+    encoder = TinyEncoder()
+    store = EmbeddingStore(tmp_path / "store", encoder.identity, encoder.dim)
+    images = remote._Images(encoder, store, [], Limits(), False)
+    hits = [Hit(at, 0.9, image_path=f"/a/{at}.png", image=file.getvalue()) for at in range(2)]
+    images.get(hits)
+    assert images.status == {"/a/0.png": USABLE, "/a/1.png": USABLE}
+    assert len(images.matrix(encoder.dim)) == 2

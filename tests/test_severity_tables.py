@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import PhotoFolder
 
-from clipnb import UserError, severity, severity_figures
+from clipnb import RunSpec, UserError, run, severity, severity_figures
 
 
 def table(**performance: dict[str, list[float]]) -> pd.DataFrame:
@@ -124,3 +125,10 @@ def test_the_measured_table_holds_what_the_book_says_of_it() -> None:
     assert (square["untouched"] == 1).all()
     for encoder, value in square.set_index("encoder")["valid"].items():
         assert value == severity.clean_value(measured, "miniplaces", str(encoder), "valid")
+
+
+def test_categories_of_one_photograph_have_no_average_precision_and_no_traceback(photo_folder: PhotoFolder) -> None:
+    root = str(photo_folder({"cats": 2, "dogs": 2, "birds": 2}))
+    (made,) = severity.tabulate([run(RunSpec(root, "original", "tiny", 2, per_category=1), progress=False)]).to_dict("records")
+    assert math.isnan(made["map"])
+    assert 0 <= made["valid"] <= 1

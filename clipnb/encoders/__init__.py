@@ -157,4 +157,6 @@ def load_encoder(name: str, precision: str = "fp32", engine: str = "torch") -> E
     settled, loader = resolve(name)
     # torch's idle threads otherwise spin, and take the cores from the workers that decode; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if loader is _own:  # its code may change under the same name
+        return loader(settled, precision, engine)
     return recall(settled, f"{precision}|{engine}", lambda: loader(settled, precision, engine))

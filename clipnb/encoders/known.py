@@ -24,7 +24,7 @@ from ..images import RGB
 from ..paths import cache_root
 from . import Encoder, TextEncoder
 
-NOTED = ("name", "dim", "input_size", "weights_sha256", "identity", "batch_size", "device")
+NOTED = ("name", "dim", "input_size", "weights_sha256", "identity", "batch_size", "device", "sees_whole")
 PACKAGES = ("clip-anytorch", "efficientnet_lite_pytorch", "open-clip-torch", "torch")
 
 
@@ -39,6 +39,7 @@ class KnownEncoder:
         self.identity: str = about["identity"]
         self.batch_size: int = about["batch_size"]
         self.device: str = about["device"]
+        self.sees_whole: bool = about["sees_whole"]
         self._load = load
         self._lock = threading.Lock()
 

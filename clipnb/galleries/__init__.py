@@ -23,19 +23,36 @@ from .found import Found
 
 
 @dataclass(frozen=True)
+class Labels:
+    """What is known of every image of a gallery, so that it can be ranked as a whole.
+
+    Attributes:
+        vectors: (n, dim).
+        categories, digests: n texts each.
+        pictures: (q, 32) picture hashes of the queries and (n, 32) of the gallery, where near-copies are left out.
+        bits: in which those of near-copies may differ.
+    """
+
+    vectors: Any
+    categories: list[str]
+    digests: list[str]
+    pictures: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None
+    bits: int
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a run's queries found.
 
     Attributes:
         found: results of the manipulated queries.
         before: (q, k) results of the clean queries as rows of `found.vectors`; None of a service, which is asked once.
-        labels: (n, dim) vectors, n categories and n content digests of the gallery, where all are known and few enough
-            to be ranked as a whole; None otherwise.
+        labels: of the gallery, where all are known and few enough to be ranked as a whole; None otherwise.
     """
 
     found: Found
     before: NDArray[np.int64] | None
-    labels: tuple[Any, list[str], list[str]] | None
+    labels: Labels | None
 
 
 RANKED_AS_A_WHOLE = 200_000
@@ -84,7 +101,8 @@ def opened(
 
         def ask(condition: str) -> Answer:
             found = remote.search(spec, asked, condition, hashes, encoder, store, progress)
-            about.update(found.about | {"unusable": about["unusable"] | found.problems})
+            copies = about.get("copies_left_out", 0) + found.about["copies_left_out"]
+            about.update(found.about | {"unusable": about["unusable"] | found.problems, "copies_left_out": copies})
             return Answer(found, None, None)
 
         return Searched(ask, about)
@@ -92,7 +110,8 @@ def opened(
     gallery = local.open_gallery(spec, data, encoder, store, progress)
     about.update(gallery.about)
     labelled = all(gallery.categories) and all(gallery.digests) and len(gallery.ids) <= RANKED_AS_A_WHOLE
-    labels = (gallery.vectors[:], gallery.categories, gallery.digests) if labelled else None
+    pictures = (hashes, gallery.hashes) if spec.duplicates >= 0 and gallery.known.all() else None
+    labels = Labels(gallery.vectors[:], gallery.categories, gallery.digests, pictures, spec.duplicates) if labelled else None
     direction = np.zeros(encoder.dim, dtype=np.float32)
     if spec.aesthetic_weight:
         direction, about["aesthetic"] = protocol.aesthetic_direction(spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed)

@@ -170,6 +170,7 @@ def load_worker(plan: Plan) -> Encoder:
     encoder = load_encoder(plan.encoder, plan.precision)
     if encoder.identity != plan.identity:
         raise UserError(f"{plan.encoder!r} is {encoder.identity} on this machine, and was {plan.identity} when the build began")
+    encoder = getattr(encoder, "loaded", encoder)  # one that is only noted would load torch after its threads are set
     _set_threads(plan.threads)
     return encoder
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -244,15 +244,18 @@ def _index(spec: RunSpec, parts: Sequence[Part], vectors: Any) -> tuple[Index, b
         if folder is None or folder.index is None:
             raise UserError("index stored is a clip-retrieval folder's image.index: name such a gallery, or pass -p index exact")
         return folder.index, folder.index.is_exact, f"stored {type(folder.index.faiss).__name__}"
-    blocks = vectors.blocks() if isinstance(vectors, Vectors) else [vectors]
+
+    def blocks() -> Iterable[Any]:
+        return vectors.blocks() if isinstance(vectors, Vectors) else [vectors]
+
     if spec.index == "exact":
-        return indexes.build("exact", blocks, size, dim), True, "exact"
+        return indexes.build("exact", blocks(), size, dim), True, "exact"
     sha = hashlib.sha256()
-    for block in vectors.blocks() if isinstance(vectors, Vectors) else [vectors]:
+    for block in blocks():
         sha.update(np.ascontiguousarray(block).tobytes())
-    kept = cache_root() / "indexes" / f"{sha.hexdigest()[:24]}-{spec.index}.index"
+    kept = cache_root() / "indexes" / f"{sha.hexdigest()[:24]}-{spec.index}-{spec.seed}.index"
     if not kept.is_file():
-        indexes.write(indexes.build(spec.index, blocks, size, dim, spec.seed), kept)
+        indexes.write(indexes.build(spec.index, blocks(), size, dim, spec.seed), kept)
     return indexes.read(kept), False, spec.index
 
 

@@ -126,21 +126,30 @@ class _Images:
                 self.problems[name] = fetched.problem
             else:
                 photos[name] = Photo(fetched.path.parent.name, fetched.path)
-        by_id = {photo.id: name for name, photo in photos.items()}
-        done = embed(list(photos.values()), [CLEAN], self._encoder, self._store, progress=self._progress)
+        names: dict[str, list[str]] = {}  # several results may be one image
+        for name, photo in photos.items():
+            names.setdefault(photo.id, []).append(name)
+        done = embed(
+            list({photo.id: photo for photo in photos.values()}.values()),
+            [CLEAN],
+            self._encoder,
+            self._store,
+            progress=self._progress,
+        )
         for bad, why in done.unreadable.items():
-            self.status[by_id[bad]] = UNREADABLE
-            self.problems[by_id[bad]] = why
+            for name in names[bad]:
+                self.status[name] = UNREADABLE
+                self.problems[name] = why
         for photo, vector, hashed, content in zip(
             done.photos, done.vectors[CLEAN], picture_hashes(done.photos), done.digests, strict=True
         ):
-            name = by_id[photo.id]
-            self.status[name] = USABLE
-            self.row[name] = len(self.names)
-            self.names.append(name)
-            self._vectors.append(vector)
-            self._hashes.append(hashed)
-            self._digests.append(content)
+            for name in names[photo.id]:
+                self.status[name] = USABLE
+                self.row[name] = len(self.names)
+                self.names.append(name)
+                self._vectors.append(vector)
+                self._hashes.append(hashed)
+                self._digests.append(content)
 
     def _from_answer(self, hit: Hit) -> Fetched:
         """An image that came with the answer, kept like one that was fetched."""

@@ -17,16 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..errors import UserError
+from ..errors import ServiceError, UserError
 from . import network
 
 PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
 """Lengths of vectors that are tried to say what a service holds, when it refuses ours."""
 TRANSIENT = (429, 502, 503, 504)
-
-
-class ServiceError(UserError):
-    """The service cannot be reached, or answered with an error."""
 
 
 @dataclass(frozen=True)
