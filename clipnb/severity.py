@@ -44,6 +44,9 @@ MEASURES = {"valid": "valid@k (L2 threshold)", "map": "mAP by category", "p1": "
 HARM = 0.01
 """Mean loss of the baseline below which a relative corruption error would divide by next to nothing, and is left out."""
 
+SCORES = {"clean": 3, "mPC": 3, "rPC": 2, "mCE": 2}
+"""Scores over all manipulations, and the decimals that a table gives of each."""
+
 SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_category")
 """Settings of a run that a table of numbers names."""
 
@@ -212,25 +215,13 @@ def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) 
 
 
 def scores_table(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> str:
-    """`scores` as Markdown."""
-    found = scores(table, measure, baseline)
-    manips = [name.removeprefix("CE ") for name in map(str, found.columns) if name.startswith("CE ")]
-    rows = []
-    for row in found.to_dict("records"):
-        errors = [f"{row[f'CE {m}']:.2f} ({_or_dash(row[f'relative CE {m}'])})" for m in manips]
-        rows.append(
-            [
-                _plain(row["dataset"]),
-                row["encoder"],
-                f"{row['clean']:.3f}",
-                f"{row['mPC']:.3f}",
-                f"{row['rPC']:.2f}",
-                f"{row['mCE']:.2f}",
-                *errors,
-            ]
-        )
-    head = ["data set", "encoder", "clean", "mPC", "rPC", "mCE", *(f"CE {m} (relative)" for m in manips)]
-    return markdown_table(head, rows, "ll" + "r" * (len(head) - 2))
+    """`scores` as Markdown: a column a data set and encoder; of a manipulation the CE, and in brackets the relative CE."""
+    columns = scores(table, measure, baseline).to_dict("records")
+    manips = dict.fromkeys(str(name).removeprefix("CE ") for row in columns for name in row if str(name).startswith("CE "))
+    rows = [[name, *(f"{row[name]:.{digits}f}" for row in columns)] for name, digits in SCORES.items()]
+    rows += [[f"CE {m}", *(f"{_or_dash(row[f'CE {m}'])} ({_or_dash(row[f'relative CE {m}'])})" for row in columns)] for m in manips]
+    head = ["", *(f"{_plain(row['dataset'])}, {_plain(row['encoder'])}" for row in columns)]
+    return markdown_table(head, rows, "l" + "r" * len(columns))
 
 
 def curves_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> str:
@@ -271,16 +262,11 @@ def fixed_table(table: pd.DataFrame) -> str:
     fixed = table[(table["severity"] == 0) & (table["manip"] != CLEAN)]
     for row in fixed.to_dict("records"):
         clean = clean_value(table, str(row["dataset"]), str(row["encoder"]), "valid")
-        cells = [
-            f"{row['strength']:.3g} ({row['unit']})",
-            f"{row['untouched']:.0%}",
-            f"{row['valid']:.3f}",
-            f"{clean:.3f}",
-            f"{row['map']:.3f}",
-        ]
-        rows.append([_plain(str(row["dataset"])), str(row["encoder"]), str(row["manip"]), *cells])
-    head = ["data set", "encoder", "condition", "strength at the input", "untouched", "valid@k", "clean valid@k", "mAP"]
-    return markdown_table(head, rows, "llllrrrr")
+        strength, valid = f"{row['strength']:.3g} ({row['unit']})", f"{row['valid']:.3f} ({clean:.3f})"
+        whose = f"{_plain(str(row['dataset']))}, {_plain(str(row['encoder']))}"
+        rows.append([whose, str(row["manip"]), strength, f"{row['untouched']:.0%}", valid, f"{row['map']:.3f}"])
+    head = ["set and encoder", "condition", "strength at the input", "untouched", "valid@k (clean)", "mAP"]
+    return markdown_table(head, rows, "lllrrr")
 
 
 def _or_dash(value: float) -> str:

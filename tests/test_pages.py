@@ -88,6 +88,17 @@ def test_every_page_is_accessible_quiet_and_complete_offline(html: Path, screen:
     assert not faults, "\n".join(map(str, faults))
 
 
+def test_the_tables_of_severities_are_seen_whole_on_a_desk(html: Path, screen: Any) -> None:
+    resize(screen, DESK)
+    screen.get((html / "severity.html").as_uri())
+    tables = screen.execute_script(
+        "return [...document.querySelectorAll('article table')]"
+        ".map(t => [t.textContent, t.scrollWidth, t.parentElement.clientWidth])"
+    )
+    assert len(tables) > 8
+    assert [text.split() for text, wide, room in tables if wide > room + 1] == []
+
+
 def test_every_page_is_legible_in_the_dark(html: Path, screen: Any) -> None:
     resize(screen, DESK)
     colours(screen, "dark")

@@ -51,6 +51,22 @@ def test_scores_by_hand() -> None:
     assert severity.scores(BY_HAND).set_index("encoder").loc["histogram", "mCE"] == 1
 
 
+def test_the_table_of_scores_has_a_column_an_encoder() -> None:
+    others = table(mine={"original": [0.8], "rotated": [0.4]}, histogram={"original": [0.5], "rotated": [0.499]})
+    lines = severity.scores_table(pd.concat([BY_HAND, others.assign(dataset="e-f")])).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["", "d, mine", "d, histogram", "e\u2011f, mine", "e\u2011f, histogram"]
+    assert {row[0]: row[1:4:2] for row in cells[2:]} == {
+        "clean": ["0.900", "0.800"],
+        "mPC": ["0.750", "0.400"],
+        "rPC": ["0.83", "0.50"],
+        "mCE": ["0.33", "1.20"],
+        "CE blurred": ["0.43 (1.00)", "– (–)"],
+        "CE grey": ["0.22 (0.25)", "– (–)"],
+        "CE rotated": ["– (–)", "1.20 (–)"],
+    }
+
+
 @pytest.mark.parametrize(
     ("without", "said"),
     [
