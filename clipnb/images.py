@@ -6,12 +6,13 @@ import hashlib
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .errors import UnreadableImage
+from .errors import UnreadableImage, UserError
 
 RGB = NDArray[np.uint8]
 
@@ -86,3 +87,21 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def opencv() -> Any:
+    """OpenCV, loaded when it is first asked for.
+
+    Raises:
+        UserError: its wheel is the one for desktops (`imagecorruptions-imaug` brings it), and this machine is none.
+    """
+    try:
+        import cv2
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:
+        raise UserError(
+            f"OpenCV cannot be loaded ({error}): install that library (Debian: apt-get install libgl1), "
+            "or pip install --force-reinstall --no-deps opencv-python-headless"
+        ) from error
+    return cv2

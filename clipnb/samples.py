@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import MissingExtra
-from .images import RGB, decode
+from .images import RGB, decode, opencv
 from .paths import cache_root
 from .seeds import rng_for
 
@@ -97,7 +97,7 @@ def view(photograph: RGB, rng: np.random.Generator) -> RGB:
     Returns:
         uint8 array, long side 320 pixels.
     """
-    import cv2
+    cv2 = opencv()
 
     height, width = photograph.shape[:2]
     aspect = float(np.exp(rng.uniform(np.log(1 / 2), np.log(2))))

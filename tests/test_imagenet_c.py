@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from numpy.testing import assert_array_equal
 from test_severities import CLIP, ODD, keeps_the_rules
 
 from clipnb.datasets import load_dataset
-from clipnb.errors import MissingExtra
+from clipnb.errors import MissingExtra, UserError
 from clipnb.images import RGB, decode
 from clipnb.manipulations import MANIPULATIONS, Condition, View
 from clipnb.manipulations.imagenet_c import CORRUPTIONS, GLASS_SCATTER, ICE, LONGEST, at_reference
@@ -176,3 +177,13 @@ def test_a_missing_library_is_one_line_with_what_to_type(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "imagecorruptions", None)
     with pytest.raises(MissingExtra, match=r"the corruption 'fog' needs .*pip install 'clipnb\[corruptions\]'"):
         MANIPULATIONS["fog"](picture(0), 0, "d", 1)
+
+
+@pytest.mark.parametrize("name", ["blurred", "rotated", "fog"])
+def test_a_machine_without_a_desktops_libraries_is_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')\n")
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"OpenCV cannot be loaded \(libGL\.so\.1.*opencv-python-headless") as caught:
+        MANIPULATIONS[name](picture(0), 0, "d", 1)
+    assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..images import RGB
+from ..images import RGB, opencv
 from .base import Manipulation, Shape, View
 
 JPEG_QUALITY = (60.0, 40.0, 25.0, 15.0, 7.0)
@@ -43,7 +43,7 @@ def _rescaled(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
 
 
 def _rotated(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    import cv2
+    cv2 = opencv()
 
     sign = 1 if rng.integers(2) else -1
     degrees = DEGREES[severity - 1]

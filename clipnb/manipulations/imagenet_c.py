@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MissingExtra
-from ..images import RGB
+from ..images import RGB, opencv
 from .base import REFERENCE, SEVERITIES, Manipulation, Shape, View
 
 CORRUPTIONS = {
@@ -64,6 +64,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def _corrupted(image: RGB, rng: np.random.Generator, severity: int, name: str) -> RGB:
+    opencv()
     try:
         from imagecorruptions import corrupt
     except ModuleNotFoundError as error:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from ..images import RGB
+from ..images import RGB, opencv
 from .base import REFERENCE, Manipulation, Shape, View
 
 CLEAN = "original"
@@ -51,7 +51,7 @@ def _blurred(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
 def _study_blur(image: RGB) -> RGB:
     # the study called scipy's gaussian_filter on 8-bit channels, which cuts the kernel at 4 sigma, mirrors at the border and
     # truncates to 8 bits after each axis; the same by OpenCV is several times as fast and within one grey level of it
-    import cv2
+    cv2 = opencv()
 
     kernel, still = _kernel(BLUR_SIGMA), np.ones(1, np.float32)
     out = image
@@ -70,7 +70,7 @@ def _kernel(sigma: float) -> np.ndarray:
 
 def _gaussian(image: RGB, sigma: float) -> RGB:
     """Gaussian blur of each channel in float32, rounded once; sigma in pixels of this image."""
-    import cv2
+    cv2 = opencv()
 
     kernel = _kernel(sigma)
     blurred = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
