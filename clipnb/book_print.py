@@ -39,10 +39,11 @@ KERNEL = 'c.InlineBackend.figure_formats = {"png", "pdf"}\n'
 """IPython's settings while a book is made for paper."""
 
 
-def offer_vectors(app: Sphinx) -> None:
-    """Let notebooks that the build executes give their figures as vector graphics too."""
+def prepare(app: Sphinx) -> None:
+    """Let notebooks that the build executes give their figures as vector graphics too, and code be black on white."""
     if app.builder.format != "latex":
         return
+    app.config.pygments_style = "bw"
     profile = Path(app.doctreedir) / "ipython" / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
     (profile / "ipython_kernel_config.py").write_text(KERNEL, encoding="utf-8")
@@ -88,7 +89,7 @@ def _smaller(document: Any) -> None:
 
 
 def _keep_together(document: Any) -> None:
-    """No page ends between a paragraph and the table or figure that it announces."""
+    """No page ends between a paragraph and the table or figure that it announces, nor after a line that is a heading."""
     from docutils import nodes
 
     for node in [*document.findall(nodes.table), *document.findall(nodes.figure)]:
@@ -97,6 +98,10 @@ def _keep_together(document: Any) -> None:
         at = node.parent.index(node)
         if at and isinstance(node.parent[at - 1], nodes.paragraph):
             node.parent.insert(at, nodes.raw("", r"\par\nopagebreak", format="latex"))
+    for line in list(document.findall(nodes.paragraph)):
+        said = [part for part in line if part.astext()]
+        if len(said) == 1 and isinstance(said[0], nodes.strong) and not isinstance(line.parent, nodes.entry | nodes.list_item):
+            line.parent.insert(line.parent.index(line) + 1, nodes.raw("", r"\clipnbkeep", format="latex"))
 
 
 def _leave_out(document: Any) -> None:
@@ -199,5 +204,5 @@ def connect(app: Sphinx) -> None:
 
     app.add_post_transform(BeforeLinks)
     app.add_post_transform(AfterLinks)
-    app.connect("builder-inited", offer_vectors)
+    app.connect("builder-inited", prepare)
     app.connect("env-get-outdated", notebooks_again)

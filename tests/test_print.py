@@ -30,6 +30,10 @@ The mean is {{ study.nba.mean }}, on [a page](api/clipnb.wording.md) that is not
 
 {{ claims.table }}
 
+**A line that is a heading**
+
+- and what it is over
+
 | letters | what they are |
 |:--|:--|
 | `sample-figures-blurred-efficientnet-lite2-of-a-long-name` | → − ± · ≤ é ü, and a long sentence that has to be broken somewhere |
@@ -133,6 +137,7 @@ def test_the_latex_holds_what_is_for_paper_and_no_html(latex: Path) -> None:
     assert "clipnb.figures.boxes" in text.replace("\\PYG{o}{.}", ".").replace("\\PYG{n}{", "").replace("}", ""), (
         "of others it is not"
     )
+    assert re.search(r"heading\}\s*\\clipnbkeep\s*\\begin\{itemize\}", text)
     assert "clipnb.wording" not in text, "the reference is not printed"
 
 
