@@ -54,5 +54,4 @@ clean: ## remove environments, results and the built book; photographs and the c
 	rm -rf .venv .venv-test _build results book/runs book/datasets book/cards book/api
 
 picture: .venv/.installed ## draw the README's picture and write its numbers again
-	.venv/$(BIN)/python -c "import clipnb; clipnb.pictures.one_photograph(clipnb.sentences.usual_runs('sample-figures', 'efficientnet-lite2'), 'motorcycle').savefig('book/question.png')"
-	.venv/$(BIN)/python -m clipnb.findings readme
+	.venv/$(BIN)/python -m clipnb.answer

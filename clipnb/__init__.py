@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import (
         accounting,
+        answer,
         cards,
         corrections,
         datasets,
@@ -50,6 +51,7 @@ __all__ = [
     "RunSpec",
     "UserError",
     "accounting",
+    "answer",
     "cards",
     "corrections",
     "datasets",

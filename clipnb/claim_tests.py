@@ -40,6 +40,9 @@ def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: fl
     for name, e in estimates.items():
         a, b = e.interval(level)
         verdicts.append(HOLDS if low < a and b < high else FAILS if b <= low or a >= high else OPEN)
+        if not e.error:
+            texts[name] = f"{points(e.point)} points (in every category)"
+            continue
         kind = "interval for any possible list" if e.bound else "interval"
         texts[name] = f"{points(e.point)} points ({100 * level:.3g}% {kind} {points(a)} to {points(b)})"
     verdict = HOLDS if all(v == HOLDS for v in verdicts) else FAILS if FAILS in verdicts else OPEN
@@ -48,6 +51,10 @@ def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: fl
 
 def _means(group: Group) -> dict[str, str]:
     return {name: f"{cell.mean:.4f}" for name, cell in group.items()}
+
+
+def _shares(group: Group) -> dict[str, str]:
+    return {name: f"{cell.mean:.0%}" for name, cell in group.items()}
 
 
 def _of(group: Group, name: str) -> Any:
@@ -61,7 +68,7 @@ def lower(groups: Sequence[Group], *, conditions: Sequence[str], than: Sequence[
     (group,) = groups
     estimates = {f"{a}_{b}": change(_of(group, b), _of(group, a)) for a in conditions for b in than}
     verdict, texts = region(estimates, -math.inf, 0.0, alpha)
-    return Outcome(verdict, next(iter(estimates.values())).n, {"mean": _means(group), "difference": texts})
+    return Outcome(verdict, next(iter(estimates.values())).n, {"mean": _means(group), "share": _shares(group), "difference": texts})
 
 
 def within(groups: Sequence[Group], *, conditions: Sequence[str], margin: float, alpha: float = ALPHA) -> Outcome:

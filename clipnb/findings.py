@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +20,6 @@ import pandas as pd
 
 from .files import write_text
 from .manipulations import CLEAN, MANIPULATIONS, STUDY
-from .paths import project_root
 from .results import Result
 from .spec import RunSpec
 from .statistics import Interval, mean_interval, paired_differences, unpaired_difference
@@ -140,28 +138,6 @@ def interaction_of(findings: Findings, encoder: str) -> str:
     return table(["condition", "figures minus scenes, points", "95% interval", "reading"], rows, "lrll")
 
 
-def answer(findings: Findings, encoder: str) -> str:
-    """One sentence a manipulation: what it costs scenes and figures, with intervals and what they allow to say."""
-    lines = []
-    for manip in STUDY[1:]:
-        parts = []
-        for dataset, kind in ((SCENES, "scenes"), (FIGURES, "figures")):
-            before, after = (
-                mean_interval(list(findings.categories(dataset, encoder, m).values()), bounds=(0.0, 1.0)) for m in (CLEAN, manip)
-            )
-            d = mean_interval(findings.changes(dataset, encoder, manip), bounds=(-1.0, 1.0))
-            interval = f", 95% interval {points_span(d)}" if d.bounded else ""
-            parts.append(
-                f"on {kind} {after.point:.0%} of the results are valid instead of {before.point:.0%} "
-                f"({points(d.point)} points{interval}; {d.n} categories): **{direction(d)}**"
-            )
-        untouched = findings.categories(SCENES, encoder, manip, "noop")
-        share = sum(untouched.values()) / len(untouched)
-        note = f" It left {share:.0%} of the scenes pixel-identical." if share >= 0.25 else ""
-        lines.append(f"- **{MANIPULATIONS[manip].label.capitalize()}**: {parts[0]}; {parts[1]}.{note}")
-    return "\n".join(lines)
-
-
 def counts(findings: Findings) -> dict[str, dict[str, int]]:
     """Data set -> number of categories and of images."""
     clean = findings.rows[(findings.rows["manip"] == CLEAN) & (findings.rows["encoder"] == ENCODERS[0])]
@@ -181,15 +157,5 @@ def write(folder: Path) -> None:
     write_text(folder / "findings.json", json.dumps(describe(results), indent=1) + "\n")
 
 
-def write_readme(path: Path) -> None:
-    """Put the answer between its marks in the README."""
-    before, mark, rest = path.read_text(encoding="utf-8").partition("<!-- answer -->\n")
-    _, end, after = rest.partition("\n<!-- /answer -->")
-    write_text(path, before + mark + answer(load(), ENCODERS[0]) + end + after)
-
-
 if __name__ == "__main__":
-    if sys.argv[1:] == ["readme"]:
-        write_readme(project_root() / "README.md")
-    else:
-        write(Path(__file__).parent / "data" / "measured")
+    write(Path(__file__).parent / "data" / "measured")

@@ -129,7 +129,7 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 5) -
     image = decode(content, photo.id)
     where = image_finder(results[0].spec)
     widths = [1.0] * (columns + 1) + [0.8]
-    figure, axes = new_figure(WIDTH, 0.88 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
+    figure, axes = new_figure(0.9 * WIDTH, 0.84 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
     for line, result in zip(axes, results, strict=True):
         row = result.rows[(result.rows["category"] == category) & (result.rows["image"] == photo.path.name)].iloc[0]
         manipulation = result.spec.condition

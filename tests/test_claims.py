@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clipnb import Result, RunSpec
+from clipnb.answer import PARTS, WORDS, answer
 from clipnb.claim_tests import FAILS, HOLDS, OPEN, region
 from clipnb.claims import Claim, Lie, judge, pages, read, settle
 from clipnb.errors import UserError
@@ -270,3 +272,18 @@ def test_runs_of_an_encoder_with_a_slash_in_its_name_are_found() -> None:
     rows = pd.DataFrame({"category": ["a", "b"], "image": ["1", "1"], "accuracy": [0.25, 0.75]})
     found = from_runs([Result(RunSpec("sample-figures", "grey", "ViT-L/14"), {}, rows)])("sample-figures", "ViT-L/14")
     assert found["grey"].mean == 0.5
+
+
+def test_the_answer_of_the_first_page_has_the_verdicts_of_the_ledger(tmp_path: Path) -> None:
+    entries = {c.id: c for c in read(LEDGER)}
+    for (name, group), line in zip(PARTS.items(), answer(LEDGER).splitlines(), strict=True):
+        assert line.startswith(f"- **{name}**: ")
+        assert [WORDS[entries[e].verdict] for e in group] == re.findall(r": \*\*([a-z ]+)\*\*", line)
+
+
+def test_a_lie_about_the_first_page_leaves_it_without_an_answer(tmp_path: Path) -> None:
+    entries = yaml.safe_load(LEDGER.read_text(encoding="utf-8"))
+    next(e for e in entries if e["id"] == "crop_costs_figures")["verdict"] = HOLDS
+    (tmp_path / "claims.yml").write_text(yaml.safe_dump(entries), encoding="utf-8")
+    with pytest.raises(Lie, match="crop_costs_figures says 'holds', but the numbers say 'cannot tell'"):
+        answer(tmp_path / "claims.yml")

@@ -151,6 +151,26 @@ def test_a_page_is_walked_by_keyboard_alone(html: Path, screen: Any) -> None:
     assert walked == sorted(walked), "focus moves down the page"
 
 
+def test_the_first_screen_shows_question_figure_answer_and_ways_on(html: Path, screen: Any) -> None:
+    resize(screen, DESK, 900)
+    screen.get((html / "index.html").as_uri())
+    screen.execute_async_script("const done = arguments[0]; document.fonts.ready.then(() => setTimeout(done, 400))")
+    wanted = {
+        "question": "article h1",
+        "figure": ".tag_first-figure figure",
+        "answer": ".tag_first-answer",
+        "your photographs": "article p > strong > a[href='yours.html']",
+        "evidence": "article p > strong > a[href='study.html']",
+    }
+    for what, selector in wanted.items():
+        box = screen.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
+        assert 0 <= box["top"] < box["bottom"] <= 900, (what, box)
+        assert 0 <= box["left"] < box["right"] <= DESK, (what, box)
+    sentences = [item.text for item in screen.find_elements("css selector", ".tag_first-answer li")]
+    assert len(sentences) == 3
+    assert all(re.search(r"interval|in every category", s) and re.search(r"a loss|no loss|cannot tell", s) for s in sentences)
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """A static server that compresses text, as hosts of static pages do."""
 
