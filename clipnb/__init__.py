@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         sentences,
         severity,
         severity_figures,
+        severity_pictures,
         speed,
     )
     from .errors import UserError
@@ -68,6 +69,7 @@ __all__ = [
     "sentences",
     "severity",
     "severity_figures",
+    "severity_pictures",
     "spec_of",
     "speed",
 ]

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from .figures import MID, PALE
 from .results import Result
 from .statistics import Interval, category_means, macro_mean, mean_interval
 from .wording import percent_span, table
@@ -152,12 +153,12 @@ def accounts_table(results: Sequence[Result]) -> str:
 
 def figure(results: Sequence[Result]) -> Figure:
     """Two panels, a row an arm: shares of what was asked for, and the headline with its interval inside its bounds."""
-    from .figures import INK, MID, WIDTH, new_figure, plain
+    from .figures import INK, WIDTH, new_figure, plain
 
     arms = [account(result) for result in results]
     drawn, axes = new_figure(WIDTH, 1.3 + 0.42 * len(arms), 1, 2, width_ratios=[1.25, 1], sharey=True)
     shares, cases = axes[0]
-    looks = dict(zip(FATES, (("#4477aa", ""), ("#c6d5e6", ""), ("white", "////"), ("white", "...."), ("white", "")), strict=True))
+    looks = dict(zip(FATES, ((MID, ""), (PALE, ""), ("white", "////"), ("white", "...."), ("white", "")), strict=True))
     for y, arm in enumerate(arms):
         left = 0.0
         for fate, (colour, hatch) in looks.items():
@@ -175,7 +176,7 @@ def figure(results: Sequence[Result]) -> Figure:
             )
             left += share
         cases.plot(
-            [arm.worst, arm.best], [y, y], color="#c6d5e6", linewidth=9, solid_capstyle="butt", label="bounds" if y == 0 else None
+            [arm.worst, arm.best], [y, y], color=PALE, linewidth=9, solid_capstyle="butt", label="bounds" if y == 0 else None
         )
         if arm.available.bounded:
             cases.plot(

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import book_api, book_html, book_print, browse
+from . import book_api, book_html, book_print, browse, severity_pictures
 from .datasets import slug
 from .errors import UserError
 from .files import write_generated
@@ -67,9 +67,10 @@ def configure(app: Sphinx, config: Config) -> None:
 
 
 def write_browser(app: Sphinx) -> None:
-    """The data and pictures of the retrieval browser."""
+    """The data and pictures of the retrieval browser, and of the slider of manipulations."""
     if app.builder.format == "html":
         browse.write(Path(app.outdir) / "_static" / "browse")
+        severity_pictures.write(Path(app.outdir) / "_static" / "slider")
 
 
 def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
@@ -165,10 +166,17 @@ def _present_run(notebook: dict[str, Any], vectors: bool) -> None:
         book_print.add_charts(notebook, saved_result(spec))
 
 
+def forget_failure(app: Sphinx, error: Exception | None) -> None:
+    """After a build that failed or warned, let the next one read every page: Sphinx repeats no warning of a page it keeps."""
+    if error or app._warncount:
+        (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", write_browser)
     app.connect("config-inited", configure, priority=850)  # sphinx-external-toc reads the path at 900
     app.connect("source-read", present_notebook)
+    app.connect("build-finished", forget_failure)
     app.connect("html-page-context", mend_page, priority=900)  # after the theme has made its buttons
     book_html.connect(app)
     book_api.connect(app)

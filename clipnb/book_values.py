@@ -82,11 +82,20 @@ def _setup() -> dict[str, str]:
         "encoder": f"`{OFFLINE}`",
         "small_g": str(SMALL_G),
         "severities": _severities(),
+        "corruptions": _corruptions(),
         "manipulations": "\n".join(
             ["| name | what it does | draws |", "|:--|:--|:--|"]
             + [f"| `{m.name}` | {m.summary} | {'seeded' if m.draws else 'no'} |" for m in map(MANIPULATIONS.__getitem__, STUDY)]
         ),
     }
+
+
+def _corruptions() -> str:
+    """ImageNet-C's, in a line for each unit of their strength."""
+    alike: dict[tuple[str, bool], list[str]] = {}
+    for name in CORRUPTIONS:
+        alike.setdefault((MANIPULATIONS[name].unit, MANIPULATIONS[name].draws), []).append(f"`{name}`")
+    return "\n".join(f"- {', '.join(group)}: {unit}{', seeded' if draws else ''}" for (unit, draws), group in alike.items())
 
 
 def _severities() -> str:
@@ -96,11 +105,6 @@ def _severities() -> str:
         if name in CORRUPTIONS or not m.levels:
             continue
         rows.append([f"`{name}`", m.parameter, ", ".join(f"{v:g}" for v in m.levels), m.unit, "seeded" if m.draws else "no"])
-    alike: dict[tuple[str, bool], list[str]] = {}
-    for name in CORRUPTIONS:
-        alike.setdefault((MANIPULATIONS[name].unit, MANIPULATIONS[name].draws), []).append(f"`{name}`")
-    for (unit, draws), group in alike.items():
-        rows.append([", ".join(group), "severity of ImageNet-C", "1, 2, 3, 4, 5", unit, "seeded" if draws else "no"])
     return wording.table(["name", "what severities 1 to 5 set", "to", "strength is given as", "draws"], rows, "lllll")
 
 
@@ -126,7 +130,9 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
         }
     credit = ["| set | category | photograph |", "|:--|:--|:--|"]
     credit += [
-        f"| {name} | {category} | {source.credit} |" for name, group in SAMPLES.items() for category, source in group.items()
+        f"| {name.replace('-', wording.NB_HYPHEN)} | {category.replace('-', wording.NB_HYPHEN)} | {source.credit} |"
+        for name, group in SAMPLES.items()
+        for category, source in group.items()
     ]
     return {**sets, "per_category": str(IMAGES_PER_CATEGORY), "credits": "\n".join(credit)}
 

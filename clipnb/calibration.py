@@ -20,7 +20,7 @@ from .measures import Floats
 from .ranking import Integers, codes, similarity_blocks
 from .sampling import drawn
 from .statistics import Interval
-from .verification import OperatingCurve, curve_of_counts, equal_error, recall_at_precision, roc_auc, tau_at_fpr
+from .verification import OperatingCurve, average_precision, curve_of_counts, equal_error, recall_at_precision, roc_auc, tau_at_fpr
 
 BINS = 8192
 """Of distances from 0 to 2: a threshold is known to 0.00025."""
@@ -30,6 +30,7 @@ ENOUGH = 10
 
 STATISTICS: dict[str, Callable[[OperatingCurve], float]] = {
     "roc_auc": roc_auc,
+    "uap": average_precision,
     "eer": lambda curve: equal_error(curve)[0],
     "tau_eer": lambda curve: equal_error(curve)[1],
     "tau_fpr_1": lambda curve: tau_at_fpr(curve, 0.01),

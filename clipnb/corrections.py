@@ -19,7 +19,7 @@ from .results import Result
 from .runs import run
 from .spec import RunSpec
 from .thresholds import calibration_of
-from .wording import table
+from .wording import points, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,7 +128,7 @@ def _cell(row: Any, correction: Correction) -> str:
         return f"{row['value']:.1%}"
     if row["change"] != row["change"]:
         return "–"
-    return f"{row['value']:.1%} ({100 * row['change']:+.1f})"
+    return f"{row['value']:.1%} ({points(row['change'])})"
 
 
 def summary(frame: pd.DataFrame) -> str:

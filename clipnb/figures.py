@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .contrasts import Contrast
     from .tau_sweep import Sweep
 
-INK, MID, PALE = "#222222", "#4477aa", "#c6d5e6"
+INK, MID, PALE = "#222222", "#4477aa", "#bccde1"
 STYLE: Any = {
     "figure.dpi": 144,
     "font.size": 9,
@@ -259,7 +259,8 @@ def operating_points(calibration: Calibration, tau: float) -> Figure:
     left.set(
         xlabel="threshold, L2 distance", ylabel="share of pairs accepted", ylim=(0, 1.2), xlim=(float(tails[0]), float(tails[-1]))
     )
-    left.legend(frameon=False, fontsize=7, loc="center left")
+    left.set_yticks(np.linspace(0, 1, 6))
+    left.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(0, 1.1), ncols=2, borderaxespad=0)
     right.plot(
         [0, *curve.fpr], [0, *curve.recall], color=INK, lw=1.4, label=f"calibration, AUC {calibration.values['roc_auc'].point:.3f}"
     )

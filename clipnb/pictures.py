@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def _show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
+def show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
+    """Draw a photograph without axes, its title centred over it."""
     ax.imshow(image)
     ax.set_title(plain(title), fontsize=8, loc="center", pad=3, **options)
     ax.set(xticks=[], yticks=[])
@@ -40,7 +41,7 @@ def _result(ax: Axes, path: Path | None, category: str, distance: float, tau: fl
     valid = distance < tau
     name = "" if category == expected else f"{category}\n"
     image = np.full((1, 1, 3), 255, np.uint8) if path is None else decode(read(path), path.name)
-    _show(ax, image, f"{name}{distance:.2f}{' valid' if valid else ''}")
+    show(ax, image, f"{name}{distance:.2f}{' valid' if valid else ''}")
     for spine in ax.spines.values():
         spine.set(visible=True, linewidth=2.0 if valid else 1.2, linestyle="-" if valid else ":", color=INK)
 
@@ -78,9 +79,9 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     for column, photo in zip(axes.T, photos, strict=True):
         content = read(photo.path)
         image = decode(content, photo.id)
-        _show(column[0], image, photo.category)
+        show(column[0], image, photo.category)
         if rows == 2:
-            _show(column[1], manipulation(image, spec.seed, digest(content)))
+            show(column[1], manipulation(image, spec.seed, digest(content)))
     axes[0, 0].set_ylabel("original", fontsize=8)
     axes[-1, 0].set_ylabel(manipulation.label.replace(", ", "\n"), fontsize=8)
     return figure
@@ -103,9 +104,9 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
         content = read(by_id[f"{row['category']}/{row['image']}"].path)
         image = decode(content, row["image"])
-        _show(line[0], image, f"{row['category']}\naccuracy {row['accuracy']:.0%}", color=INK)
+        show(line[0], image, f"{row['category']}\naccuracy {row['accuracy']:.0%}", color=INK)
         asked = replace(manipulation, draw=int(row["draw"]))(image, result.spec.seed, digest(content))
-        _show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
+        show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
         for ax, found, kind, distance in zip(line[2:], row["results"], row["result_categories"], row["distances"], strict=False):
             _result(ax, where(found), kind, distance, result.spec.tau)
     return figure
@@ -133,7 +134,7 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 5) -
     for line, result in zip(axes, results, strict=True):
         row = result.rows[(result.rows["category"] == category) & (result.rows["image"] == photo.path.name)].iloc[0]
         manipulation = result.spec.condition
-        _show(line[0], manipulation(image, result.spec.seed, digest(content)))
+        show(line[0], manipulation(image, result.spec.seed, digest(content)))
         line[0].set_ylabel(manipulation.label, fontsize=9)
         for ax, found, kind, distance in zip(line[1:-1], row["results"], row["result_categories"], row["distances"], strict=False):
             _result(ax, where(found), kind, distance, result.spec.tau, expected=category)

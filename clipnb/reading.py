@@ -61,8 +61,8 @@ def study_reading() -> str:
             f"(the players' is {nba.sd:.3f}, that of the cropped scenes {scenes.sd:.3f}).",
             f"- *Which manipulation hurts most*: in the printed means {worst['NBA']} for players (down "
             f"{falls['NBA'][worst['NBA']]:.4f}) and {worst['MiniPlaces']} for scenes (down "
-            f"{falls['MiniPlaces'][worst['MiniPlaces']]:.4f}). That the two differ is an interaction; without the other six lists "
-            "it cannot be tested.",
+            f"{falls['MiniPlaces'][worst['MiniPlaces']]:.4f}). That the two differ is an interaction: of the six lists that a "
+            "test of it would take, only bounds are known ([claims](claims.md)).",
             f"- *Blurred and grey scenes* differ by {abs(blurred - grey):.4f} in the printed means ({blurred:.4f} and {grey:.4f}): "
             "so close that one condition may have been run twice. That is a suspicion, not a proof.",
         ]

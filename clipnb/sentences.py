@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -72,12 +72,16 @@ def change(conditions: Conditions, manip: str) -> Interval:
     return mean_interval(changes(conditions, manip), bounds=(-1.0, 1.0))
 
 
+def _stated(interval: Interval, spelled: Callable[[Interval], str]) -> str:
+    return f"95% interval {spelled(interval)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
+
+
 def answer(conditions: Conditions) -> str:
     """One sentence a manipulation: what it cost, with its interval and what that allows to say."""
     clean = conditions[CLEAN]
     lines = [
         f"Unmanipulated, {clean.accuracy.point:.1%} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
-        f"(95% interval {percent_span(clean.accuracy)}; {clean.accuracy.n} categories, {len(clean.rows)} photographs)."
+        f"({_stated(clean.accuracy, percent_span)}; {clean.accuracy.n} categories, {len(clean.rows)} photographs)."
     ]
     for manip, result in conditions.items():
         if manip != CLEAN:
@@ -85,7 +89,7 @@ def answer(conditions: Conditions) -> str:
             untouched = f" It leaves {result.noop_share:.0%} of the photographs untouched." if result.noop_share else ""
             lines.append(
                 f"**{result.label.capitalize()}**: {result.accuracy.point:.1%}, a change of {points(d.point)} points "
-                f"(95% interval {points_span(d)}): {direction(d)}.{untouched}"
+                f"({_stated(d, points_span)}): {direction(d)}.{untouched}"
             )
     return "\n".join(f"- {line}" for line in lines)
 

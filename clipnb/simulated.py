@@ -8,7 +8,7 @@ from importlib import resources
 import pandas as pd
 
 from .statistics import SMALL_G
-from .wording import table
+from .wording import NB, table
 
 NOMINAL, LOW, HIGH = 0.95, 0.93, 0.97
 """An interval is called a 95% one where it covers from 93% to 97%."""
@@ -44,7 +44,7 @@ def width_table() -> str:
     """Median width of each interval over that of Student's t."""
     wide = simulation().dropna(subset=["width"]).pivot(index=["method", "population"], columns="categories", values="width")
     rows = [[str(m), str(p), *(f"{v:.2f}" for v in row)] for (m, p), row in zip(wide.index, wide.to_numpy(), strict=True)]
-    return table(["interval", "population", *(f"G = {g}" for g in wide.columns)], rows, "ll" + "r" * len(wide.columns))
+    return table(["interval", "population", *(f"G{NB}={NB}{g}" for g in wide.columns)], rows, "ll" + "r" * len(wide.columns))
 
 
 def _table(what: str, good: object) -> str:
@@ -54,7 +54,7 @@ def _table(what: str, good: object) -> str:
         [str(m), str(p), *(f"{r:.1%}" if good(r) else f"**{r:.1%}**" for r in row)]  # type: ignore[operator]
         for (m, p), row in zip(wide.index, wide.to_numpy(), strict=True)
     ]
-    return table([what, "population", *(f"G = {g}" for g in wide.columns)], rows, "ll" + "r" * len(wide.columns))
+    return table([what, "population", *(f"G{NB}={NB}{g}" for g in wide.columns)], rows, "ll" + "r" * len(wide.columns))
 
 
 def reading() -> str:

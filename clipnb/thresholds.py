@@ -16,6 +16,7 @@ from .paths import cache_root
 from .results import Result
 from .sampling import sample
 from .spec import RunSpec
+from .statistics import Interval
 from .store import EmbeddingStore
 from .tau_sweep import Sweep, sweep
 from .wording import table
@@ -87,6 +88,10 @@ def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
+def _share_span(interval: Interval) -> str:
+    return f" (95% interval {interval.low:.3f} to {min(1.0, interval.high):.3f})" if interval.bounded else ""
+
+
 def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     """Which threshold to take, and what the given one does, in sentences."""
     v = calibration.values
@@ -97,9 +102,10 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     if calibration.held_out:
         checked = f"and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]
-    span = f" (95% interval {auc.low:.3f} to {min(1.0, auc.high):.3f})" if auc.bounded else ""
     lines = [
-        f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {auc.point:.3f}{span}."
+        f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {auc.point:.3f}"
+        f"{_share_span(auc)}; all pairs ranked by it have an average precision (uAP) of {v['uap'].point:.3f}"
+        f"{_share_span(v['uap'])}."
     ]
     if math.isnan(one.point):
         lines.append("No threshold keeps pairs of different kinds below 1%.")

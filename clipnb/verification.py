@@ -6,7 +6,6 @@ distance are accepted together, so that every point of a curve is a threshold th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .measures import Floats
-from .ranking import Bools
 
 Vector = NDArray[np.float64]
 
@@ -107,26 +105,9 @@ def recall_at_precision(curve: OperatingCurve, precision: float = 0.9) -> tuple[
     return float(curve.recall[precise[-1]]), float(curve.tau[precise[-1]])
 
 
-Block = tuple[Floats, Bools, Bools]
-"""(similarity, relevant, junk), of one shape."""
+def average_precision(curve: OperatingCurve) -> float:
+    """uAP: average precision of all pairs ranked together by distance (ISC 2021, Douze et al.), in [0, 1].
 
-
-def micro_average_precision(blocks: Iterable[Block], relevant: Floats) -> float:
-    """uAP: average precision of all pairs ranked together, ties worst case (ISC 2021, Douze et al.).
-
-    Args:
-        blocks: all pairs, some at a time; memory is that of a block and of the relevant similarities.
-        relevant: (r,) similarities of all relevant pairs, as they stand in the blocks.
-
-    Returns:
-        In [0, 1]; NaN without relevant pairs.
+    The sum of precisions, each times the recall that its threshold adds.
     """
-    wanted = np.sort(np.asarray(relevant, dtype=np.float32))
-    if not wanted.size:
-        return float("nan")
-    before = np.zeros(len(wanted), dtype=np.int64)
-    for similarity, hit, junk in blocks:
-        others = np.sort(np.asarray(similarity, dtype=np.float32)[~(hit | junk)])
-        before += len(others) - np.searchsorted(others, wanted, side="left")
-    rank = np.arange(len(wanted), 0, -1)  # among the relevant
-    return float(np.mean(rank / (rank + before)))
+    return float(np.sum(np.diff(curve.recall, prepend=0.0) * curve.precision))

@@ -9,6 +9,9 @@ from .statistics import NO_SPREAD, Interval
 NB = "\u00a0"
 """No-break space: keeps an interval on one line."""
 
+NB_HYPHEN = "\u2011"
+"""No-break hyphen: keeps a name on one line."""
+
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -28,7 +31,7 @@ def p_short(p: float) -> str:
     """A p-value in a table."""
     if math.isnan(p):
         return "none"
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    return f"{p:.3f}" if p >= 0.001 else f"<{NB}0.001"
 
 
 def points(value: float) -> str:

@@ -86,6 +86,19 @@ def test_a_typo_in_a_computed_value_fails_the_build(project: Path, tmp_path: Pat
     assert "smal_g" in done.stdout + done.stderr
 
 
+def test_a_build_that_failed_fails_again_until_it_is_mended(project: Path, tmp_path: Path) -> None:
+    folder = small(project, tmp_path / "checkout", "file: clip")
+    page = folder / "book" / "clip.md"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text + "\n[nowhere](nowhere.md)\n", encoding="utf-8")
+    for _ in range(2):
+        done = jb_build(folder)
+        assert done.returncode != 0
+        assert "nowhere.md" in done.stdout + done.stderr
+    page.write_text(text, encoding="utf-8")
+    assert jb_build(folder).returncode == 0
+
+
 def test_a_lie_in_the_claim_ledger_fails_the_build(project: Path, tmp_path: Path) -> None:
     folder = small(project, tmp_path / "checkout", "file: claims")
     ledger = folder / "book" / "claims.yml"

@@ -314,6 +314,40 @@ def test_moving_the_threshold_moves_verdicts_and_lost_results_are_listed(browse:
     assert browse.execute_script(lost) == [photo for photo in clean if photo not in found]
 
 
+def test_the_slider_of_manipulations_moves_by_keyboard(html: Path, screen: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import Select, WebDriverWait
+
+    resize(screen, PHONE)
+    screen.get((html / "method.html").as_uri())
+    data = screen.execute_script("return SLIDER")
+    slider, picture = screen.find_element("id", "slider-severity"), screen.find_element("css selector", "#slider img")
+    for at, manipulation in enumerate(data):
+        Select(screen.find_element("id", "slider-manip")).select_by_index(at)
+        slider.send_keys(Keys.HOME)
+        for severity, (file, said, *_) in enumerate(manipulation["pictures"]):
+            assert picture.get_attribute("src").endswith("/" + file)
+            assert picture.get_attribute("alt")
+            assert said in screen.find_element("css selector", ".slider-said").text
+            assert slider.get_attribute("aria-valuetext").startswith(f"{severity}: ")
+            slider.send_keys(Keys.ARROW_RIGHT)
+        WebDriverWait(screen, 10).until(lambda b: b.execute_script("return arguments[0].naturalWidth > 0", picture))
+
+
+WIDE = """return [...document.querySelectorAll('.bd-article .pst-scrollable-table-container, .bd-article .cell_output')]
+  .filter(e => e.querySelector('table') && e.scrollWidth > e.clientWidth + 1)
+  .map(e => `${e.scrollWidth} > ${e.clientWidth}: ${e.innerText.slice(0, 60)}`)"""
+
+
+def test_no_table_is_cut_on_a_desk(html: Path, screen: Any) -> None:
+    resize(screen, DESK)
+    faults = []
+    for page in (p for p in pages(html) if not p.startswith("api/")):
+        screen.get((html / page).as_uri())
+        faults += [(page, fault) for fault in screen.execute_script(WIDE)]
+    assert not faults, "\n".join(map(str, faults))
+
+
 KEY_PAGES = ("index", "study", "browse", "datasets/sample-figures-efficientnet-lite2")
 
 

@@ -1,10 +1,9 @@
-"""Thresholds against scikit-learn, trec_eval and hand-worked cases, with ties."""
+"""Thresholds against scikit-learn and hand-worked cases, with ties."""
 
 from __future__ import annotations
 
 import math
 
-import ir_measures
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.interpolate import interp1d
 from scipy.optimize import brentq
-from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from clipnb.calibration import BINS, calibrate, jackknife, pair_counts
 from clipnb.errors import UserError
@@ -20,8 +19,8 @@ from clipnb.ranking import codes
 from clipnb.statistics import Interval
 from clipnb.verification import (
     OperatingCurve,
+    average_precision,
     equal_error,
-    micro_average_precision,
     operating_curve,
     recall_at_precision,
     roc_auc,
@@ -106,24 +105,12 @@ def test_what_no_threshold_reaches_is_absent() -> None:
 
 
 @cases
-def test_uap_is_trec_evals_ap_of_all_pairs_ranked_together(seed: int) -> None:
+def test_uap_is_scikit_learns_average_precision_with_ties(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    similarity = rng.integers(-8, 9, (12, 20)).astype(np.float32) / 8
-    hit, junk = rng.random((12, 20)) < 0.2, rng.random((12, 20)) < 0.1
-    hit &= ~junk
-    blocks = [(similarity[i : i + 5], hit[i : i + 5], junk[i : i + 5]) for i in range(0, 12, 5)]
-    run, truth = [], []
-    for at, score in np.ndenumerate(similarity):
-        if not junk[at]:
-            name = f"{'a' if hit[at] else 'z'}{at[0]:02d}{at[1]:02d}"
-            run.append(ir_measures.ScoredDoc("q", name, float(score)))
-            truth.append(ir_measures.Qrel("q", name, int(hit[at])))
-    expected = ir_measures.calc_aggregate([ir_measures.AP], truth, run)[ir_measures.AP]
-    assert micro_average_precision(blocks, similarity[hit]) == pytest.approx(expected, abs=1e-9)
-
-
-def test_uap_of_nothing_is_absent() -> None:
-    assert math.isnan(micro_average_precision([], np.array([])))
+    same, different = (rng.integers(0, 17, n) / 8 for n in (30, 90))
+    truth = np.r_[np.ones(30), np.zeros(90)]
+    expected = average_precision_score(truth, -np.r_[same, different])
+    assert average_precision(operating_curve(same, different)) == pytest.approx(expected, abs=1e-9)
 
 
 def clusters(groups: int, each: int, seed: int, spread: float = 0.6, dim: int = 16) -> tuple[np.ndarray, list[str]]:
