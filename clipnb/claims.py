@@ -186,11 +186,11 @@ def pages(judged: Sequence[Judgement]) -> dict[str, Any]:
             lines += [f"- *{where_from(j.claim)}*: {j}" for j in judged if j.claim.claim == claim and j.claim.by == by]
             lines.append("")
         lists[by] = "\n".join(lines)
-    rows = [[j.claim.claim, where_from(j.claim), f"`{j.claim.test}`", j.n, j.verdict] for j in judged]
+    rows = [[j.claim.claim, j.verdict, where_from(j.claim), j.n, f"`{j.claim.test}`"] for j in judged]
     return {
         **{j.claim.id: str(j) for j in judged},
         **lists,
-        "table": table(["claim", "data", "test", "n", "verdict"], rows, "lllrl"),
+        "table": table(["claim", "verdict", "data", "n", "test"], rows, "lllrl"),
         "level": f"{1 - ALPHA:.0%}",
         "count": {by: str(len({j.claim.claim for j in judged if j.claim.by == by})) for by in ("study", "book")},
     }

@@ -95,6 +95,7 @@ def write(folder: Path) -> None:
             made.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
             file = f"{name}-{severity}.jpg" if severity else "as-it-is.jpg"
             made.save(folder / file, quality=QUALITY)
-            pictures.append([file, manipulation.level(severity) if severity else "the photograph as it is", *made.size])
+            said = f"{manipulation.parameter}: {manipulation.levels[severity - 1]:g}" if severity else "the photograph as it is"
+            pictures.append([file, said, *made.size])
         shown.append({"name": name, "label": manipulation.label, "pictures": pictures})
     write_text(folder / "data.js", f"const SLIDER = {json.dumps(shown, separators=(',', ':'), ensure_ascii=False)};\n")

@@ -3,7 +3,9 @@
   const regions = ".bd-article figure, .bd-article .pst-scrollable-table-container, .bd-article .cell_output, .bd-article div.math, .bd-article pre";
   const settle = () => {
     for (const region of document.querySelectorAll(regions)) {
-      if (region.scrollWidth > region.clientWidth + 1) region.tabIndex = 0;
+      const wide = region.scrollWidth > region.clientWidth + 1;
+      region.classList.toggle("scrolls", wide);
+      if (wide) region.tabIndex = 0;
       else if (region.getAttribute("tabindex") === "0" && region.tagName !== "PRE") region.removeAttribute("tabindex");
     }
   };

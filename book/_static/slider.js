@@ -25,7 +25,7 @@
     picture.alt = severity.value === "0" ? "a motorcycle, the photograph as it is" : `a motorcycle, ${label}, severity ${severity.value}`;
     number.textContent = severity.value;
     severity.setAttribute("aria-valuetext", `${severity.value}: ${value}`);
-    said.textContent = severity.value === "0" ? value : `${label}: ${value}`;
+    said.textContent = severity.value === "0" ? value : `${label}, ${value}`;
   };
   manip.addEventListener("change", show);
   severity.addEventListener("input", show);
