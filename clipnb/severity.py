@@ -143,7 +143,11 @@ def write_table(results: Sequence[Result], path: Path) -> None:
         }
     rows = [{name: _number(value) for name, value in row.items()} for row in tabulate(results).to_dict("records")]
     others = [row for row in kept["rows"] if f"{row['dataset']}, {row['encoder']}" not in sources]
-    record = {"sources": {**kept["sources"], **sources}, "rows": others + rows}
+    found = {**kept["sources"], **sources}
+    record = {
+        "sources": {name: found[name] for name in sorted(found)},
+        "rows": sorted(others + rows, key=lambda row: (row["dataset"], row["encoder"])),
+    }
     write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
