@@ -27,12 +27,11 @@ from clipnb.calibration import STATISTICS, jackknife, pair_counts
 from clipnb.inference import holm, interaction, sign_flip, tost, wilcoxon
 from clipnb.original import printed_log
 from clipnb.seeds import rng_for
-from clipnb.simulated import ICC
+from clipnb.simulated import ICC, IMAGES, RESAMPLES
 from clipnb.statistics import mean_interval
 
 SIZES = (6, 10, 28, 51, 100)
 RESULTS = 10
-RESAMPLES = 999
 THRESHOLDS = ("roc_auc", "tau_fpr_1", "tau_fpr_5", "tau_eer")
 OUT = Path(__file__).resolve().parent.parent / "clipnb" / "data" / "simulation.csv"
 
@@ -92,8 +91,8 @@ def population(name: str, printed: list[float], images: tuple[int, int]) -> Popu
     return Population(name, centres, images, between * (1 - ICC) / ICC)
 
 
-PLAYERS = population("players", printed_log("NBA").total, (20, 100))
-SCENES = population("scenes", printed_log("MiniPlaces").total, (5, 13))
+PLAYERS = population("players", printed_log("NBA").total, IMAGES["players"])
+SCENES = population("scenes", printed_log("MiniPlaces").total, IMAGES["scenes"])
 POPULATIONS = (PLAYERS, SCENES)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import book_api, book_html, book_print, browse, severity_pictures
-from .datasets import slug
+from .datasets import load_dataset, slug
 from .errors import UserError
 from .files import write_generated
 from .manipulations import CLEAN
@@ -83,9 +83,16 @@ def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
 
 
 def write_cards(root: Path, results: Sequence[Result]) -> None:
-    """One card for each data set that has a run."""
-    datasets = sorted({r.spec.dataset for r in results})
+    """One card for each data set that has a run and whose photographs are still there."""
+    datasets = sorted(dataset for dataset in {r.spec.dataset for r in results} if _is_there(dataset))
     _write_pages(root, "card", {slug(dataset): (f"Card of {slug(dataset)}", {"dataset": dataset}) for dataset in datasets})
+
+
+def _is_there(dataset: str) -> bool:
+    try:
+        return bool(load_dataset(dataset).photos)
+    except UserError:
+        return False
 
 
 def _write_pages(root: Path, template: str, pages: Mapping[str, tuple[str, Mapping[str, object]]]) -> None:

@@ -7,6 +7,7 @@ from importlib import resources
 
 import pandas as pd
 
+from .inference import FLIPS
 from .statistics import SMALL_G
 from .wording import NB, table
 
@@ -15,6 +16,13 @@ NOMINAL, LOW, HIGH = 0.95, 0.93, 0.97
 
 ICC = 0.10
 """Intra-class correlation of the simulated images, as of the study's own (0.07 to 0.14)."""
+
+
+IMAGES = {"players": (20, 100), "scenes": (5, 13)}
+"""Fewest and most images of a simulated category."""
+
+RESAMPLES = 999
+"""Of a bootstrap or permutation in the simulation."""
 
 
 @cache
@@ -103,6 +111,9 @@ def values() -> dict[str, str]:
         "alpha": f"{1 - NOMINAL:.0%}",
         "tolerated": f"{1 - LOW:.0%}",
         "icc": f"{ICC:.2f}",
+        **{name: f"{fewest} to {most}" for name, (fewest, most) in IMAGES.items()},
+        "resamples": f"{RESAMPLES:,}",
+        "usual_resamples": f"{FLIPS:,}",
         "replicates": replicates(),
         "reading": reading(),
         "coverage": coverage_table(),

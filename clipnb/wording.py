@@ -42,7 +42,7 @@ def points(value: float) -> str:
 def span(interval: Interval, digits: int = 3) -> str:
     """The bounds of an interval, or why there are none."""
     if not interval.bounded:
-        return f"none ({interval.why_unbounded})"
+        return f"none: {interval.why_unbounded}"
     return f"{interval.low:.{digits}f}{NB}to{NB}{interval.high:.{digits}f}"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from clipnb.agreement import jaccard, overlap, rbo
+from clipnb import agreement
+from clipnb.agreement import PERSISTENCE, jaccard, overlap, rbo
 
 NAN = float("nan")
 GOLDEN = json.loads((Path(__file__).parent / "data" / "rbo.json").read_text(encoding="utf-8"))["cases"]
@@ -44,11 +47,13 @@ def test_by_hand() -> None:
 
 
 def test_the_first_ten_places_carry_the_stated_weight() -> None:
-    # Webber et al. 2010, eq. 21, with p = 0.8 and d = 10
-    p, d = 0.8, 10
+    # Webber et al. 2010, eq. 21
+    stated = re.search(r"at k = (\d+) .* carry ([\d.]+) %", inspect.getsource(agreement))
+    assert stated
+    p, d = PERSISTENCE, int(stated[1])
     i = np.arange(1, d)
     weight = 1 - p ** (d - 1) + (1 - p) / p * d * (np.log(1 / (1 - p)) - (p**i / i).sum())
-    assert weight == pytest.approx(0.969, abs=5e-4)
+    assert weight == pytest.approx(float(stated[2]) / 100, abs=5e-4)
 
 
 def test_empty_lists() -> None:

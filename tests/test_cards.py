@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PhotoFolder, picture
+from conftest import REPOSITORY, PhotoFolder, picture
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from clipnb import RunSpec, book, run
 from clipnb.cards import card_from, card_of, card_table, card_warnings, cards_table, measured_cards, near_pairs, shapes
+from clipnb.errors import DatasetError
 
 pytest.importorskip("imagehash", reason="needs pip install 'clipnb[datasets]'")
 
@@ -90,5 +93,19 @@ def test_a_folder_without_readable_images_is_one_line(photo_folder: PhotoFolder)
     root = photo_folder({"cats": 2})
     for path in (root / "cats").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(Exception, match="none of the 2 images"):
+    with pytest.raises(DatasetError, match="none of the 2 images"):
         card_of(str(root), progress=False)
+
+
+def test_a_run_whose_photographs_are_gone_has_no_card_and_stops_no_book(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    kept, gone = (photo_folder({"cats": 2}, name) for name in ("kept", "gone"))
+    results = [run(RunSpec(str(folder), "original", "tiny", 1), progress=False) for folder in (kept, gone)]
+    shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")
+
+    def cards() -> list[str]:
+        book.write_cards(tmp_path, results)
+        return sorted(p.name for p in (tmp_path / "book" / "cards").iterdir())
+
+    assert cards() == ["gone.ipynb", "kept.ipynb"]
+    shutil.rmtree(gone)
+    assert cards() == ["kept.ipynb"]

@@ -80,6 +80,10 @@ def test_every_page_is_accessible_quiet_and_complete_offline(html: Path, screen:
     for page in pages(html):
         screen.get((html / page).as_uri())
         faults += [(page, entry["message"]) for entry in screen.get_log("browser") if entry["level"] == "SEVERE"]
+        if page not in ("search.html", "genindex.html") and not screen.execute_script(
+            "return document.querySelector('article h1')?.innerText"
+        ):
+            faults.append((page, "has no title"))
         loaded = screen.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
         faults += [(page, f"asks the network for {name}") for name in loaded if not name.startswith(("file:", "data:", "blob:"))]
         if (wide := screen.execute_script("return document.documentElement.scrollWidth")) > width:
