@@ -161,7 +161,7 @@ def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(
         prog="clipnb",
         description="How far can a photograph be blurred, cropped or greyed before an embedding stops finding its kind?",
-        epilog="One run alone: papermill notebooks/run.ipynb -p dataset sample-figures -p manip grey",
+        epilog="One run alone: papermill notebooks/run.ipynb -p dataset sample-figures -p manip grey -p encoder efficientnet-lite2",
     )
     main.add_argument("--version", action="version", version=f"clipnb {__version__}")
     commands = main.add_subparsers(required=True, metavar="command")
@@ -175,7 +175,9 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("grid", nargs="?", help="a YAML file with datasets, manips, severities, encoders, settings; flags win")
     sweep.add_argument("--datasets", nargs="+", metavar="DATASET", help="folders, or names in $CLIPNB_DATA")
     sweep.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
-    sweep.add_argument("--severities", nargs="+", type=int, metavar="N", help="1 to 5, and 0 for the fixed setting (0)")
+    sweep.add_argument(
+        "--severities", nargs="+", type=int, metavar="N", help="1 to 5; 0 is the fixed setting, or 3 where there is none (0)"
+    )
     sweep.add_argument("--encoders", nargs="+", metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
     add_settings(sweep, *(name for name in SETTINGS if name != "encoder"))
     sweep.add_argument("--jobs", type=int, default=0, help="runs at a time (one a core, at most 4)")
@@ -209,7 +211,11 @@ def parser() -> argparse.ArgumentParser:
     info.set_defaults(go=_info)
     cache = commands.add_parser("cache", help="list what is kept between runs, or delete some of it")
     cache.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
-    cache.add_argument("what", nargs="*", help="prune: an encoder, or a kind such as samples; all if none is named")
+    cache.add_argument(
+        "what",
+        nargs="*",
+        help="what to prune: an encoder, or a kind such as samples; with --older-than, all kinds if none is named",
+    )
     cache.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only what was not used for so long")
     cache.add_argument("--all", action="store_true", help="prune: everything")
     cache.set_defaults(go=_cache)

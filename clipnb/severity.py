@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pandas as pd
 
 from .errors import UserError
 from .files import write_text
+from .flags import SETTINGS as FLAGS
 from .manipulations import CLEAN, MANIPULATIONS, SEVERITIES, STUDY
 from .results import Result
 from .robustness import (
@@ -77,9 +79,20 @@ def names(table: pd.DataFrame) -> tuple[str, str]:
     return str(table["dataset"].iloc[0]), str(table["encoder"].iloc[0])
 
 
-def how_to(dataset: str) -> str:
-    """What to type for a data set that has no runs at severities."""
-    return f"No runs at severities yet: `clipnb sweep --datasets {dataset} --severities 1 2 3 4 5` makes them."
+def how_to(dataset: str, encoder: str, **settings: Any) -> str:
+    """What to type for a data set that has no runs at severities, so that they are under the same settings.
+
+    A setting that the command has no flag for goes into its grid file, and is named.
+    """
+    spec, usual = RunSpec(dataset, CLEAN, encoder, **settings).to_dict(), RunSpec(dataset, CLEAN, encoder).to_dict()
+    own = {name: value for name, value in spec.items() if value != usual[name]}
+    levels = [str(severity) for severity in SEVERITIES]
+    command = ["clipnb", "sweep", "--datasets", spec["dataset"], "--severities", *levels, "--encoders", spec["encoder"]]
+    for name in FLAGS:
+        if name in own:
+            command += [f"--{name.replace('_', '-')}", str(own.pop(name))]
+    rest = f", with `settings: {json.dumps(own)}` in its grid file," if own else ""
+    return f"No runs at severities yet: `{shlex.join(command)}`{rest} makes them."
 
 
 def tabulate(results: Iterable[Result]) -> pd.DataFrame:

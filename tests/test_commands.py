@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -130,9 +129,7 @@ def test_report_redoes_only_what_changed(project: Path, nba: Path) -> None:
     assert first.returncode == 0, first.stderr
     pages = {p: p.stat().st_mtime_ns for p in Path("book/runs").glob("*.ipynb")}
     assert len(pages) == 12  # two sample sets and the players, four conditions each
-    started = time.monotonic()
     assert "12 of 12 runs are up to date" in run(["clipnb", "report", "nba", "--no-book"]).stdout
-    assert time.monotonic() - started < 60
     assert {p: p.stat().st_mtime_ns for p in pages} == pages
     next(nba.rglob("*.png")).unlink()
     assert "8 of 12 runs are up to date" in run(["clipnb", "report", "nba", "--no-book"]).stdout

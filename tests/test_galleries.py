@@ -218,7 +218,8 @@ def test_a_killed_build_goes_on(tmp_path: Path) -> None:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     done = len(list((tmp_path / "g").glob("metadata/*.parquet")))
-    assert done >= 3
+    assert process.returncode == -signal.SIGKILL
+    assert 3 <= done < 60
     subprocess.run(command, check=True, capture_output=True)
     subprocess.run([*command[:5], str(tmp_path / "whole"), *command[6:]], check=True, capture_output=True)
     assert bytes_of(tmp_path / "g") == bytes_of(tmp_path / "whole")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import shlex
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import PhotoFolder
 
-from clipnb import RunSpec, UserError, run, severity, severity_figures
+from clipnb import RunSpec, UserError, cli, run, severity, severity_figures, sweeps
+from clipnb.flags import given_settings
 
 
 def table(**performance: dict[str, list[float]]) -> pd.DataFrame:
@@ -148,3 +150,16 @@ def test_categories_of_one_photograph_have_no_average_precision_and_no_traceback
     (made,) = severity.tabulate([run(RunSpec(root, "original", "tiny", 2, per_category=1), progress=False)]).to_dict("records")
     assert math.isnan(made["map"])
     assert 0 <= made["valid"] <= 1
+
+
+def test_what_to_type_makes_the_runs_that_the_page_is_about() -> None:
+    spec = RunSpec("my holiday", "original", "histogram", k=5, tau=0.5, precision="fp32", per_category=20)
+    settings = {name: value for name, value in spec.to_dict().items() if name not in ("dataset", "manip")}
+    said = severity.how_to(spec.dataset, **settings)
+    assert "--encoders histogram --k 5 --tau 0.5 --per-category 20`" in said
+    options = cli.parser().parse_args(shlex.split(said.split("`")[1])[1:])
+    fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "severities", "encoders")}
+    made = sweeps.merged({}, settings=given_settings(options), **fields).specs()
+    assert made[0] == spec
+    assert made[1:] == [spec.under(manip, level) for manip in severity.GRADED for level in range(1, 6)]
+    assert '`settings: {"start": 2}` in its grid file' in severity.how_to("a", "histogram", start=2)
