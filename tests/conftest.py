@@ -139,9 +139,10 @@ def encoder() -> Encoder:
 def shared_data() -> Path:
     """The folder with real photographs: $CLIPNB_DATA, else `shared/data` beside the checkout."""
     folder = Path(_DATA) if _DATA else REPOSITORY.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("needs real photographs: set CLIPNB_DATA to a folder with miniplaces/ in it")
-    return folder
+    missing = [name for name in ("athletes", "miniplaces", "nba") if not (folder / name).is_dir()]
+    if missing:
+        pytest.skip(f"needs real photographs: set CLIPNB_DATA to a folder with {', '.join(missing)} in it")
+    return folder.resolve()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
