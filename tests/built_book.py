@@ -27,9 +27,10 @@ def environment() -> dict[str, str]:
     return kept | {"CLIPNB_CACHE": CACHE} if BUILT and CACHE else kept
 
 
-def jb_build(project: Path) -> subprocess.CompletedProcess[str]:
-    """The literal command, strict."""
-    jb = Path(sys.executable).with_name("jb")
+def jb_build(project: Path, like: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The literal command, strict; `like` names a checkout whose own environment runs it, if it has one."""
+    own = like / ".venv" / "bin" / "jb" if like else None
+    jb = own if own and own.is_file() else Path(sys.executable).with_name("jb")
     return subprocess.run(
         [str(jb), "build", "book", "-W", "-n", "--keep-going"], cwd=project, env=environment(), capture_output=True, text=True
     )
