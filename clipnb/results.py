@@ -229,7 +229,7 @@ def _clash(about: Path, result: Result) -> str | None:
             return f"gallery {record['spec']['gallery']!r}, not {result.spec.gallery!r}"
         if record["spec"]["encoder"] != result.spec.encoder:
             return f"encoder {record['spec']['encoder']!r}, not {result.spec.encoder!r}"
-        if record["provenance"]["root_sha256"] != result.provenance["root_sha256"]:
+        if all(record["provenance"][name] != result.provenance[name] for name in ("root_sha256", "data_fingerprint")):
             return f"another folder, {record['spec']['dataset']!r}, than this {result.spec.dataset!r}"
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not there, or damaged: to be replaced

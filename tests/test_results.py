@@ -193,3 +193,17 @@ def test_a_damaged_result_does_not_hide_the_others(photo_folder: PhotoFolder, tm
     with pytest.warns(UserWarning, match="photos-grey-tiny-k2 is not the folder of a finished run"):
         (whole,) = load_results(tmp_path / "results")
     assert whole.spec.manip == "original"
+
+
+def test_a_folder_that_was_moved_with_its_photographs_is_no_other(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root = photo_folder({"cats": 3, "dogs": 3})
+    first = tiny_run(root).save(tmp_path / "results")
+    (tmp_path / "elsewhere").mkdir()
+    moved = root.rename(tmp_path / "elsewhere" / root.name)
+    assert tiny_run(moved).save(tmp_path / "results") == first
+    (moved / "cats" / "00.png").unlink()
+    root.mkdir()
+    for path in moved.iterdir():
+        path.rename(root / path.name)
+    with pytest.raises(UserError, match="another folder"):
+        tiny_run(root).save(tmp_path / "results")
