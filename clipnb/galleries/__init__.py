@@ -1,7 +1,8 @@
 """What is searched: the data set itself, more folders, clip-retrieval folders, or a clip-retrieval service.
 
 `opened` gives every query's results, wherever they come from. One file a purpose: `folder` (the format on disk),
-`indexes` (faiss), `build` (`clipnb index`), `local` (in-process), `service` and `fetch` (over the network), `found`.
+`indexes` (faiss), `build` (`clipnb index`), `parts` (what a gallery is made of), `local` (searching it in-process),
+`service` and `fetch` (over the network), `found`.
 """
 
 from __future__ import annotations
@@ -92,9 +93,9 @@ def opened(
     Raises:
         UserError: the gallery is missing, too small, of another encoder, or a service that answers with an error.
     """
-    from . import local
+    from . import local, parts
 
-    hashes = local.picture_hashes(asked.photos) if spec.duplicates >= 0 else local.no_hashes(len(asked.photos))
+    hashes = parts.picture_hashes(asked.photos) if spec.duplicates >= 0 else parts.no_hashes(len(asked.photos))
     about: dict[str, Any] = {"unusable": {}}
     if protocol.is_service(spec.gallery):
         from . import remote

@@ -19,7 +19,7 @@ from ..spec import RunSpec
 from ..store import EmbeddingStore
 from .fetch import Fetched, ImageCache, Limits, fetch_images
 from .found import ABSENT, DEAD, UNREADABLE, USABLE, Found
-from .local import picture_hashes
+from .parts import picture_hashes
 from .service import Hit, KnnClient, Options
 
 SPARE = 10

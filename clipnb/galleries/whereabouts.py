@@ -12,7 +12,7 @@ from ..paths import cache_root
 from ..spec import RunSpec
 from .fetch import ImageCache
 from .folder import open_folder
-from .local import gallery_path, part_names
+from .parts import gallery_path, part_names
 
 
 def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
