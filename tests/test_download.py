@@ -11,9 +11,12 @@ import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import pytest
 from conftest import picture
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 pytest.importorskip("gdown", reason="needs pip install 'clipnb[download]'")
@@ -36,17 +39,17 @@ def jpeg(seed: int) -> bytes:
     return file.getvalue()
 
 
-def zipped(files: Mapping[str, bytes]) -> bytes:
+def zipped(files: Mapping[str, bytes], packing: int = zipfile.ZIP_STORED) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w", packing) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return out.getvalue()
 
 
-def tarred(files: Mapping[str, bytes]) -> bytes:
+def tarred(files: Mapping[str, bytes], mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w:gz") -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+    with tarfile.open(fileobj=out, mode=mode) as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -280,6 +283,47 @@ def test_what_is_no_archive_is_one_line(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UserError, match=r"neither a zip nor a tar|damaged") as caught:
         list(members(tmp_path / "a"))
     assert "\n" not in str(caught.value)
+
+
+SOME = {f"a/{i}.jpg": jpeg(i) for i in range(3)}
+PACKED = {
+    "stored": zipped(SOME),
+    "deflated": zipped(SOME, zipfile.ZIP_DEFLATED),
+    "zip with bzip2": zipped(SOME, zipfile.ZIP_BZIP2),
+    "zip with lzma": zipped(SOME, zipfile.ZIP_LZMA),
+    "tar": tarred(SOME, "w"),
+    "tar.gz": tarred(SOME),
+    "tar.bz2": tarred(SOME, "w:bz2"),
+    "tar.xz": tarred(SOME, "w:xz"),
+}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+@given(damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8))
+def test_damaged_bytes_are_unpacked_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, damage: list[tuple[float, int]]
+) -> None:
+    content = bytearray(PACKED[kind])
+    for place, value in damage:
+        content[int(place * len(content))] = value
+    file = tmp_path_factory.getbasetemp() / "damaged"
+    file.write_bytes(content)
+    said = ""
+    try:
+        assert len(list(members(file))) <= len(SOME)
+    except UserError as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(("place", "value", "said"), [(6, 1, "password"), (8, 99, "compression method")])
+def test_an_archive_packed_in_another_way_is_not_called_damaged(tmp_path: Path, place: int, value: int, said: str) -> None:
+    content = bytearray(zipped({"a/1.jpg": jpeg(1)}))
+    central = content.index(b"PK\x01\x02")
+    content[place] = content[central + place + 2] = value  # flags and method, in both of a member's headers
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(UserError, match=f"a.zip cannot be unpacked here: .*{said}"):
+        list(members(tmp_path / "a.zip"))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ A member is handed out as its path inside the archive and its bytes; where it is
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -31,7 +33,7 @@ def members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
     Raises:
         HostileArchive: a path leads outside, a member is a link or a device, or too much comes out.
-        UserError: it is no archive, or damaged.
+        UserError: it is no archive, is damaged, needs a password, or is packed in a way that Python does not know.
     """
     budget = _Budget(archive)
     try:
@@ -41,9 +43,10 @@ def members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
             yield from _tar(archive, budget)
         else:
             raise UserError(f"{archive.name} is neither a zip nor a tar archive")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        # the last two are zipfile's words for a password and for a way of packing that it does not know
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise UserError(f"{archive.name} is damaged: {error}") from error
+    except RuntimeError as error:  # what zipfile raises for a password, and for a way of packing that it does not know
+        raise UserError(f"{archive.name} cannot be unpacked here: {error}") from error
 
 
 def safe_path(name: str, archive: Path) -> PurePosixPath:
