@@ -16,18 +16,16 @@ import pandas as pd
 from PIL import Image
 
 from .datasets import Photo, load_dataset
-from .embed import embed
+from .embed import embed, kept_embeddings
 from .encoders import OFFLINE, load_encoder
 from .files import write_text
 from .galleries import opened
 from .images import RGB, decode, digest, read
 from .manipulations import CLEAN, MANIPULATIONS, SEVERITIES, STUDY, Condition
-from .paths import cache_root
 from .results import Result
 from .runs import run, saved_result, score
 from .samples import SAMPLES
 from .spec import RunSpec
-from .store import EmbeddingStore
 
 QUERIES = 2
 """A category, chosen by accuracy when clean: a low one and a high one."""
@@ -76,7 +74,7 @@ def answers(name: str, offered: Sequence[Condition]) -> tuple[list[Photo], dict[
     chosen = _chosen(saved_result(usual) or run(usual, progress=False))
     photos = [photo for photo in dataset.photos if photo.id in chosen]
     encoder = load_encoder(OFFLINE)
-    store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
+    store = kept_embeddings(encoder)
     gallery = embed(dataset.photos, [CLEAN], encoder, store, progress=False)
     asked = embed(photos, list(map(str, offered)), encoder, store, progress=False)
     searched = opened(usual, asked, gallery, encoder, store, False)

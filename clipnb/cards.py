@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from .datasets import Dataset, Photo, load_dataset
+from .datasets import Dataset, Photo, listing_digest, load_dataset
 from .errors import DatasetError, MissingExtra, UnreadableImage
 from .files import write_text
 from .images import decode, digest, read
@@ -125,11 +125,7 @@ def measured_cards() -> list[Card]:
 
 
 def _state(dataset: Dataset) -> str:
-    sha = hashlib.sha256(f"{VERSION} {NEAR}".encode())
-    for photo in dataset.photos:
-        stat = photo.path.stat()
-        sha.update(f"{photo.id} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return sha.hexdigest()[:24]
+    return hashlib.sha256(f"{VERSION} {NEAR} {listing_digest(dataset.photos)}".encode()).hexdigest()[:24]
 
 
 def make_card(dataset: Dataset, *, progress: bool = True) -> Card:

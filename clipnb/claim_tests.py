@@ -17,11 +17,11 @@ from scipy import stats
 from .errors import UserError
 from .evidence import Estimate, Group, change, mean_of
 from .manipulations import CLEAN
+from .statistics import ALPHA
 from .wording import minus, p_value, points
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot tell"
 VERDICTS = (HOLDS, FAILS, OPEN)
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)

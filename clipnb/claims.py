@@ -14,9 +14,10 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from .claim_tests import ALPHA, TESTS, VERDICTS
+from .claim_tests import TESTS, VERDICTS
 from .errors import UserError
 from .evidence import Group, Lookup, printed
+from .statistics import ALPHA
 from .wording import table
 
 

@@ -14,8 +14,6 @@ from .inference import Interaction, holm, interaction, sign_flip, wilcoxon
 from .scores import Scores, paired_changes
 from .statistics import Interval, mean_interval
 
-ALPHA = 0.05
-
 
 @dataclass(frozen=True)
 class Contrast:

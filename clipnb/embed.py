@@ -21,6 +21,7 @@ from .encoders import Encoder, TextEncoder
 from .errors import UnreadableImage, UserError
 from .images import decode, digest, read
 from .manipulations import CLEAN, View, condition
+from .paths import cache_root
 from .store import EmbeddingStore, Entry, embedding_key, release
 
 IN_MEMORY = 4 * 2**20
@@ -79,6 +80,11 @@ class Item(NamedTuple):
     input: bytes
     effect: tuple[float, float]
     pixels: NDArray[Any]
+
+
+def kept_embeddings(encoder: Encoder) -> EmbeddingStore:
+    """The embeddings of an encoder that are kept in the cache."""
+    return EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
 
 
 def embed(

@@ -77,7 +77,7 @@ def summarise(results: Sequence[Result]) -> pd.DataFrame:
     """Runs as rows of `Findings`."""
     parts = []
     for result in results:
-        rows = result.rows.assign(first=[kinds[0] == own for kinds, own in _firsts(result)])
+        rows = result.rows.assign(first=result.first_own)
         groups = rows.groupby("category", sort=True)
         part = groups[["accuracy", "shift", "noop", "first"]].mean().round(6).reset_index()
         part.insert(0, "manip", result.spec.manip)
@@ -86,10 +86,6 @@ def summarise(results: Sequence[Result]) -> pd.DataFrame:
         part.insert(4, "images", groups.size().to_numpy())
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
-
-
-def _firsts(result: Result) -> list[tuple[Any, str]]:
-    return list(zip(result.rows["result_categories"], result.rows["category"], strict=True))
 
 
 def specs() -> list[RunSpec]:

@@ -27,6 +27,18 @@ DECODER = 1
 """Raised when `decode` gives other pixels, so that kept embeddings are not mistaken for new ones."""
 
 
+LONGEST = 16
+"""Of a strip longer than this many times its width the middle is scaled, so that memory stays bounded."""
+
+
+def middle(image: RGB) -> RGB:
+    """The middle of a strip, so much that it is `LONGEST` times as long as wide; any other image as it is."""
+    height, width = image.shape[:2]
+    keep = min(max(height, width), LONGEST * min(height, width))
+    top, left = max(0, height - keep) // 2, max(0, width - keep) // 2
+    return image[top : top + keep, left : left + keep]
+
+
 def digest(content: bytes) -> str:
     """SHA-256 of a file's bytes: what identifies an image, whatever its name."""
     return hashlib.sha256(content).hexdigest()

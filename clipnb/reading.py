@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from .manipulations import CLEAN
 from .original import ListFacts, break_even_sd, figures_against_scenes, list_facts, printed_log, printed_means
-from .statistics import mean_interval
+from .statistics import ALPHA, mean_interval
 from .wording import minus, p_value, span, table
-
-ALPHA = 0.05
 
 
 def printed_table() -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .datasets import load_dataset
+from .datasets import listing_digest, load_dataset
 from .encoders import OFFLINE
 from .errors import MissingExtra, UserError, user_errors
 from .files import write_text
@@ -108,9 +108,7 @@ def state_of(spec: RunSpec) -> str:
         if not {path.name, path.parent.name}.intersection(NOT_IN_A_RUN):
             sha.update(path.read_bytes())
     sha.update(repr(spec).encode())
-    for photo in load_dataset(spec.dataset).photos:
-        stat = photo.path.stat()
-        sha.update(f"{photo.id} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    sha.update(listing_digest(load_dataset(spec.dataset).photos).encode())
     for path in gallery_files(spec.gallery):
         stat = path.stat()
         sha.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())

@@ -50,8 +50,12 @@ class Result:
     @cached_property
     def scores(self) -> dict[str, list[float]]:
         """Category -> accuracies of its images, the mean over draws; NaN where an image has none."""
-        images = self.rows.groupby(["category", "image"], sort=True)["accuracy"].mean()
+        images = self.by_image(self.rows["accuracy"])
         return {str(c): [float(v) for v in part] for c, part in images.groupby(level="category", sort=True)}
+
+    def by_image(self, values: pd.Series[Any]) -> pd.Series[float]:
+        """A value a row to one an image, the mean over draws: indexed by category and image, in order."""
+        return values.groupby([self.rows["category"], self.rows["image"]], sort=True).mean()
 
     @cached_property
     def category_means(self) -> dict[str, float]:
@@ -76,6 +80,12 @@ class Result:
             return math.nan
         first = np.array([[kinds[0]] for kinds in asked["result_categories"]])
         return precision_at_1(asked["category"].to_numpy(dtype=str), first)
+
+    @property
+    def first_own(self) -> pd.Series[float]:
+        """Whether each row's first result is of the query's own category, 1 or 0; NaN where it has none."""
+        pairs = zip(self.rows["result_categories"], self.rows["category"], strict=True)
+        return pd.Series([float(kinds[0] == own) if len(kinds) else math.nan for kinds, own in pairs], self.rows.index)
 
     def _mean(self, column: str) -> str | None:
         """The mean of a column over the queries that have a value, as text; None where there is no such column."""

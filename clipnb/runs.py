@@ -14,14 +14,14 @@ import pandas as pd
 
 from .agreement import overlap, rbo
 from .datasets import load_dataset
-from .embed import Embeddings, embed, embed_texts
+from .embed import Embeddings, embed, embed_texts, kept_embeddings
 from .encoders import TextEncoder, load_encoder
 from .errors import DatasetError, UserError
 from .galleries import Answer, LookUp, opened
 from .galleries.found import DEAD, UNREADABLE, USABLE
 from .manipulations import CLEAN
 from .measures import result_distances, shift, valid_at_k, zero_shot
-from .paths import cache_root, results_root, shown
+from .paths import results_root, shown
 from .provenance import describe
 from .ranking import codes, precision_at_k, rank_all, recall_at_k
 from .results import Result
@@ -53,7 +53,7 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
         require_results(spec.k, len(dataset.photos) - 1)
     asked_for = batch(dataset.photos, spec.start, spec.step)
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
-    store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
+    store = kept_embeddings(encoder)
     options: Any = {"seed": spec.seed, "batch_size": batch_size, "workers": workers, "progress": progress}
     conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))
     asked = embed(asked_for, conditions, encoder, store, **options)

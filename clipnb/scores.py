@@ -60,7 +60,7 @@ def of_result(result: Result, measure: str = "accuracy") -> Scores:
         raise UserError(f"unknown measure {measure!r}; choose from {', '.join(MEASURES)}")
     if measure not in result.rows:
         raise UserError(f"{result.spec.run_id} has no {measure!r}: it was made by an earlier version; run it again")
-    means = result.rows.groupby(["category", "image"], sort=True)[measure].mean()
+    means = result.by_image(result.rows[measure])
     groups = list(means.groupby(level="category", sort=True))
     return Scores(
         result.spec.dataset_name,

@@ -117,9 +117,8 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             "queries": len(r.rows),
             "shift": float(r.rows["shift"].mean()),
         }
-        for name, values in _performances(r.rows).items():
-            images = values.groupby([r.rows["category"], r.rows["image"]]).mean()
-            means = images.groupby(level="category").mean().dropna().to_numpy()
+        for name, values in _performances(r).items():
+            means = r.by_image(values).groupby(level="category").mean().dropna().to_numpy()
             nothing = Interval(math.nan, math.nan, math.nan, "t", 0)
             interval = mean_interval(means, seed=r.spec.seed, bounds=(0.0, 1.0)) if len(means) else nothing
             row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -127,11 +126,10 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _performances(rows: pd.DataFrame) -> dict[str, pd.Series[float]]:
+def _performances(result: Result) -> dict[str, pd.Series[float]]:
     """Each of `MEASURES` for each query that has it."""
-    pairs = zip(rows["result_categories"], rows["category"], strict=True)
-    first = pd.Series([float(found[0] == own) if len(found) else math.nan for found, own in pairs], index=rows.index)
-    return {"valid": rows["accuracy"], "p1": first, **({"map": rows["ap"]} if "ap" in rows else {})}
+    rows = result.rows
+    return {"valid": rows["accuracy"], "p1": result.first_own, **({"map": rows["ap"]} if "ap" in rows else {})}
 
 
 def write_table(results: Sequence[Result], path: Path) -> None:

@@ -17,6 +17,9 @@ from scipy import stats
 
 from .seeds import rng_for
 
+ALPHA = 0.05
+"""Level of every test."""
+
 SMALL_G = 30
 NO_SPREAD = 1e-12
 """Below this range values are taken for equal: their spread is rounding."""

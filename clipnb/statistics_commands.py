@@ -81,7 +81,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _analyse(options: argparse.Namespace) -> int:
-    from .contrasts import ALPHA, contrasts, contrasts_frame, crossed, crossed_frame
+    from .contrasts import contrasts, contrasts_frame, crossed, crossed_frame
+    from .statistics import ALPHA
     from .tables import conditions_frame, printable
 
     scores = [s for name in options.what for s in _scores(name, given_settings(options))]

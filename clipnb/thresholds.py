@@ -9,15 +9,13 @@ import pandas as pd
 
 from .calibration import Calibration, calibrate
 from .datasets import load_dataset
-from .embed import embed
+from .embed import embed, kept_embeddings
 from .encoders import load_encoder
 from .manipulations import CLEAN
-from .paths import cache_root
 from .results import Result
 from .sampling import sample
 from .spec import RunSpec
 from .statistics import Interval
-from .store import EmbeddingStore
 from .tau_sweep import Sweep, sweep
 from .wording import table
 
@@ -37,7 +35,7 @@ def calibration_of(spec: RunSpec, *, progress: bool = True) -> Calibration:
     """
     dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
-    store = EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
+    store = kept_embeddings(encoder)
     found = embed(dataset.photos, [CLEAN], encoder, store, seed=spec.seed, progress=progress)
     return calibrate(found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests, seed=spec.seed)
 

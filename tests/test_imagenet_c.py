@@ -16,9 +16,9 @@ from test_severities import CLIP, ODD, keeps_the_rules
 
 from clipnb.datasets import load_dataset
 from clipnb.errors import MissingExtra, UserError
-from clipnb.images import RGB, decode
+from clipnb.images import LONGEST, RGB, decode
 from clipnb.manipulations import MANIPULATIONS, Condition, View
-from clipnb.manipulations.imagenet_c import CORRUPTIONS, GLASS_SCATTER, ICE, LONGEST, at_reference
+from clipnb.manipulations.imagenet_c import CORRUPTIONS, GLASS_SCATTER, ICE, at_reference
 from clipnb.samples import SAMPLES
 
 try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..files import replaced_folder, write_text
+from ..files import file_sha256, replaced_folder, write_text
 from ..paths import cache_root, data_root, shown
 from .archives import members
 from .layout import destination, labelled
@@ -39,7 +38,7 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
     if folder.exists() and not again:
         raise UserError(f"{shown(folder)} is there already: pass --again to replace it")
     came = source.bring(cache_root() / "downloads" / name)
-    checksum = _checksum(came)
+    checksum = file_sha256(came)
     _compare(name, checksum, again)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -72,11 +71,6 @@ def _lay_out(came: Path, root: Path, progress: bool) -> dict[str, int]:
             target.write_bytes(content)
             bar.update()
     return {"photographs": written, "categories": len(set(categories.values())), "passed_over": len(paths) - len(categories)}
-
-
-def _checksum(came: Path) -> str:
-    with came.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _known() -> Path:

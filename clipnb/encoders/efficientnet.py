@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import MissingExtra
-from .torch_image import Preprocessing, TorchEncoder, file_sha256
+from ..files import file_sha256
+from .torch_image import Preprocessing, TorchEncoder
 
 NAME = "efficientnet-lite2"
 PREPROCESSING = Preprocessing(size=260, mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtra, UserError
-from .torch_image import Preprocessing, TorchEncoder, file_sha256, matching_torchvision, reason, unit_rows
+from ..files import file_sha256
+from .torch_image import Preprocessing, TorchEncoder, matching_torchvision, reason, unit_rows
 
 
 class OpenClip(TorchEncoder):

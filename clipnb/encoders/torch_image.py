@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import UserError
-from ..images import RGB
+from ..images import RGB, middle
 from . import INSTEAD
 from .batches import FastestSize
 from .engines import build
@@ -46,9 +45,9 @@ class Preprocessing:
     def __call__(self, image: RGB) -> NDArray[np.uint8]:
         """(h, w, 3) uint8 to (size, size, 3) uint8, pixel for pixel what the CLIP packages' own transforms give.
 
-        Of a strip longer than 16 times its width only the middle is scaled, so that memory stays bounded.
+        Of a strip only the middle is scaled (`clipnb.images.middle`).
         """
-        image = _middle(image)
+        image = middle(image)
         height, width = image.shape[:2]
         size, short = self.size, min(height, width)
         new_w, new_h = size, size
@@ -58,13 +57,6 @@ class Preprocessing:
         scaled = np.asarray(Image.fromarray(image).resize((new_w, new_h), method))
         left, top = round((new_w - size) / 2.0), round((new_h - size) / 2.0)
         return scaled[top : top + size, left : left + size]
-
-
-def _middle(image: RGB, longest: int = 16) -> RGB:
-    height, width = image.shape[:2]
-    keep = min(max(height, width), longest * min(height, width))
-    top, left = max(0, height - keep) // 2, max(0, width - keep) // 2
-    return image[top : top + keep, left : left + keep]
 
 
 class TorchEncoder:
@@ -177,12 +169,6 @@ def lower_precision(model: Any, dtype: Any) -> Any:
             if isinstance(parameter, nn.Parameter):
                 parameter.data = parameter.data.to(dtype)
     return model
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a weights file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ made by one function in fixed batches on a fixed number of threads, so that ever
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ..copies import picture_hash
-from ..datasets import Photo, load_dataset
+from ..datasets import Photo, listing_digest, load_dataset
 from ..encoders import Encoder, default_encoder, load_encoder, resolve
 from ..errors import UnreadableImage, UserError
 from ..files import atomic, write_text
@@ -223,7 +222,7 @@ def build_gallery(
         found.identity,
         found.dim,
         len(photos),
-        _listing(photos),
+        listing_digest(photos),
         shard_size,
         threads or os.cpu_count() or 1,
     )
@@ -244,14 +243,6 @@ def build_gallery(
 
 def _runs_of(photos: Sequence[Photo], size: int) -> list[tuple[Photo, ...]]:
     return [tuple(photos[start : start + size]) for start in range(0, len(photos), size)]
-
-
-def _listing(photos: Sequence[Photo]) -> str:
-    sha = hashlib.sha256()
-    for photo in photos:
-        stat = photo.path.stat()
-        sha.update(f"{photo.id}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return sha.hexdigest()
 
 
 def _begin(out: Path, plan: Plan) -> None:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from .. import copies
 from ..datasets import Photo, load_dataset, locate, slug
-from ..embed import Embeddings, embed
+from ..embed import Embeddings, embed, kept_embeddings
 from ..encoders import Encoder
 from ..errors import UserError
 from ..manipulations import CLEAN
-from ..paths import cache_root, project_root, shown
+from ..paths import project_root, shown
 from ..spec import RunSpec
 from ..store import EmbeddingStore
 from .folder import GalleryFolder, is_gallery, open_folder
@@ -67,7 +67,7 @@ class Part(Images):
 def picture_hashes(photos: Sequence[Photo], progress: bool = False) -> NDArray[np.uint8]:
     """Picture hashes of readable photographs, kept in the cache: (n, 32) packed bits."""
     hasher = copies.PictureHash()
-    store = EmbeddingStore(cache_root() / "embeddings", hasher.identity, hasher.dim)
+    store = kept_embeddings(hasher)
     return copies.packed(embed(photos, [CLEAN], hasher, store, progress=progress).vectors[CLEAN])
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MissingExtra
-from ..images import RGB, opencv
+from ..images import RGB, middle, opencv
 from .base import REFERENCE, SEVERITIES, Manipulation, Shape, View
 
 CORRUPTIONS = {
@@ -56,9 +56,6 @@ GLASS_SCATTER = (1.2, 1.7, 2.5, 3.1, 4.4)
 ICE = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
 """How much of the photograph and how much of a picture of ice frost adds up."""
 
-LONGEST = 16
-"""Of a strip longer than this many times its width the middle is taken, so that memory stays bounded."""
-
 _ONE_AT_A_TIME = threading.Lock()
 """The library draws from numpy's global generator, which threads share."""
 
@@ -82,10 +79,7 @@ def _corrupted(image: RGB, rng: np.random.Generator, severity: int, name: str) -
 
 def at_reference(image: RGB) -> RGB:
     """A photograph scaled to a short side of 224 pixels (bicubic), a long strip's middle alone."""
-    height, width = image.shape[:2]
-    keep = min(max(height, width), LONGEST * min(height, width))
-    top, left = max(0, height - keep) // 2, max(0, width - keep) // 2
-    image = image[top : top + keep, left : left + keep]
+    image = middle(image)
     height, width = image.shape[:2]
     scale = REFERENCE / min(height, width)
     size = (max(REFERENCE, round(width * scale)), max(REFERENCE, round(height * scale)))
