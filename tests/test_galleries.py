@@ -226,7 +226,7 @@ def test_a_killed_build_goes_on(tmp_path: Path) -> None:
 
 
 def test_on_ray_the_bytes_are_the_same_and_a_killed_worker_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two workers; one is killed while it works; then a build that was interrupted is gone on with."""
+    """Two workers; one is killed while it works; the build is interrupted, and gone on with by the same command."""
     pytest.importorskip("ray", reason="needs Ray: pip install 'clipnb[scale]'")
     photos = varied(tmp_path / "photos", {"cats": 40, "dogs": 40})
     (photos / "cats" / "broken.png").write_bytes(b"no image")
@@ -266,25 +266,30 @@ def test_on_ray_the_bytes_are_the_same_and_a_killed_worker_is_survived(tmp_path:
         "    os.kill(seen[0], signal.SIGKILL)\n"
         "    print('workers', len(seen), 'killed', 1, flush=True)\n"
         "os.environ['CLIPNB_TEST_RUN'] = sys.argv[2]\n"
-        "threading.Thread(target=kill_one, daemon=True).start()\n"
         "engine = ray_engine(2)\n"
         "def stops(shards, plan):\n"
         "    for number, _ in zip(engine(shards, plan), range(25)):\n"
         "        yield number\n"
         "    raise KeyboardInterrupt\n"
         "options = {'encoder': 'slow:Slow', 'shard_size': 2, 'progress': False}\n"
-        "try:\n"
-        "    build.build_gallery(sys.argv[1], Path(sys.argv[2]), engine=stops, **options)\n"
-        "except KeyboardInterrupt:\n"
-        "    print('stopped', flush=True)\n"
-        "build.build_gallery(sys.argv[1], Path(sys.argv[2]), engine=engine, **options)\n"
+        "if sys.argv[3] == 'interrupted':\n"
+        "    threading.Thread(target=kill_one, daemon=True).start()\n"
+        "    engine_now = stops\n"
+        "else:\n"
+        "    engine_now = engine\n"
+        "build.build_gallery(sys.argv[1], Path(sys.argv[2]), engine=engine_now, **options)\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(script), str(photos), str(tmp_path / "ray")], capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "workers 2 killed 1\n" in done.stdout
-    assert "stopped\n" in done.stdout
+
+    def built(how: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(script), str(photos), str(tmp_path / "ray"), how]
+        return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+    first = built("interrupted")
+    assert first.returncode != 0
+    assert "workers 2 killed 1\n" in first.stdout, first.stderr[-3000:]
+    assert len(list((tmp_path / "ray" / "metadata").glob("*.parquet"))) >= 25
+    second = built("whole")
+    assert second.returncode == 0, second.stderr[-3000:]
     assert bytes_of(tmp_path / "ray") == whole
 
 
