@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .datasets import listing_digest, load_dataset
+from .dependencies import needed_by
 from .encoders import OFFLINE
 from .errors import MissingExtra, UserError, user_errors
 from .files import write_text
@@ -28,55 +29,8 @@ from .paths import project_root, results_root, runs_root, shown
 from .samples import SAMPLES
 from .spec import RunSpec
 
-NOT_IN_A_RUN = (
-    "accounting.py",
-    "batches.py",
-    "book.py",
-    "book_api.py",
-    "book_html.py",
-    "book_print.py",
-    "book_status.py",
-    "book_values.py",
-    "browse.py",
-    "build.py",
-    "cache.py",
-    "calibration.py",
-    "cards.py",
-    "claim_tests.py",
-    "claims.py",
-    "cli.py",
-    "compare.py",
-    "contrasts.py",
-    "corrections.py",
-    "download",
-    "effects.py",
-    "evidence.py",
-    "findings.py",
-    "flags.py",
-    "inference.py",
-    "original.py",
-    "papermill_plugin.py",
-    "print_tables.py",
-    "ray_engine.py",
-    "reading.py",
-    "report.py",
-    "robustness.py",
-    "scale.py",
-    "scores.py",
-    "sentences.py",
-    "severity.py",
-    "severity_figures.py",
-    "simulated.py",
-    "speed.py",
-    "statistics_commands.py",
-    "sweeps.py",
-    "tables.py",
-    "tau_sweep.py",
-    "thresholds.py",
-    "verification.py",
-    "wording.py",
-)
-"""Modules and packages that a run's page does not depend on."""
+IN_A_RUN = ("figures", "pictures", "results", "runs", "spec")
+"""Modules that the notebook of a run calls: its page depends on them, and on what they import."""
 
 
 def sample_specs() -> list[RunSpec]:
@@ -104,9 +58,8 @@ def page(spec: RunSpec) -> Path:
 def state_of(spec: RunSpec) -> str:
     """Digest of everything that a run's page is made from: notebook, code, specification and image files."""
     sha = hashlib.sha256(template().read_bytes())
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        if not {path.name, path.parent.name}.intersection(NOT_IN_A_RUN):
-            sha.update(path.read_bytes())
+    for path in needed_by(*IN_A_RUN):
+        sha.update(path.read_bytes())
     sha.update(repr(spec).encode())
     sha.update(listing_digest(load_dataset(spec.dataset).photos).encode())
     for path in gallery_files(spec.gallery):
