@@ -11,6 +11,7 @@ import pandas as pd
 from .datasets import load_dataset
 from .errors import UserError
 from .results import Result, load_results
+from .runs import saved_result
 from .sampling import sample
 
 KEY = ["category", "image", "draw"]
@@ -52,18 +53,32 @@ def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
     return found
 
 
+def _keeps(result: Result, saved: Result | None) -> None:
+    """See that no query of a saved run is lost when this takes its place."""
+    if saved is None:
+        return
+    lost = set(saved.rows[KEY].itertuples(index=False)) - set(result.rows[KEY].itertuples(index=False))
+    if lost:
+        raise UserError(
+            f"the saved run {saved.spec.run_id} holds {len(lost)} queries that its batches do not: "
+            "move it away to put the batches together without them, or delete the batches"
+        )
+
+
 def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
     """Merge all batches among the saved runs; the folders written, and how many categories each still lacks.
 
     Raises:
-        UserError: there are none, or some do not belong together.
+        UserError: there are none, some do not belong together, or a saved run holds queries that its batches do not.
     """
     found = groups(load_results(root))
     if not found:
         raise UserError("there are no runs with -p start or -p step to put together")
+    whole = [merge(batches) for batches in found.values()]
+    for result in whole:
+        _keeps(result, saved_result(result.spec, root))
     written = []
-    for batches in found.values():
-        result = merge(batches)
+    for result in whole:
         spec = result.spec
         dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
         left = len(set(dataset.categories) - set(result.rows["category"]))

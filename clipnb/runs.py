@@ -6,7 +6,9 @@ data set -> photographs -> embeddings (clean, manipulated) -> neighbours -> dist
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,12 +75,16 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
     return Result(spec, about | {"gallery": searched.about}, rows)
 
 
-def saved_result(spec: RunSpec) -> Result | None:
-    """The result of exactly this specification, if a finished one was saved."""
-    folder = results_root() / spec.run_id
+def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
+    """The result of exactly this specification, if a finished one was saved; a damaged one is warned of."""
+    folder = (root or results_root()) / spec.run_id
     if not (folder / "run.json").is_file():
         return None
-    saved = Result.load(folder)
+    try:
+        saved = Result.load(folder)
+    except UserError as error:
+        warnings.warn(str(error), stacklevel=2)
+        return None
     return saved if saved.spec == spec else None
 
 

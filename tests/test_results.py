@@ -15,6 +15,7 @@ from conftest import PhotoFolder
 
 from clipnb import Result, RunSpec, UserError, load_results, run, saved_result
 from clipnb.studylog import read as read_log
+from clipnb.sweeps import numbers_only
 
 
 def tiny_run(root: Path | str, manip: str = "grey", k: int = 2, **settings: Any) -> Result:
@@ -133,6 +134,17 @@ def test_a_damaged_result_is_a_one_line_error_and_can_be_replaced(
         Result.load(folder)
     assert "\n" not in str(caught.value)
     assert Result.load(result.save(tmp_path / "results")).accuracy == result.accuracy
+
+
+def test_a_damaged_result_counts_as_none_so_that_a_sweep_makes_it_again(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    (result.save() / "rows.parquet").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="photos-grey-tiny-k2 is not the folder of a finished run"):
+        assert numbers_only([result.spec], progress=False) == {}
+    assert_same_rows(Result.load(tmp_path / "results" / result.spec.run_id).rows, result.rows)
 
 
 def test_a_run_replaces_an_earlier_one_of_the_same_specification(photo_folder: PhotoFolder, tmp_path: Path) -> None:

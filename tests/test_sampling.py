@@ -106,6 +106,19 @@ def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, 
     assert any("1 categories are still to be run" in w for w in merged.warnings)
 
 
+def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    root, saved = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4})), tmp_path / "results"
+    folder = run(RunSpec(root, "cropped", "tiny", 2, draws=2), progress=False).save(saved)
+    part, rest = batches(root, 0, 2)
+    part.save(saved)
+    with pytest.raises(UserError, match=f"the saved run {folder.name} holds 16 queries that its batches do not: move it away"):
+        merge_saved(saved)
+    assert len(Result.load(folder).rows) == 32
+    rest.save(saved)
+    assert merge_saved(saved) == [(folder, 0)]
+    assert len(Result.load(folder).rows) == 32
+
+
 def test_runs_that_are_no_batches_of_one_are_not_merged(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     root = str(photo_folder({"cats": 4, "dogs": 4}))
     with pytest.raises(UserError, match="are no batches of one run"):
