@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,7 @@ def card_of(dataset: str, *, progress: bool = True) -> Card:
     found = load_dataset(dataset)
     kept = cache_root() / "cards" / f"{_state(found)}.json"
     if kept.is_file():
-        return card_from(json.loads(kept.read_text(encoding="utf-8")))
+        return replace(card_from(json.loads(kept.read_text(encoding="utf-8"))), name=found.name)
     card = make_card(found, progress=progress)
     write_text(kept, json.dumps(asdict(card)) + "\n")
     return card

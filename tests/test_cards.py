@@ -65,6 +65,11 @@ def test_a_card_is_kept_and_made_anew_when_files_change(root: Path) -> None:
     assert card_of(str(root), progress=False).photographs == 5
 
 
+def test_the_card_of_a_copied_folder_bears_its_own_name(root: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(root, tmp_path / "copied")
+    assert [card_of(str(folder), progress=False).name for folder in (root, copied)] == [root.name, "copied"]
+
+
 def test_a_card_is_shown_as_table_and_figure(root: Path) -> None:
     card = card_of(str(root), progress=False)
     shown = card_table(card)
