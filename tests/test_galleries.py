@@ -32,6 +32,7 @@ from clipnb.galleries.fetch import Limits
 from clipnb.galleries.folder import Vectors, open_folder
 from clipnb.galleries.found import USABLE
 from clipnb.galleries.service import Hit
+from clipnb.galleries.whereabouts import image_finder
 from clipnb.pictures import query_results
 from clipnb.protocol import moved, without_lookalikes
 from clipnb.results import Result
@@ -358,6 +359,17 @@ def test_distractors_make_a_gallery_larger_than_the_query_set(tmp_path: Path) ->
     assert (np.stack(result.rows["distances"]) <= np.stack(alone.rows["distances"]) + 1e-6).all()  # asked clean: nearer or as near
     assert "ap" not in result.rows  # not all of the gallery is labelled
     assert query_results(result) is not None
+
+
+def test_galleries_of_one_last_name_are_told_apart(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 3, "dogs": 3})
+    folders = [varied(tmp_path / side / "more", {"hats": 4}, offset=offset) for side, offset in (("x", 1000), ("y", 2000))]
+    result = tiny_run(photos, k=12, gallery=f"{photos},{folders[0]},{folders[1]}")
+    names = result.rows["results"][0]
+    assert len(set(names)) == 12
+    assert {name.partition(":")[0] for name in names if ":" in name} == {"more", "more-2"}
+    find = image_finder(result.spec)
+    assert [find(f"{prefix}:hats/0.png") for prefix in ("more", "more-2")] == [folder / "hats" / "0.png" for folder in folders]
 
 
 def test_copies_of_the_query_among_the_distractors_are_left_out(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], pref
     )
 
 
-def from_folder(folder: GalleryFolder, encoder: Encoder) -> Part:
+def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Part:
     """A folder in clip-retrieval's format.
 
     Raises:
@@ -115,7 +116,7 @@ def from_folder(folder: GalleryFolder, encoder: Encoder) -> Part:
     return Part(
         name=folder.path.name,
         vectors=folder.vectors,
-        ids=[f"{slug(folder.path.name)}:{name or row}" for row, name in enumerate(named)],
+        ids=[f"{prefix}{name or row}" for row, name in enumerate(named)],
         categories=folder.column("category"),
         digests=folder.column("sha256"),
         paths=paths,
@@ -134,12 +135,19 @@ def _unhex(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return hashes, known
 
 
-def part_names(gallery: str) -> list[str]:
-    """The folders that a gallery's description names; one whose own name has a comma goes alone."""
+def part_names(gallery: str) -> dict[str, str]:
+    """The folders that a gallery's description names, each with what stands before the names of its images.
+
+    A folder whose own name has a comma goes alone. Folders of one last name are told apart: `more:`, `more-2:`.
+    """
     whole = gallery.strip()
-    if "," not in whole or Path(whole).is_dir():
-        return [whole]
-    return [name.strip() for name in whole.split(",") if name.strip()]
+    alone = "," not in whole or Path(whole).is_dir()
+    named: dict[str, str] = {}
+    for name in [whole] if alone else [part.strip() for part in whole.split(",") if part.strip()]:
+        short = slug(name)
+        prefixes = (f"{short}-{n}:" if n > 1 else f"{short}:" for n in count(1))
+        named[name] = next(prefix for prefix in prefixes if prefix not in named.values())
+    return named
 
 
 def gallery_path(name: str) -> Path | None:
@@ -168,12 +176,13 @@ def open_parts(spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: Emb
     def hashes_of(photos: Sequence[Photo]) -> NDArray[np.uint8]:
         return picture_hashes(photos, progress) if spec.duplicates >= 0 else no_hashes(len(photos))
 
-    def opened(name: str) -> Part:
+    def opened(name: str, prefix: str) -> Part:
         if path := gallery_path(name):
-            return from_folder(open_folder(path), encoder)
+            return from_folder(open_folder(path), encoder, prefix)
         if locate(name).resolve() == own:
             return from_photos(spec.dataset_name, embedded, hashes_of(embedded.photos))
         more = embed(load_dataset(name).photos, [CLEAN], encoder, store, progress=progress)
-        return from_photos(slug(name), more, hashes_of(more.photos), f"{slug(name)}:")
+        return from_photos(slug(name), more, hashes_of(more.photos), prefix)
 
-    return [opened(name) for name in (part_names(spec.gallery) if spec.gallery else [spec.dataset])]
+    named = part_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
+    return [opened(name, prefix) for name, prefix in named.items()]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import protocol
-from ..datasets import load_dataset, locate, slug
+from ..datasets import load_dataset, locate
 from ..errors import UserError
 from ..paths import cache_root
 from ..spec import RunSpec
@@ -26,14 +26,14 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
             return kept.path if kept else _there(name)
 
         return fetched
-    for name in part_names(spec.gallery) if spec.gallery else ():
+    for name, prefix in part_names(spec.gallery).items() if spec.gallery else ():
         try:
             if path := gallery_path(name):
                 folder = open_folder(path)
                 files = zip(folder.column("id", "url", "image_path"), folder.column("image_path"), strict=True)
-                known |= {f"{slug(path.name)}:{named or row}": Path(file) for row, (named, file) in enumerate(files)}
+                known |= {f"{prefix}{named or row}": Path(file) for row, (named, file) in enumerate(files)}
             elif locate(name).resolve() != locate(spec.dataset).resolve():
-                known |= {f"{slug(name)}:{photo.id}": photo.path for photo in load_dataset(name).photos}
+                known |= {f"{prefix}{photo.id}": photo.path for photo in load_dataset(name).photos}
         except UserError:
             continue  # moved away since the run
     return lambda name: _there(str(known[name])) if name in known else None
