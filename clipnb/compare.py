@@ -9,9 +9,8 @@ from pathlib import Path
 from .contrasts import Contrast, contrast
 from .errors import UserError
 from .paths import results_root
-from .results import Result, load_results
+from .results import Result, load_results, same_photographs
 from .scores import Scores, of_result, read_log
-from .sentences import same_photographs
 
 
 def compare(a: str, b: str, measure: str = "accuracy") -> list[Contrast]:

@@ -17,7 +17,7 @@ from . import findings
 from .errors import UserError
 from .manipulations import STUDY
 from .original import printed_log, printed_means
-from .results import Result
+from .results import Result, comparable_with_clean
 from .scores import Scores
 from .spec import RunSpec
 
@@ -139,16 +139,11 @@ Lookup = Callable[[str, str], Group]
 
 
 def from_runs(results: Sequence[Result]) -> Lookup:
-    """Runs under the usual settings, by data set and encoder."""
+    """Runs under the usual settings, by data set and encoder; those that can be compared with the clean one."""
 
     def look(dataset: str, encoder: str) -> Group:
-        return of_categories(
-            {
-                r.spec.manip: r.category_means
-                for r in results
-                if (r.spec.dataset_name, r.spec.encoder) == (dataset, encoder) and r.spec == usual(r)
-            }
-        )
+        group = [r for r in results if (r.spec.dataset_name, r.spec.encoder) == (dataset, encoder) and r.spec == usual(r)]
+        return of_categories({r.spec.manip: r.category_means for r in comparable_with_clean(group)})
 
     def usual(r: Result) -> RunSpec:
         return RunSpec(r.spec.dataset, r.spec.manip, r.spec.encoder)

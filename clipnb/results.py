@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -229,6 +230,22 @@ class Result:
             return cls(RunSpec(**record["spec"]), record["provenance"], rows)
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             raise UserError(f"{shown(folder)} is not the folder of a finished run: {error}") from error
+
+
+def same_photographs(a: Result, b: Result) -> bool:
+    """Whether two runs saw the same photographs, by whatever encoder."""
+    return bool(a.provenance["data_fingerprint"] == b.provenance["data_fingerprint"])
+
+
+def comparable(a: Result, b: Result) -> bool:
+    """Whether two runs saw the same photographs through the same encoder."""
+    return same_photographs(a, b) and bool(a.provenance["encoder"]["identity"] == b.provenance["encoder"]["identity"])
+
+
+def comparable_with_clean(results: Sequence[Result]) -> list[Result]:
+    """Of runs that differ in their condition alone, those that can be compared with the clean one; all where there is none."""
+    clean = [result for result in results if result.spec.manip == CLEAN]
+    return [result for result in results if all(comparable(result, first) for first in clean)]
 
 
 def _clash(about: Path, result: Result) -> str | None:

@@ -11,7 +11,7 @@ from .contrasts import Contrast, Crossed, contrast, contrasts, crossed
 from .guards import duplicate_conditions
 from .inference import holm
 from .manipulations import CLEAN, STUDY
-from .results import Result
+from .results import Result, comparable
 from .runs import run, saved_result
 from .scores import of_result, paired_changes
 from .spec import RunSpec
@@ -20,17 +20,6 @@ from .wording import direction, minus, p_short, percent_span, points, points_spa
 
 Conditions = Mapping[str, Result]
 """Manipulation -> result, of runs that differ in nothing else and saw the same photographs; holds the clean one."""
-
-
-def comparable(a: Result, b: Result) -> bool:
-    """Whether two runs saw the same photographs through the same encoder."""
-    p, q = a.provenance, b.provenance
-    return bool(p["data_fingerprint"] == q["data_fingerprint"] and p["encoder"]["identity"] == q["encoder"]["identity"])
-
-
-def same_photographs(a: Result, b: Result) -> bool:
-    """Whether two runs saw the same photographs, by whatever encoder."""
-    return bool(a.provenance["data_fingerprint"] == b.provenance["data_fingerprint"])
 
 
 def usual_runs(dataset: str, encoder: str = "", **settings: object) -> list[Result]:

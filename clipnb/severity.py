@@ -20,7 +20,7 @@ from .errors import UserError
 from .files import write_text
 from .flags import SETTINGS as FLAGS
 from .manipulations import CLEAN, MANIPULATIONS, SEVERITIES, STUDY
-from .results import Result
+from .results import Result, comparable_with_clean
 from .robustness import (
     Grid,
     corruption_error,
@@ -69,9 +69,8 @@ def saved_table(dataset: str, encoder: str, **settings: Any) -> pd.DataFrame:
     """The table of all saved runs at severities, and of their clean one, under the same settings; empty if there are none."""
     clean = RunSpec(dataset, CLEAN, encoder, **settings)
     specs = [clean.under(m, s) for m in MANIPULATIONS if MANIPULATIONS[m].levels for s in SEVERITIES]
-    found = [result for spec in specs if (result := saved_result(spec))]
-    first = saved_result(clean)
-    return tabulate([first, *found]) if first and found else pd.DataFrame()
+    found = comparable_with_clean([result for spec in (clean, *specs) if (result := saved_result(spec))])
+    return tabulate(found) if len(found) > 1 and found[0].spec == clean else pd.DataFrame()
 
 
 def names(table: pd.DataFrame) -> tuple[str, str]:

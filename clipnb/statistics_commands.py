@@ -111,18 +111,18 @@ def _analyse(options: argparse.Namespace) -> int:
 
 
 def _scores(name: str, settings: dict[str, Any]) -> list[Any]:
-    from .manipulations import CLEAN
+    from .results import comparable_with_clean
     from .scores import of_result, read_logs
-    from .sentences import by_condition, comparable, saved_group
+    from .sentences import saved_group
 
     path = Path(name)
     if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
         return list(read_logs(path))
-    runs = by_condition(saved_group(name, **settings))
+    runs = saved_group(name, **settings)
     if not runs:
         raise UserError(f"{name!r} is no log, no folder of logs, and has no finished runs: clipnb report {name}")
-    kept = [r for r in runs.values() if CLEAN not in runs or comparable(r, runs[CLEAN])]
-    for r in runs.values():
+    kept = comparable_with_clean(runs)
+    for r in runs:
         if r not in kept:
             print(f"clipnb: {r.spec.run_id} saw other photographs or weights than the clean run: left out", file=sys.stderr)
     return [of_result(r) for r in kept]

@@ -14,7 +14,7 @@ from .effects import nesting
 from .errors import UserError
 from .files import atomic, write_text
 from .manipulations import CLEAN
-from .results import Result
+from .results import Result, comparable_with_clean
 from .scores import MEASURES, Scores, of_result
 from .statistics import aggregates, mean_interval
 
@@ -160,7 +160,7 @@ def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
     ]
     families = []
     for group in dict.fromkeys(r.spec.group_id for r in results):
-        members = [r for r in results if r.spec.group_id == group]
+        members = comparable_with_clean([r for r in results if r.spec.group_id == group])
         if family := contrasts([of_result(r) for r in members], CLEAN):
             families.append(contrasts_frame(family).assign(encoder=members[0].spec.encoder, group=group))
     queries = [r.rows.assign(run=r.spec.run_id) for r in results]

@@ -14,7 +14,7 @@ import pytest
 from conftest import PhotoFolder, TinyEncoder
 from numpy.testing import assert_allclose
 
-from clipnb import Result, RunSpec, UserError, run, studylog
+from clipnb import Result, RunSpec, UserError, load_results, run, studylog
 from clipnb.cli import main
 from clipnb.compare import compare
 from clipnb.contrasts import contrast, contrasts, contrasts_frame, crossed, crossed_frame
@@ -22,7 +22,7 @@ from clipnb.encoders import ENCODERS
 from clipnb.inference import holm, interaction, sign_flip
 from clipnb.original import printed_log
 from clipnb.scores import Scores, of_log, of_result, paired_changes, read_log
-from clipnb.tables import conditions_frame, write
+from clipnb.tables import all_tables, conditions_frame, write
 
 NAN = math.nan
 
@@ -292,3 +292,5 @@ def test_runs_that_saw_other_photographs_are_left_out_aloud(
     said = capsys.readouterr()
     assert "photos-grey-tiny-k2 saw other photographs or weights than the clean run: left out" in said.err
     assert "grey" not in said.out
+    assert len(load_results()) == 2
+    assert all_tables(load_results())["contrasts"].empty
