@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -87,6 +87,10 @@ def account(result: Result) -> Account:
         ValueError: not one of its queries has a usable result.
     """
     rows = result.rows
+
+    def means(values: NDArray[np.float64], absent: Literal["skip", "zero"] = "skip") -> list[float]:
+        return list(category_means(result.by_category(pd.Series(values, rows.index)), absent=absent).values())
+
     totals = {name: int(rows[name].sum()) for name in ("n_asked", "n_returned", "n_dead", "n_unreadable", "n_results", "n_valid")}
     worst, best = bounds(rows["n_valid"], rows["n_results"], rows["n_asked"])
     available = available_case(rows["n_valid"], rows["n_results"])
@@ -101,19 +105,11 @@ def account(result: Result) -> Account:
             "not returned": totals["n_asked"] - totals["n_returned"],
         },
         empty=int((rows["n_results"] == 0).sum()),
-        available=mean_interval(list(_by_category(rows, available).values()), seed=result.spec.seed, bounds=(0.0, 1.0)),
-        worst=macro_mean(list(_by_category(rows, worst).values())),
-        best=macro_mean(list(_by_category(rows, best).values())),
-        study=macro_mean(list(category_means(_scores(rows, available), absent="zero").values())),
+        available=mean_interval(means(available), seed=result.spec.seed, bounds=(0.0, 1.0)),
+        worst=macro_mean(means(worst)),
+        best=macro_mean(means(best)),
+        study=macro_mean(means(available, "zero")),
     )
-
-
-def _scores(rows: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, list[float]]:
-    return {str(c): part.tolist() for c, part in pd.Series(values, rows.index).groupby(rows["category"], sort=True)}
-
-
-def _by_category(rows: pd.DataFrame, values: NDArray[np.float64]) -> dict[str, float]:
-    return category_means(_scores(rows, values))
 
 
 def accounts_table(results: Sequence[Result]) -> str:

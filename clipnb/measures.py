@@ -66,18 +66,3 @@ def zero_shot(queries: Floats, prompts: Floats, labels: NDArray[np.integer]) -> 
         (q,).
     """
     return np.asarray(np.argmax(queries @ prompts.T, axis=1) == labels)
-
-
-def precision_at_1(query_categories: NDArray[np.str_], result_categories: NDArray[np.str_]) -> float:
-    """P@1: share of queries whose first result is of the query's category, in [0, 1].
-
-    Args:
-        query_categories: (q,).
-        result_categories: (q, k), best first.
-
-    Raises:
-        ValueError: there are no queries.
-    """
-    if not len(query_categories):
-        raise ValueError("P@1 of no queries is not defined")
-    return float(np.mean(result_categories[:, 0] == query_categories))

@@ -28,7 +28,6 @@ from .errors import UserError
 from .files import replaced_folder, write_text
 from .manipulations import CLEAN, MANIPULATIONS
 from .markdown import literal
-from .measures import precision_at_1
 from .paths import results_root, shown
 from .spec import RunSpec
 from .statistics import Interval, category_means, mean_interval
@@ -51,12 +50,15 @@ class Result:
     @cached_property
     def scores(self) -> dict[str, list[float]]:
         """Category -> accuracies of its images, the mean over draws; NaN where an image has none."""
-        images = self.by_image(self.rows["accuracy"])
-        return {str(c): [float(v) for v in part] for c, part in images.groupby(level="category", sort=True)}
+        return self.by_category(self.rows["accuracy"])
 
     def by_image(self, values: pd.Series[Any]) -> pd.Series[float]:
         """A value a row to one an image, the mean over draws: indexed by category and image, in order."""
         return values.groupby([self.rows["category"], self.rows["image"]], sort=True).mean()
+
+    def by_category(self, values: pd.Series[Any]) -> dict[str, list[float]]:
+        """A value a row to category -> one an image, the mean over draws."""
+        return {str(c): [float(v) for v in part] for c, part in self.by_image(values).groupby(level="category", sort=True)}
 
     @cached_property
     def category_means(self) -> dict[str, float]:
@@ -75,12 +77,8 @@ class Result:
 
     @property
     def precision_at_1(self) -> float:
-        """Share of queries whose first result is of their own category; NaN where the gallery names no categories."""
-        asked = self.rows[self.rows["n_results"] > 0]
-        if not any(any(kinds) for kinds in asked["result_categories"]):
-            return math.nan
-        first = np.array([[kinds[0]] for kinds in asked["result_categories"]])
-        return precision_at_1(asked["category"].to_numpy(dtype=str), first)
+        """P@1: share of rows with results whose first is of the query's category; NaN where the gallery names no categories."""
+        return float(self.first_own.mean()) if any(any(kinds) for kinds in self.rows["result_categories"]) else math.nan
 
     @property
     def first_own(self) -> pd.Series[float]:

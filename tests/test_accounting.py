@@ -48,6 +48,19 @@ COUNTS = {
 }
 
 
+def test_a_draw_without_results_weighs_in_the_account_as_in_the_headline() -> None:
+    """cats: 0.jpg has 2/2 and 1/2, 1.jpg 0/2 and nothing; dogs: 1/2 and 1/2. By image: cats (0.75 + 0) / 2, dogs 0.5."""
+    counts = [("cats", 0, 2, 2), ("cats", 0, 2, 1), ("cats", 1, 2, 0), ("cats", 1, 0, 0), ("dogs", 0, 2, 1), ("dogs", 0, 2, 1)]
+    rows = [
+        {"category": c, "image": f"{i}.jpg", "draw": at % 2, "n_asked": 2, "n_returned": n, "n_results": n, "n_valid": valid}
+        | {"n_dead": 0, "n_unreadable": 0, "accuracy": valid / n if n else np.nan}
+        for at, (c, i, n, valid) in enumerate(counts)
+    ]
+    drawn = Result(RunSpec("photos", "cropped", "tiny", draws=2), {}, pd.DataFrame(rows))
+    assert account(drawn).available.point == pytest.approx((0.375 + 0.5) / 2)
+    assert drawn.accuracy.point == account(drawn).available.point
+
+
 def test_the_books_by_hand() -> None:
     """cats: 4/8 and 10/10; dogs: 5/5 and nothing; hats: nothing.
 

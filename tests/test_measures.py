@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
-from clipnb.measures import precision_at_1, result_distances, shift, valid_at_k, zero_shot
+from clipnb.measures import result_distances, shift, valid_at_k, zero_shot
 
 NAN = float("nan")
 
@@ -111,14 +111,3 @@ def test_a_query_is_named_by_its_nearest_prompt() -> None:
     prompts = np.array([[1, 0], [0, 1], [-1, 0]], dtype=np.float32)
     queries = np.array([[0.8, 0.6], [0.8, 0.6], [0.6, 0.8], [-0.8, 0.6]], dtype=np.float32)
     assert zero_shot(queries, prompts, np.array([0, 1, 1, 2])).tolist() == [True, False, True, True]
-
-
-def test_precision_at_1_looks_at_the_first_result_alone() -> None:
-    queries = np.array(["cat", "cat", "dog", "dog"])
-    results = np.array([["cat", "dog"], ["dog", "cat"], ["dog", "dog"], ["dog", "cat"]])
-    assert precision_at_1(queries, results) == 0.75
-
-
-def test_precision_at_1_of_no_queries_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no queries"):
-        precision_at_1(np.array([], dtype=str), np.empty((0, 1), dtype=str))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from dataclasses import replace
@@ -134,6 +135,20 @@ def test_a_damaged_result_is_a_one_line_error_and_can_be_replaced(
         Result.load(folder)
     assert "\n" not in str(caught.value)
     assert Result.load(result.save(tmp_path / "results")).accuracy == result.accuracy
+
+
+@pytest.mark.parametrize(
+    ("results", "p"),
+    [
+        ([["cat", "dog"], ["dog", "cat"], ["dog", "dog"], ["dog", "cat"]], 0.75),
+        ([["cat", "dog"], [], ["cat", "dog"], ["cat", "dog"]], 1 / 3),
+        ([["", ""], [""], [], [""]], math.nan),
+        ([[], [], [], []], math.nan),
+    ],
+)
+def test_precision_at_1_looks_at_the_first_result_alone(results: list[list[str]], p: float) -> None:
+    rows = pd.DataFrame({"category": ["cat", "cat", "dog", "dog"], "result_categories": results})
+    assert Result(RunSpec("photos", "grey", "tiny"), {}, rows).precision_at_1 == pytest.approx(p, nan_ok=True)
 
 
 def test_a_damaged_result_counts_as_none_so_that_a_sweep_makes_it_again(
