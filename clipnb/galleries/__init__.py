@@ -95,10 +95,11 @@ def opened(
     """
     from . import local, parts
 
-    hashes = parts.picture_hashes(asked.photos) if spec.duplicates >= 0 else parts.no_hashes(len(asked.photos))
     about: dict[str, Any] = {"unusable": {}}
     if protocol.is_service(spec.gallery):
         from . import remote
+
+        hashes = parts.hashes_for(spec, asked.photos, progress)
 
         def ask(condition: str) -> Answer:
             found = remote.search(spec, asked, condition, hashes, encoder, store, progress)
@@ -108,7 +109,10 @@ def opened(
 
         return Searched(ask, about)
 
-    gallery = local.open_gallery(spec, data, encoder, store, progress)
+    own = parts.from_photos(spec.dataset_name, data, parts.hashes_for(spec, data.photos, progress))
+    row = {photo.id: at for at, photo in enumerate(data.photos)}
+    hashes = own.hashes[[row[photo.id] for photo in asked.photos]]
+    gallery = local.open_gallery(spec, own, encoder, store, progress)
     about.update(gallery.about)
     labelled = all(gallery.categories) and all(gallery.digests) and len(gallery.ids) <= RANKED_AS_A_WHOLE
     pictures = (hashes, gallery.hashes) if spec.duplicates >= 0 and gallery.known.all() else None

@@ -47,12 +47,12 @@ class Gallery(Images):
     about: dict[str, Any]
 
 
-def open_gallery(spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: EmbeddingStore, progress: bool) -> Gallery:
+def open_gallery(spec: RunSpec, own: Part, encoder: Encoder, store: EmbeddingStore, progress: bool) -> Gallery:
     """The gallery that a run names, with an index over it.
 
     Args:
         spec: the run.
-        embedded: its data set.
+        own: its data set.
         encoder: of both.
         store: where embeddings of more folders are kept.
         progress: show a bar.
@@ -60,7 +60,7 @@ def open_gallery(spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: E
     Raises:
         UserError: a folder is missing or does not fit the encoder.
     """
-    parts = open_parts(spec, embedded, encoder, store, progress)
+    parts = open_parts(spec, own, encoder, store, progress)
     vectors = parts[0].vectors if len(parts) == 1 else Vectors([a for part in parts for a in _arrays(part.vectors)])
     index, exact, how = _index(spec, parts, vectors)
     about = {
@@ -70,7 +70,7 @@ def open_gallery(spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: E
         "index": how,
     }
     if not exact:
-        sample = embedded.vectors[CLEAN][:: max(1, len(embedded.photos) // indexes.SAMPLE)][: indexes.SAMPLE]
+        sample = own.vectors[:: max(1, len(own.ids) // indexes.SAMPLE)][: indexes.SAMPLE]
         k = min(spec.k, len(vectors))
         about["recall"] = {"k": k, "queries": len(sample), "recall": indexes.recall_at_k(index, vectors, sample, k)}
 

@@ -72,9 +72,11 @@ def picture_hashes(photos: Sequence[Photo], progress: bool = False) -> NDArray[n
     return copies.packed(embed(photos, [CLEAN], hasher, store, progress=progress).vectors[CLEAN])
 
 
-def no_hashes(n: int) -> NDArray[np.uint8]:
-    """In place of hashes that nobody asks for."""
-    return np.zeros((n, copies.BITS // 8), dtype=np.uint8)
+def hashes_for(spec: RunSpec, photos: Sequence[Photo], progress: bool) -> NDArray[np.uint8]:
+    """Picture hashes where the run leaves near-copies out, zeros where it does not ask: (n, 32) packed bits."""
+    if spec.duplicates < 0:
+        return np.zeros((len(photos), copies.BITS // 8), dtype=np.uint8)
+    return picture_hashes(photos, progress)
 
 
 def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], prefix: str = "") -> Part:
@@ -158,12 +160,12 @@ def gallery_path(name: str) -> Path | None:
     return None
 
 
-def open_parts(spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: EmbeddingStore, progress: bool) -> list[Part]:
+def open_parts(spec: RunSpec, own: Part, encoder: Encoder, store: EmbeddingStore, progress: bool) -> list[Part]:
     """The parts that a run's gallery names; the data set itself where it names none.
 
     Args:
         spec: the run.
-        embedded: its data set.
+        own: its data set.
         encoder: of both.
         store: where embeddings of more folders are kept.
         progress: show a bar.
@@ -171,18 +173,15 @@ def open_parts(spec: RunSpec, embedded: Embeddings, encoder: Encoder, store: Emb
     Raises:
         UserError: a folder is missing or does not fit the encoder.
     """
-    own = locate(spec.dataset).resolve()
-
-    def hashes_of(photos: Sequence[Photo]) -> NDArray[np.uint8]:
-        return picture_hashes(photos, progress) if spec.duplicates >= 0 else no_hashes(len(photos))
+    root = locate(spec.dataset).resolve()
 
     def opened(name: str, prefix: str) -> Part:
         if path := gallery_path(name):
             return from_folder(open_folder(path), encoder, prefix)
-        if locate(name).resolve() == own:
-            return from_photos(spec.dataset_name, embedded, hashes_of(embedded.photos))
+        if locate(name).resolve() == root:
+            return own
         more = embed(load_dataset(name).photos, [CLEAN], encoder, store, progress=progress)
-        return from_photos(slug(name), more, hashes_of(more.photos), prefix)
+        return from_photos(slug(name), more, hashes_for(spec, more.photos, progress), prefix)
 
     named = part_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
     return [opened(name, prefix) for name, prefix in named.items()]
