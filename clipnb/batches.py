@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from .datasets import load_dataset
 from .errors import UserError
 from .results import Result, load_results
 from .runs import saved_result
-from .sampling import sample
+from .sampling import drawn_for
 
 KEY = ["category", "image", "draw"]
 """What names a query."""
@@ -80,7 +79,7 @@ def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
     written = []
     for result in whole:
         spec = result.spec
-        dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
+        dataset = drawn_for(spec)
         left = len(set(dataset.categories) - set(result.rows["category"]))
         if left:
             result = replace(result, provenance=result.provenance | {"categories_missing": left})

@@ -17,7 +17,7 @@ from .images import RGB, decode, digest, read
 from .manipulations import CLEAN
 from .paths import shown
 from .results import Result
-from .sampling import sample
+from .sampling import drawn_for
 from .spec import RunSpec
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     Raises:
         UserError: the data set is missing, or holds no readable image.
     """
-    dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
+    dataset = drawn_for(spec)
     photos = _spread(dataset, columns)
     if not photos:
         raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read")

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from .agreement import overlap, rbo
-from .datasets import load_dataset
 from .embed import Embeddings, embed, embed_texts, kept_embeddings
 from .encoders import TextEncoder, load_encoder
 from .errors import DatasetError, UserError
@@ -28,7 +27,7 @@ from .provenance import describe
 from .ranking import codes, precision_at_k, rank_all, recall_at_k
 from .results import Result
 from .retrieval import require_results
-from .sampling import batch, sample
+from .sampling import batch, drawn_for
 from .spec import RunSpec
 from .store import EmbeddingStore
 
@@ -50,7 +49,7 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
         UserError: the data set is missing or too small, or a package is missing.
     """
     started = time.monotonic()
-    dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
+    dataset = drawn_for(spec)
     if not spec.gallery:
         require_results(spec.k, len(dataset.photos) - 1)
     asked_for = batch(dataset.photos, spec.start, spec.step)

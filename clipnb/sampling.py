@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .datasets import Dataset, Photo
+from .datasets import Dataset, Photo, load_dataset
 from .errors import DatasetError
 from .seeds import rng_for
+from .spec import RunSpec
 
 
 def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: int = 0) -> Dataset:
@@ -38,6 +39,15 @@ def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: i
         ids = {name: drawn([p.id for p in group], per_category, seed, "photographs") for name, group in groups.items()}
         photos = [photo for photo in photos if photo.id in ids[photo.category]]
     return replace(dataset, photos=tuple(photos), empty=dataset.empty if not categories else ())
+
+
+def drawn_for(spec: RunSpec) -> Dataset:
+    """The photographs that take part in a run.
+
+    Raises:
+        DatasetError: its data set is missing, or has fewer categories than asked for.
+    """
+    return sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
 
 
 def drawn(names: Sequence[str], n: int, seed: int, what: str) -> set[str]:

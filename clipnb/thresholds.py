@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from .calibration import Calibration, calibrate
-from .datasets import load_dataset
 from .embed import embed, kept_embeddings
 from .encoders import load_encoder
 from .manipulations import CLEAN
 from .results import Result
-from .sampling import sample
+from .sampling import drawn_for
 from .spec import RunSpec
 from .statistics import Interval
 from .tau_sweep import Sweep, sweep
@@ -33,7 +32,7 @@ def calibration_of(spec: RunSpec, *, progress: bool = True) -> Calibration:
     Raises:
         UserError: the data set is missing, or too small for pairs.
     """
-    dataset = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
+    dataset = drawn_for(spec)
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
     store = kept_embeddings(encoder)
     found = embed(dataset.photos, [CLEAN], encoder, store, seed=spec.seed, progress=progress)
