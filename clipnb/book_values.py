@@ -8,9 +8,9 @@ from typing import Any
 
 from . import book_api, book_status, claims, findings, reading, sentences, simulated, wording
 from .cards import NEAR, cards_table, measured_cards
-from .contrasts import contrasts, crossed
+from .contrasts import contrasts
 from .encoders import OFFLINE
-from .evidence import findings_scores, from_findings, from_runs
+from .evidence import findings_crossed, findings_scores, from_findings, from_runs
 from .manipulations import BLUR_SIGMA, MANIPULATIONS, STUDY
 from .manipulations.imagenet_c import CORRUPTIONS
 from .original import figures_against_scenes, list_facts, printed_log, printed_means
@@ -50,11 +50,11 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
 def _claims(results: Sequence[Result]) -> dict[str, Any]:
     """The ledger, judged on the numbers at hand; raises `Lie` where it says otherwise. And the contrasts named beforehand."""
     ledger = claims.read(project_root() / "book" / "claims.yml")
-    sets = [contrasts(findings_scores(name, OFFLINE)) for name in (findings.FIGURES, findings.SCENES)]
+    family = [c for name in (findings.FIGURES, findings.SCENES) for c in contrasts(findings_scores(name, OFFLINE))]
     return {
         **claims.pages(claims.settle(ledger, {"runs": from_runs(results), "findings": from_findings()})),
-        "contrasts": sentences.family_table([c for family in sets for c in family]),
-        "interactions": sentences.crossed_table(crossed(*sets), {}),
+        "contrasts": sentences.family_table(family),
+        "interactions": sentences.crossed_table(findings_crossed(OFFLINE)),
     }
 
 

@@ -135,7 +135,7 @@ def costs_more(groups: Sequence[Group], *, conditions: Sequence[str], alpha: flo
     """The interaction: each condition costs the first data set more than the second."""
     first, second = groups
     estimates = {
-        name: change(_of(first, CLEAN), _of(first, name)).minus(change(_of(second, CLEAN), _of(second, name)))
+        name: change(_of(first, CLEAN), _of(first, name)).minus(change(_of(second, CLEAN), _of(second, name)), 2.0)
         for name in conditions
     }
     verdict, texts = region(estimates, -math.inf, 0.0, alpha)

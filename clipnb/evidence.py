@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from . import findings
+from .contrasts import Crossed, contrasts, crossed
 from .errors import UserError
 from .manipulations import STUDY
 from .original import printed_log, printed_means
@@ -68,6 +69,7 @@ class Estimate:
         freedom: degrees of freedom of Student's t.
         n: categories, as text.
         bound: whether the error is a bound, for want of a list.
+        limit: largest absolute value that the quantity can have; intervals end there.
     """
 
     point: float
@@ -75,10 +77,11 @@ class Estimate:
     freedom: float
     n: str
     bound: bool = False
+    limit: float = 1.0
 
     def interval(self, level: float) -> tuple[float, float]:
         arm = float(stats.t.ppf((1 + level) / 2, self.freedom)) * self.error if self.error else 0.0
-        return self.point - arm, self.point + arm
+        return max(-self.limit, self.point - arm), min(self.limit, self.point + arm)
 
     @property
     def p(self) -> float:
@@ -87,11 +90,12 @@ class Estimate:
             return 1.0 if not self.point else 0.0
         return float(2 * stats.t.sf(abs(self.point / self.error), self.freedom))
 
-    def minus(self, other: Estimate) -> Estimate:
-        """Difference of estimates from independent categories, by Welch's degrees of freedom."""
+    def minus(self, other: Estimate, limit: float = 1.0) -> Estimate:
+        """Difference of estimates from independent categories, by Welch's degrees of freedom; `limit` is that of the result."""
         a, b = self.error**2, other.error**2
         freedom = (a + b) ** 2 / (a**2 / self.freedom + b**2 / other.freedom) if a + b else self.freedom
-        return Estimate(self.point - other.point, math.sqrt(a + b), freedom, f"{self.n} and {other.n}", self.bound or other.bound)
+        bound = self.bound or other.bound
+        return Estimate(self.point - other.point, math.sqrt(a + b), freedom, f"{self.n} and {other.n}", bound, limit)
 
 
 def mean_of(cell: Cell) -> Estimate:
@@ -129,6 +133,11 @@ def printed(dataset: str) -> Group:
     return cells | {log.manip: Cell(float(np.mean(log.total)), len(log.total), means)}
 
 
+def all_printed() -> dict[str, Group]:
+    """The same of both data sets."""
+    return {dataset: printed(dataset) for dataset in PRINTED_CATEGORIES}
+
+
 def of_categories(conditions: Mapping[str, Mapping[str, float]]) -> Group:
     """Cells from category means, condition by condition."""
     return {name: Cell(float(np.mean(list(row.values()))), len(row), row) for name, row in conditions.items() if row}
@@ -161,3 +170,8 @@ def findings_scores(dataset: str, encoder: str) -> list[Scores]:
     """The same as scores, condition by condition; images are not named in them."""
     cells = from_findings()(dataset, encoder)
     return [Scores(dataset, name, {c: [v] for c, v in (cell.categories or {}).items()}) for name, cell in cells.items()]
+
+
+def findings_crossed(encoder: str) -> list[Crossed]:
+    """What each manipulation does to the figures beside what it does to the scenes."""
+    return crossed(*(contrasts(findings_scores(name, encoder)) for name in (findings.FIGURES, findings.SCENES)))

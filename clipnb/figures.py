@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .evidence import Group, mean_of
 from .results import Result
-from .statistics import Interval
+from .statistics import Interval, mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from .calibration import Calibration
-    from .contrasts import Contrast
     from .tau_sweep import Sweep
 
 INK, MID, PALE = "#222222", "#4477aa", "#bccde1"
@@ -76,7 +76,7 @@ def _title(ax: Axes, title: str) -> None:
     ax.set_title(plain(title), fontsize=9, loc="left")
 
 
-def _jitter(n: int) -> np.ndarray:
+def jitter(n: int) -> np.ndarray:
     """Sideways offsets that keep points apart: a fixed low-discrepancy sequence, not a random one."""
     return (np.arange(1, n + 1) * 0.618034) % 1.0 * 0.24 - 0.12
 
@@ -109,7 +109,7 @@ def _boxes(ax: Axes, groups: Groups) -> None:
         capprops={"color": MID},
     )
     for at, values in enumerate(groups.values(), start=1):
-        ax.plot(at + _jitter(len(values)), values, "o", color=INK, ms=3, alpha=0.6, mew=0, clip_on=False)
+        ax.plot(at + jitter(len(values)), values, "o", color=INK, ms=3, alpha=0.6, mew=0, clip_on=False)
         ax.plot(at, np.mean(values), "D", mfc="white", mec=INK, ms=5)
     ax.set(ylabel=AXIS, ylim=(-0.02, 1.03))
 
@@ -131,7 +131,7 @@ def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title:
     ax.bar(at, means, color=PALE, edgecolor=MID, width=0.62)
     if points:
         for x, name in zip(at, intervals, strict=True):
-            ax.plot(x + _jitter(len(points[name])), points[name], "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
+            ax.plot(x + jitter(len(points[name])), points[name], "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
     arms = np.array([[i.point - i.low for i in intervals.values()], [i.high - i.point for i in intervals.values()]])
     ax.errorbar(at, means, yerr=np.nan_to_num(arms), fmt="none", ecolor=INK, capsize=4, lw=1.4)
     for x, mean in zip(at, means, strict=True):
@@ -144,37 +144,43 @@ def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title:
     return figure
 
 
-Means = Mapping[str, Mapping[str, float] | Mapping[str, Interval]]
-"""Data set -> condition -> mean accuracy, with its interval where there is one."""
-
-
-def _means(ax: Axes, means: Means, title: str) -> None:
-    for i, ((name, row), marker) in enumerate(zip(means.items(), "osD^v", strict=False)):
-        at = np.arange(len(row)) + 0.16 * (i - (len(means) - 1) / 2)
-        for x, value in zip(at, row.values(), strict=True):
-            if isinstance(value, Interval) and value.bounded:
-                ax.plot([x, x], [value.low, value.high], color=MID, lw=1.2)
-        heights = [value.point if isinstance(value, Interval) else value for value in row.values()]
-        ax.plot(at, heights, marker, color=INK, mfc=(PALE, "white", MID)[i % 3], ms=6, label=plain(name))
+def _means(ax: Axes, sets: Mapping[str, Group], title: str) -> None:
+    """A marker a data set and condition; its categories as dots where their means are known."""
+    for i, ((name, group), marker) in enumerate(zip(sets.items(), "osD^v", strict=False)):
+        at = np.arange(len(group)) + 0.2 * (i - (len(sets) - 1) / 2)
+        for x, cell in zip(at, group.values(), strict=True):
+            if cell.categories is None:
+                low, high = np.clip(mean_of(cell).interval(0.95), 0, 1)
+            else:
+                interval = mean_interval(cell.values, bounds=(0.0, 1.0))
+                low, high = interval.low, interval.high
+                dots = x + 0.5 * jitter(cell.n)
+                ax.plot(dots, cell.values, "o", color=MID, ms=2.2, alpha=0.5, mew=0, clip_on=False, zorder=1)
+            ax.plot([x, x], [low, high], color=INK, lw=1.4, ls=":" if cell.categories is None else "-", zorder=2)
+        heights = [cell.mean for cell in group.values()]
+        ax.plot(at, heights, marker, color=INK, mfc=("white", PALE, MID)[i % 3], ms=6, label=plain(name), zorder=3)
     _title(ax, title)
-    ax.set_xticks(range(len(row)), list(row))
-    ax.set(ylim=(0, 1.03), xlim=(-0.5, len(row) - 0.5))
+    ax.set_xticks(range(len(group)), list(group))
+    ax.set(ylim=(0, 1.03), xlim=(-0.5, len(group) - 0.5))
     ax.legend(frameon=False, fontsize=8, loc="lower left")
 
 
-def means(values: Means, title: str = "") -> Figure:
-    """Means by condition, a marker a data set."""
+def means(sets: Mapping[str, Group], title: str = "") -> Figure:
+    """Means by condition, a marker a data set, with 95% intervals over categories and a dot a category.
+
+    Where only a mean is known, a dotted line is the widest interval that any list of categories with that mean allows.
+    """
     figure, axes = new_figure(WIDTH, 2.9)
-    _means(axes[0, 0], values, title)
+    _means(axes[0, 0], sets, title)
     axes[0, 0].set_ylabel("mean accuracy")
     return figure
 
 
-def side_by_side(left: Means, right: Means, titles: tuple[str, str]) -> Figure:
-    """Two sets of means on one scale, such as the study's printed ones beside ours; bars are 95% intervals."""
+def side_by_side(left: Mapping[str, Group], right: Mapping[str, Group], titles: tuple[str, str]) -> Figure:
+    """Two such charts on one scale, as of the study's printed means beside ours."""
     figure, axes = new_figure(WIDTH, 2.7, 1, 2, sharey=True)
-    for ax, values, title in zip(axes[0], (left, right), titles, strict=True):
-        _means(ax, values, title)
+    for ax, sets, title in zip(axes[0], (left, right), titles, strict=True):
+        _means(ax, sets, title)
     axes[0, 0].set_ylabel("mean accuracy")
     return figure
 
@@ -191,7 +197,7 @@ def categories(result: Result) -> Figure:
     ax.barh(names, [result.category_means[c] for c in order], color=PALE, edgecolor=MID, height=0.62)
     for at, category in enumerate(order):
         scores = np.asarray(result.scores[category])
-        ax.plot(scores, at + _jitter(len(scores)), "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
+        ax.plot(scores, at + jitter(len(scores)), "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
     ax.set(xlim=(0, 1.01), xlabel=AXIS, ylim=(-0.6, len(order) - 0.4))
     ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     return figure
@@ -217,22 +223,6 @@ def distances(result: Result) -> Figure:
     ax.axvline(result.spec.tau, color=INK, ls="--", label=f"threshold {result.spec.tau:g}")
     ax.set(xlabel="L2 distance of a result to the clean query", ylabel="results")
     ax.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def forest(family: Sequence[Contrast], xlabel: str = "change of accuracy, percentage points") -> Figure:
-    """A row a contrast: the mean change with its interval, every category as a dot, and a line where nothing changes."""
-    figure, axes = new_figure(WIDTH, 0.42 * len(family) + 0.9)
-    ax = axes[0, 0]
-    for at, c in enumerate(reversed(family)):
-        values = 100 * np.asarray(c.values)
-        ax.plot(values, at + 0.5 * _jitter(len(values)), "o", color=MID, ms=3, alpha=0.45, mew=0)
-        if c.interval.bounded:
-            ax.plot([100 * c.interval.low, 100 * c.interval.high], [at, at], color=INK, lw=2)
-        ax.plot(100 * c.interval.point, at, "D", mfc="white", mec=INK, ms=5)
-    ax.axvline(0, color=INK, lw=0.8, ls=":")
-    ax.set_yticks(range(len(family)), [plain(f"{c.dataset}\n{c.before} → {c.after}") for c in reversed(family)], fontsize=7)
-    ax.set(xlabel=xlabel, ylim=(-0.6, len(family) - 0.4))
     return figure
 
 

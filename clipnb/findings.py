@@ -22,7 +22,7 @@ from .files import write_text
 from .manipulations import CLEAN, MANIPULATIONS, STUDY
 from .results import Result
 from .spec import RunSpec
-from .statistics import Interval, mean_interval, paired_differences, unpaired_difference
+from .statistics import Interval, mean_interval, paired_differences
 from .wording import direction, points, points_span, span, table
 
 ENCODERS = ("efficientnet-lite2", "histogram")
@@ -122,16 +122,6 @@ def table_of(findings: Findings, encoder: str) -> str:
             )
     head = ["data set", "condition", "accuracy", "95% interval", "change, points", "95% interval", "reading", "untouched"]
     return table(head, rows, "llrlrllr")
-
-
-def interaction_of(findings: Findings, encoder: str) -> str:
-    """A row a manipulation: change on the figures minus change on the scenes (Welch's interval over categories)."""
-    rows = []
-    for manip in STUDY[1:]:
-        d = unpaired_difference(findings.changes(FIGURES, encoder, manip), findings.changes(SCENES, encoder, manip))
-        costs = {"a loss": "costs figures more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
-        rows.append([MANIPULATIONS[manip].label, points(d.point), points_span(d), costs])
-    return table(["condition", "figures minus scenes, points", "95% interval", "reading"], rows, "lrll")
 
 
 def counts(findings: Findings) -> dict[str, dict[str, int]]:

@@ -114,15 +114,19 @@ def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]
     return table(columns, rows, "l" * len(head) + "rlllrrrr")
 
 
+def interactions(figures: Conditions, scenes: Conditions) -> list[Crossed]:
+    """What each manipulation does to one data set beside what it does to another."""
+    return crossed(*(contrasts([of_result(r) for r in group.values()], CLEAN) for group in (figures, scenes)))
+
+
 def interaction_table(figures: Conditions, scenes: Conditions) -> str:
     """A row a manipulation: change on figures minus change on scenes, with Welch's interval and test; Holm over the rows."""
-    sets = [[of_result(r) for r in group.values()] for group in (figures, scenes)]
-    pairs = crossed(*(contrasts(scores, CLEAN) for scores in sets))
-    return crossed_table(pairs, {r.spec.condition_id: r.label for r in figures.values()})
+    return crossed_table(interactions(figures, scenes), {r.spec.condition_id: r.label for r in figures.values()})
 
 
-def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str]) -> str:
+def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = None) -> str:
     """The same for any two data sets' contrasts; `labels` names their conditions."""
+    labels = labels or {}
     rows = []
     for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
         d = x.test.difference

@@ -147,7 +147,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _write(folder: Path, tables: dict[str, pd.DataFrame], family: Sequence[Contrast], measure: str) -> None:
-    from .figures import forest
+    from .contrast_figures import forest
     from .paths import shown
     from .tables import write
 

@@ -287,3 +287,9 @@ def test_a_lie_about_the_first_page_leaves_it_without_an_answer(tmp_path: Path) 
     (tmp_path / "claims.yml").write_text(yaml.safe_dump(entries), encoding="utf-8")
     with pytest.raises(Lie, match="crop_costs_figures says 'holds', but the numbers say 'cannot tell'"):
         answer(tmp_path / "claims.yml")
+
+
+@given(st.floats(0.02, 0.98), st.floats(0.02, 0.98), st.integers(2, 60), st.floats(0.5, 0.9999))
+def test_no_interval_of_a_change_holds_what_no_change_can_be(before: float, after: float, n: int, level: float) -> None:
+    low, high = change(Cell(before, n), Cell(after, n)).interval(level)
+    assert -1 <= low <= after - before <= high <= 1

@@ -68,10 +68,11 @@ def ran() -> Any:
 
 
 CHARTS: dict[str, Callable[[], Any]] = {
-    "printed means": lambda: clipnb.figures.means(clipnb.original.printed_means()),
+    "printed means": lambda: clipnb.figures.means(clipnb.evidence.all_printed()),
     "severities": severities,
     "scale": clipnb.scale.figure,
     "operating points": calibrated,
+    "interactions": lambda: clipnb.contrast_figures.interactions(clipnb.evidence.findings_crossed("histogram")),
     "corrections": corrected,
     "distances": lambda: clipnb.figures.distances(ran()),
     "accounts": lambda: clipnb.accounting.figure(clipnb.sentences.usual_runs("sample-scenes", "histogram")),
