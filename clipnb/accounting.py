@@ -57,6 +57,7 @@ class Account:
         fates: fate -> results, over all queries; they sum to what was asked for.
         empty: queries without any usable result.
         available: macro mean of the available case, with its interval over categories.
+        categories: category -> mean of the available case; one without any usable result is left out.
         worst, best: macro means of the bounds.
         study: macro mean by the study's rule.
     """
@@ -66,6 +67,7 @@ class Account:
     fates: dict[str, int]
     empty: int
     available: Interval
+    categories: dict[str, float]
     worst: float
     best: float
     study: float
@@ -80,6 +82,15 @@ class Account:
         return self.asked - self.fates["valid"] - self.fates["not valid"]
 
 
+def _by_category(result: Result, values: NDArray[np.float64], absent: Literal["skip", "zero"] = "skip") -> dict[str, float]:
+    return category_means(result.by_category(pd.Series(values, result.rows.index)), absent=absent)
+
+
+def available_by_category(result: Result, *, absent: Literal["skip", "zero"] = "skip") -> dict[str, float]:
+    """Category -> mean of the available case; a category without any is left out, or counts 0 (the study's rule)."""
+    return _by_category(result, available_case(result.rows["n_valid"], result.rows["n_results"]), absent)
+
+
 def account(result: Result) -> Account:
     """The books of a run.
 
@@ -87,13 +98,9 @@ def account(result: Result) -> Account:
         ValueError: not one of its queries has a usable result.
     """
     rows = result.rows
-
-    def means(values: NDArray[np.float64], absent: Literal["skip", "zero"] = "skip") -> list[float]:
-        return list(category_means(result.by_category(pd.Series(values, rows.index)), absent=absent).values())
-
     totals = {name: int(rows[name].sum()) for name in ("n_asked", "n_returned", "n_dead", "n_unreadable", "n_results", "n_valid")}
     worst, best = bounds(rows["n_valid"], rows["n_results"], rows["n_asked"])
-    available = available_case(rows["n_valid"], rows["n_results"])
+    available = available_by_category(result)
     return Account(
         label=result.label,
         queries=len(rows),
@@ -105,10 +112,11 @@ def account(result: Result) -> Account:
             "not returned": totals["n_asked"] - totals["n_returned"],
         },
         empty=int((rows["n_results"] == 0).sum()),
-        available=mean_interval(means(available), seed=result.spec.seed, bounds=(0.0, 1.0)),
-        worst=macro_mean(means(worst)),
-        best=macro_mean(means(best)),
-        study=macro_mean(means(available, "zero")),
+        available=mean_interval(list(available.values()), seed=result.spec.seed, bounds=(0.0, 1.0)),
+        categories=available,
+        worst=macro_mean(list(_by_category(result, worst).values())),
+        best=macro_mean(list(_by_category(result, best).values())),
+        study=macro_mean(list(available_by_category(result, absent="zero").values())),
     )
 
 
@@ -148,8 +156,8 @@ def accounts_table(results: Sequence[Result]) -> str:
 
 
 def figure(results: Sequence[Result]) -> Figure:
-    """Two panels, a row an arm: shares of what was asked for, and the headline with its interval inside its bounds."""
-    from .figures import INK, WIDTH, new_figure, plain
+    """Two panels, a row an arm: shares of what was asked for, and the headline with interval, bounds and categories."""
+    from .figures import INK, WIDTH, jitter, new_figure, plain
 
     arms = [account(result) for result in results]
     drawn, axes = new_figure(WIDTH, 1.3 + 0.42 * len(arms), 1, 2, width_ratios=[1.25, 1], sharey=True)
@@ -174,6 +182,9 @@ def figure(results: Sequence[Result]) -> Figure:
         cases.plot(
             [arm.worst, arm.best], [y, y], color=PALE, linewidth=9, solid_capstyle="butt", label="bounds" if y == 0 else None
         )
+        dots = list(arm.categories.values())
+        marked = {"color": MID, "markersize": 3, "alpha": 0.6, "markeredgewidth": 0, "label": "category" if y == 0 else None}
+        cases.plot(dots, y + 0.33 + 0.4 * jitter(len(dots)), "o", **marked)
         if arm.available.bounded:
             cases.plot(
                 [arm.available.low, arm.available.high], [y, y], color=INK, linewidth=1.2, label="95% interval" if y == 0 else None

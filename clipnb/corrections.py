@@ -6,18 +6,20 @@ differs from the first in one thing only. Photographs and encoder stay the same 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .accounting import account
+from .accounting import account, available_by_category
 from .manipulations import CLEAN, STUDY
 from .protocol import AS_STUDY
 from .results import Result
 from .runs import run
 from .spec import RunSpec
+from .statistics import macro_mean, mean_interval, paired_differences
 from .thresholds import calibration_of
 from .wording import points, table
 
@@ -80,13 +82,14 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
         settings: other fields of the specification, such as `per_category`.
 
     Returns:
-        A row a correction and condition (correction, manip, value, change, lost: share of results asked for that were never
-        scored, tau), and the runs of the study's own protocol. `change` is against the first row, in share of valid
-        results; NaN where a correction cannot touch the condition.
+        A row a correction and condition (correction, manip, value, change, low, high, changes, lost: share of results asked
+        for that were never scored, tau), and the runs of the study's own protocol. `change` is against the first row, in
+        share of valid results, with its 95% interval over categories and the change of each; NaN and empty where a correction
+        cannot touch the condition. Where one leaves categories out there is no interval: the change is not paired.
     """
     tau = calibration_of(RunSpec(dataset, CLEAN, encoder, **settings), progress=False).values["tau_fpr_5"].point
     rows: list[dict[str, Any]] = []
-    first: dict[str, float] = {}
+    first: dict[str, dict[str, float]] = {}
     study: list[Result] = []
     kept: dict[RunSpec, Result] = {}
     for correction in CORRECTIONS:
@@ -96,8 +99,12 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
             spec = RunSpec(dataset, manip, encoder, tau=round(tau, 4) if correction.calibrated else 0.8, **asked)
             result = kept[spec] = kept.get(spec) or run(spec, progress=False)
             books = account(result)
-            value = books.available.point if correction.skips_empty else books.study
-            first.setdefault(manip, value)
+            means = available_by_category(result, absent="skip" if correction.skips_empty else "zero")
+            before = first.setdefault(manip, means)
+            touched = manip in correction.manips
+            changes = paired_differences(before, means) if touched and before.keys() == means.keys() else []
+            interval = mean_interval(changes, bounds=(-1.0, 1.0)) if changes else None
+            value = macro_mean(list(means.values()))
             if correction is CORRECTIONS[0]:
                 study.append(result)
             rows.append(
@@ -105,7 +112,10 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
                     "correction": correction.name,
                     "manip": manip,
                     "value": value,
-                    "change": value - first[manip] if manip in correction.manips else float("nan"),
+                    "change": value - macro_mean(list(before.values())) if touched else math.nan,
+                    "low": interval.low if interval else math.nan,
+                    "high": interval.high if interval else math.nan,
+                    "changes": changes,
                     "lost": books.lost / books.asked,
                     "tau": spec.tau,
                 }
@@ -152,10 +162,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def figure(frames: dict[str, pd.DataFrame]) -> Figure:
-    """Change by correction, a panel a data set, a marker a condition; the last row is all of them together."""
-    from .figures import INK, MID, WIDTH, new_figure, plain
+    """Change by correction, a panel a data set, a marker a condition; the last row is all of them together.
 
-    drawn, axes = new_figure(WIDTH, 3.6, 1, len(frames), sharey=True)
+    Lines are 95% intervals over categories, dots the categories.
+    """
+    from .figures import INK, MID, WIDTH, jitter, new_figure, plain
+
+    drawn, axes = new_figure(WIDTH, 4.6, 1, len(frames), sharey=True)
     names = [correction.name for correction in CORRECTIONS[1:]]
     looks: dict[str, Any] = {
         "original": {"marker": "o", "color": INK},
@@ -167,9 +180,13 @@ def figure(frames: dict[str, pd.DataFrame]) -> Figure:
     for ax, (dataset, frame) in zip(axes[0], frames.items(), strict=True):
         ax.axvline(0, color=INK, linewidth=0.8)
         for manip in STUDY:
-            part = frame[frame["manip"] == manip].set_index("correction")["change"]
+            part = frame[frame["manip"] == manip].set_index("correction").loc[names]
             at = [y + offsets[manip] for y in range(len(names))]
-            ax.plot([100 * part[name] for name in names], at, linestyle="none", markersize=5, label=manip, **looks[manip])
+            for y, changes in zip(at, part["changes"], strict=True):
+                dots = y + 0.3 * jitter(len(changes))
+                ax.plot([100 * c for c in changes], dots, "o", color=MID, markersize=2, alpha=0.5, markeredgewidth=0, zorder=1)
+            ax.hlines(at, 100 * part["low"], 100 * part["high"], color=INK, linewidth=1, zorder=2)
+            ax.plot(100 * part["change"], at, linestyle="none", markersize=4.5, label=manip, zorder=3, **looks[manip])
         ax.axhline(len(names) - 1.5, color=INK, linewidth=0.6, linestyle=":")
         ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlabel="change, points")
         ax.set_title(plain(dataset), fontsize=9, loc="left")

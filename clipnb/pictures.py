@@ -11,7 +11,7 @@ import numpy as np
 
 from .datasets import Dataset, Photo, load_dataset
 from .errors import DatasetError, UnreadableImage
-from .figures import INK, MID, PALE, WIDTH, new_figure, plain
+from .figures import INK, MID, PALE, WIDTH, jitter, new_figure, plain
 from .galleries.whereabouts import image_finder
 from .images import RGB, decode, digest, read
 from .manipulations import CLEAN
@@ -142,6 +142,8 @@ def one_photograph(results: Sequence[Result], category: str, columns: int = 5) -
         line[-1].barh([0], [1], color="white", edgecolor=MID, height=0.35)
         line[-1].barh([0], [mean], color=PALE, edgecolor=MID, height=0.35)
         line[-1].text(0.5, 0, f"{mean:.0%}", ha="center", va="center", fontsize=9)
+        scores = result.scores[category]
+        line[-1].plot(scores, -0.42 + 1.2 * jitter(len(scores)), "o", color=INK, ms=2.2, alpha=0.5, mew=0, clip_on=False)
         line[-1].set(xlim=(0, 1), ylim=(-1, 1))
         line[-1].set_axis_off()
     axes[0, 0].set_title("asked", fontsize=8, loc="center")

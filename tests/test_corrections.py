@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REPOSITORY
+from scipy import stats
 from test_galleries import build, varied
 
 from clipnb import corrections, scale
@@ -36,6 +37,13 @@ def test_each_row_differs_from_the_study_in_one_thing(photos: Path) -> None:
     assert np.isnan(change["crop that crops", "grey"])
     assert not np.isnan(change["crop that crops", "cropped"])
     assert (change["own image left out"] < 0).all()  # a query that may find itself has one valid result for nothing
+    touched = frame.dropna(subset=["change"])
+    assert [len(c) for c in touched["changes"]] == [3] * len(touched)  # cats, dogs, hats
+    assert np.allclose([np.mean(c) for c in touched["changes"]], touched["change"])
+    assert touched["low"].isna().equals(touched["changes"].map(np.ptp) < 1e-12), "no spread, no interval"
+    for row in touched.dropna(subset=["low"]).itertuples():
+        expected = stats.ttest_1samp(row.changes, 0).confidence_interval()
+        assert (row.low, row.high) == pytest.approx(np.clip((expected.low, expected.high), -1, 1))
     written = corrections.corrections_table(frame).splitlines()
     assert len(written) == 2 + len(corrections.CORRECTIONS)
     singles = frame[~frame["correction"].isin(["the study's protocol", "all corrected"])]
