@@ -318,6 +318,18 @@ def test_moving_the_threshold_moves_verdicts_and_lost_results_are_listed(browse:
     assert browse.execute_script(lost) == [photo for photo in clean if photo not in found]
 
 
+def test_the_query_that_is_shown_is_seen_in_its_strip_on_a_phone(html: Path, screen: Any) -> None:
+    resize(screen, PHONE)
+    screen.get((html / "browse.html").as_uri())
+    pressed, strip = (
+        screen.execute_script(f"return document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
+        for selector in (".browse-queries [aria-pressed=true]", ".browse-queries")
+    )
+    assert screen.execute_script("const s = document.querySelector('.browse-queries'); return s.scrollWidth > s.clientWidth")
+    assert strip["left"] <= pressed["left"] < pressed["right"] <= strip["right"]
+    assert screen.execute_script("return scrollY") == 0
+
+
 def test_the_slider_of_manipulations_moves_by_keyboard(html: Path, screen: Any) -> None:
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import Select, WebDriverWait

@@ -62,6 +62,12 @@
     return item;
   };
 
+  // Sideways within the strip alone: the page stays where it is.
+  const bringIntoView = (strip, item) => {
+    const [seen, box] = [strip.getBoundingClientRect(), item.getBoundingClientRect()];
+    if (box.left < seen.left || box.right > seen.right) strip.scrollLeft += box.left - seen.left - (seen.width - box.width) / 2;
+  };
+
   const places = () => new Map([...list.children].map((item) => [item.dataset.photo, item.getBoundingClientRect()]));
   const glide = (before) => {
     if (before.size === 0 || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
@@ -100,6 +106,7 @@
       ? `${valid} of ${answer.results.length} results are within the threshold of ${state.tau.toFixed(2)}.`
       : `${valid} of ${answer.results.length} results are within the threshold of ${state.tau.toFixed(2)}, ${validBefore} before the manipulation; ${gone.length} were replaced. The embedding moved by ${answer.shift.toFixed(3)} (1 − cosine).`;
     for (const [at, button] of [...queries.children].entries()) button.setAttribute("aria-pressed", String(at === state.query));
+    bringIntoView(queries, queries.children[state.query]);
     glide(before);
   };
 
