@@ -165,7 +165,10 @@ def test_the_picture_in_the_readme_is_the_one_that_the_code_draws(tmp_path: Path
         np.asarray(Image.open(p).convert("L"), dtype=float) for p in (tmp_path / "now.png", ROOT / "book" / "question.png")
     )
     assert now.shape == kept.shape, "run `make picture`"
-    assert np.abs(now - kept).mean() < 3, "run `make picture`"
+    side = 8  # pixels: a digit that changed shows, how its edge is drawn does not
+    height, width = (size // side * side for size in now.shape)
+    blocks = (now - kept)[:height, :width].reshape(height // side, side, width // side, side).mean(axis=(1, 3))
+    assert np.abs(blocks).max() < 12, "run `make picture`"
     assert (ROOT / "book" / "question.png").stat().st_size < 200_000
 
 
