@@ -11,11 +11,12 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .claim_tests import FAILS, HOLDS, OPEN
+from .claim_tests import EVERYWHERE, FAILS, HOLDS, OPEN
 from .claims import Judgement, read, settle
 from .evidence import from_findings
 from .files import write_text
 from .paths import project_root
+from .wording import points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,6 +31,9 @@ PARTS = {
 WORDS = {HOLDS: "a loss", FAILS: "no loss", OPEN: "cannot tell"}
 """What a verdict on "it costs accuracy" says."""
 
+UNTOUCHED = "no change"
+"""What is said where every category has the accuracy that it had: the manipulation did nothing, and was not put to a test."""
+
 
 def ledger() -> Path:
     """The claim ledger: the project's, else the one that the package carries."""
@@ -38,7 +42,8 @@ def ledger() -> Path:
 
 
 def _part(judged: Judgement) -> str:
-    return f"{judged.text[0].lower()}{judged.text[1:].rstrip('.')}: **{WORDS[judged.verdict]}**"
+    word = UNTOUCHED if f"{points(0.0)} points {EVERYWHERE}" in judged.text else WORDS[judged.verdict]
+    return f"{judged.text[0].lower()}{judged.text[1:].rstrip('.')}: **{word}**"
 
 
 def answer(path: Path | None = None) -> str:

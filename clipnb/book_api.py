@@ -38,6 +38,7 @@ SETTINGS: dict[str, Any] = {
     "napoleon_google_docstring": True,
     "napoleon_numpy_docstring": False,
     "napoleon_use_ivar": True,
+    "autodoc_type_aliases": {"ArrayLike": "ArrayLike"},  # else all that NumPy takes for one, a line long
 }
 """Of Sphinx, for these pages."""
 
@@ -77,8 +78,20 @@ def plain_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, l
         pieces = _CODE.split(line)
         pieces[::2] = [re.sub(r"(?<!\\)([|*]|_(?=\W|$))", r"\\\1", piece) for piece in pieces[::2]]
         lines[at] = "".join(pieces)
+    if what in ("data", "attribute"):
+        lines.insert(0, "")  # napoleon takes what stands before a colon in the first line for a type
+    _name_several(lines)
     if what == "module":
         lines[:] = [line for paragraph in _paragraphs(lines) for line in [*_listed(paragraph), ""]]
+
+
+def _name_several(lines: list[str]) -> None:
+    """Let attributes that are described together be one name: of "low, high" Sphinx would make a type and a name."""
+    inside = False
+    for at, line in enumerate(lines):
+        inside = line.strip() == "Attributes:" or (inside and (not line or line.startswith(" ")))
+        if inside and (names := re.match(r"    \w+(, \w+)+(?=:)", line)):
+            lines[at] = names[0].replace(", ", ",\u200b") + line[names.end() :]
 
 
 def _paragraphs(lines: list[str]) -> list[list[str]]:

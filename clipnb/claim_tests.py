@@ -33,6 +33,10 @@ class Outcome:
     numbers: Mapping[str, Any]
 
 
+EVERYWHERE = "(in every category)"
+"""In place of an interval, where all categories change by the same."""
+
+
 def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: float) -> tuple[str, dict[str, str]]:
     """Whether all quantities lie between two bounds, by intervals of joint level 1 - alpha (Bonferroni); and those as text."""
     level = 1 - alpha / max(1, len(estimates))
@@ -41,7 +45,7 @@ def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: fl
         a, b = e.interval(level)
         verdicts.append(HOLDS if low < a and b < high else FAILS if b <= low or a >= high else OPEN)
         if not e.error:
-            texts[name] = f"{points(e.point)} points (in every category)"
+            texts[name] = f"{points(e.point)} points {EVERYWHERE}"
             continue
         kind = "interval for any possible list" if e.bound else "interval"
         texts[name] = f"{points(e.point)} points ({100 * level:.3g}% {kind} {points(a)} to {points(b)})"

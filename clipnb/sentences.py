@@ -18,6 +18,9 @@ from .spec import RunSpec
 from .statistics import Interval, mean_interval
 from .wording import direction, minus, p_short, percent_span, points, points_span, span, table
 
+NOTHING = "Nothing to report."
+"""In place of an empty list of warnings."""
+
 Conditions = Mapping[str, Result]
 """Manipulation -> result, of runs that differ in nothing else and saw the same photographs; holds the clean one."""
 
@@ -185,4 +188,4 @@ def warnings_list(results: Sequence[Result]) -> str:
             )
         lines += [f"- `{r.spec.run_id}`: {warning}." for warning in said]
     lines += [f"- {warning}." for warning in duplicate_conditions(results)]
-    return "\n".join(lines) or "Nothing to report."
+    return "\n".join(lines) or NOTHING

@@ -72,7 +72,7 @@ def reading() -> str:
     low, high = own["rate"].min(), own["rate"].max()
     kept = "keep what they promise" if low >= LOW and high <= HIGH else "do not all keep what they promise"
     lines = [
-        f"- The intervals of this book, Student's t below {SMALL_G} categories and BCa from there on, cover {low:.1%} to {high:.1%}: "
+        f"- This book's intervals of a mean, Student's t below {SMALL_G} categories and BCa from there on, cover {low:.1%} to {high:.1%}: "
         f"they {kept} (93% to 97% for a 95% interval)."
     ]
     others = found[(found["what"] == "coverage") & ((found["rate"] < LOW) | (found["rate"] > HIGH))]

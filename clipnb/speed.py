@@ -28,7 +28,7 @@ def reached(row: dict[str, Any]) -> bool:
 def table() -> str:
     """Markdown: a line for each ratio, and under it how it was taken."""
     found = measured()
-    lines = ["| ratio | measured | should be | |", "|:--|--:|:--|:--|"]
+    lines = ["| what | measured | should be | |", "|:--|--:|:--|:--|"]
     lines += [
         f"| {row['measure']} | **{row['ratio']:.2f}** | {'at most' if row['at_most'] else 'at least'} {row['reach']:g} "
         f"| {'reached' if reached(row) else 'missed'} |"
