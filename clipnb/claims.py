@@ -17,6 +17,7 @@ from typing import Any
 from .claim_tests import TESTS, VERDICTS
 from .errors import UserError
 from .evidence import Group, Lookup, printed
+from .manipulations import CLEAN
 from .statistics import ALPHA
 from .wording import table
 
@@ -171,10 +172,25 @@ def settle(claims: Sequence[Claim], sources: Mapping[str, Lookup]) -> list[Judge
 
 def where_from(claim: Claim) -> str:
     """The data of a claim, in words."""
-    kinds = {"printed": "the study's print", "findings": "findings", "runs": "runs"}
-    parts = [f"{kinds[k]}, {v}" for where in claim.data for k, v in where.items() if k in kinds]
+    kinds = {"printed": "printed by the study", "findings": "measured on real photographs", "runs": "runs of this book"}
+    sets: dict[str, list[str]] = {}
+    for where in claim.data:
+        for kind in kinds.keys() & where.keys():
+            sets.setdefault(kind, []).append(where[kind])
     encoders = dict.fromkeys(where["encoder"] for where in claim.data if "encoder" in where)
-    return " and ".join(parts) + "".join(f" ({e})" for e in encoders)
+    return "; ".join(f"{kinds[kind]}, {' and '.join(names)}" for kind, names in sets.items()) + "".join(f" ({e})" for e in encoders)
+
+
+def conditions_of(claim: Claim) -> str:
+    """The conditions that a claim is about, in words."""
+    asked = claim.threshold
+    about = ", ".join(asked.get("conditions", [asked.get("condition", CLEAN)]))
+    return f"{about} against {', '.join(asked['than'])}" if "than" in asked else about
+
+
+def tests_list() -> str:
+    """What each test asks, as a Markdown list."""
+    return "\n".join(f"- `{name}`: {(test.__doc__ or '').splitlines()[0]}" for name, test in TESTS.items())
 
 
 def pages(judged: Sequence[Judgement]) -> dict[str, Any]:
@@ -187,11 +203,12 @@ def pages(judged: Sequence[Judgement]) -> dict[str, Any]:
             lines += [f"- *{where_from(j.claim)}*: {j}" for j in judged if j.claim.claim == claim and j.claim.by == by]
             lines.append("")
         lists[by] = "\n".join(lines)
-    rows = [[j.claim.claim, j.verdict, where_from(j.claim), j.n, f"`{j.claim.test}`"] for j in judged]
+    rows = [[j.claim.claim, j.verdict, conditions_of(j.claim), where_from(j.claim), j.n, f"`{j.claim.test}`"] for j in judged]
     return {
         **{j.claim.id: str(j) for j in judged},
         **lists,
-        "table": table(["claim", "verdict", "data", "n", "test"], rows, "lllrl"),
+        "table": table(["claim", "verdict", "conditions", "data", "n", "test"], rows, "llllrl"),
+        "tests": tests_list(),
         "level": f"{1 - ALPHA:.0%}",
         "count": {by: str(len({j.claim.claim for j in judged if j.claim.by == by})) for by in ("study", "book")},
     }

@@ -257,7 +257,7 @@ def test_pages_name_sentences_and_lists(tmp_path: Path) -> None:
     (entry,) = read(ledger(tmp_path, threshold={"conditions": ["blurred"], "than": ["original"]}))
     found = pages(settle([entry], {}))
     assert found["one"] == "Players have 0.9615. **Holds** (n = 51 categories)."
-    assert "the study's print, NBA" in found["book"]
+    assert "printed by the study, NBA" in found["book"]
     assert found["table"].count("\n") == 2
     assert found["count"] == {"study": "0", "book": "1"}
 
