@@ -8,7 +8,7 @@ from . import findings
 from .encoders import ENCODERS
 from .results import Result
 from .sentences import results_table
-from .wording import table
+from .wording import NB_HYPHEN, table
 
 NOT_CLIP = ("efficientnet-lite2", "histogram")
 
@@ -48,11 +48,31 @@ def _runs(results: Sequence[Result], pages: Mapping[str, str]) -> str:
     return table(head, rows, "lrlrrrrl")
 
 
+def _real() -> str:
+    """A row a data set and encoder of the numbers that were measured where the real photographs are."""
+    found = findings.load()
+    about = found.about
+    rows = [
+        [
+            f"{name}, {encoder}".replace("-", NB_HYPHEN),
+            str(about["seed"]),
+            f"{about['k']}, {about['tau']:g}",
+            str(count["categories"]),
+            f"{count['images']:,}",
+            f"`{about['photographs'][name][:12]}`",
+            f"`{about['weights'][encoder][:12]}`" if about["weights"][encoder] else "none",
+        ]
+        for encoder in findings.ENCODERS
+        for name, count in findings.counts(found).items()
+    ]
+    head = ["set and encoder", "seed", "k, tau", "categories", "images", "photographs, fingerprint", "weights, SHA-256"]
+    return table(head, rows, "lrlrrll")
+
+
 def status(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, str]:
     """Values of the status page."""
-    versions = findings.load().about["versions"]
-    said = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return {"versions": _versions(results), "runs": _runs(results, pages), "findings": said}
+    said = ", ".join(f"{name} {version}" for name, version in findings.load().about["versions"].items())
+    return {"versions": _versions(results), "runs": _runs(results, pages), "findings": said, "real": _real()}
 
 
 def is_clip(encoder: str) -> bool:
