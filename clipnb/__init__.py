@@ -1,5 +1,7 @@
 """How far can a photograph be blurred, cropped or greyed before an image embedding stops finding its kind?
 
+A run is a specification in and a result out::
+
     spec = clipnb.RunSpec(dataset="sample-figures", manip="grey")
     result = clipnb.run(spec)
 
@@ -16,10 +18,13 @@ if TYPE_CHECKING:
         accounting,
         answer,
         cards,
+        contrast_figures,
         corrections,
         datasets,
+        evidence,
         figures,
         findings,
+        measured,
         original,
         pictures,
         reading,
@@ -54,11 +59,14 @@ __all__ = [
     "accounting",
     "answer",
     "cards",
+    "contrast_figures",
     "corrections",
     "datasets",
+    "evidence",
     "figures",
     "findings",
     "load_results",
+    "measured",
     "original",
     "pictures",
     "reading",

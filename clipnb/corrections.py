@@ -148,7 +148,7 @@ def summary(frame: pd.DataFrame) -> str:
     largest, least = str(size.idxmax()), [str(name) for name, value in size.items() if value < 0.0005]
     tau = frame.loc[frame["correction"] == "threshold calibrated", "tau"].iloc[0]
     lost = frame.loc[frame["correction"] == CORRECTIONS[0].name, "lost"].mean()
-    nothing = f" Here {_listed(least)} changes nothing." if least else ""
+    nothing = f" Here {_listed(least)} {'changes' if len(least) == 1 else 'change'} nothing." if least else ""
     return (
         f"Of single corrections, *{largest}* moves the numbers most, by {100 * size[largest]:.1f} points on average over the "
         f"conditions that it touches.{nothing} The calibrated threshold is {tau:.2f} (5% of pairs of different kinds accepted). "

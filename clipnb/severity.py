@@ -99,7 +99,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
 
     Columns: `strength` (mean at the encoder's input, in `unit`), `difference` (mean colour difference), `untouched` (share of
     queries left pixel-identical), `categories`, `queries`, `shift`, and each of `MEASURES` with its 95% interval over
-    categories (`_low`, `_high`, NaN where there is none).
+    categories (`_low`, `_high`, NaN where there is none) and the category means behind it (`_points`, a list).
     """
     rows = []
     for r in results:
@@ -121,6 +121,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             nothing = Interval(math.nan, math.nan, math.nan, "t", 0)
             interval = mean_interval(means, seed=r.spec.seed, bounds=(0.0, 1.0)) if len(means) else nothing
             row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+            row[f"{name}_points"] = means.round(4).tolist()
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -154,11 +155,10 @@ def write_table(results: Sequence[Result], path: Path) -> None:
     rows = [{name: _number(value) for name, value in row.items()} for row in tabulate(results).to_dict("records")]
     others = [row for row in kept["rows"] if f"{row['dataset']}, {row['encoder']}" not in sources]
     found = {**kept["sources"], **sources}
-    record = {
-        "sources": {name: found[name] for name in sorted(found)},
-        "rows": sorted(others + rows, key=lambda row: (row["dataset"], row["encoder"])),
-    }
-    write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    sources_text = json.dumps({name: found[name] for name in sorted(found)}, indent=1, ensure_ascii=False)
+    ordered = sorted(others + rows, key=lambda row: (row["dataset"], row["encoder"]))
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in ordered)  # a line a row: points are many
+    write_text(path, f'{{"sources": {sources_text},\n"rows": [\n{lines}\n]}}\n')
 
 
 def _number(value: Any) -> Any:
@@ -177,7 +177,8 @@ def read_table(path: Path = MEASURED) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         rows = pd.DataFrame(record["rows"])
-        numbers = [c for c in rows if c not in ("dataset", "encoder", "manip", "unit", "severity", "categories", "queries")]
+        others = ("dataset", "encoder", "manip", "unit", "severity", "categories", "queries")
+        numbers = [c for c in rows if c not in others and not str(c).endswith("_points")]
         return rows.astype({"severity": int, **dict.fromkeys(numbers, float)}), dict(record["sources"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path.name} is no table of severities: {error}") from error

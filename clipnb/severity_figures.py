@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .figures import INK, MID, PALE, WIDTH, new_figure, plain
+from .figures import INK, MID, PALE, WIDTH, jitter, new_figure, plain
 from .manipulations import CLEAN
 from .severity import MEASURES, clean_value, grid
 
@@ -19,14 +19,16 @@ FILLS = (INK, "white", MID, PALE)
 
 
 def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figure:
-    """Performance against severity: a row a data set, a column a manipulation, a line an encoder, 95% intervals drawn.
+    """Performance against severity: a row a data set, a column a manipulation, a line an encoder.
 
+    95% intervals are drawn, and each category as a dot where the table holds them.
     Severity 0 is the photograph as it is. Under each severity stands its mean strength at the input of the first encoder.
     """
     graded = table[table["severity"] > 0]
     datasets, manips = list(dict.fromkeys(graded["dataset"])), list(dict.fromkeys(graded["manip"]))
     encoders = list(dict.fromkeys(graded["encoder"]))
-    top = min(1.02, 1.1 * float(np.nanmax(table[[measure, f"{measure}_high"]].to_numpy(dtype=float))))
+    tops = [np.nanmax(table[[measure, f"{measure}_high"]].to_numpy(dtype=float)), *map(max, filter(None, _points(table, measure)))]
+    top = min(1.02, 1.05 * float(max(tops)))
     figure, axes = new_figure(WIDTH, 1.9 * len(datasets) + 0.9, len(datasets), len(manips), sharey=True)
     for line, dataset in zip(axes, datasets, strict=True):
         for ax, manip in zip(line, manips, strict=True):
@@ -35,7 +37,18 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
                 rows = own[(own["manip"] == manip) & (own["severity"] > 0) | (own["manip"] == CLEAN)].sort_values("severity")
                 if rows.empty:
                     continue
-                x = rows["severity"].to_numpy() + 0.09 * (i - (len(encoders) - 1) / 2)
+                x = rows["severity"].to_numpy() + 0.24 * (i - (len(encoders) - 1) / 2)
+                for at, values in zip(x, _points(rows, measure), strict=True):
+                    ax.plot(
+                        at + 0.6 * jitter(len(values)),
+                        values,
+                        MARKS[i % len(MARKS)],
+                        color=MID,
+                        mew=0,
+                        ms=1.8,
+                        alpha=0.35,
+                        zorder=1,
+                    )
                 y = rows[measure].to_numpy(dtype=float)
                 arms = np.nan_to_num(np.array([y - rows[f"{measure}_low"], rows[f"{measure}_high"] - y], dtype=float))
                 ax.errorbar(
@@ -64,6 +77,12 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
     if title:
         figure.suptitle(plain(title), fontsize=9)
     return figure
+
+
+def _points(rows: pd.DataFrame, measure: str) -> list[list[float]]:
+    """Category means behind each row; empty where they are not known."""
+    column = f"{measure}_points"
+    return [value if isinstance(value, list) else [] for value in rows[column]] if column in rows else [[] for _ in rows.index]
 
 
 def _short(strength: float) -> str:

@@ -78,7 +78,7 @@ def sweep(clean: Result, manipulated: Result, taus: NDArray[np.float64] = TAUS) 
     """
     taus = np.unique(np.append(taus, clean.spec.tau))
     before, after = (_profiles(r, taus) for r in (clean, manipulated))
-    both = before.join(after, how="inner", lsuffix="_clean", rsuffix="_manipulated").dropna()
+    both = before.add_suffix(" clean").join(after.add_suffix(" manipulated"), how="inner").dropna()
     if not len(both):
         raise UserError(f"{clean.spec.run_id} and {manipulated.spec.run_id} have no photograph with results in common")
     by_category = both.groupby(level="category").mean()

@@ -1,0 +1,78 @@
+"""What stands beside a mean in a chart: its interval, and a dot for each category behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection
+
+import clipnb
+from clipnb import findings
+from clipnb.statistics import mean_interval
+
+
+def dots(ax: Any, label: str = "") -> list[tuple[float, float]]:
+    """(x, y) of everything that is drawn as a point without an edge: the raw values."""
+    lines = [line for line in ax.lines if line.get_linestyle() == "None" and line.get_markeredgewidth() == 0]
+    return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
+
+
+def spans(ax: Any, style: str) -> list[tuple[float, float]]:
+    """Lower and upper end of each vertical line of two points."""
+    lines = [line for line in ax.lines if line.get_linestyle() == style and len(line.get_xdata()) == 2]
+    return [(float(min(line.get_ydata())), float(max(line.get_ydata()))) for line in lines]
+
+
+def test_a_printed_mean_has_the_interval_of_its_list_or_the_widest_that_is_possible() -> None:
+    ax = clipnb.figures.means(clipnb.evidence.all_printed()).axes[0]
+    players, scenes = (clipnb.original.printed_log(name).total for name in ("NBA", "MiniPlaces"))
+    assert sorted(y for _, y in dots(ax)) == pytest.approx(sorted([*players, *scenes]))
+    known = [mean_interval(values, bounds=(0.0, 1.0)) for values in (players, scenes)]
+    assert np.allclose(spans(ax, "-"), [(i.low, i.high) for i in known])
+    possible = spans(ax, ":")
+    assert len(possible) == 6
+    assert all(0 <= low < high <= 1 and high - low > known[0].high - known[0].low for low, high in possible)
+
+
+@pytest.mark.parametrize("encoder", findings.ENCODERS)
+def test_an_interaction_is_drawn_with_both_changes_and_their_difference(encoder: str) -> None:
+    pairs = clipnb.evidence.findings_crossed(encoder)
+    left, right = clipnb.contrast_figures.interactions(pairs).axes
+    values = [v for x in pairs for c in (x.first, x.second) for v in c.values]
+    assert sorted(x for x, _ in dots(left)) == pytest.approx(sorted(100 * v for v in values))
+    drawn = [sorted(map(float, line.get_xdata())) for line in right.lines if line.get_linewidth() == 2]
+    expected = [x.test.difference for x in reversed(pairs)]
+    assert drawn == [pytest.approx([100 * d.low, 100 * d.high]) for d in expected if d.bounded]
+
+
+def test_a_curve_of_severity_has_a_dot_for_each_category_and_an_interval_at_each_severity() -> None:
+    table, _ = clipnb.severity.read_table()
+    figure = clipnb.severity_figures.curves(table, "map")
+    panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
+    graded = table[table["severity"] > 0]
+    cells = graded.groupby(["dataset", "manip"], sort=False)
+    assert len(panels) == len(cells)
+    for ax in panels:
+        dataset, manip = ax.get_title(loc="left").split(", ")
+        rows = table[
+            (table["dataset"] == dataset) & (((table["manip"] == manip) & (table["severity"] > 0)) | (table["manip"] == "original"))
+        ]
+        kept = rows[rows["map_points"].map(lambda points: isinstance(points, list))]
+        expected = [point for points in kept["map_points"] for point in points]
+        assert len(expected) == kept["categories"].sum() > 0
+        assert sorted(y for _, y in dots(ax)) == pytest.approx(sorted(expected))
+        arms = [c for c in ax.collections if isinstance(c, LineCollection)]
+        drawn = sorted(tuple(sorted(segment[:, 1])) for c in arms for segment in c.get_segments())
+        known = rows.dropna(subset=["map_low"])
+        assert np.allclose(drawn[-len(known) :], sorted(zip(known["map_low"], known["map_high"], strict=True)), atol=1e-6)
+
+
+def test_the_points_of_a_table_of_severities_are_the_categories_behind_its_means() -> None:
+    table, _ = clipnb.severity.read_table()
+    for measure in clipnb.severity.MEASURES:
+        kept = table[table[f"{measure}_points"].map(lambda points: isinstance(points, list))]
+        assert len(kept) > len(table) / 2
+        pd.testing.assert_series_equal(kept[f"{measure}_points"].map(np.mean), kept[measure], check_names=False, atol=1e-4)
