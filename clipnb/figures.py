@@ -245,7 +245,8 @@ def operating_points(calibration: Calibration, tau: float) -> Figure:
             left.axvspan(interval.low, interval.high, color=PALE, alpha=0.7, lw=0)
         if not np.isnan(interval.point):
             left.axvline(interval.point, color=MID if name != "tau" else INK, lw=1, ls="-" if name != "tau" else ":")
-            left.text(interval.point, 1.02 + 0.055 * at, label, fontsize=7, ha="center")
+            behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+            left.text(interval.point, 1.03 + 0.06 * at, label, fontsize=7, ha="center", bbox=behind)
     left.set(
         xlabel="threshold, L2 distance", ylabel="share of pairs accepted", ylim=(0, 1.2), xlim=(float(tails[0]), float(tails[-1]))
     )
