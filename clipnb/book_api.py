@@ -78,8 +78,8 @@ def plain_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, l
         pieces = _CODE.split(line)
         pieces[::2] = [re.sub(r"(?<!\\)([|*]|_(?=\W|$))", r"\\\1", piece) for piece in pieces[::2]]
         lines[at] = "".join(pieces)
-    if what in ("data", "attribute"):
-        lines.insert(0, "")  # napoleon takes what stands before a colon in the first line for a type
+    if what in ("data", "attribute") and lines:
+        lines[0] = f": {lines[0]}"  # napoleon takes what stands before the first colon for a type: here, nothing
     _name_several(lines)
     if what == "module":
         lines[:] = [line for paragraph in _paragraphs(lines) for line in [*_listed(paragraph), ""]]

@@ -46,18 +46,20 @@ def chart() -> Figure:
     Where the ratio should be small, the axis shows limit / ratio, so that to the right is better on every line.
     """
     rows = measured()["rows"][::-1]
-    figure, axes = new_figure(WIDTH, 0.9 + 0.34 * len(rows))
+    shares = [row["reach"] / row["ratio"] if row["at_most"] else row["ratio"] / row["reach"] for row in rows]
+    figure, axes = new_figure(WIDTH, 0.9 + 0.42 * len(rows))
     ax = axes[0, 0]
     for at, row in enumerate(rows):
-        share = row["reach"] / row["ratio"] if row["at_most"] else row["ratio"] / row["reach"]
+        share = shares[at]
         ax.plot([1, share], [at, at], color=MID, linewidth=1, zorder=1)
         ax.scatter(share, at, s=34, color=INK if share >= 1 else "white", edgecolor=INK, zorder=2)
         ax.annotate(f"{row['ratio']:.2f}", (share, at), xytext=(7 if share >= 1 else -7, 0), textcoords="offset points",
                     ha="left" if share >= 1 else "right", va="center", fontsize=8)  # fmt: skip
     ax.axvline(1, color=INK, linewidth=1, linestyle="--")
     ax.set_xscale("log")
-    ax.set_xlim(0.4, 4)
+    left = min(0.8, 0.8 * min(shares))
     ax.set_xticks([0.5, 1, 2, 4], ["half", "the limit", "twice", "4 times"])
+    ax.set_xlim(left, max(4, 1.3 * max(shares)))
     ax.minorticks_off()
     ax.set_yticks(range(len(rows)), [_short(row["measure"]) for row in rows], fontsize=8)
     ax.set_ylim(-0.7, len(rows) - 0.3)
@@ -68,7 +70,7 @@ def chart() -> Figure:
 def _short(measure: str) -> str:
     words, lines = measure.split(), [""]
     for word in words:
-        if len(lines[-1]) + len(word) > 38:
+        if len(lines[-1]) + len(word) > 26:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return "\n".join(lines)
