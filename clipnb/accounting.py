@@ -163,6 +163,7 @@ def figure(results: Sequence[Result]) -> Figure:
     drawn, axes = new_figure(WIDTH, 1.3 + 0.42 * len(arms), 1, 2, width_ratios=[1.25, 1], sharey=True)
     shares, cases = axes[0]
     looks = dict(zip(FATES, ((MID, ""), (PALE, ""), ("white", "////"), ("white", "...."), ("white", "")), strict=True))
+    looks = {fate: look for fate, look in looks.items() if any(arm.fates[fate] for arm in arms)}
     for y, arm in enumerate(arms):
         left = 0.0
         for fate, (colour, hatch) in looks.items():

@@ -124,13 +124,18 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
 
 
 def corrections_table(frame: pd.DataFrame) -> str:
-    """A row a correction, a column a condition: valid results and, in brackets, the change in points."""
+    """A row a correction, a column a condition: valid results and, in brackets, the change in percentage points."""
     rows = []
     for correction in CORRECTIONS:
         part = frame[frame["correction"] == correction.name].set_index("manip")
         cells = [_cell(part.loc[manip], correction) for manip in STUDY]
-        rows.append([correction.name, correction.flaw, *cells])
-    return table(["corrected alone", "what the study did", *STUDY], rows, "ll" + "r" * len(STUDY))
+        rows.append([correction.name, *cells])
+    return table(["corrected alone", *STUDY], rows, "l" + "r" * len(STUDY))
+
+
+def list_of_corrections() -> str:
+    """What is corrected, and what the study did."""
+    return table(["correction", "what the study did"], [[c.name, c.flaw] for c in CORRECTIONS], "ll")
 
 
 def _cell(row: Any, correction: Correction) -> str:
@@ -168,7 +173,7 @@ def figure(frames: dict[str, pd.DataFrame]) -> Figure:
     """
     from .figures import INK, MID, WIDTH, jitter, new_figure, plain
 
-    drawn, axes = new_figure(WIDTH, 4.6, 1, len(frames), sharey=True)
+    drawn, axes = new_figure(WIDTH, 4.6, 1, len(frames), sharex=True, sharey=True)
     names = [correction.name for correction in CORRECTIONS[1:]]
     looks: dict[str, Any] = {
         "original": {"marker": "o", "color": INK},
@@ -185,10 +190,10 @@ def figure(frames: dict[str, pd.DataFrame]) -> Figure:
             for y, changes in zip(at, part["changes"], strict=True):
                 dots = y + 0.3 * jitter(len(changes))
                 ax.plot([100 * c for c in changes], dots, "o", color=MID, markersize=2, alpha=0.5, markeredgewidth=0, zorder=1)
-            ax.hlines(at, 100 * part["low"], 100 * part["high"], color=INK, linewidth=1, zorder=2)
-            ax.plot(100 * part["change"], at, linestyle="none", markersize=4.5, label=manip, zorder=3, **looks[manip])
+            ax.hlines(at, 100 * part["low"], 100 * part["high"], color=INK, linewidth=1, zorder=4)
+            ax.plot(100 * part["change"], at, linestyle="none", markersize=4, label=manip, zorder=3, **looks[manip])
         ax.axhline(len(names) - 1.5, color=INK, linewidth=0.6, linestyle=":")
-        ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlabel="change, points")
+        ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlabel="change, percentage points")
         ax.set_title(plain(dataset), fontsize=9, loc="left")
         ax.grid(axis="y", color="#e6e6e6", linewidth=7, alpha=0.6)
         ax.set_axisbelow(True)

@@ -32,6 +32,7 @@ from .robustness import (
 from .runs import run, saved_result
 from .spec import RunSpec
 from .statistics import Interval, mean_interval
+from .wording import minus
 from .wording import table as markdown_table
 
 BASELINE = "histogram"
@@ -285,7 +286,7 @@ def fixed_table(table: pd.DataFrame) -> str:
 
 
 def _or_dash(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2f}"
+    return "–" if math.isnan(value) else minus(value)
 
 
 def _plain(name: str) -> str:

@@ -43,10 +43,10 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
                         at + 0.6 * jitter(len(values)),
                         values,
                         MARKS[i % len(MARKS)],
-                        color=MID,
+                        color=INK if i == 0 else MID,
                         mew=0,
-                        ms=1.8,
-                        alpha=0.35,
+                        ms=2.2,
+                        alpha=0.4,
                         zorder=1,
                     )
                 y = rows[measure].to_numpy(dtype=float)

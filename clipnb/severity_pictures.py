@@ -5,6 +5,7 @@ One sample photograph is shown, the first page's, whose licence allows it. `book
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from .datasets import load_dataset
-from .errors import MissingExtra
 from .figures import WIDTH, new_figure
 from .files import write_text
 from .images import RGB, decode, digest, read
@@ -22,7 +22,7 @@ from .manipulations.imagenet_c import CORRUPTIONS
 from .pictures import show
 
 if TYPE_CHECKING:
-    from IPython.display import Markdown
+    from IPython.display import Image as IPythonImage
     from matplotlib.figure import Figure
 
 DATASET, PHOTOGRAPH = "sample-figures", "motorcycle/002.jpg"
@@ -31,6 +31,8 @@ GRADED = tuple(name for name in STUDY if MANIPULATIONS[name].levels)
 """The study's manipulations that have severities."""
 
 EVERYDAY = tuple(name for name in MANIPULATIONS if MANIPULATIONS[name].levels and name not in (*STUDY, *CORRUPTIONS))
+
+KEPT = Path(__file__).parent / "data" / "corruptions.jpg"
 
 SIDE, QUALITY = 320, 82
 """Of a picture of the slider: longest side in pixels, and JPEG quality."""
@@ -73,14 +75,29 @@ def grid(manips: Sequence[str] = GRADED, severities: Sequence[int] = tuple(SEVER
     return figure
 
 
-def corruptions() -> Figure | Markdown:
-    """The grid of ImageNet-C's corruptions, or where their package is not installed what to type for it."""
-    try:
-        return grid(tuple(CORRUPTIONS), (1, 3, 5), blocks=2)
-    except MissingExtra as error:
-        from IPython.display import Markdown
+def corruptions() -> Figure:
+    """The grid of ImageNet-C's corruptions.
 
-        return Markdown(f"{error}.")
+    Raises:
+        MissingExtra: their package is not installed.
+    """
+    return grid(tuple(CORRUPTIONS), (1, 3, 5), blocks=2)
+
+
+def kept_corruptions() -> IPythonImage:
+    """The same as the package carries it: the book needs no package for it. `python -m clipnb.severity_pictures` draws it anew."""
+    from IPython.display import Image as IPythonImage
+
+    return IPythonImage(data=KEPT.read_bytes(), format="jpeg")
+
+
+def jpeg(figure: Figure) -> bytes:
+    """A figure of photographs as a JPEG."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn)
+    with Image.open(drawn) as image:
+        image.convert("RGB").save(small, "JPEG", quality=QUALITY, subsampling=0, optimize=True, dpi=(144, 144))
+    return small.getvalue()
 
 
 def write(folder: Path) -> None:
@@ -99,3 +116,7 @@ def write(folder: Path) -> None:
             pictures.append([file, said, *made.size])
         shown.append({"name": name, "label": manipulation.label, "pictures": pictures})
     write_text(folder / "data.js", f"const SLIDER = {json.dumps(shown, separators=(',', ':'), ensure_ascii=False)};\n")
+
+
+if __name__ == "__main__":
+    KEPT.write_bytes(jpeg(corruptions()))

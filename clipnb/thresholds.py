@@ -89,6 +89,13 @@ def _share_span(interval: Interval) -> str:
     return f" (95% interval {interval.low:.3f} to {min(1.0, interval.high):.3f})" if interval.bounded else ""
 
 
+def _held_out(calibration: Calibration, tau: float) -> str:
+    if not calibration.held_out:
+        return ""
+    recall, fpr, _ = calibration.at(tau, checked=True)
+    return f", and of the categories kept out of the calibration {recall:.1%}, and {fpr:.1%} of pairs of different kinds"
+
+
 def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     """Which threshold to take, and what the given one does, in sentences."""
     v = calibration.values
@@ -110,7 +117,7 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         got = calibration.at(one.point)[0]
         span = f" (95% interval {one.low:.3f} to {one.high:.3f})" if one.bounded else ""
         lines.append(f"**Take {one.point:.3f}**{span} to accept at most 1% of pairs of different kinds:")
-        lines.append(f"it accepts {got:.1%} of those of one kind.")
+        lines.append(f"it accepts {got:.1%} of those of one kind" + (_held_out(calibration, one.point) + "."))
     lines.append(f"At {tau:g}, {recall:.1%} of pairs of one kind are accepted and {fpr:.1%} of pairs of different kinds.")
     return " ".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from clipnb.manipulations import SEVERITIES, STUDY
 from clipnb.manipulations.imagenet_c import CORRUPTIONS
-from clipnb.severity_pictures import EVERYDAY, GRADED, grid, write
+from clipnb.severity_pictures import EVERYDAY, GRADED, KEPT, corruptions, grid, jpeg, kept_corruptions, write
 
 
 def drawn(figure: object) -> list[list[np.ndarray]]:
@@ -45,6 +46,17 @@ def test_the_corruptions_have_a_grid_where_their_package_is() -> None:
     pytest.importorskip("imagecorruptions")
     rows = drawn(grid(tuple(CORRUPTIONS)[:2], (1, 5), blocks=2))
     assert not np.array_equal(rows[0][0], rows[0][1])
+
+
+def test_the_kept_picture_of_the_corruptions_is_the_one_that_the_code_draws() -> None:
+    pytest.importorskip("imagecorruptions")
+    now, kept = (
+        np.asarray(Image.open(io.BytesIO(data)).convert("L"), dtype=float) for data in (jpeg(corruptions()), KEPT.read_bytes())
+    )
+    assert now.shape == kept.shape, "run `python -m clipnb.severity_pictures`"
+    assert np.abs(now - kept).mean() < 4, "run `python -m clipnb.severity_pictures`"
+    assert KEPT.stat().st_size < 300_000
+    assert kept_corruptions().format == "jpeg"
 
 
 def test_the_slider_has_a_picture_for_each_severity_and_the_same_bytes_twice(tmp_path: Path) -> None:
