@@ -15,7 +15,7 @@ report: .venv/.installed ## run the study on the sample photographs and build th
 	.venv/$(BIN)/clipnb report
 
 test: .venv-test/.installed ## install what tests need, and run them
-	.venv-test/$(BIN)/python -m pytest
+	.venv-test/$(BIN)/python -m pytest $(TESTS)
 
 book: .venv/.installed ## build the book only
 	.venv/$(BIN)/jb build book -W -n --keep-going
