@@ -38,7 +38,6 @@ The mean is {{ study.nba.mean }}, on [a page](api/clipnb.wording.md) that is not
 |:--|:--|
 | `sample-figures-blurred-efficientnet-lite2-of-a-long-name` | → − ± · ≤ é ü, and a long sentence that has to be broken somewhere |
 | | an empty cell |
-| `海滩/001.jpg` | ビーチと港, 해변, and 海滩海滩海滩海滩海滩海滩海滩海滩海滩海滩海滩海滩海滩海滩海滩海滩海滩 |
 
 ```shell
 papermill notebooks/run.ipynb -p dataset sample-figures -p manip grey -p encoder efficientnet-lite2 -p gallery gallery/ -p k 5
@@ -162,9 +161,7 @@ def test_the_pdf_is_made_and_nothing_in_it_is_lost_or_cut_off(latex: Path) -> No
     done = subprocess.run([MAKE, "all-pdf"], cwd=latex, env=os.environ | options, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
     log = (latex / "clipnb.log").read_text(encoding="utf-8", errors="replace")
-    missing = re.findall(r"Missing character: There is no (\S)", log)
-    fonts = subprocess.run(["fc-list", ":lang=ja"], capture_output=True, text=True).stdout
-    assert not [c for c in missing if fonts or c < "\u1100"]
+    assert "Missing character" not in log
     assert "undefined" not in log, "a reference leads nowhere"
     assert max(map(float, re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)), default=0.0) < OVERFULL
     if not shutil.which("pdftotext"):
