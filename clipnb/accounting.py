@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from .figures import MID, PALE
 from .results import Result
 from .statistics import Interval, category_means, macro_mean, mean_interval
-from .wording import NB, percent_span, table
+from .wording import percent_span, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,7 +148,7 @@ def accounts_table(results: Sequence[Result]) -> str:
                 *(f"{n:,}" for n in counts),
                 f"{a.available.point:.1%}",
                 percent_span(a.available),
-                f"{a.worst:.1%}{NB}to{NB}{a.best:.1%}" if a.lost else "none lost",
+                f"{a.worst:.1%} to {a.best:.1%}" if a.lost else "none lost",
                 f"{a.study:.1%}",
             ]
         )
