@@ -11,12 +11,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .claim_tests import EVERYWHERE, FAILS, HOLDS, OPEN
+from .claim_tests import FAILS, HOLDS, OPEN
 from .claims import Judgement, read, settle
 from .evidence import from_findings
 from .files import write_text
 from .paths import project_root
-from .wording import points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +41,7 @@ def ledger() -> Path:
 
 
 def _part(judged: Judgement) -> str:
-    word = UNTOUCHED if f"{points(0.0)} points {EVERYWHERE}" in judged.text else WORDS[judged.verdict]
+    word = UNTOUCHED if judged.unchanged else WORDS[judged.verdict]
     return f"{judged.text[0].lower()}{judged.text[1:].rstrip('.')}: **{word}**"
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 from .errors import UserError
 from .evidence import Estimate, Group, change, mean_of
 from .manipulations import CLEAN
-from .statistics import ALPHA
+from .statistics import ALPHA, NO_SPREAD
 from .wording import minus, p_value, points
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot tell"
@@ -26,15 +26,12 @@ VERDICTS = (HOLDS, FAILS, OPEN)
 
 @dataclass(frozen=True)
 class Outcome:
-    """A verdict and the numbers that a sentence may name."""
+    """A verdict, the numbers that a sentence may name, and whether no category changed at all."""
 
     verdict: str
     n: str
     numbers: Mapping[str, Any]
-
-
-EVERYWHERE = "(in every category)"
-"""In place of an interval, where all categories change by the same."""
+    unchanged: bool = False
 
 
 def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: float) -> tuple[str, dict[str, str]]:
@@ -45,7 +42,7 @@ def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: fl
         a, b = e.interval(level)
         verdicts.append(HOLDS if low < a and b < high else FAILS if b <= low or a >= high else OPEN)
         if not e.error:
-            texts[name] = f"{points(e.point)} points {EVERYWHERE}"
+            texts[name] = f"{points(e.point)} points (in every category)"
             continue
         kind = "interval for any possible list" if e.bound else "interval"
         texts[name] = f"{points(e.point)} points ({100 * level:.3g}% {kind} {points(a)} to {points(b)})"
@@ -72,7 +69,9 @@ def lower(groups: Sequence[Group], *, conditions: Sequence[str], than: Sequence[
     (group,) = groups
     estimates = {f"{a}_{b}": change(_of(group, b), _of(group, a)) for a in conditions for b in than}
     verdict, texts = region(estimates, -math.inf, 0.0, alpha)
-    return Outcome(verdict, next(iter(estimates.values())).n, {"mean": _means(group), "share": _shares(group), "difference": texts})
+    numbers = {"mean": _means(group), "share": _shares(group), "difference": texts}
+    unchanged = all(not e.error and abs(e.point) < NO_SPREAD for e in estimates.values())
+    return Outcome(verdict, next(iter(estimates.values())).n, numbers, unchanged)
 
 
 def within(groups: Sequence[Group], *, conditions: Sequence[str], margin: float, alpha: float = ALPHA) -> Outcome:

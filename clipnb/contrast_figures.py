@@ -53,9 +53,8 @@ def interactions(pairs: Sequence[Crossed]) -> Figure:
         for between in range(1, len(pairs)):
             ax.axhline(between - 0.5, color="0.85", lw=0.6)
     x = pairs[0]
-    for name, marker, fill in ((x.first.dataset, "D", "white"), (x.second.dataset, "s", INK)):
-        count = len((x.first if marker == "D" else x.second).changes)
-        left.plot([], [], marker, mfc=fill, mec=INK, ms=5, ls="none", label=plain(f"{name}, {count} categories"))
+    for c, marker, fill in ((x.first, "D", "white"), (x.second, "s", INK)):
+        left.plot([], [], marker, mfc=fill, mec=INK, ms=5, ls="none", label=plain(f"{c.dataset}, {len(c.changes)} categories"))
     left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     left.set_yticks(range(len(pairs)), [plain(x.first.after) for x in reversed(pairs)])
     left.set(xlabel="change of accuracy, percentage points", ylim=(-0.6, len(pairs) - 0.45))

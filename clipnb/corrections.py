@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .accounting import account, available_by_category
+from .accounting import available_by_category
 from .manipulations import CLEAN, STUDY
 from .protocol import AS_STUDY
 from .results import Result
@@ -98,7 +98,6 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
             asked = {**AS_STUDY, **settings, **correction.settings, "severity": severity}
             spec = RunSpec(dataset, manip, encoder, tau=round(tau, 4) if correction.calibrated else 0.8, **asked)
             result = kept[spec] = kept.get(spec) or run(spec, progress=False)
-            books = account(result)
             means = available_by_category(result, absent="skip" if correction.skips_empty else "zero")
             before = first.setdefault(manip, means)
             touched = manip in correction.manips
@@ -116,7 +115,7 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
                     "low": interval.low if interval else math.nan,
                     "high": interval.high if interval else math.nan,
                     "changes": changes,
-                    "lost": books.lost / books.asked,
+                    "lost": 1 - result.rows["n_results"].sum() / result.rows["n_asked"].sum(),
                     "tau": spec.tau,
                 }
             )

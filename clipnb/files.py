@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 
 def file_sha256(path: Path) -> str:
@@ -71,3 +72,12 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def rounded(value: Any) -> Any:
+    """A value, or a list of them, as JSON holds it: floats to six decimals, nothing for NaN."""
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, 6)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from .calibration import Calibration
 from .encoders import OFFLINE
-from .files import write_text
+from .files import rounded, write_text
 from .findings import FIGURES, SCENES, describe
 from .manipulations import STUDY
 from .spec import RunSpec
@@ -73,21 +73,13 @@ def corrections(dataset: str) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(("value", "change", "low", "high", "lost", "tau"), float))
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(float(value), 6)
-
-
-def _numbers(values: Any) -> list[float | None]:
-    return [_number(value) for value in values]
-
-
 def _interval(values: list[Any]) -> Interval:
     point, low, high = (math.nan if v is None else float(v) for v in values[:3])
     return Interval(point, low, high, *values[3:])
 
 
 def _of_interval(i: Interval) -> list[Any]:
-    return [*_numbers((i.point, i.low, i.high)), i.method, i.n]
+    return [*rounded([i.point, i.low, i.high]), i.method, i.n]
 
 
 def _curve(columns: dict[str, list[float | None]]) -> OperatingCurve:
@@ -99,7 +91,7 @@ def _thinned(curve: OperatingCurve, thresholds: list[float]) -> dict[str, list[f
     wanted = np.concatenate([np.arange(0, 2 + STEP, STEP), thresholds])
     at = np.unique(np.searchsorted(curve.tau, wanted + 1e-9, side="right") - 1)
     at = at[at >= 0]
-    return {name: _numbers(getattr(curve, name)[at]) for name in ("tau", "recall", "fpr", "precision")}
+    return {name: rounded(getattr(curve, name)[at].tolist()) for name in ("tau", "recall", "fpr", "precision")}
 
 
 def _of_calibration(found: Calibration, tau: float) -> dict[str, Any]:
@@ -116,9 +108,9 @@ def _of_calibration(found: Calibration, tau: float) -> dict[str, Any]:
 def _of_sweep(found: Sweep) -> dict[str, Any]:
     return {
         "condition": found.condition,
-        "taus": _numbers(found.taus),
-        "clean": _numbers(found.clean),
-        "manipulated": _numbers(found.manipulated),
+        "taus": rounded(found.taus.tolist()),
+        "clean": rounded(found.clean.tolist()),
+        "manipulated": rounded(found.manipulated.tolist()),
         "changes": [_of_interval(change) for change in found.changes],
         "tau": found.tau,
     }
@@ -144,10 +136,7 @@ def write(folder: Path) -> None:
             "sweeps": [_of_sweep(found) for found in sweeps_of(results)],
         }
         frame, _ = measured(name, OFFLINE, engine=ENGINE)
-        corrected[name] = [
-            {key: _numbers(v) if isinstance(v, list) else _number(v) if isinstance(v, float) else v for key, v in row.items()}
-            for row in frame.to_dict("records")
-        ]
+        corrected[name] = [{key: rounded(value) for key, value in row.items()} for row in frame.to_dict("records")]
     for file, sets in (("thresholds", thresholds), ("corrections", corrected)):
         write_text(folder / f"{file}.json", _text(about, sets))
 

@@ -52,9 +52,6 @@ ADVANCES = {
 """Em -> letters of FreeSerif; those that are not named are no wider than `OTHERS`."""
 
 OTHERS, MONO, BOLD = 0.56, 0.6, 1.08
-EAST_ASIAN = "\u2e80"
-"""From this letter on they are one em wide, and a line may end after each."""
-
 _EM = {letter: em for em, letters in ADVANCES.items() for letter in letters}
 
 
@@ -84,16 +81,14 @@ def width(run: Run) -> float:
     """Width of letters in em."""
     text, kind = run
     if kind == "code":
-        return sum(MONO if c < EAST_ASIAN else 1.0 for c in text)
-    return sum(_EM.get(c, OTHERS if c < EAST_ASIAN else 1.0) for c in text) * (BOLD if kind == "bold" else 1.0)
+        return MONO * len(text)
+    return sum(_EM.get(c, OTHERS if ord(c) < 0x2E80 else 1.0) for c in text) * (BOLD if kind == "bold" else 1.0)
 
 
 def pieces(run: Run) -> list[Run]:
-    """The parts of a run between which a line may end: after blanks, hyphens and ideographs, and in code after marks too."""
+    """The parts of a run between which a line may end: after blanks and hyphens, and in code after marks too."""
     text, kind = run
-    marks = "-.,;/ " if kind == "code" else "- "
-    found = re.findall(rf"[{EAST_ASIAN}-\uffff]|[^{marks}{EAST_ASIAN}-\uffff]*[{marks}]?", text)
-    return [(piece.rstrip(" "), kind) for piece in found]
+    return [(piece.rstrip(" "), kind) for piece in re.findall(r"[^-.,;/ ]*[-.,;/ ]?" if kind == "code" else r"[^ -]*[ -]?", text)]
 
 
 def columns(rows: Sequence[Sequence[Cell]], right: Sequence[bool]) -> list[Column]:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .errors import UserError
-from .files import write_text
+from .files import rounded, write_text
 from .flags import SETTINGS as FLAGS
 from .manipulations import CLEAN, MANIPULATIONS, SEVERITIES, STUDY
 from .results import Result, comparable_with_clean
@@ -153,20 +153,13 @@ def write_table(results: Sequence[Result], path: Path) -> None:
             "code_sha256": p["code_sha256"],
             "created": p["created"],
         }
-    rows = [{name: _number(value) for name, value in row.items()} for row in tabulate(results).to_dict("records")]
+    rows = [{name: rounded(value) for name, value in row.items()} for row in tabulate(results).to_dict("records")]
     others = [row for row in kept["rows"] if f"{row['dataset']}, {row['encoder']}" not in sources]
     found = {**kept["sources"], **sources}
     sources_text = json.dumps({name: found[name] for name in sorted(found)}, indent=1, ensure_ascii=False)
     ordered = sorted(others + rows, key=lambda row: (row["dataset"], row["encoder"]))
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in ordered)  # a line a row: points are many
     write_text(path, f'{{"sources": {sources_text},\n"rows": [\n{lines}\n]}}\n')
-
-
-def _number(value: Any) -> Any:
-    """A value as JSON holds it: six decimals, nothing for NaN."""
-    if not isinstance(value, float):
-        return value
-    return None if math.isnan(value) else round(value, 6)
 
 
 def read_table(path: Path = MEASURED) -> tuple[pd.DataFrame, dict[str, Any]]:

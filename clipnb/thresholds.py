@@ -117,7 +117,7 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         got = calibration.at(one.point)[0]
         span = f" (95% interval {one.low:.3f} to {one.high:.3f})" if one.bounded else ""
         lines.append(f"**Take {one.point:.3f}**{span} to accept at most 1% of pairs of different kinds:")
-        lines.append(f"it accepts {got:.1%} of those of one kind" + (_held_out(calibration, one.point) + "."))
+        lines.append(f"it accepts {got:.1%} of those of one kind{_held_out(calibration, one.point)}.")
     lines.append(f"At {tau:g}, {recall:.1%} of pairs of one kind are accepted and {fpr:.1%} of pairs of different kinds.")
     return " ".join(lines)
 

@@ -14,7 +14,7 @@ from clipnb import findings
 from clipnb.statistics import mean_interval
 
 
-def dots(ax: Any, label: str = "") -> list[tuple[float, float]]:
+def dots(ax: Any) -> list[tuple[float, float]]:
     """(x, y) of everything that is drawn as a point without an edge: the raw values."""
     lines = [line for line in ax.lines if line.get_linestyle() == "None" and line.get_markeredgewidth() == 0]
     return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
