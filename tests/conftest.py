@@ -63,6 +63,13 @@ def picture(seed: int, width: int = 48, height: int = 32, kind: int = 0) -> RGB:
     return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
 
 
+def most_changed(now: np.ndarray, kept: np.ndarray, side: int = 8) -> float:
+    """Largest change of brightness over blocks of a picture: a digit that changed shows, how its edge is drawn does not."""
+    height, width = (size // side * side for size in now.shape)
+    blocks = (now - kept)[:height, :width].reshape(height // side, side, width // side, side)
+    return float(np.abs(blocks.mean(axis=(1, 3))).max())
+
+
 @contextmanager
 def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServer]:
     """A web server on loopback whose answers are the handler's, until the block ends."""
