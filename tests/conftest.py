@@ -95,6 +95,9 @@ def let_torchvision_load() -> object:
 
 PhotoFolder = Callable[..., Path]
 
+HANGS = 1500
+"""Seconds after which a command is taken to hang: many times what it needs where other work has the processor too."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

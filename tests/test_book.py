@@ -134,14 +134,14 @@ def test_mathematics_is_set_offline(html: Path, browser: Any) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
     browser.get((html / "method.html").as_uri())
-    WebDriverWait(browser, 20).until(lambda b: b.find_elements("css selector", "mjx-container mjx-math"))
+    WebDriverWait(browser, 120).until(lambda b: b.find_elements("css selector", "mjx-container mjx-math"))
 
 
 def test_search_finds_a_word(html: Path, browser: Any) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
     browser.get((html / "search.html").as_uri() + "?q=bootstrap")
-    WebDriverWait(browser, 20).until(lambda b: "Method" in b.find_element("id", "search-results").text)  # one by one
+    WebDriverWait(browser, 120).until(lambda b: "Method" in b.find_element("id", "search-results").text)  # one by one
 
 
 TEMPLATES = {"runs": "notebooks/run.ipynb", "datasets": "notebooks/dataset.ipynb", "cards": "notebooks/card.ipynb"}

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, serving
+from conftest import HANGS, REPOSITORY, serving
 from test_clip_encoders import Checkpoints
 from test_fetch import LIMITS, Host
 
@@ -55,7 +55,7 @@ def offline() -> dict[str, str]:
 
 
 def must(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=offline())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS, env=offline())
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -153,7 +153,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, photo_host: str) -> Iterat
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(240):
+    for _ in range(2 * HANGS):
         try:
             urllib.request.urlopen(f"{address}/indices-list", timeout=5).close()
             return

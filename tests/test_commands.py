@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PhotoFolder
+from conftest import HANGS, PhotoFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -57,7 +57,7 @@ def in_terminal(command: list[str]) -> tuple[int, str]:
 
 
 def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def test_the_literal_command_works_in_a_terminal(project: Path, nba: Path) -> None:
@@ -169,7 +169,7 @@ def test_an_interrupt_is_one_line_and_publishes_nothing(project: Path, nba: Path
     while "asleep" not in said and (line := process.stdout.readline()):
         said += line
     os.killpg(process.pid, signal.SIGINT)
-    said += process.communicate(timeout=60)[0]
+    said += process.communicate(timeout=HANGS)[0]
     assert process.returncode != 0
     assert "clipnb: stopped; the embeddings that were finished are kept" in said
     assert not list(Path("book/runs").glob("*.ipynb"))

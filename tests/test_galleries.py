@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import TinyEncoder, picture
+from conftest import HANGS, TinyEncoder, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -283,7 +283,7 @@ def test_on_ray_the_bytes_are_the_same_and_a_killed_worker_is_survived(tmp_path:
 
     def built(how: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(script), str(photos), str(tmp_path / "ray"), how]
-        return subprocess.run(command, capture_output=True, text=True, timeout=240)
+        return subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
 
     first = built("interrupted")
     assert first.returncode != 0

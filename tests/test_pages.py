@@ -51,7 +51,7 @@ def screen(browser: Any) -> Iterator[Any]:
     """The browser, put back as it was afterwards."""
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]})
     browser.get_log("browser")
-    browser.set_script_timeout(120)
+    browser.set_script_timeout(600)
     yield browser
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -213,7 +213,7 @@ def test_the_first_page_is_light(html: Path, screen: Any) -> None:
         screen.execute_script("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
         from selenium.webdriver.support.ui import WebDriverWait
 
-        WebDriverWait(screen, 20).until(
+        WebDriverWait(screen, 120).until(
             lambda b: b.execute_script("return document.readyState == 'complete' && [...document.images].every(i => i.complete)")
         )
         assert 50_000 < Quiet.sent < MEGABYTE, f"{Quiet.sent:,} bytes"
@@ -352,7 +352,7 @@ def test_the_slider_of_manipulations_moves_by_keyboard(html: Path, screen: Any) 
             assert said in screen.find_element("css selector", ".slider-said").text
             assert slider.get_attribute("aria-valuetext").startswith(f"{severity}: ")
             slider.send_keys(Keys.ARROW_RIGHT)
-        WebDriverWait(screen, 10).until(lambda b: b.execute_script("return arguments[0].naturalWidth > 0", picture))
+        WebDriverWait(screen, 120).until(lambda b: b.execute_script("return arguments[0].naturalWidth > 0", picture))
 
 
 WIDE = """return [...document.querySelectorAll('.bd-article .pst-scrollable-table-container, .bd-article .cell_output')]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import PhotoFolder, TinyEncoder
+from conftest import HANGS, PhotoFolder, TinyEncoder
 
 from clipnb import Result, RunSpec, UserError, run
 from clipnb.results import load_results
@@ -114,7 +114,7 @@ COMMAND = (str(Path(sys.executable).parent / "clipnb"), "sweep")
 
 
 def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=600)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=HANGS)
 
 
 def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(project: Path, photo_folder: PhotoFolder) -> None:
