@@ -21,13 +21,13 @@ FILLS = (INK, "white", MID, PALE)
 def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figure:
     """Performance against severity: a row a data set, a column a manipulation, a line an encoder.
 
-    95% intervals are drawn, and each category as a dot where the table holds them.
+    95% intervals are drawn, and a dot for each category.
     Severity 0 is the photograph as it is. Under each severity stands its mean strength at the input of the first encoder.
     """
     graded = table[table["severity"] > 0]
     datasets, manips = list(dict.fromkeys(graded["dataset"])), list(dict.fromkeys(graded["manip"]))
     encoders = list(dict.fromkeys(graded["encoder"]))
-    tops = [np.nanmax(table[[measure, f"{measure}_high"]].to_numpy(dtype=float)), *map(max, filter(None, _points(table, measure)))]
+    tops = [np.nanmax(table[[measure, f"{measure}_high"]].to_numpy(dtype=float)), *map(max, filter(len, table[f"{measure}_points"]))]
     top = min(1.02, 1.05 * float(max(tops)))
     figure, axes = new_figure(WIDTH, 1.9 * len(datasets) + 0.9, len(datasets), len(manips), sharey=True)
     for line, dataset in zip(axes, datasets, strict=True):
@@ -38,7 +38,7 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
                 if rows.empty:
                     continue
                 x = rows["severity"].to_numpy() + 0.24 * (i - (len(encoders) - 1) / 2)
-                for at, values in zip(x, _points(rows, measure), strict=True):
+                for at, values in zip(x, rows[f"{measure}_points"], strict=True):
                     ax.plot(
                         at + 0.6 * jitter(len(values)),
                         values,
@@ -77,12 +77,6 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
     if title:
         figure.suptitle(plain(title), fontsize=9)
     return figure
-
-
-def _points(rows: pd.DataFrame, measure: str) -> list[list[float]]:
-    """Category means behind each row; empty where they are not known."""
-    column = f"{measure}_points"
-    return [value if isinstance(value, list) else [] for value in rows[column]] if column in rows else [[] for _ in rows.index]
 
 
 def _short(strength: float) -> str:

@@ -25,6 +25,7 @@ def table(**performance: dict[str, list[float]]) -> pd.DataFrame:
             "map": value,
             "map_low": value - 0.1,
             "map_high": value + 0.1,
+            "map_points": [value - 0.1, value + 0.1],
         }
         | {"strength": float(s), "unit": "u"}
         for encoder, manips in performance.items()
