@@ -239,10 +239,11 @@ def operating_points(calibration: Calibration, tau: float) -> Figure:
         for values in (check.recall, check.fpr):
             left.plot(check.tau[some], values[some], "x", color=MID, ms=4)
         right.plot(check.fpr[some], check.recall[some], "x", color=MID, ms=4, label="held-out categories")
-    for at, (name, label) in enumerate((("tau_fpr_1", "1%"), ("tau_fpr_5", "5%"), ("tau", f"{tau:g}"))):
+    drawn = (("tau_fpr_1", "1%", PALE), ("tau_fpr_5", "5%", "0.72"), ("tau", f"{tau:g}", PALE))
+    for at, (name, label, tint) in enumerate(drawn):
         interval = calibration.values.get(name, Interval(tau, np.nan, np.nan, "given", 0))
         if interval.bounded:
-            left.axvspan(interval.low, interval.high, color=PALE, alpha=0.7, lw=0)
+            left.axvspan(interval.low, interval.high, color=tint, alpha=0.6, lw=0)
         if not np.isnan(interval.point):
             left.axvline(interval.point, color=MID if name != "tau" else INK, lw=1, ls="-" if name != "tau" else ":")
             behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
