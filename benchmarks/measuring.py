@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,10 +28,18 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def row(measure: str, ratio: float, reach: float, detail: str, at_most: bool = False) -> Row:
-    """One line of the table: `reach` is what the ratio should be at least, or at most."""
+def row(measure: str, rounds: list[float], reach: float, detail: str, at_most: bool = False) -> Row:
+    """One line of the table, the median of its rounds: `reach` is what it should be at least, or at most."""
+    ratio = statistics.median(rounds)
     tqdm.write(f"{measure}: {ratio:.2f} ({'at most' if at_most else 'at least'} {reach:g}); {detail}")
-    return {"measure": measure, "ratio": round(ratio, 3), "reach": reach, "at_most": at_most, "detail": detail}
+    return {
+        "measure": measure,
+        "ratio": round(ratio, 3),
+        "rounds": [round(each, 3) for each in rounds],
+        "reach": reach,
+        "at_most": at_most,
+        "detail": detail,
+    }
 
 
 def network(name: str, precision: str = "fp32", engine: str = "torch") -> Encoder:

@@ -31,6 +31,7 @@ import faiss
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from clipnb.galleries import indexes
 from clipnb.galleries.service import KnnClient, Options
@@ -98,7 +99,7 @@ def speed(rounds: int) -> None:
         }
         for name, found in rates.items()
     ]
-    write(pd.DataFrame(rows), "search.csv")
+    write(pd.DataFrame(rows), "search.csv", beside=True)
 
 
 @contextmanager
@@ -151,7 +152,7 @@ def tiny_model(path: Path) -> None:
     torch.save(clip.model.CLIP(64, 32, 2, 64, 16, **text).state_dict(), path)
 
 
-def scale(decades: list[int], hnsw_up_to: int) -> None:
+def scale(decades: list[int], hnsw_up_to: int, rounds: int) -> None:
     rows = []
     asked = vectors(1_000, "queries")
     for n in decades:
@@ -164,7 +165,7 @@ def scale(decades: list[int], hnsw_up_to: int) -> None:
             built = time.perf_counter() - started
             few = asked[: 200 if n == 10**6 and kind == "exact" else 1_000]
             index.search(few[:50], K)
-            rate = statistics.median(len(few) / timed(partial(index.search, few, K)) for _ in range(3))
+            rates = [len(few) / timed(partial(index.search, few, K)) for _ in range(rounds)]
             with tempfile.TemporaryDirectory() as folder:
                 indexes.write(index, Path(folder) / "image.index")
                 size = (Path(folder) / "image.index").stat().st_size
@@ -172,7 +173,8 @@ def scale(decades: list[int], hnsw_up_to: int) -> None:
             measured = {
                 "bytes": size,
                 "build_seconds": round(built, 2),
-                "queries_per_second": round(rate, 1),
+                "queries_per_second": round(statistics.median(rates), 1),
+                "rounds": " ".join(f"{rate:.1f}" for rate in rates),
                 "recall": round(recall, 4),
             }
             rows.append({"vectors": n, "index": kind} | measured)
@@ -180,11 +182,21 @@ def scale(decades: list[int], hnsw_up_to: int) -> None:
             write(pd.DataFrame(rows), "scale.csv")
 
 
-def write(table: pd.DataFrame, name: str) -> None:
+def kernels() -> str:
+    """The processor for which FAISS's own BLAS computes: its oldest, Prescott, on one that is newer than that BLAS."""
+    found = (each for each in threadpool_info() if each["internal_api"] == "openblas" and "faiss" in each["filepath"])
+    return next((str(each["architecture"]) for each in found), "unknown")
+
+
+def write(table: pd.DataFrame, name: str, beside: bool = False) -> None:
+    """The table with where it was measured; `beside` the rows that are there and were measured with other kernels."""
+    path = ROOT / "clipnb" / "data" / name
+    table["kernels"] = kernels()
     table["cores"] = os.cpu_count()
     table["faiss"] = faiss.__version__
     table["machine"] = platform.machine()
-    table.to_csv(ROOT / "clipnb" / "data" / name, index=False)
+    others = pd.read_csv(path).query(f"kernels != {kernels()!r}") if beside else None
+    pd.concat([others, table]).to_csv(path, index=False)
     print(table.to_string(index=False))
 
 
@@ -196,6 +208,6 @@ if __name__ == "__main__":
     options.add_argument("--hnsw-up-to", type=int, default=10**5)
     chosen = options.parse_args()
     if chosen.what == "scale":
-        scale(chosen.decades, chosen.hnsw_up_to)
+        scale(chosen.decades, chosen.hnsw_up_to, chosen.rounds)
     else:
         speed(chosen.rounds)

@@ -27,7 +27,10 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
     graded = table[table["severity"] > 0]
     datasets, manips = list(dict.fromkeys(graded["dataset"])), list(dict.fromkeys(graded["manip"]))
     encoders = list(dict.fromkeys(graded["encoder"]))
-    tops = [np.nanmax(table[[measure, f"{measure}_high"]].to_numpy(dtype=float)), *map(max, filter(len, table[f"{measure}_points"]))]
+    tops = [
+        np.nanmax(table[[measure, f"{measure}_high"]].to_numpy(dtype=float)),
+        *map(max, filter(len, table[f"{measure}_points"])),
+    ]
     top = min(1.02, 1.05 * float(max(tops)))
     figure, axes = new_figure(WIDTH, 1.9 * len(datasets) + 0.9, len(datasets), len(manips), sharey=True)
     for line, dataset in zip(axes, datasets, strict=True):

@@ -28,10 +28,10 @@ def reached(row: dict[str, Any]) -> bool:
 def table() -> str:
     """Markdown: a line for each ratio, and under it how it was taken."""
     found = measured()
-    lines = ["| what | measured | should be | |", "|:--|--:|:--|:--|"]
+    lines = ["| what | measured | its rounds | should be | |", "|:--|--:|:--|:--|:--|"]
     lines += [
-        f"| {row['measure']} | **{row['ratio']:.2f}** | {'at most' if row['at_most'] else 'at least'} {row['reach']:g} "
-        f"| {'reached' if reached(row) else 'missed'} |"
+        f"| {row['measure']} | **{row['ratio']:.2f}** | {_rounds(row)} "
+        f"| {'at most' if row['at_most'] else 'at least'} {row['reach']:g} | {'reached' if reached(row) else 'missed'} |"
         for row in found["rows"]
     ]
     notes = [f"- {row['measure']}: {row['detail']}." for row in found["rows"]]
@@ -43,17 +43,22 @@ def table() -> str:
 def chart() -> Figure:
     """Each ratio as a share of what it should reach, on a logarithmic axis with that limit drawn.
 
-    Where the ratio should be small, the axis shows limit / ratio, so that to the right is better on every line.
+    A large dot is the median of a line's rounds, a small one a round, the bar their range. Where the ratio should be small,
+    the axis shows limit / ratio, so that to the right is better on every line.
     """
     rows = measured()["rows"][::-1]
-    shares = [row["reach"] / row["ratio"] if row["at_most"] else row["ratio"] / row["reach"] for row in rows]
+    shares = [_share(row, row["ratio"]) for row in rows]
     figure, axes = new_figure(WIDTH, 0.9 + 0.42 * len(rows))
     ax = axes[0, 0]
     for at, row in enumerate(rows):
         share = shares[at]
-        ax.plot([1, share], [at, at], color=MID, linewidth=1, zorder=1)
+        rounds = [_share(row, value) for value in row["rounds"]]
+        ax.plot([1, share], [at, at], color=MID, linewidth=0.7, linestyle=":", zorder=1)
+        ax.plot([min(rounds), max(rounds)], [at, at], color=INK, linewidth=2.5, zorder=1)
+        ax.scatter(rounds, [at - 0.22] * len(rounds), s=9, color=INK, zorder=2)
         ax.scatter(share, at, s=34, color=INK if share >= 1 else "white", edgecolor=INK, zorder=2)
-        ax.annotate(f"{row['ratio']:.2f}", (share, at), xytext=(7 if share >= 1 else -7, 0), textcoords="offset points",
+        ax.annotate(f"{row['ratio']:.2f}", (max(*rounds, share) if share >= 1 else min(*rounds, share), at),
+                    xytext=(8 if share >= 1 else -8, 0), textcoords="offset points",
                     ha="left" if share >= 1 else "right", va="center", fontsize=8)  # fmt: skip
     ax.axvline(1, color=INK, linewidth=1, linestyle="--")
     ax.set_xscale("log")
@@ -65,6 +70,14 @@ def chart() -> Figure:
     ax.set_ylim(-0.7, len(rows) - 0.3)
     ax.set_xlabel("how far each ratio is from its limit (right is better)")
     return figure
+
+
+def _share(row: dict[str, Any], ratio: float) -> float:
+    return float(row["reach"] / ratio if row["at_most"] else ratio / row["reach"])
+
+
+def _rounds(row: dict[str, Any]) -> str:
+    return ", ".join(f"{value:.2f}" for value in row["rounds"]) if len(row["rounds"]) > 1 else "one reading"
 
 
 def _short(measure: str) -> str:

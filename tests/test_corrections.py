@@ -75,9 +75,12 @@ def test_every_decade_was_measured() -> None:
 
 
 def test_the_measured_rates_meet_what_was_asked_of_them() -> None:
-    """At least as fast as a bare matrix product, and ten times the service's rate with the same index over the same vectors."""
-    assert len(scale.speed_table().splitlines()) == 2 + 5
-    rate = pd.read_csv(REPOSITORY / "clipnb" / "data" / "search.csv").set_index("what")["queries_per_second"]
+    """Where FAISS's BLAS computes for the processor that it runs on: at least as fast as a bare matrix product, and ten times
+    the service's rate with the same index over the same vectors."""
+    rows = pd.read_csv(REPOSITORY / "clipnb" / "data" / "search.csv")
+    assert len(scale.speed_table().splitlines()) == 2 + len(rows)
+    assert set(rows["kernels"]) == {"Prescott", "SkylakeX"}  # what it does by itself there, and what it is told to
+    rate = rows[rows["kernels"] == "SkylakeX"].set_index("what")["queries_per_second"]
     assert rate["clipnb exact"] >= rate["torch matmul + topk"]
     for index in ("exact", "hnsw"):
         assert rate[f"clipnb {index}"] >= 10 * rate[f"clip-retrieval back, {index}"]
