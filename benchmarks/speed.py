@@ -229,14 +229,14 @@ def main() -> None:
         }
         for name in options.only or steps:
             found = steps[name]()
-            rows += found if isinstance(found, list) else [found]
+            used = "generated photographs" if name == "memory" else Path(dataset).name
+            rows += [r | {"photographs": used} for r in (found if isinstance(found, list) else [found])]
             kept = json.loads(options.out.read_text())["rows"] if options.only and options.out.is_file() else []
             measured = {r["measure"] for r in rows}
             table = {
                 "cores": os.cpu_count(),
                 "machine": platform.machine(),
                 "device": "cuda" if torch.cuda.is_available() else "cpu",
-                "photographs": Path(dataset).name,
                 "versions": {"clipnb": clipnb.__version__, "torch": torch.__version__, "python": platform.python_version()},
                 "rows": [r for r in kept if r["measure"] not in measured] + rows,
             }

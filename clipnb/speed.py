@@ -34,9 +34,9 @@ def table() -> str:
         f"| {'at most' if row['at_most'] else 'at least'} {row['reach']:g} | {'reached' if reached(row) else 'missed'} |"
         for row in found["rows"]
     ]
-    notes = [f"- {row['measure']}: {row['detail']}." for row in found["rows"]]
+    notes = [f"- {row['measure']}, on {row['photographs']}: {row['detail']}." for row in found["rows"]]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    where = f"Measured on {found['cores']} cores ({found['machine']}, {found['device']}) with `{found['photographs']}`: {versions}."
+    where = f"Measured on {found['cores']} cores ({found['machine']}, {found['device']}): {versions}."
     return "\n".join([*lines, "", where, "", *notes])
 
 
