@@ -3,6 +3,7 @@
 Without argument: 1,000 queries, k = 10, against 100,000 generated vectors of 768 values: the in-process exact index, a bare
 torch matrix product with top-k, HNSW, and (where $CLIPNB_CLIP_RETRIEVAL names an environment with clip-retrieval) the real
 back end serving the same vectors to 16 requests at a time. The contestants take turns, and ratios are of neighbours in time.
+With `OPENBLAS_CORETYPE=SkylakeX` (or `Haswell`) FAISS's BLAS computes for that processor; such rows are written beside the others.
 
 `scale`: one point a decade, 1,000 to 1,000,000 vectors: bytes, build time, queries a second, recall. Writes
 `clipnb/data/search.csv` or `clipnb/data/scale.csv`, which the book shows.
@@ -195,8 +196,10 @@ def write(table: pd.DataFrame, name: str, beside: bool = False) -> None:
     table["cores"] = os.cpu_count()
     table["faiss"] = faiss.__version__
     table["machine"] = platform.machine()
-    others = pd.read_csv(path).query(f"kernels != {kernels()!r}") if beside else None
-    pd.concat([others, table]).to_csv(path, index=False)
+    if beside:
+        kept = pd.read_csv(path)
+        kept = kept[~kept["kernels"].isin(table["kernels"])]
+    pd.concat([kept, table] if beside else [table]).to_csv(path, index=False)
     print(table.to_string(index=False))
 
 

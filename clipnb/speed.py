@@ -57,7 +57,7 @@ def chart() -> Figure:
         ax.plot([min(rounds), max(rounds)], [at, at], color=INK, linewidth=2.5, zorder=1)
         ax.scatter(rounds, [at - 0.22] * len(rounds), s=9, color=INK, zorder=2)
         ax.scatter(share, at, s=34, color=INK if share >= 1 else "white", edgecolor=INK, zorder=2)
-        ax.annotate(f"{row['ratio']:.2f}", (max(*rounds, share) if share >= 1 else min(*rounds, share), at),
+        ax.annotate(f"{row['ratio']:.2f}", (max(rounds) if share >= 1 else min(rounds), at),
                     xytext=(8 if share >= 1 else -8, 0), textcoords="offset points",
                     ha="left" if share >= 1 else "right", va="center", fontsize=8)  # fmt: skip
     ax.axvline(1, color=INK, linewidth=1, linestyle="--")

@@ -75,3 +75,23 @@ def test_the_points_of_a_table_of_severities_are_the_categories_behind_its_means
         points = table[f"{measure}_points"]
         assert points.map(len).equals(table["categories"])
         pd.testing.assert_series_equal(points.map(np.mean), table[measure], check_names=False, atol=1e-4)
+
+
+def test_every_ratio_of_speed_is_the_median_of_its_rounds_and_each_round_is_drawn() -> None:
+    rows = clipnb.speed.measured()["rows"][::-1]
+    collections = clipnb.speed.chart().axes[0].collections
+    assert len(collections) == 2 * len(rows)
+    for row, small, large in zip(rows, collections[::2], collections[1::2], strict=True):
+        assert row["ratio"] == pytest.approx(np.median(row["rounds"]), abs=1e-3)
+        shares = [row["reach"] / r if row["at_most"] else r / row["reach"] for r in row["rounds"]]
+        assert sorted(small.get_offsets()[:, 0]) == pytest.approx(sorted(shares))
+        assert large.get_offsets()[0, 0] == pytest.approx(np.median(shares), rel=0.02)
+
+
+def test_every_round_of_searching_is_drawn_beside_its_median() -> None:
+    rows = clipnb.scale.measured()
+    assert np.allclose(rows["rounds"].map(np.median), rows["queries_per_second"])
+    rates, sizes = clipnb.scale.figure().axes
+    drawn = [y for line in rates.lines if line.get_marker() == "." for y in line.get_ydata()]
+    assert sorted(drawn) == sorted(rate for rounds in rows["rounds"] for rate in rounds)
+    assert not [line for line in sizes.lines if line.get_marker() == "."]  # bytes are exact

@@ -150,7 +150,7 @@ def test_an_interrupt_is_one_line_and_publishes_nothing(project: Path, nba: Path
         "class Slow(Histogram):\n"
         "    identity = 'slow'\n"
         "    def encode(self, batch):\n"
-        "        print('asleep', flush=True); time.sleep(60)\n"
+        "        print('asleep', flush=True); time.sleep(3600)\n"
         "        return super().encode(batch)\n"
         "def slow(): return Slow()\n"
     )
