@@ -54,4 +54,4 @@ clean: ## remove environments, results and the built book; photographs and the c
 	rm -rf .venv .venv-test _build results book/runs book/datasets book/cards book/api
 
 picture: .venv/.installed ## draw the README's picture and write its numbers again
-	.venv/$(BIN)/python -m clipnb.answer
+	.venv/$(BIN)/python -m clipnb_book.first_page

@@ -3,7 +3,7 @@
 Categories are drawn from the two lists that the study prints, so that they are as skewed; images are nested in them with
 the intra-class correlation that the study's own show; an image's accuracy is a share of ten results. The truth is known.
 Every replicate has a generator of its own, named by what it is for: order, number of processes and which cells are
-computed change nothing. Writes `clipnb/data/simulation.csv`, which the book shows.
+computed change nothing. Writes `book/clipnb_book/data/simulation.csv`, which the book shows.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 from scipy import stats
 from tqdm import tqdm
 
-from clipnb.calibration import STATISTICS, jackknife, pair_counts
-from clipnb.inference import holm, interaction, sign_flip, tost, wilcoxon
-from clipnb.original import printed_log
-from clipnb.seeds import rng_for
-from clipnb.simulated import ICC, IMAGES, RESAMPLES
-from clipnb.statistics import mean_interval
+from clipnb._core.random import rng_for
+from clipnb.analysis.calibration import STATISTICS, jackknife, pair_counts
+from clipnb.stats.hypothesis import holm, interaction, sign_flip, tost, wilcoxon
+from clipnb.stats.intervals import mean_interval
+from clipnb_book.published.original import printed_log
+from clipnb_book.simulation import ICC, IMAGES, RESAMPLES
 
 SIZES = (6, 10, 28, 51, 100)
 RESULTS = 10
 THRESHOLDS = ("roc_auc", "tau_fpr_1", "tau_fpr_5", "tau_eer")
-OUT = Path(__file__).resolve().parent.parent / "clipnb" / "data" / "simulation.csv"
+OUT = Path(__file__).resolve().parent.parent / "book" / "clipnb_book" / "data" / "simulation.csv"
 
 Vector = NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from clipnb.datasets import load_dataset
+from clipnb.datasets.dataset import load_dataset
+from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder, load_encoder
-from clipnb.store import EmbeddingStore
 
 STUDY = ("original", "blurred", "cropped", "grey")
 """The four conditions."""

@@ -10,7 +10,7 @@ import torch
 
 from clipnb.encoders.open_clip_models import OpenClip
 from clipnb.encoders.openai_clip import MEAN, STD, OpenAIClip
-from clipnb.encoders.torch_image import Preprocessing
+from clipnb.encoders.torch_base import Preprocessing
 
 if torch.version.cuda is None:
     # beside a CPU torch the registry's torchvision misses two operators; their names alone let it be imported

@@ -6,7 +6,7 @@ back end serving the same vectors to 16 requests at a time. The contestants take
 With `OPENBLAS_CORETYPE=SkylakeX` (or `Haswell`) FAISS's BLAS computes for that processor; such rows are written beside the others.
 
 `scale`: one point a decade, 1,000 to 1,000,000 vectors: bytes, build time, queries a second, recall. Writes
-`clipnb/data/search.csv` or `clipnb/data/scale.csv`, which the book shows.
+`book/clipnb_book/data/search.csv` or `book/clipnb_book/data/scale.csv`, which the book shows.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info
 
-from clipnb.galleries import indexes
-from clipnb.galleries.service import KnnClient, Options
-from clipnb.seeds import rng_for
+from clipnb._core.random import rng_for
+from clipnb.retrieval import faiss_index
+from clipnb.retrieval.knn_client import KnnClient, Options
 
 ROOT = Path(__file__).resolve().parent.parent
 DIM, K = 768, 10
@@ -66,14 +66,18 @@ def speed(rounds: int) -> None:
 
     gallery, asked = vectors(100_000, "gallery"), vectors(1_000, "queries")
     held, queries = torch.from_numpy(gallery), torch.from_numpy(asked)
-    exact = indexes.build("exact", [gallery], len(gallery), DIM)
-    hnsw = indexes.build("hnsw", [gallery], len(gallery), DIM)
+    exact = faiss_index.build("exact", [gallery], len(gallery), DIM)
+    hnsw = faiss_index.build("hnsw", [gallery], len(gallery), DIM)
     contestants: dict[str, tuple[int, Callable[[], object]]] = {
         "clipnb exact": (1_000, lambda: exact.search(asked, K)),
         "torch matmul + topk": (1_000, lambda: torch.topk(queries @ held.T, K)),
         "clipnb hnsw": (1_000, lambda: hnsw.search(asked, K)),
     }
-    recall = {"clipnb exact": 1.0, "torch matmul + topk": 1.0, "clipnb hnsw": indexes.recall_at_k(hnsw, gallery, asked[:200], K)}
+    recall = {
+        "clipnb exact": 1.0,
+        "torch matmul + topk": 1.0,
+        "clipnb hnsw": faiss_index.recall_at_k(hnsw, gallery, asked[:200], K),
+    }
     with tempfile.TemporaryDirectory() as folder, back_end(Path(folder), {"exact": exact, "hnsw": hnsw}) as address:
         if address:
             for name in ("exact", "hnsw"):
@@ -104,7 +108,7 @@ def speed(rounds: int) -> None:
 
 
 @contextmanager
-def back_end(folder: Path, galleries: dict[str, indexes.FaissIndex]) -> Iterator[str]:
+def back_end(folder: Path, galleries: dict[str, faiss_index.FaissIndex]) -> Iterator[str]:
     """The real clip-retrieval on loopback, its address; "" where it is not installed."""
     python = Path(os.environ.get("CLIPNB_CLIP_RETRIEVAL", "/nowhere")) / "bin" / "python"
     if not python.is_file():
@@ -112,7 +116,7 @@ def back_end(folder: Path, galleries: dict[str, indexes.FaissIndex]) -> Iterator
         yield ""
         return
     for name, index in galleries.items():
-        indexes.write(index, folder / name / "image.index")
+        faiss_index.write(index, folder / name / "image.index")
         (folder / name / "metadata").mkdir()
         urls = [f"http://images.invalid/{i}.jpg" for i in range(index.size)]
         pd.DataFrame({"url": urls}).to_parquet(folder / name / "metadata" / "metadata_0.parquet")
@@ -162,15 +166,15 @@ def scale(decades: list[int], hnsw_up_to: int, rounds: int) -> None:
             if kind == "hnsw" and n > hnsw_up_to:
                 continue
             started = time.perf_counter()
-            index = indexes.build(kind, (gallery[a : a + 65_536] for a in range(0, n, 65_536)), n, DIM)
+            index = faiss_index.build(kind, (gallery[a : a + 65_536] for a in range(0, n, 65_536)), n, DIM)
             built = time.perf_counter() - started
             few = asked[: 200 if n == 10**6 and kind == "exact" else 1_000]
             index.search(few[:50], K)
             rates = [len(few) / timed(partial(index.search, few, K)) for _ in range(rounds)]
             with tempfile.TemporaryDirectory() as folder:
-                indexes.write(index, Path(folder) / "image.index")
+                faiss_index.write(index, Path(folder) / "image.index")
                 size = (Path(folder) / "image.index").stat().st_size
-            recall = 1.0 if kind == "exact" else indexes.recall_at_k(index, gallery, asked[:200], K)
+            recall = 1.0 if kind == "exact" else faiss_index.recall_at_k(index, gallery, asked[:200], K)
             measured = {
                 "bytes": size,
                 "build_seconds": round(built, 2),
@@ -191,7 +195,7 @@ def kernels() -> str:
 
 def write(table: pd.DataFrame, name: str, beside: bool = False) -> None:
     """The table with where it was measured; `beside` the rows that are there and were measured with other kernels."""
-    path = ROOT / "clipnb" / "data" / name
+    path = ROOT / "book" / "clipnb_book" / "data" / name
     table["kernels"] = kernels()
     table["cores"] = os.cpu_count()
     table["faiss"] = faiss.__version__

@@ -1,7 +1,7 @@
 """How fast clipnb is beside what it could be: `python benchmarks/speed.py [folder]`. Every figure is a ratio taken in one run.
 
 The two sides of a ratio are timed in turn, so that what else the machine does falls on both. The folder is a data set
-(`$CLIPNB_DATA/miniplaces` by default, the sample photographs where there is none). Writes `clipnb/data/speed.json`, which
+(`$CLIPNB_DATA/miniplaces` by default, the sample photographs where there is none). Writes `book/clipnb_book/data/speed.json`, which
 the book shows.
 """
 
@@ -31,13 +31,13 @@ from study_loop import grid
 from tqdm import tqdm
 
 import clipnb
-from clipnb.datasets import load_dataset
-from clipnb.embed import embed
-from clipnb.images import decode, read
+from clipnb._core.paths import data_root
+from clipnb.datasets.dataset import load_dataset
+from clipnb.datasets.images import decode, read
+from clipnb.embedding.embed import embed
 from clipnb.manipulations import condition
-from clipnb.paths import data_root
 
-OUT = Path(__file__).resolve().parent.parent / "clipnb" / "data" / "speed.json"
+OUT = Path(__file__).resolve().parent.parent / "book" / "clipnb_book" / "data" / "speed.json"
 
 
 def end_to_end(folder: Path, scratch: Path, images: int, rounds: int) -> Row:
@@ -133,9 +133,9 @@ import json, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from networks import random_clip
-from clipnb.datasets import load_dataset
-from clipnb.embed import embed
-from clipnb.store import EmbeddingStore
+from clipnb.datasets.dataset import load_dataset
+from clipnb.embedding.embed import embed
+from clipnb.embedding.store import EmbeddingStore
 
 encoder = random_clip(dim=768)
 peak, done = [0, 0], False

@@ -12,12 +12,12 @@ from measuring import STUDY, Row, network, new_store, row, seconds
 from tqdm import tqdm
 
 import clipnb
-from clipnb.datasets import Photo, load_dataset
-from clipnb.embed import embed
+from clipnb.datasets.dataset import Photo, load_dataset
+from clipnb.datasets.images import decode, digest, read
+from clipnb.embedding.embed import embed
+from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder
-from clipnb.images import decode, digest, read
 from clipnb.manipulations import condition
-from clipnb.store import EmbeddingStore
 
 K, TAU = 10, 0.8
 
@@ -76,7 +76,7 @@ def grid(folder: Path, scratch: Path, queries: int) -> list[Row]:
                     clipnb.RunSpec(str(folder), manip, "efficientnet-lite2", precision=precision, engine=engine, duplicates=-1),
                     progress=False,
                 )
-                .rows["accuracy"]
+                .rows["valid"]
                 .to_numpy()
                 for manip in STUDY
             }
@@ -88,7 +88,7 @@ def grid(folder: Path, scratch: Path, queries: int) -> list[Row]:
     for i, (precision, engine, reach) in enumerate(ways):
         ratios = [each * len(photos) / ours[precision, engine] for each in loops[i : i + 2]]  # the slice before, the slice after
         found = scores[precision, engine]
-        same = np.mean([abs(found[manip][at] - value) < 1e-9 for (at, manip), value in loop.accuracy.items()])
+        same = np.mean([abs(found[manip][at] - value) < 1e-9 for (at, manip), value in loop.valid.items()])
         changed = np.mean([np.abs(found[m] - base[m]) > 1e-9 for m in STUDY])
         moved = np.mean([np.abs(found[m] - base[m]) for m in STUDY])
         detail = (

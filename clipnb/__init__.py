@@ -1,11 +1,14 @@
-"""How far can a photograph be blurred, cropped or greyed before an image embedding stops finding its kind?
+"""How far can a photograph be blurred, cropped or greyed before an image embedding stops finding it, and its kind?
 
-A run is a specification in and a result out::
+A run is a specification in and a result out:
 
-    spec = clipnb.RunSpec(dataset="sample-figures", manip="grey")
-    result = clipnb.run(spec)
+>>> import clipnb
+>>> spec = clipnb.RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3)
+>>> result = clipnb.run(spec, progress=False)
+>>> result.spec.manip, len(result.rows)
+('grey', 60)
 
-Everything here is loaded on first use, so that `import clipnb` is quick.
+Every name is loaded when it is first used, so that `import clipnb` is quick.
 """
 
 from __future__ import annotations
@@ -14,79 +17,62 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import (
-        accounting,
-        answer,
-        cards,
-        contrast_figures,
-        corrections,
-        datasets,
-        evidence,
-        figures,
-        findings,
-        measured,
-        original,
-        pictures,
-        reading,
-        samples,
-        scale,
-        sentences,
-        severity,
-        severity_figures,
-        severity_pictures,
-        speed,
-    )
+    from . import analysis, datasets, embedding, encoders, manipulations, metrics, report, retrieval, stats
+    from .analysis.calibration import calibrate
+    from .analysis.compare import compare
+    from .datasets.dataset import load_dataset
+    from .embedding.embed import embed_images
+    from .encoders import load_encoder
     from .errors import UserError
-    from .results import Result, load_results
-    from .runs import run, saved_result
-    from .spec import RunSpec, spec_of
+    from .result import Result, load_results
+    from .runs import run, study_runs
+    from .spec import RunSpec
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Result": "results",
+    "Result": "result",
     "RunSpec": "spec",
     "UserError": "errors",
-    "load_results": "results",
-    "saved_result": "runs",
+    "calibrate": "analysis.calibration",
+    "compare": "analysis.compare",
+    "embed_images": "embedding.embed",
+    "load_dataset": "datasets.dataset",
+    "load_encoder": "encoders",
+    "load_results": "result",
     "run": "runs",
-    "spec_of": "spec",
+    "study_runs": "runs",
 }
+_PACKAGES = ("analysis", "datasets", "embedding", "encoders", "manipulations", "metrics", "report", "retrieval", "stats")
+
 __all__ = [
     "Result",
     "RunSpec",
     "UserError",
-    "accounting",
-    "answer",
-    "cards",
-    "contrast_figures",
-    "corrections",
+    "analysis",
+    "calibrate",
+    "compare",
     "datasets",
-    "evidence",
-    "figures",
-    "findings",
+    "embed_images",
+    "embedding",
+    "encoders",
+    "load_dataset",
+    "load_encoder",
     "load_results",
-    "measured",
-    "original",
-    "pictures",
-    "reading",
+    "manipulations",
+    "metrics",
+    "report",
+    "retrieval",
     "run",
-    "samples",
-    "saved_result",
-    "scale",
-    "sentences",
-    "severity",
-    "severity_figures",
-    "severity_pictures",
-    "spec_of",
-    "speed",
+    "stats",
+    "study_runs",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    if name in __all__:
+    if name in _PACKAGES:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

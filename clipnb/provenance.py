@@ -5,34 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from .datasets import Dataset
-from .embed import Embeddings
+from ._core.code_state import digest_of, needed_by
+from .datasets.dataset import Dataset, fingerprint
+from .embedding.embed import Embeddings
 from .encoders import Encoder
 
 PACKAGES = ("clipnb", "faiss-cpu", "numpy", "opencv-python-headless", "pandas", "pillow", "scipy", "torch")
 
 
-def fingerprint(items: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 over (image id, content digest) pairs: two data sets agree on it if and only if they hold the same files."""
-    sha = hashlib.sha256()
-    for name, content in sorted(items):
-        sha.update(f"{name}\0{content}\n".encode())
-    return sha.hexdigest()
-
-
 def code_sha256() -> str:
-    """SHA-256 over the package's own source files: which code made a number, between two releases too."""
-    sha = hashlib.sha256()
-    package = Path(__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        sha.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return sha.hexdigest()
+    """SHA-256 over the source files that the numbers of a run depend on: those of `clipnb.runs` and all that it imports."""
+    return digest_of(needed_by("runs"))
 
 
 def _versions() -> dict[str, str]:

@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .agreement import overlap, rbo
-from .embed import Embeddings, embed, embed_texts, kept_embeddings
+from ._core.paths import results_root, shown
+from .checks import checked
+from .datasets.dataset import Dataset, load_dataset
+from .datasets.sampling import batch, sample
+from .embedding.embed import Embeddings, embed, embed_texts, kept_embeddings
+from .embedding.store import EmbeddingStore
 from .encoders import TextEncoder, load_encoder
 from .errors import DatasetError, UserError
-from .galleries import Answer, LookUp, opened
-from .galleries.found import DEAD, UNREADABLE, USABLE
-from .manipulations import CLEAN
-from .measures import result_distances, shift, valid_at_k, zero_shot
-from .paths import results_root, shown
+from .manipulations import CLEAN, STUDY
+from .metrics.measures import MEASURES, QueryResults
+from .metrics.ranking import Bools, codes, rank_all
+from .metrics.validity import result_distances, zero_shot
 from .provenance import describe
-from .ranking import codes, precision_at_k, rank_all, recall_at_k
-from .results import Result
-from .retrieval import require_results
-from .sampling import batch, drawn_for
+from .result import Result, comparable
+from .retrieval.neighbours import require_results
+from .retrieval.results import DEAD, UNREADABLE, USABLE
+from .retrieval.search import LookUp, SearchResults, opened
 from .spec import RunSpec
-from .store import EmbeddingStore
 
 
 def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progress: bool = True) -> Result:
@@ -63,15 +65,14 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
         reason = next(iter(asked.unreadable.values()))
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
     searched = opened(spec, asked, gallery, encoder, store, progress)
-    rows = score(spec, asked, searched.look_up)
+    named = name_categories(encoder, asked, gallery, spec.conditions, store) if isinstance(encoder, TextEncoder) else None
+    rows = score(spec, asked, searched.look_up, named)
     if not rows["n_results"].any():
         reason = next(iter(searched.about["unusable"].values()), "nothing was returned")
         raise UserError(f"not one result of {spec.gallery or spec.dataset} can be scored; the first: {reason}")
-    if isinstance(encoder, TextEncoder):
-        rows["zero_shot"] = name_categories(encoder, asked, gallery, spec.conditions, store)
     computed = asked.computed + (gallery.computed if gallery is not asked else 0)
     about = describe(dataset, encoder, gallery, computed, time.monotonic() - started)
-    return Result(spec, about | {"gallery": searched.about}, rows)
+    return checked(Result(spec, about | {"gallery": searched.about}, rows))
 
 
 def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
@@ -87,21 +88,25 @@ def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
     return saved if saved.spec == spec else None
 
 
-def score(spec: RunSpec, asked: Embeddings, look_up: LookUp) -> pd.DataFrame:
+def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, named: Mapping[str, Bools] | None = None) -> pd.DataFrame:
     """Retrieve and score every query under the run's manipulation: one row a query and draw.
 
     Args:
         asked: the queries, clean and under each of the run's conditions.
         look_up: gives what they find under a condition.
+        named: condition -> whether the category name nearest to each query is its own, where the encoder reads texts.
     """
-    return pd.concat(
-        [_score(spec, asked, look_up(name), name, draw) for draw, name in enumerate(spec.conditions)], ignore_index=True
-    )
+    parts = [_score(spec, asked, look_up(name), name, draw, named) for draw, name in enumerate(spec.conditions)]
+    return pd.concat(parts, ignore_index=True)
 
 
-def _score(spec: RunSpec, asked: Embeddings, answer: Answer, condition: str, draw: int) -> pd.DataFrame:
-    clean, found = asked.vectors[CLEAN], answer.found
-    distances = result_distances(clean, found.vectors, found.rows)
+def _score(
+    spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, draw: int, named: Mapping[str, Bools] | None
+) -> pd.DataFrame:
+    found = answer.found
+    query_results = _query_results(spec, asked, answer, condition, named)
+    distances = query_results.distances
+    values = {name: MEASURES[name].function(query_results) for name in MEASURES}
     return pd.DataFrame(
         {
             "category": [photo.category for photo in asked.photos],
@@ -112,56 +117,80 @@ def _score(spec: RunSpec, asked: Embeddings, answer: Answer, condition: str, dra
             "noop": [a == b for a, b in zip(asked.inputs[CLEAN], asked.inputs[condition], strict=True)],
             "strength": asked.effects[condition][:, 0],
             "difference": asked.effects[condition][:, 1],
-            "shift": shift(clean, asked.vectors[condition]),
             "n_asked": found.status.shape[1],
             "n_returned": found.count(USABLE, DEAD, UNREADABLE),
             "n_dead": found.count(DEAD),
             "n_unreadable": found.count(UNREADABLE),
             "n_results": found.count(USABLE),
             "n_valid": (distances < spec.tau).sum(axis=1),
-            "accuracy": valid_at_k(distances, spec.tau),
             "results": [[found.ids[i] for i in row if i >= 0] for row in found.rows],
             "result_categories": [[found.categories[i] for i in row if i >= 0] for row in found.rows],
             "distances": [row[~np.isnan(row)] for row in distances],
-            **ranking_columns(asked, condition, answer),
+            **{name: column for name, column in values.items() if column is not None},
         }
     )
 
 
-def ranking_columns(asked: Embeddings, condition: str, answer: Answer) -> dict[str, np.ndarray]:
-    """What labels, and the query as it was, say of each ranking: columns of (q,), none of what the gallery cannot tell.
-
-    Args:
-        asked: the queries.
-        condition: what was done to them.
-        answer: what they found.
-    """
-    columns: dict[str, np.ndarray] = {}
-    found = answer.found.rows
-    if answer.labels is not None:
-        labels = answer.labels
-        own, kinds = codes([photo.category for photo in asked.photos], labels.categories)
+def _query_results(
+    spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, named: Mapping[str, Bools] | None
+) -> QueryResults:
+    """What the queries found, as the measures take it."""
+    found, clean = answer.found, asked.vectors[CLEAN]
+    rows, categories = found.rows, [photo.category for photo in asked.photos]
+    own_kind = hits = ranked = None
+    if any(found.categories):
+        own_kind = (np.asarray(found.categories)[rows] == np.asarray(categories)[:, None]) & (rows >= 0)
+    if (labels := answer.labels) is not None:
+        own, kinds = codes(categories, labels.categories)
         image, images = codes(asked.digests, labels.digests)
-        queries = asked.vectors[condition]
-        ranked = rank_all(queries, labels.vectors, (own, kinds), (image, images), labels.pictures, labels.bits)
-        hits = (kinds[found] == own[:, None]) & (images[found] != image[:, None]) & (found >= 0)
-        columns |= {
-            "p_at_k": precision_at_k(hits),
-            "r_at_k": recall_at_k(hits, ranked.precisions.relevant),
-            "ap": ranked.precisions.ap,
-            "ap_at_r": ranked.precisions.ap_at_r,
-            "self_rr": ranked.self_rr,
-        }
-    if answer.before is not None:
-        columns |= {"overlap": overlap(found, answer.before), "rbo": rbo(found, answer.before)}
-    return columns
+        ranked = rank_all(asked.vectors[condition], labels.vectors, (own, kinds), (image, images), labels.pictures, labels.bits)
+        hits = (kinds[rows] == own[:, None]) & (images[rows] != image[:, None]) & (rows >= 0)
+    return QueryResults(
+        clean=clean,
+        manipulated=asked.vectors[condition],
+        rows=rows,
+        distances=result_distances(clean, found.vectors, rows),
+        tau=spec.tau,
+        own_kind=own_kind,
+        hits=hits,
+        ranked=ranked,
+        before=answer.before,
+        named=named[condition] if named is not None else None,
+    )
 
 
 def name_categories(
     encoder: TextEncoder, asked: Embeddings, gallery: Embeddings, conditions: Sequence[str], store: EmbeddingStore
-) -> np.ndarray:
-    """Whether each query's nearest category name, as a text, is its own, draw by draw. The prompt is the bare name."""
+) -> dict[str, Bools]:
+    """Condition -> whether each query's nearest category name, as a text, is its own. The prompt is the bare name."""
     labels = sorted({photo.category for photo in gallery.photos})
     prompts = embed_texts([label.replace("_", " ") for label in labels], encoder, store)
     at = np.searchsorted(labels, [photo.category for photo in asked.photos])
-    return np.concatenate([zero_shot(asked.vectors[name], prompts, at) for name in conditions])
+    return {name: zero_shot(asked.vectors[name], prompts, at) for name in conditions}
+
+
+def drawn_for(spec: RunSpec) -> Dataset:
+    """The photographs that take part in a run.
+
+    Raises:
+        DatasetError: its data set is missing, or has fewer categories than asked for.
+    """
+    return sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
+
+
+def study_runs(dataset: str, encoder: str = "", **settings: object) -> list[Result]:
+    """The saved runs of the study's conditions that can be compared with the clean one, in the study's order.
+
+    Where the clean run was never saved (in Colab, say), all of them are run now.
+    """
+    clean = RunSpec(dataset, CLEAN, encoder, **settings)  # type: ignore[arg-type]
+    specs = [clean.under(manip) for manip in STUDY]
+    if (kept := saved_result(clean)) is None:
+        return [run(spec) for spec in specs]
+    return [result for spec in specs if (result := saved_result(spec)) and comparable(result, kept)]
+
+
+def saved_group(dataset: str, encoder: str = "", **settings: object) -> list[Result]:
+    """All saved runs of `study_runs`, those that cannot be compared too."""
+    clean = RunSpec(dataset, CLEAN, encoder, **settings)  # type: ignore[arg-type]
+    return [result for manip in STUDY if (result := saved_result(clean.under(manip)))]

@@ -1,4 +1,9 @@
-"""The specification of a run: notebook parameters go in, and come out again with the result."""
+"""The specification of a run: notebook parameters go in, and come out again with the result.
+
+`mode` chooses between two protocols. `study` repeats the original one: 10 results are asked of the gallery, the query is
+moved towards photographs that people rate 9 (weight 0.5), results that look alike or unsafe are dropped, the query's own
+image is not left out, the threshold is 0.8, and a category without any result counts 0. `corrected` does none of this.
+"""
 
 from __future__ import annotations
 
@@ -9,98 +14,99 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from . import protocol
-from .datasets import slug
+from .datasets.dataset import slug
 from .encoders import ENCODERS, ENGINES, PRECISIONS, default_encoder, resolve
 from .errors import UserError
 from .manipulations import CLEAN, MANIPULATIONS, Condition
 
+MODES = ("corrected", "study")
+INDEXES = ("exact", "hnsw", "ivf", "stored")
+"""Ways to search a gallery in-process; `stored` is the index inside a clip-retrieval folder."""
 
-def encoder_slug(name: str) -> str:
-    """An encoder's name as part of a file name: a checkpoint's path by its last part, odd characters as dashes."""
-    short = name if name in ENCODERS or name.startswith("open_clip:") else Path(name).name
-    return re.sub(r"[^\w.@+-]+", "-", short)
+NOTHING_LEFT_OUT = -2
+"""As `duplicates`: a query may find itself."""
 
-
-def _tidy(dataset: str) -> str:
-    """One spelling for a folder: `./holiday/` is `holiday`."""
-    return os.path.normpath(dataset) if dataset else dataset
-
-
-_NUMBERS: dict[str, tuple[Any, Callable[[Any], bool], str]] = {
-    "k": (int, lambda v: v >= 1, "a whole number from 1 up"),
-    "tau": ((int, float), lambda v: 0 < v <= 2, "a distance above 0 and at most 2"),
-    "seed": (int, lambda v: True, "a whole number"),
-    "severity": (int, lambda v: 0 <= v <= 5, "0 (the fixed setting) or 1 to 5"),
-    "draws": (int, lambda v: v >= 1, "a whole number from 1 up"),
-    "categories": (int, lambda v: v >= 0, "a whole number from 0 (all) up"),
-    "per_category": (int, lambda v: v >= 0, "a whole number from 0 (all) up"),
-    "start": (int, lambda v: v >= 0, "a whole number from 0 up"),
-    "step": (int, lambda v: v >= 0, "a whole number from 0 (all that follow) up"),
+AS_STUDY: dict[str, Any] = {
+    "num_images": 10,
+    "aesthetic_score": 9,
+    "aesthetic_weight": 0.5,
+    "deduplicate": True,
+    "safety": True,
+    "duplicates": NOTHING_LEFT_OUT,
 }
-"""Parameters that are numbers: their type, what is allowed, and how to say so."""
+"""What `mode study` sets."""
+
+
+def _field(default: object, what: str, allows: Callable[[Any], bool] = lambda v: True, wanted: str = "") -> Any:
+    """A field of `RunSpec`: its default (which gives its type), its help text, and its rule in code and in words."""
+    return dataclasses.field(default=default, metadata={"help": what, "allows": allows, "wanted": wanted})
+
+
+def _count(default: int, what: str, least: int = 0, all_for_zero: str = "") -> Any:
+    zero = f" ({all_for_zero})" if all_for_zero else ""
+    return _field(default, what, lambda v: v >= least, f"a whole number from {least}{zero} up")
+
+
+def _choice(default: str, what: str, choices: tuple[str, ...]) -> Any:
+    return _field(default, what, lambda v: v in choices, f"one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything that decides the numbers of one run; nothing else may.
+    """Everything that decides the numbers of one run; nothing else may."""
 
-    Attributes:
-        dataset: sample set, name of a folder in $CLIPNB_DATA, or path of a folder <root>/<category>/<image>.
-        manip: what is done to the query photographs.
-        encoder: what turns photographs into vectors, by a name of `clipnb.encoders`; "" takes $CLIPNB_ENCODER or the
-            study's, ViT-L/14.
-        k: results asked for each query, at least 1.
-        tau: L2 distance to the clean query below which a result is valid, in (0, 2] (unit vectors).
-        seed: decides every random draw.
-        precision: of the encoder's weights: fp32, bf16 or fp16.
-        engine: what runs the network: torch, compile (torch.compile) or openvino (CPU).
-        gallery: what is searched: "" for the data set itself; data sets, folders of photographs or clip-retrieval
-            folders, separated by commas; or the address of a clip-retrieval service (http://host:port).
-        index: how it is searched: exact, hnsw, ivf or stored (the folder's own image.index); for a service, the name of
-            its index.
-        mode: corrected, or study: the original protocol to the letter.
-        duplicates: bits of 256 in which the picture hash of a gallery image may differ from the query's to count as a
-            copy of it, which is left out; -1: only files of the same content are; -2: nothing is.
-        num_images: results that a service is asked for, 0 for k and some to replace the query's own copies.
-        aesthetic_score, aesthetic_weight: the query is moved by this weight towards images rated so; weight 0 leaves it
-            alone.
-        deduplicate: results that look alike are dropped.
-        safety: a service drops results that its safety models reject.
-        allow_hosts: hosts, separated by commas, whose images are fetched although their address is private.
-        severity: of the manipulation, 1 to 5; 0 for its fixed setting, the study's (for one without such, 3).
-        draws: how many times a random manipulation is drawn for each photograph; its score is their mean.
-        categories: how many categories to draw from the data set, 0 for all.
-        per_category: how many photographs to draw from each, 0 for all.
-        start, step: the queries are those of `step` categories from number `start` on, by name; step 0 for all that follow.
-            The gallery remains that of all categories, so that batches merge into the whole run.
-    """
-
-    dataset: str = "sample-figures"
-    manip: str = "original"
-    encoder: str = ""
-    k: int = 10
-    tau: float = 0.8
-    seed: int = 0
-    precision: str = "fp32"
-    engine: str = "torch"
-    gallery: str = ""
-    index: str = ""
-    mode: str = "corrected"
-    duplicates: int = 24
-    num_images: int = 0
-    aesthetic_score: int = 9
-    aesthetic_weight: float = 0.0
-    deduplicate: bool = False
-    safety: bool = False
-    allow_hosts: str = ""
-    severity: int = 0
-    draws: int = 1
-    categories: int = 0
-    per_category: int = 0
-    start: int = 0
-    step: int = 0
+    dataset: str = _field(
+        "sample-figures",
+        "sample-figures, sample-scenes, a folder of yours, a name in $CLIPNB_DATA (nba, miniplaces), hf:<set>, wds:<tars>",
+    )
+    manip: str = _field("original", "original, blurred, cropped or grey; `clipnb info` lists more; grey+blurred does both")
+    encoder: str = _field(
+        "", "ViT-L/14, efficientnet-lite2, histogram, open_clip:<model>/<tag>, ...; empty: $CLIPNB_ENCODER, else ViT-L/14"
+    )
+    k: int = _count(10, "results asked for each query", 1)
+    tau: float = _field(
+        0.8,
+        "a result is valid below this L2 distance to the query before manipulation",
+        lambda v: 0 < v <= 2,
+        "a distance above 0 and at most 2",
+    )
+    seed: int = _field(0, "decides every random draw", wanted="a whole number")
+    precision: str = _choice("fp32", "of the encoder's weights: fp32, bf16 or fp16", PRECISIONS)
+    engine: str = _choice("torch", "what runs the network: torch, compile (torch.compile) or openvino (faster on a CPU)", ENGINES)
+    gallery: str = _field("", "what is searched: empty for the data set, folders (comma between), or a service's http://host:port")
+    index: str = _field(
+        "", "how: exact (default), hnsw, ivf, or stored, a clip-retrieval folder's own; for a service, its index's name"
+    )
+    mode: str = _choice("corrected", "corrected, or study: the original protocol to the letter", MODES)
+    duplicates: int = _field(
+        24,
+        "images within so many of 256 bits of the query's picture hash are copies, left out; -1: same files only; -2: none",
+        lambda v: NOTHING_LEFT_OUT <= v < 256,
+        "a number of bits from 0 to 255, -1 or -2",
+    )
+    num_images: int = _count(0, "results asked of a service; 0 for as many as k needs")
+    aesthetic_score: int = _field(
+        9, "the rating towards which the query is moved, 0 to 9", lambda v: 0 <= v <= 9, "a whole number from 0 to 9"
+    )
+    aesthetic_weight: float = _field(
+        0.0, "how far the query is moved; 0 leaves it alone", lambda v: 0 <= v <= 1, "a number from 0 to 1"
+    )
+    deduplicate: bool = _field(False, "drop results that look alike", wanted="True or False")
+    safety: bool = _field(False, "a service drops results that its safety models reject", wanted="True or False")
+    allow_hosts: str = _field("", "hosts whose images are fetched although their address is private, separated by commas")
+    severity: int = _field(
+        0,
+        "1 to 5; 0 is the fixed setting, or 3 where there is none",
+        lambda v: 0 <= v <= 5,
+        "0 (the fixed setting) or 1 to 5",
+    )
+    draws: int = _count(1, "how often a random manipulation is drawn for each photograph; its score is the mean", 1)
+    categories: int = _count(0, "how many to draw from the data set; 0 for all (the study: 70 players)", 0, "all")
+    per_category: int = _count(0, "photographs to draw of each category; 0 for all (the study: 60)", 0, "all")
+    start: int = _count(0, "first category whose photographs are queries, by number; for long runs in batches")
+    step: int = _count(0, "how many categories are queries in this batch; 0 for all that follow", 0, "all that follow")
 
     def __post_init__(self) -> None:
         """Bring names to their registered spelling; report every mistake at once.
@@ -113,7 +119,7 @@ class RunSpec:
         def settle(field: str, value: object) -> None:
             object.__setattr__(self, field, value)
 
-        settle("dataset", _tidy(str(self.dataset)))
+        settle("dataset", os.path.normpath(str(self.dataset)) if self.dataset else "")  # `./holiday/` is `holiday`
         for field in ("severity", "categories", "per_category", "step"):
             if getattr(self, field) is None:
                 settle(field, 0)
@@ -125,21 +131,17 @@ class RunSpec:
                 settle(field, spelling(value))
             except UserError as error:
                 mistakes.append(str(error))
-        mistakes += [
-            f"{field} must be {want}, not {value!r}"
-            for field, (kinds, good, want) in _NUMBERS.items()
-            if isinstance(value := getattr(self, field), bool) or not isinstance(value, kinds) or not good(value)
-        ]
-        if self.precision not in PRECISIONS:
-            mistakes.append(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
-        if self.engine not in ENGINES:
-            mistakes.append(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
-        mistakes += protocol.mistakes(self)
+        wrong = [said for field in FIELDS.values() if (said := _breaks_rule(field, getattr(self, field.name)))]
+        mistakes += wrong or _conflicts(self)
         if mistakes:
             raise UserError("; ".join(mistakes))
-        for field, value in protocol.settled(self).items():
-            settle(field, value)
+        settle("gallery", self.gallery.strip())
+        settle("index", self.index.strip() if is_service(self.gallery) else self.index.strip().lower() or "exact")
+        if self.mode == "study":
+            for field, value in AS_STUDY.items():
+                settle(field, value)
         settle("tau", float(self.tau))
+        settle("aesthetic_weight", float(self.aesthetic_weight))
         manipulation = MANIPULATIONS[self.manip]
         settle("severity", manipulation.settle(self.severity))
         if not manipulation.draws:
@@ -170,36 +172,114 @@ class RunSpec:
         """What is done to the queries, a condition a draw."""
         return [str(Condition(self.manip, self.severity, draw)) for draw in range(self.draws)]
 
-    def _id(self, parts: list[str]) -> str:
-        parts = [*parts, encoder_slug(self.encoder)]
-        for field in ("k", "tau", "seed", "categories", "per_category", "start", "step"):
-            value = getattr(self, field)
-            if value != type(self).__dataclass_fields__[field].default:
-                parts.append(f"{field}{value}")
-        if self.precision != "fp32":
-            parts.append(self.precision)
-        if self.engine != "torch":
-            parts.append(self.engine)
-        return "-".join([*parts, *protocol.name_parts(self)])
-
-    def under(self, manip: str, severity: int = 0) -> RunSpec:
-        """The same run under another manipulation: at its fixed setting, or at a severity."""
-        return dataclasses.replace(self, manip=manip, severity=severity)
-
-    @property
-    def clean(self) -> RunSpec:
-        """The same run on the photographs as they are."""
-        return self.under(CLEAN)
-
     @property
     def group_id(self) -> str:
         """Name of the runs that differ from this one in the manipulation only."""
         return self._id([self.dataset_name])
 
+    def _id(self, parts: list[str]) -> str:
+        parts = [*parts, encoder_slug(self.encoder)]
+        for field in ("k", "tau", "seed", "categories", "per_category", "start", "step"):
+            if (value := getattr(self, field)) != FIELDS[field].default:
+                parts.append(f"{field}{value}")
+        parts += [value for field in ("precision", "engine") if (value := getattr(self, field)) != FIELDS[field].default]
+        return "-".join([*parts, *_protocol_parts(self)])
+
+    def under(self, manip: str, severity: int = 0) -> RunSpec:
+        """This run with another manipulation: at its fixed setting, or at a severity."""
+        return dataclasses.replace(self, manip=manip, severity=severity)
+
+    @property
+    def clean(self) -> RunSpec:
+        """This run on the photographs as they are."""
+        return self.under(CLEAN)
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
+FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(RunSpec)}
+"""The one table of a run's parameters: name -> default, and in `metadata` help text and rule."""
+
+RunSpec.__doc__ = f"{RunSpec.__doc__}\n\nAttributes:\n" + "\n".join(
+    f"    {name}: {field.metadata['help']}." for name, field in FIELDS.items()
+)
+
+
+FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "draws", "categories", "per_category")
+"""Fields that commands take as flags."""
+
+
 def spec_of(parameters: Mapping[str, Any]) -> RunSpec:
     """The run that a notebook's parameters describe; those that are not part of the specification are passed over."""
-    return RunSpec(**{key: value for key, value in parameters.items() if key in RunSpec.__dataclass_fields__})
+    return RunSpec(**{key: value for key, value in parameters.items() if key in FIELDS})
+
+
+def kind_of(field: dataclasses.Field[Any]) -> type:
+    """The type of a field's values."""
+    return type(field.default)
+
+
+def is_service(gallery: str) -> bool:
+    """Whether a gallery is the address of a service."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", gallery, re.IGNORECASE) is not None
+
+
+def _breaks_rule(field: dataclasses.Field[Any], value: object) -> str:
+    kind = kind_of(field)
+    right = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if right and isinstance(value, bool) == (kind is bool) and field.metadata["allows"](value):
+        return ""
+    return f"{field.name} must be {field.metadata['wanted'] or 'a text'}, not {value!r}"
+
+
+def _conflicts(spec: RunSpec) -> list[str]:
+    """What is wrong with settings that are right by themselves."""
+    said = []
+    if is_service(spec.gallery):
+        address = urlsplit(spec.gallery)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            said.append(f"a service's address is http://host:port or https://host, not {spec.gallery!r}")
+        elif not spec.index.strip():
+            said.append("a service has indexes by name: pass -p index <name> (GET /indices-list lists them)")
+        if 0 < spec.num_images < spec.k:
+            said.append(f"num_images = {spec.num_images} cannot give k = {spec.k} results")
+    elif spec.index and spec.index.strip().lower() not in INDEXES:
+        said.append(f"index must be one of {', '.join(INDEXES)}, not {spec.index!r} (names are for a service's indexes)")
+    if spec.mode == "study":
+        usual = ((name, FIELDS[name].default, getattr(spec, name)) for name in ("k", "tau", "severity", "draws"))
+        said += [f"mode study has {name} {theirs}, not {value}" for name, theirs, value in usual if value != theirs]
+    return said
+
+
+def encoder_slug(name: str) -> str:
+    """An encoder's name as part of a file name: a checkpoint's path by its last part, odd characters as dashes."""
+    short = name if name in ENCODERS or name.startswith("open_clip:") else Path(name).name
+    return re.sub(r"[^\w.@+-]+", "-", short)
+
+
+def gallery_slug(gallery: str) -> str:
+    """A gallery's name as part of a file name: host and port of a service, else the last folders."""
+    if is_service(gallery):
+        return _slug(urlsplit(gallery).netloc)
+    return "+".join(_slug(Path(part.strip()).name) for part in gallery.split(",") if part.strip()) or "photos"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", text).strip("-.")
+
+
+def _protocol_parts(spec: RunSpec) -> list[str]:
+    """What the name of a run says of its gallery and protocol: each setting that is not the usual one."""
+    parts = [f"in-{gallery_slug(spec.gallery)}"] * bool(spec.gallery)
+    if spec.index not in ("", "exact"):
+        parts.append(_slug(spec.index))
+    if spec.mode != "corrected":
+        return [*parts, spec.mode]
+    if spec.duplicates != FIELDS["duplicates"].default:
+        parts.append(f"duplicates{spec.duplicates}")
+    if spec.num_images:
+        parts.append(f"of{spec.num_images}")
+    if spec.aesthetic_weight:
+        parts.append(f"aesthetic{spec.aesthetic_score}x{spec.aesthetic_weight:g}")
+    return parts + [field for field in ("deduplicate", "safety") if getattr(spec, field)]

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from built_book import browser, html, project  # noqa: F401  (fixtures)
 from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
 
+from built_book import browser, html, project  # noqa: F401  (fixtures)
+from clipnb.datasets.images import RGB
 from clipnb.encoders import ENCODERS, Encoder, load_encoder
-from clipnb.images import RGB
 
 settings.register_profile("clipnb", deadline=None, database=None, print_blob=True)
 settings.load_profile("clipnb")

@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trustme
+
 from conftest import serving
 
 HOSTS = ("api.kaggle.com", "storage.googleapis.com", "drive.google.com", "drive.usercontent.google.com")

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipnb.accounting import FATES, account, accounts_table, available_case, bounds, figure
-from clipnb.results import Result
+from clipnb.analysis.missing import FATES, account, available_case, bounds
+from clipnb.checks import warnings
+from clipnb.report.missing import accounts_table, figure
+from clipnb.result import Result
 from clipnb.spec import RunSpec
 
 
@@ -30,7 +32,7 @@ def result(manip: str, counts: dict[str, list[tuple[int, int, int, int, int]]], 
             "n_unreadable": unreadable,
             "n_results": usable,
             "n_valid": valid,
-            "accuracy": valid / usable if usable else np.nan,
+            "valid": valid / usable if usable else np.nan,
             "result_categories": [category] * usable,
             "distances": np.full(usable, 0.5),
         }
@@ -53,12 +55,12 @@ def test_a_draw_without_results_weighs_in_the_account_as_in_the_headline() -> No
     counts = [("cats", 0, 2, 2), ("cats", 0, 2, 1), ("cats", 1, 2, 0), ("cats", 1, 0, 0), ("dogs", 0, 2, 1), ("dogs", 0, 2, 1)]
     rows = [
         {"category": c, "image": f"{i}.jpg", "draw": at % 2, "n_asked": 2, "n_returned": n, "n_results": n, "n_valid": valid}
-        | {"n_dead": 0, "n_unreadable": 0, "accuracy": valid / n if n else np.nan}
+        | {"n_dead": 0, "n_unreadable": 0, "valid": valid / n if n else np.nan}
         for at, (c, i, n, valid) in enumerate(counts)
     ]
     drawn = Result(RunSpec("photos", "cropped", "tiny", draws=2), {}, pd.DataFrame(rows))
     assert account(drawn).available.point == pytest.approx((0.375 + 0.5) / 2)
-    assert drawn.accuracy.point == account(drawn).available.point
+    assert drawn.valid.point == account(drawn).available.point
 
 
 def test_the_books_by_hand() -> None:
@@ -78,8 +80,8 @@ def test_the_books_by_hand() -> None:
 
 
 def test_mode_study_counts_an_empty_category_as_zero_and_corrected_leaves_it_out() -> None:
-    assert result("grey", COUNTS, "study").accuracy.point == pytest.approx((0.75 + 1 + 0) / 3)
-    assert result("grey", COUNTS).accuracy.point == pytest.approx((0.75 + 1) / 2)
+    assert result("grey", COUNTS, "study").valid.point == pytest.approx((0.75 + 1 + 0) / 3)
+    assert result("grey", COUNTS).valid.point == pytest.approx((0.75 + 1) / 2)
     assert json.dumps(result("grey", COUNTS).category_means)
 
 
@@ -104,9 +106,9 @@ def test_the_truth_lies_within_the_bounds(drawn: list[tuple[int, int, int]]) -> 
 
 
 def test_a_warning_says_what_was_lost() -> None:
-    told = " ".join(result("grey", COUNTS).warnings)
+    told = " ".join(warnings(result("grey", COUNTS)))
     assert "of 50 results asked for, 12 never returned, 13 dead, 2 unreadable" in told
-    assert "asked for" not in " ".join(result("grey", {"cats": [(10, 0, 0, 10, 9)], "dogs": [(10, 0, 0, 10, 9)]}).warnings)
+    assert "asked for" not in " ".join(warnings(result("grey", {"cats": [(10, 0, 0, 10, 9)], "dogs": [(10, 0, 0, 10, 9)]})))
 
 
 def test_table_and_figure_show_every_arm() -> None:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from clipnb import agreement
-from clipnb.agreement import PERSISTENCE, jaccard, overlap, rbo
+from clipnb.metrics import agreement
+from clipnb.metrics.agreement import PERSISTENCE, jaccard, overlap, rbo
 
 NAN = float("nan")
 GOLDEN = json.loads((Path(__file__).parent / "data" / "rbo.json").read_text(encoding="utf-8"))["cases"]

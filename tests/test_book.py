@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from built_book import checkout, environment, jb_build, pages, small
+from clipnb_book import first_page
+from clipnb_book.measured import findings
 from conftest import REPOSITORY as ROOT
 from conftest import most_changed, picture
-from PIL import Image
 
 
 def test_every_sample_run_and_every_chapter_is_a_page(html: Path) -> None:
@@ -59,7 +62,7 @@ def test_odd_names_of_folders_and_files_break_nothing(project: Path, tmp_path: P
         (odd / name / "[z](y) {{ z }}.png").write_bytes(b"")
         for j in range(3):
             Image.fromarray(picture(j, kind=i)).save(odd / name / f"{j} $x_$.png")
-    command = [sys.executable, "-m", "clipnb.cli", "report", str(odd), "--k", "2", "--encoder", "histogram"]
+    command = [sys.executable, "-m", "clipnb", "report", str(odd), "--k", "2", "--encoder", "histogram"]
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     page = next((folder / "_build" / "html" / "runs").glob("odd*grey*.html")).read_text(encoding="utf-8")
@@ -158,9 +161,8 @@ def test_colab_buttons_of_generated_pages_lead_to_the_templates(html: Path) -> N
 
 
 def test_the_picture_in_the_readme_is_the_one_that_the_code_draws(tmp_path: Path) -> None:
-    import clipnb
 
-    (tmp_path / "now.png").write_bytes(clipnb.answer.png(clipnb.answer.picture()))
+    (tmp_path / "now.png").write_bytes(first_page.png(first_page.picture()))
     now, kept = (
         np.asarray(Image.open(p).convert("L"), dtype=float) for p in (tmp_path / "now.png", ROOT / "book" / "question.png")
     )
@@ -202,11 +204,9 @@ def test_the_findings_are_those_that_the_code_measures(shared_data: Path, monkey
     import clipnb
 
     monkeypatch.setenv("CLIPNB_DATA", str(shared_data))
-    kept = clipnb.findings.load()
-    results = [
-        clipnb.run(s, progress=False) for s in clipnb.findings.specs() if s.encoder == "histogram" and s.dataset == "athletes"
-    ]
-    now = clipnb.findings.summarise(results)
+    kept = findings.load()
+    results = [clipnb.run(s, progress=False) for s in findings.specs() if s.encoder == "histogram" and s.dataset == "athletes"]
+    now = findings.summarise(results)
     then = kept.rows[(kept.rows["encoder"] == "histogram") & (kept.rows["dataset"] == "athletes")].reset_index(drop=True)
     assert list(now["category"]) == list(then["category"])
     for measure in ("images", "accuracy", "shift", "noop", "first"):
@@ -214,8 +214,7 @@ def test_the_findings_are_those_that_the_code_measures(shared_data: Path, monkey
 
 
 def test_the_readme_gives_the_answer_of_the_first_page() -> None:
-    import clipnb
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     said = readme.partition("<!-- answer -->\n")[2].partition("\n<!-- /answer -->")[0]
-    assert said == clipnb.answer.answer(), "run `make picture`"
+    assert said == first_page.answer(), "run `make picture`"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PhotoFolder, TinyEncoder
 
-from clipnb import cache
 from clipnb.cli import main
-from clipnb.datasets import load_dataset
-from clipnb.embed import embed
-from clipnb.store import EmbeddingStore, Entry
+from clipnb.datasets.dataset import load_dataset
+from clipnb.embedding import cache
+from clipnb.embedding.embed import embed
+from clipnb.embedding.store import EmbeddingStore, Entry
+from conftest import PhotoFolder, TinyEncoder
 
 
 @pytest.fixture

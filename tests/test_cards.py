@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, PhotoFolder, picture
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipnb import RunSpec, book, run
-from clipnb.cards import card_from, card_of, card_table, card_warnings, cards_table, measured_cards, near_pairs, shapes
+from clipnb import RunSpec, run
+from clipnb.datasets.card import card_from, card_of, near_pairs
 from clipnb.errors import DatasetError
+from clipnb.report.cards import card_table, card_warnings, cards_table, shapes
+from clipnb_book import extension
+from clipnb_book.measured import records
+from conftest import REPOSITORY, PhotoFolder, picture
 
 pytest.importorskip("imagehash", reason="needs pip install 'clipnb[datasets]'")
 
@@ -88,7 +91,7 @@ def test_near_pairs_are_those_of_a_plain_loop(hashes: list[int], most: int, bloc
 
 
 def test_measured_cards_hold_numbers_and_no_names() -> None:
-    cards = {card.name: card for card in measured_cards()}
+    cards = {card.name: card for card in records.cards()}
     assert {"athletes", "miniplaces"} <= set(cards)
     assert cards["miniplaces"].square == 1
     assert all(not card.examples for card in cards.values())
@@ -108,7 +111,7 @@ def test_a_run_whose_photographs_are_gone_has_no_card_and_stops_no_book(photo_fo
     shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")
 
     def cards() -> list[str]:
-        book.write_cards(tmp_path, results)
+        extension.write_cards(tmp_path, results)
         return sorted(p.name for p in (tmp_path / "book" / "cards").iterdir())
 
     assert cards() == ["gone.ipynb", "kept.ipynb"]

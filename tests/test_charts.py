@@ -9,9 +9,14 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
-import clipnb
-from clipnb import findings
-from clipnb.statistics import mean_interval
+from clipnb.analysis import severity
+from clipnb.report import plots_contrasts, plots_severity
+from clipnb.stats.intervals import mean_interval
+from clipnb_book import performance, scale
+from clipnb_book import plots as book_plots
+from clipnb_book.claims import evidence
+from clipnb_book.measured import findings, records
+from clipnb_book.published import original
 
 
 def dots(ax: Any) -> list[tuple[float, float]]:
@@ -27,8 +32,8 @@ def spans(ax: Any, style: str) -> list[tuple[float, float]]:
 
 
 def test_a_printed_mean_has_the_interval_of_its_list_or_the_widest_that_is_possible() -> None:
-    ax = clipnb.figures.means(clipnb.evidence.all_printed()).axes[0]
-    players, scenes = (clipnb.original.printed_log(name).total for name in ("NBA", "MiniPlaces"))
+    ax = book_plots.means(evidence.all_printed()).axes[0]
+    players, scenes = (original.printed_log(name).total for name in ("NBA", "MiniPlaces"))
     assert sorted(y for _, y in dots(ax)) == pytest.approx(sorted([*players, *scenes]))
     known = [mean_interval(values, bounds=(0.0, 1.0)) for values in (players, scenes)]
     assert np.allclose(spans(ax, "-"), [(i.low, i.high) for i in known])
@@ -39,8 +44,8 @@ def test_a_printed_mean_has_the_interval_of_its_list_or_the_widest_that_is_possi
 
 @pytest.mark.parametrize("encoder", findings.ENCODERS)
 def test_an_interaction_is_drawn_with_both_changes_and_their_difference(encoder: str) -> None:
-    pairs = clipnb.evidence.findings_crossed(encoder)
-    left, right = clipnb.contrast_figures.interactions(pairs).axes
+    pairs = evidence.findings_crossed(encoder)
+    left, right = plots_contrasts.interactions(pairs).axes
     values = [v for x in pairs for c in (x.first, x.second) for v in c.values]
     assert sorted(x for x, _ in dots(left)) == pytest.approx(sorted(100 * v for v in values))
     drawn = [sorted(map(float, line.get_xdata())) for line in right.lines if line.get_linewidth() == 2]
@@ -49,8 +54,8 @@ def test_an_interaction_is_drawn_with_both_changes_and_their_difference(encoder:
 
 
 def test_a_curve_of_severity_has_a_dot_for_each_category_and_an_interval_at_each_severity() -> None:
-    table, _ = clipnb.severity.read_table()
-    figure = clipnb.severity_figures.curves(table, "map")
+    table, _ = records.severities()
+    figure = plots_severity.curves(table, "map")
     panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
     graded = table[table["severity"] > 0]
     cells = graded.groupby(["dataset", "manip"], sort=False)
@@ -70,16 +75,16 @@ def test_a_curve_of_severity_has_a_dot_for_each_category_and_an_interval_at_each
 
 
 def test_the_points_of_a_table_of_severities_are_the_categories_behind_its_means() -> None:
-    table, _ = clipnb.severity.read_table()
-    for measure in clipnb.severity.MEASURES:
+    table, _ = records.severities()
+    for measure in severity.SHOWN:
         points = table[f"{measure}_points"]
         assert points.map(len).equals(table["categories"])
         pd.testing.assert_series_equal(points.map(np.mean), table[measure], check_names=False, atol=1e-4)
 
 
 def test_every_ratio_of_speed_is_the_median_of_its_rounds_and_each_round_is_drawn() -> None:
-    rows = clipnb.speed.measured()["rows"][::-1]
-    collections = clipnb.speed.chart().axes[0].collections
+    rows = performance.measured()["rows"][::-1]
+    collections = performance.chart().axes[0].collections
     assert len(collections) == 2 * len(rows)
     for row, small, large in zip(rows, collections[::2], collections[1::2], strict=True):
         assert row["ratio"] == pytest.approx(np.median(row["rounds"]), abs=1e-3)
@@ -89,9 +94,9 @@ def test_every_ratio_of_speed_is_the_median_of_its_rounds_and_each_round_is_draw
 
 
 def test_every_round_of_searching_is_drawn_beside_its_median() -> None:
-    rows = clipnb.scale.measured()
+    rows = scale.measured()
     assert np.allclose(rows["rounds"].map(np.median), rows["queries_per_second"])
-    rates, sizes = clipnb.scale.figure().axes
+    rates, sizes = scale.figure().axes
     drawn = [y for line in rates.lines if line.get_marker() == "." for y in line.get_ydata()]
     assert sorted(drawn) == sorted(rate for rounds in rows["rounds"] for rate in rounds)
     assert not [line for line in sizes.lines if line.get_marker() == "."]  # bytes are exact

@@ -17,13 +17,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clipnb import Result, RunSpec
-from clipnb.answer import PARTS, UNTOUCHED, WORDS, answer
-from clipnb.claim_tests import FAILS, HOLDS, OPEN, region
-from clipnb.claims import Claim, Lie, judge, pages, read, settle
 from clipnb.errors import UserError
-from clipnb.evidence import Cell, Estimate, Group, change, from_findings, from_runs, mean_of, of_categories, printed
-
-LEDGER = Path(__file__).resolve().parent.parent / "book" / "claims.yml"
+from clipnb_book.claims.evidence import Cell, Estimate, Group, change, from_findings, from_runs, mean_of, of_categories, printed
+from clipnb_book.claims.ledger import LEDGER, Claim, LedgerError, judge, pages, read, settle
+from clipnb_book.claims.tests import FAILS, HOLDS, OPEN, region
+from clipnb_book.first_page import PARTS, UNTOUCHED, WORDS, answer
 
 
 def group(**means: Any) -> Group:
@@ -166,7 +164,7 @@ def test_every_claim_of_the_study_is_judged_on_our_own_numbers_too() -> None:
 
 def test_a_lie_about_what_was_measured_is_caught() -> None:
     entry = next(c for c in measured_claims() if c.id == "blur_grey_scenes_ours")
-    with pytest.raises(Lie, match="says 'cannot tell', but the numbers say 'holds'"):
+    with pytest.raises(LedgerError, match="says 'cannot tell', but the numbers say 'holds'"):
         settle([Claim(**{**vars(entry), "verdict": OPEN})], {"findings": from_findings()})
 
 
@@ -191,7 +189,7 @@ def test_every_entry_is_caught_when_it_lies(at: int, lie: str) -> None:
     if lie == entries[at].verdict:
         settle([told], {})
     else:
-        with pytest.raises(Lie, match=f"{told.id} says '{lie}', but the numbers say '{entries[at].verdict}'"):
+        with pytest.raises(LedgerError, match=f"{told.id} says '{lie}', but the numbers say '{entries[at].verdict}'"):
             settle([told], {})
 
 
@@ -269,7 +267,7 @@ def test_points_that_hold_the_level_s_own_digits_stay_as_they_are(point: float) 
 
 
 def test_runs_of_an_encoder_with_a_slash_in_its_name_are_found() -> None:
-    rows = pd.DataFrame({"category": ["a", "b"], "image": ["1", "1"], "accuracy": [0.25, 0.75]})
+    rows = pd.DataFrame({"category": ["a", "b"], "image": ["1", "1"], "valid": [0.25, 0.75]})
     found = from_runs([Result(RunSpec("sample-figures", "grey", "ViT-L/14"), {}, rows)])("sample-figures", "ViT-L/14")
     assert found["grey"].mean == 0.5
 
@@ -286,7 +284,7 @@ def test_a_lie_about_the_first_page_leaves_it_without_an_answer(tmp_path: Path) 
     entries = yaml.safe_load(LEDGER.read_text(encoding="utf-8"))
     next(e for e in entries if e["id"] == "crop_costs_figures")["verdict"] = HOLDS
     (tmp_path / "claims.yml").write_text(yaml.safe_dump(entries), encoding="utf-8")
-    with pytest.raises(Lie, match="crop_costs_figures says 'holds', but the numbers say 'cannot tell'"):
+    with pytest.raises(LedgerError, match="crop_costs_figures says 'holds', but the numbers say 'cannot tell'"):
         answer(tmp_path / "claims.yml")
 
 

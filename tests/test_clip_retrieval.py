@@ -20,24 +20,25 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+
+from clipnb._core.paths import cache_root
+from clipnb.analysis.missing import account
+from clipnb.checks import warnings
+from clipnb.datasets.dataset import load_dataset
+from clipnb.embedding.embed import embed
+from clipnb.embedding.store import EmbeddingStore
+from clipnb.encoders import load_encoder
+from clipnb.errors import ServiceError, UserError
+from clipnb.retrieval import service as search_service
+from clipnb.retrieval.build import build_gallery
+from clipnb.retrieval.folder import open_folder
+from clipnb.retrieval.knn_client import KnnClient, Options
+from clipnb.retrieval.study_protocol import moved, without_lookalikes
+from clipnb.runs import run
+from clipnb.spec import RunSpec
 from conftest import HANGS, REPOSITORY, serving
 from test_clip_encoders import Checkpoints
 from test_fetch import LIMITS, Host
-
-from clipnb.accounting import account
-from clipnb.datasets import load_dataset
-from clipnb.embed import embed
-from clipnb.encoders import load_encoder
-from clipnb.errors import UserError
-from clipnb.galleries import remote
-from clipnb.galleries.build import build_gallery
-from clipnb.galleries.folder import open_folder
-from clipnb.galleries.service import KnnClient, Options, ServiceError
-from clipnb.paths import cache_root
-from clipnb.protocol import moved, without_lookalikes
-from clipnb.runs import run
-from clipnb.spec import RunSpec
-from clipnb.store import EmbeddingStore
 
 PYTHON = Path(os.environ.get("CLIPNB_CLIP_RETRIEVAL", "/nowhere")) / "bin" / "python"
 
@@ -198,7 +199,7 @@ def test_a_run_on_their_gallery_gives_the_numbers_of_the_data_set_itself(service
     np.testing.assert_allclose(np.stack(there["distances"]), np.stack(itself["distances"]), atol=0 if which == "ours" else 5e-3)
     assert (there["n_results"] == 5).all()
     if which == "ours":
-        assert there["accuracy"].tolist() == itself["accuracy"].tolist()
+        assert there["valid"].tolist() == itself["valid"].tolist()
         assert [list(c) for c in there["result_categories"]] == [list(c) for c in itself["result_categories"]]
 
 
@@ -256,7 +257,7 @@ def test_a_run_through_the_service_is_a_run_in_process(service: Service) -> None
     here = run(RunSpec(**common, gallery=str(service.ours)), progress=False)
     # the back end sends its images as new JPEGs, whose embeddings lie a little off
     np.testing.assert_allclose(np.stack(there.rows["distances"]), np.stack(here.rows["distances"]), atol=0.25)
-    assert there.accuracy.point == pytest.approx(here.accuracy.point, abs=0.1)
+    assert there.valid.point == pytest.approx(here.valid.point, abs=0.1)
     assert (there.rows[["n_asked", "n_returned", "n_results"]] == 5).all(axis=None)
     assert not there.rows[["n_dead", "n_unreadable"]].any(axis=None)
     own = [f"{c}/{i}" for c, i in zip(there.rows["category"], there.rows["image"], strict=True)]
@@ -272,7 +273,7 @@ def test_a_run_through_the_service_is_a_run_in_process(service: Service) -> None
 def test_a_host_that_misbehaves_costs_nothing_but_the_results_it_keeps(
     service: Service, manip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "Limits", lambda: LIMITS)
+    monkeypatch.setattr(search_service, "Limits", lambda: LIMITS)
     common = {"dataset": "sample-figures", "manip": manip, "encoder": service.model, "k": 5}
     result = run(RunSpec(**common, gallery=service.address, index="urls", allow_hosts="127.0.0.1"), progress=False)
     rows, ours = result.rows, open_folder(service.ours)
@@ -299,7 +300,7 @@ def test_a_host_that_misbehaves_costs_nothing_but_the_results_it_keeps(
     assert books.fates["dead"] == rows["n_dead"].sum() > 0
     assert books.fates["unreadable"] == rows["n_unreadable"].sum() > 0
     assert books.worst < books.available.point <= books.best  # a network of random weights finds everything alike
-    assert "dead" in " ".join(result.warnings)
+    assert "dead" in " ".join(warnings(result))
     # what the host serves is re-read from its files, so that the distances are those of the gallery itself
     here = run(RunSpec(**common, gallery=str(service.ours)), progress=False).rows
     for there, alone, lost in zip(rows["distances"], here["distances"], fates, strict=True):

@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PhotoFolder, TinyEncoder
 from numpy.testing import assert_allclose
 
-from clipnb import Result, RunSpec, UserError, load_results, run, studylog
+from clipnb import Result, RunSpec, UserError, load_results, run, study_log
+from clipnb.analysis.compare import compare
+from clipnb.analysis.contrasts import contrast, contrasts, contrasts_frame, crossed, crossed_frame
+from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, read_log
 from clipnb.cli import main
-from clipnb.compare import compare
-from clipnb.contrasts import contrast, contrasts, contrasts_frame, crossed, crossed_frame
 from clipnb.encoders import ENCODERS
-from clipnb.inference import holm, interaction, sign_flip
-from clipnb.original import printed_log
-from clipnb.scores import Scores, of_log, of_result, paired_changes, read_log
-from clipnb.tables import all_tables, conditions_frame, write
+from clipnb.report.tables import all_tables, conditions_frame, write
+from clipnb.stats.hypothesis import holm, interaction, sign_flip
+from clipnb_book.published import original
+from clipnb_book.published.original import printed_log
+from conftest import PhotoFolder, TinyEncoder
 
 NAN = math.nan
 
@@ -73,7 +74,7 @@ def test_a_contrast_averages_within_a_category_first() -> None:
 
 
 def test_logs_are_paired_by_category() -> None:
-    before, after = studylog.StudyLog("original", {"a": [1.0, 0.5], "b": [0.5]}, []), studylog.StudyLog("grey", {"a": [0.5]}, [])
+    before, after = study_log.StudyLog("original", {"a": [1.0, 0.5], "b": [0.5]}, []), study_log.StudyLog("grey", {"a": [0.5]}, [])
     found = contrast(of_log(before, "set"), of_log(after, "set"))
     assert found.changes == {"a": -0.25}
     assert (found.paired_by, found.images) == ("category", 0)
@@ -157,7 +158,7 @@ def test_what_cannot_be_compared_is_said_in_a_line(
         assert said.count("\n") == 1
     assert main(["compare", log, log, "--measure", "ap"]) == 1
     assert main(["compare", runs[0].spec.run_id, runs[1].spec.run_id, "--measure", "beauty"]) == 1
-    assert "choose from accuracy" in capsys.readouterr().err
+    assert "choose from valid" in capsys.readouterr().err
 
 
 def test_compare_prints_and_writes_table_and_picture(
@@ -182,9 +183,9 @@ def test_export_writes_every_table_in_every_format(runs: list[Result], tmp_path:
     table = pd.read_csv(tmp_path / "out" / "runs.csv")
     assert set(table["run"]) == {r.spec.run_id for r in runs}
     by_run = table.set_index("run")
-    assert by_run.loc[runs[1].spec.run_id, "accuracy"] == pytest.approx(runs[1].accuracy.point)
+    assert by_run.loc[runs[1].spec.run_id, "valid"] == pytest.approx(runs[1].valid.point)
     queries = pd.read_parquet(tmp_path / "out" / "queries.parquet")
-    again = queries[queries["run"] == runs[1].spec.run_id].groupby("category")["accuracy"].mean()
+    again = queries[queries["run"] == runs[1].spec.run_id].groupby("category")["valid"].mean()
     assert_allclose(again, list(runs[1].category_means.values()))
     assert len(pd.read_csv(tmp_path / "out" / "contrasts.csv")) == 2
 
@@ -214,7 +215,7 @@ def test_anybodys_logs_are_analysed_comments_and_all(tmp_path: Path, capsys: pyt
 
 
 def test_the_studys_own_logs_are_analysed(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = Path(studylog.__file__).parent / "data" / "study"
+    folder = Path(original.__file__).parent / "data"
     assert main(["analyse", str(folder)]) == 0
     said = capsys.readouterr().out
     assert "0.9615" in said
@@ -232,7 +233,7 @@ def test_what_cannot_be_analysed_is_said(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_log_names_its_data_set(tmp_path: Path) -> None:
-    log = studylog.dumps("grey", {"a": [1.0]})
+    log = study_log.dumps("grey", {"a": [1.0]})
     for name, dataset in (("clip_output_my_set_grey.json", "my_set"), ("clip_output_set_Grey.json", "set"), ("odd.json", "odd")):
         (tmp_path / name).write_text(log, encoding="utf-8")
         assert read_log(tmp_path / name).dataset == dataset

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
 from scipy import stats
-from test_galleries import build, varied
 
-from clipnb import corrections, scale
+from clipnb.execution.pages import state_of
 from clipnb.manipulations import STUDY
-from clipnb.report import state_of
 from clipnb.runs import run
 from clipnb.spec import RunSpec
+from clipnb_book import corrections, scale
+from conftest import REPOSITORY
+from test_galleries import build, varied
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def test_each_row_differs_from_the_study_in_one_thing(photos: Path) -> None:
     value = frame.set_index(["correction", "manip"])["value"]
     for manip in STUDY:
         to_the_letter = run(RunSpec(str(photos), manip, "tiny", mode="study"), progress=False)
-        assert value["the study's protocol", manip] == pytest.approx(to_the_letter.accuracy.point)
+        assert value["the study's protocol", manip] == pytest.approx(to_the_letter.valid.point)
     corrected = run(RunSpec(str(photos), "grey", "tiny", tau=frame["tau"].iloc[-1]), progress=False)
-    assert value["all corrected", "grey"] == pytest.approx(corrected.accuracy.point)
+    assert value["all corrected", "grey"] == pytest.approx(corrected.valid.point)
     assert [r.spec.manip for r in study] == list(STUDY)
     change = frame.set_index(["correction", "manip"])["change"]
     assert change["the study's protocol"].eq(0).all()
@@ -77,7 +77,7 @@ def test_every_decade_was_measured() -> None:
 def test_the_measured_rates_meet_what_was_asked_of_them() -> None:
     """Where FAISS's BLAS computes for the processor that it runs on: at least as fast as a bare matrix product, and ten times
     the service's rate with the same index over the same vectors."""
-    rows = pd.read_csv(REPOSITORY / "clipnb" / "data" / "search.csv")
+    rows = pd.read_csv(REPOSITORY / "book" / "clipnb_book" / "data" / "search.csv")
     assert len(scale.speed_table().splitlines()) == 2 + len(rows)
     assert set(rows["kernels"]) == {"Prescott", "SkylakeX"}  # what it does by itself there, and what it is told to
     rates = rows.pivot(index="what", columns="kernels", values="queries_per_second")

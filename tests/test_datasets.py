@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PhotoFolder, let_torchvision_load
 from PIL import Image
 
-from clipnb.datasets import load_dataset, locate, slug
+from clipnb.datasets.dataset import load_dataset, locate, slug
+from clipnb.datasets.images import decode, read
+from clipnb.datasets.samples import SAMPLES
 from clipnb.errors import DatasetError
-from clipnb.images import decode, read
-from clipnb.samples import SAMPLES
+from conftest import PhotoFolder, let_torchvision_load
 
 SAMPLE_SETS = sorted(SAMPLES)
 
@@ -222,7 +222,7 @@ def test_a_sample_set_is_the_same_bytes_wherever_it_is_written(name: str, tmp_pa
 
     expected = written()
     monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "another"))
-    code = f"from clipnb.samples import ensure; ensure({name!r})"
+    code = f"from clipnb.datasets.samples import ensure; ensure({name!r})"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONHASHSEED": "7"})  # by another process
     assert (tmp_path / "another" / "samples").is_dir()
     assert locate(name).is_relative_to(tmp_path)

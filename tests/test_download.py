@@ -14,23 +14,24 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import pytest
-from conftest import picture
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
+from conftest import picture
 
 pytest.importorskip("gdown", reason="needs pip install 'clipnb[download]'")
 pytest.importorskip("kagglehub", reason="needs pip install 'clipnb[download]'")
 pytest.importorskip("trustme", reason="needs pip install 'clipnb[test]'")
 
-from standins import Web, standing_in
-
 from clipnb import UserError
-from clipnb.datasets import load_dataset
-from clipnb.download import archives, fetch
-from clipnb.download.archives import HostileArchive, members
-from clipnb.download.layout import category, labelled
+from clipnb.datasets.dataset import load_dataset
+from clipnb.datasets.download import archives
+from clipnb.datasets.download.archives import HostileArchive, members
+from clipnb.datasets.download.fetching import fetch
+from clipnb.datasets.download.layout import category, labelled
 from clipnb.errors import MissingExtra
+from standins import Web, standing_in
 
 
 def jpeg(seed: int) -> bytes:
@@ -129,7 +130,7 @@ def test_miniplaces_comes_from_drive_past_its_confirmation(web: Web) -> None:
 
 
 def test_a_download_that_broke_off_is_gone_on_with(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipnb.download.sources.RETRIES", 0)
+    monkeypatch.setattr("clipnb.datasets.download.sources.RETRIES", 0)
     web.archive = tarred({**SCENES, "data/notes.bin": os.urandom(2 * 2**20)})
     web.break_after = 1_500_000
     with pytest.raises(UserError, match="what came is kept and gone on with"):
@@ -200,7 +201,7 @@ def test_drives_refusal_is_one_line(web: Web) -> None:
 
 
 def test_a_network_that_is_not_there_is_one_line(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipnb.download.sources.RETRIES", 0)
+    monkeypatch.setattr("clipnb.datasets.download.sources.RETRIES", 0)
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     sign_in(monkeypatch)
@@ -380,7 +381,7 @@ def test_no_half_written_set_is_left(web: Web, tmp_path: Path, monkeypatch: pyte
     def full(*arguments: object) -> Path:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("clipnb.download.fetching.destination", full)
+    monkeypatch.setattr("clipnb.datasets.download.fetching.destination", full)
     with pytest.raises(OSError, match="No space"):
         fetch("miniplaces", progress=False)
     assert not list((tmp_path / "data").iterdir())

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PhotoFolder, TinyEncoder
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
-from clipnb.copies import same_content
-from clipnb.datasets import Photo, load_dataset
-from clipnb.embed import Embeddings, embed
+from clipnb.datasets.dataset import Photo, load_dataset
+from clipnb.datasets.images import RGB
+from clipnb.embedding.embed import Embeddings, embed
+from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder
 from clipnb.errors import UserError
-from clipnb.galleries import indexes
-from clipnb.images import RGB
-from clipnb.measures import result_distances, valid_at_k
-from clipnb.retrieval import retrieve
-from clipnb.store import EmbeddingStore
+from clipnb.metrics.validity import result_distances, valid_at_k
+from clipnb.retrieval import faiss_index
+from clipnb.retrieval.duplicates import same_content
+from clipnb.retrieval.neighbours import retrieve
+from conftest import PhotoFolder, TinyEncoder
 
 CONDITIONS = ("original", "blurred", "cropped", "grey")
 
@@ -137,7 +137,9 @@ def test_the_networks_result_does_not_depend_on_batches_and_order(encoder: Encod
     order = np.random.default_rng(0).permutation(len(chosen))
 
     def valid(vectors: NDArray[np.float32], digests: list[str]) -> NDArray[np.float64]:
-        rows = retrieve(indexes.build("exact", [vectors], *vectors.shape), vectors, 5, same_content(digests, digests), len(digests))
+        rows = retrieve(
+            faiss_index.build("exact", [vectors], *vectors.shape), vectors, 5, same_content(digests, digests), len(digests)
+        )
         return valid_at_k(result_distances(vectors, vectors, rows), 0.8)
 
     expected = go(chosen, encoder, tmp_path / "a", ("original",), batch_size=64)
@@ -183,7 +185,7 @@ def test_many_photographs_give_mapped_arrays_with_the_same_rows(
     photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = go(photos, tiny, tmp_path / "a")
-    monkeypatch.setattr("clipnb.embed.IN_MEMORY", 0)
+    monkeypatch.setattr("clipnb.embedding.embed.IN_MEMORY", 0)
     found = go(photos, tiny, tmp_path / "b")
     for condition in CONDITIONS:
         assert isinstance(found.vectors[condition], np.memmap)
@@ -203,9 +205,9 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import TinyEncoder
-import clipnb.embed
-from clipnb.datasets import load_dataset
-from clipnb.store import EmbeddingStore
+import clipnb.embedding.embed
+from clipnb.datasets.dataset import load_dataset
+from clipnb.embedding.store import EmbeddingStore
 
 class Slow(TinyEncoder):
     def encode(self, batch):
@@ -213,7 +215,7 @@ class Slow(TinyEncoder):
         return super().encode(batch)
 
 store = EmbeddingStore(Path(sys.argv[3]), Slow.identity, Slow.dim)
-clipnb.embed.embed(load_dataset(sys.argv[2]).photos, ["original"], Slow(), store, batch_size=1, progress=False)
+clipnb.embedding.embed.embed(load_dataset(sys.argv[2]).photos, ["original"], Slow(), store, batch_size=1, progress=False)
 """
 
 

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PhotoFolder, picture
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
 
-from clipnb.datasets import load_dataset
+from clipnb.datasets.dataset import load_dataset
+from clipnb.datasets.images import decode, read
 from clipnb.encoders import ENCODERS, Encoder, default_encoder, load_encoder
-from clipnb.encoders.known import KnownEncoder, recall
+from clipnb.encoders.lazy import KnownEncoder, recall
 from clipnb.errors import UserError
-from clipnb.images import decode, read
 from clipnb.spec import RunSpec
+from conftest import PhotoFolder, picture
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -127,7 +127,7 @@ def test_a_run_whose_embeddings_are_kept_loads_no_network(photo_folder: PhotoFol
     )
     first, second = (
         python(
-            code + "print(r.provenance['embedded_now'], 'torch' in sys.modules, r.accuracy.point)",
+            code + "print(r.provenance['embedded_now'], 'torch' in sys.modules, r.valid.point)",
             CLIPNB_CACHE=str(tmp_path / "cache"),
         )
         for _ in "12"

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conftest import picture, serving
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from clipnb.galleries import network
-from clipnb.galleries.fetch import Fetched, ImageCache, Limits, fetch_images
+from clipnb.retrieval import network
+from clipnb.retrieval.image_fetcher import Fetched, ImageCache, Limits, fetch_images
+from conftest import picture, serving
 
 LIMITS = Limits(seconds=6, attempt=1.5, attempts=3, pause=0.05, size=200_000, pixels=1_000_000, redirects=3)
 

@@ -17,28 +17,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import HANGS, TinyEncoder, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from clipnb.cli import main
-from clipnb.copies import PictureHash, packed, picture_hash, same_content, same_picture
-from clipnb.datasets import load_dataset
+from clipnb.datasets.dataset import load_dataset
+from clipnb.embedding.store import EmbeddingStore
 from clipnb.errors import UserError
-from clipnb.galleries import indexes, remote
-from clipnb.galleries.build import build_gallery, local_engine
-from clipnb.galleries.fetch import Limits
-from clipnb.galleries.folder import Vectors, open_folder
-from clipnb.galleries.found import USABLE
-from clipnb.galleries.service import Hit
-from clipnb.galleries.whereabouts import image_finder
-from clipnb.pictures import query_results
-from clipnb.protocol import moved, without_lookalikes
-from clipnb.results import Result
+from clipnb.report.photos import query_results
+from clipnb.report.text import summary
+from clipnb.result import Result
+from clipnb.retrieval import faiss_index, service
+from clipnb.retrieval.build import build_gallery, local_engine
+from clipnb.retrieval.duplicates import PictureHash, packed, picture_hash, same_content, same_picture
+from clipnb.retrieval.folder import Vectors, open_folder
+from clipnb.retrieval.image_fetcher import Limits
+from clipnb.retrieval.image_paths import image_finder
+from clipnb.retrieval.knn_client import Hit
+from clipnb.retrieval.results import USABLE
+from clipnb.retrieval.study_protocol import moved, without_lookalikes
 from clipnb.runs import run
 from clipnb.spec import RunSpec
-from clipnb.store import EmbeddingStore
+from conftest import HANGS, TinyEncoder, picture
 
 
 def unit(n: int, dim: int, seed: int) -> np.ndarray:
@@ -135,13 +136,13 @@ def test_a_gallery_of_the_data_set_gives_the_data_sets_own_numbers(tmp_path: Pat
     gallery = build(photos, tmp_path / "gallery")
     for manip in ("original", "grey"):
         itself, there = tiny_run(photos, manip), tiny_run(photos, manip, gallery=str(gallery))
-        assert there.rows["accuracy"].tolist() == itself.rows["accuracy"].tolist()
+        assert there.rows["valid"].tolist() == itself.rows["valid"].tolist()
         for column in ("distances", "result_categories"):
             assert [list(v) for v in there.rows[column]] == [list(v) for v in itself.rows[column]]
         assert [[name.removeprefix("gallery:") for name in row] for row in there.rows["results"]] == [
             list(r) for r in itself.rows["results"]
         ]
-        assert there.rows["ap"].tolist() == itself.rows["ap"].tolist()
+        assert there.rows["map"].tolist() == itself.rows["map"].tolist()
     assert there.spec.run_id == "photos-grey-tiny-k3-in-gallery"
     assert query_results(there) is not None
 
@@ -205,7 +206,7 @@ def test_a_killed_build_goes_on(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "clipnb.cli",
+        "clipnb",
         "index",
         str(photos),
         str(tmp_path / "g"),
@@ -247,8 +248,8 @@ def test_on_ray_the_bytes_are_the_same_and_a_killed_worker_is_survived(tmp_path:
     script.write_text(
         "import os, signal, sys, threading, time\n"
         "from pathlib import Path\n"
-        "from clipnb.galleries import build\n"
-        "from clipnb.galleries.ray_engine import ray_engine\n"
+        "from clipnb.retrieval import build\n"
+        "from clipnb.retrieval.ray_engine import ray_engine\n"
         "def workers():\n"
         "    found = []\n"
         "    for proc in Path('/proc').iterdir():\n"
@@ -300,13 +301,13 @@ def test_on_ray_the_bytes_are_the_same_and_a_killed_worker_is_survived(tmp_path:
 @pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])
 def test_an_index_from_disk_answers_as_it_did(tmp_path: Path, kind: str) -> None:
     vectors, asked = unit(2000, 32, 0), unit(50, 32, 1)
-    built = indexes.build(kind, [vectors[:700], vectors[700:]], 2000, 32)
-    indexes.write(built, tmp_path / "image.index")
-    held = indexes.read(tmp_path / "image.index")
+    built = faiss_index.build(kind, [vectors[:700], vectors[700:]], 2000, 32)
+    faiss_index.write(built, tmp_path / "image.index")
+    held = faiss_index.read(tmp_path / "image.index")
     np.testing.assert_array_equal(held.search(asked, 10), built.search(asked, 10))
     assert (held.size, held.dim, held.is_exact) == (2000, 32, kind == "exact")
     np.testing.assert_allclose(held.stored_vectors(), vectors, atol=1e-3)
-    recall = indexes.recall_at_k(held, vectors, asked, 10)
+    recall = faiss_index.recall_at_k(held, vectors, asked, 10)
     assert recall == 1 if kind == "exact" else 0.5 < recall <= 1
 
 
@@ -319,7 +320,7 @@ def test_recall_is_the_share_of_the_true_neighbours() -> None:
         def search(self, queries: np.ndarray, k: int) -> np.ndarray:
             return np.array([[0, 1, 3]])
 
-    assert indexes.recall_at_k(Misses(), vectors, vectors[:1], 3) == pytest.approx(2 / 3)
+    assert faiss_index.recall_at_k(Misses(), vectors, vectors[:1], 3) == pytest.approx(2 / 3)
 
 
 @given(st.integers(1, 60), st.integers(1, 10), st.integers(1, 25), st.integers(0, 99))
@@ -327,7 +328,7 @@ def test_search_by_blocks_is_search(n: int, k: int, block: int, seed: int) -> No
     vectors, asked = unit(n, 6, seed), unit(4, 6, seed + 1)
     k = min(k, n)
     similarity = asked @ vectors.T
-    found = indexes.exact_search(vectors, asked, k, block)
+    found = faiss_index.exact_search(vectors, asked, k, block)
     np.testing.assert_allclose(np.take_along_axis(similarity, found, 1), -np.sort(-similarity, axis=1)[:, :k], atol=1e-6)
 
 
@@ -357,7 +358,7 @@ def test_distractors_make_a_gallery_larger_than_the_query_set(tmp_path: Path) ->
     assert not any(name in row for name, row in zip(own(result), result.rows["results"], strict=True))
     alone = tiny_run(photos)
     assert (np.stack(result.rows["distances"]) <= np.stack(alone.rows["distances"]) + 1e-6).all()  # asked clean: nearer or as near
-    assert "ap" not in result.rows  # not all of the gallery is labelled
+    assert "map" not in result.rows  # not all of the gallery is labelled
     assert query_results(result) is not None
 
 
@@ -490,7 +491,7 @@ def test_what_was_asked_for_is_checked_at_once() -> None:
         ({"gallery": "http://x:1"}, "pass -p index <name>"),
         ({"gallery": "ftp://x"}, "a service's address is http"),
         ({"index": "laion5B"}, "index must be one of exact, hnsw, ivf, stored"),
-        ({"mode": "studyy"}, "mode must be corrected or study"),
+        ({"mode": "studyy"}, "mode must be one of corrected, study"),
         ({"duplicates": 300}, "duplicates must be"),
         ({"gallery": "http://x:1", "index": "a", "num_images": 5}, "num_images = 5 cannot give k = 10"),
         ({"deduplicate": "yes"}, "deduplicate must be True or False"),
@@ -502,19 +503,19 @@ def test_what_was_asked_for_is_checked_at_once() -> None:
 
 def test_a_result_says_what_was_searched(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 5, "dogs": 5})
-    assert "searched" not in tiny_run(photos)._repr_markdown_()
-    assert "| searched | 10 images, hnsw index, recall@3 1.000 on 10 queries |" in tiny_run(photos, index="hnsw")._repr_markdown_()
+    assert "searched" not in summary(tiny_run(photos))
+    assert "| searched | 10 images, hnsw index, recall@3 1.000 on 10 queries |" in summary(tiny_run(photos, index="hnsw"))
     gallery = build(photos, tmp_path / "gallery")
     stored = tiny_run(photos, gallery=str(gallery), index="stored")
-    assert "| searched | 10 images, stored IndexFlat" in stored._repr_markdown_()
-    assert stored.rows["accuracy"].tolist() == tiny_run(photos).rows["accuracy"].tolist()
+    assert "| searched | 10 images, stored IndexFlat" in summary(stored)
+    assert stored.rows["valid"].tolist() == tiny_run(photos).rows["valid"].tolist()
 
 
 def test_a_build_computes_with_its_own_number_of_threads_whether_or_not_the_encoder_is_noted(tmp_path: Path) -> None:
     code = (
         "import sys, torch\n"
         "from clipnb.encoders import load_encoder\n"
-        "from clipnb.galleries.build import Plan, load_worker\n"
+        "from clipnb.retrieval.build import Plan, load_worker\n"
         "fields = {name: None for name in Plan.__dataclass_fields__}\n"
         "own = load_encoder('efficientnet-lite2')\n"
         "plan = Plan(**fields | {'encoder': 'efficientnet-lite2', 'precision': 'fp32', 'identity': own.identity, 'threads': 1})\n"
@@ -542,7 +543,7 @@ def test_recall_is_of_what_can_be_found_where_copies_are_left_out(tmp_path: Path
         Image.open(path).convert("RGB").save(path.with_suffix(".jpg"), quality=80)  # near-copies: other bytes, one picture
     rows = tiny_run(photos, k=10).rows
     assert rows["r_at_k"].tolist() == [1.0] * 12
-    assert (rows["ap"] <= 1).all()
+    assert (rows["map"] <= 1).all()
 
 
 def test_results_that_are_one_image_under_two_names_are_each_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -551,7 +552,7 @@ def test_results_that_are_one_image_under_two_names_are_each_scored(tmp_path: Pa
     Image.fromarray(picture(0)).save(file, "PNG")
     encoder = TinyEncoder()
     store = EmbeddingStore(tmp_path / "store", encoder.identity, encoder.dim)
-    images = remote._Images(encoder, store, [], Limits(), False)
+    images = service._Images(encoder, store, [], Limits(), False)
     hits = [Hit(at, 0.9, image_path=f"/a/{at}.png", image=file.getvalue()) for at in range(2)]
     images.get(hits)
     assert images.status == {"/a/0.png": USABLE, "/a/1.png": USABLE}

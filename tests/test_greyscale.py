@@ -13,7 +13,13 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 import clipnb
-from clipnb.figures import INK, MID, PALE
+from clipnb.report import missing as missing_tables
+from clipnb.report import plots, plots_contrasts, plots_severity
+from clipnb.report.plots import INK, MID, PALE
+from clipnb_book import corrections, scale
+from clipnb_book import plots as book_plots
+from clipnb_book.claims import evidence
+from clipnb_book.measured import records
 
 APART = 0.18
 """Least difference of lightness, of 1, that a print shows."""
@@ -47,20 +53,20 @@ def series(figure: Any) -> list[list[Any]]:
 
 
 def severities() -> Any:
-    table, _ = clipnb.severity.read_table()
-    return clipnb.severity_figures.curves(table, "map")
+    table, _ = records.severities()
+    return plots_severity.curves(table, "map")
 
 
 def calibrated() -> Any:
-    from clipnb import thresholds
+    from clipnb.analysis import thresholds
 
     found = thresholds.calibration_of(clipnb.RunSpec("sample-scenes", encoder="histogram"), progress=False)
-    return clipnb.figures.operating_points(found, 0.8)
+    return plots.operating_points(found, 0.8)
 
 
 def corrected() -> Any:
-    frames, _ = clipnb.corrections.measured("sample-figures", "histogram")
-    return clipnb.corrections.figure({"sample-figures": frames})
+    frames, _ = corrections.measured("sample-figures", "histogram")
+    return corrections.figure({"sample-figures": frames})
 
 
 def ran() -> Any:
@@ -68,14 +74,14 @@ def ran() -> Any:
 
 
 CHARTS: dict[str, Callable[[], Any]] = {
-    "printed means": lambda: clipnb.figures.means(clipnb.evidence.all_printed()),
+    "printed means": lambda: book_plots.means(evidence.all_printed()),
     "severities": severities,
-    "scale": clipnb.scale.figure,
+    "scale": scale.figure,
     "operating points": calibrated,
-    "interactions": lambda: clipnb.contrast_figures.interactions(clipnb.evidence.findings_crossed("histogram")),
+    "interactions": lambda: plots_contrasts.interactions(evidence.findings_crossed("histogram")),
     "corrections": corrected,
-    "distances": lambda: clipnb.figures.distances(ran()),
-    "accounts": lambda: clipnb.accounting.figure(clipnb.sentences.usual_runs("sample-scenes", "histogram")),
+    "distances": lambda: plots.distances(ran()),
+    "accounts": lambda: missing_tables.figure(clipnb.study_runs("sample-scenes", "histogram")),
 }
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import PhotoFolder
 
 from clipnb import RunSpec, run
-from clipnb.guards import ALIKE, score_agreement
-from clipnb.results import Result
-from clipnb.sentences import warnings_list
+from clipnb.checks import ALIKE, score_agreement, warnings
+from clipnb.report.text import summary, warnings_list
+from clipnb.result import Result
+from conftest import PhotoFolder
 
 
 def scores(seed: int, categories: int = 10, images: int = 20) -> dict[str, list[float]]:
@@ -62,37 +62,34 @@ def test_a_condition_that_is_another_is_named_in_result_and_book(photo_folder: P
     said = warnings_list(results)
     assert "grey and grey, severity 5 are the same for the encoder on 100% of the photographs" in said
     assert "blurred" not in said
-    for result in results:
-        result.save(tmp_path / "results")
-    notes = [json.loads((tmp_path / "results" / r.spec.run_id / "run.json").read_text())["warnings"] for r in results]
-    assert [len(n) for n in notes] == [0, 1, 0]  # the first could not know of the second
-    assert "grey, severity 5 and grey are the same" in results[1].notes(tmp_path / "results")[0]
+    saved = [json.loads((r.save(tmp_path / "results") / "run.json").read_text()) for r in results]
+    assert [record["provenance"]["warnings"] for record in saved] == [[], [], []]  # whatever ran before it
 
 
 def test_the_crop_of_square_photographs_is_caught_everywhere(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     root = photo_folder({"cats": 4, "dogs": 4}, "square", (32, 32))
     result = run(RunSpec(str(root), "cropped", "tiny", 2), progress=False)
     wanted = "cropped leaves 100% of the photographs pixel-identical"
-    assert wanted in result._repr_markdown_()
+    assert wanted in summary(result)
     assert wanted in warnings_list([result])
-    assert wanted in " ".join(json.loads((result.save(tmp_path) / "run.json").read_text())["warnings"])
-    assert "area kept 1" in result._repr_markdown_()
+    assert wanted in " ".join(json.loads((result.save(tmp_path) / "run.json").read_text())["provenance"]["warnings"])
+    assert "area kept 1" in summary(result)
 
 
 def test_miniplaces_crop_is_caught(shared_data: Path) -> None:
     spec = RunSpec(str(shared_data / "miniplaces"), "cropped", "histogram", categories=5, per_category=4)
     result = run(spec, progress=False)
     assert result.noop_share == 1.0
-    assert any("100% of the photographs pixel-identical" in w for w in result.warnings)
+    assert any("100% of the photographs pixel-identical" in w for w in warnings(result))
 
 
 def test_a_proper_crop_is_no_such_thing(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 4, "dogs": 4}, "square", (32, 32))
     result = run(RunSpec(str(root), "cropped", "tiny", 2, severity=3, draws=3), progress=False)
-    assert result.warnings == []
+    assert warnings(result) == []
     assert len(result.rows) == 24
     assert [len(v) for v in result.scores.values()] == [4, 4]  # draws are nested in photographs
-    mean = result.rows[(result.rows["category"] == "cats") & (result.rows["image"] == "01.png")]["accuracy"].mean()
+    mean = result.rows[(result.rows["category"] == "cats") & (result.rows["image"] == "01.png")]["valid"].mean()
     assert result.scores["cats"][1] == pytest.approx(mean)
     assert 0.4 < result.rows["strength"].mean() < 0.6
     assert result.rows.groupby(["category", "image"])["input"].nunique().max() > 1

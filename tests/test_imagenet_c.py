@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from test_severities import CLIP, ODD, keeps_the_rules
 
-from clipnb.datasets import load_dataset
+from clipnb.datasets.dataset import load_dataset
+from clipnb.datasets.images import LONGEST, RGB, decode
+from clipnb.datasets.samples import SAMPLES
 from clipnb.errors import MissingExtra, UserError
-from clipnb.images import LONGEST, RGB, decode
 from clipnb.manipulations import MANIPULATIONS, Condition, View
 from clipnb.manipulations.imagenet_c import CORRUPTIONS, GLASS_SCATTER, ICE, at_reference
-from clipnb.samples import SAMPLES
+from conftest import picture
+from test_severities import CLIP, ODD, keeps_the_rules
 
 try:
     import imagecorruptions

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import picture
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from clipnb.datasets.images import RGB, decode, digest, read
 from clipnb.errors import UnreadableImage
-from clipnb.images import RGB, decode, digest, read
+from conftest import picture
 
 PHOTO = Image.fromarray(picture(0))
 

@@ -8,12 +8,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import picture
 from PIL import Image
 
 from clipnb import RunSpec, run
-from clipnb.datasets import load_dataset
+from clipnb.datasets.dataset import load_dataset
 from clipnb.errors import DatasetError
+from conftest import picture
 
 hf = pytest.importorskip("datasets", reason="needs pip install 'clipnb[datasets]'")
 wds = pytest.importorskip("webdataset", reason="needs pip install 'clipnb[datasets]'")

@@ -15,8 +15,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
-from clipnb.effects import cliffs_delta, detectable_change, nesting, rank_biserial
-from clipnb.inference import holm, interaction, sign_flip, tost, tost_unpaired, wilcoxon
+from clipnb.stats.effect_sizes import cliffs_delta, detectable_change, nesting, rank_biserial
+from clipnb.stats.hypothesis import holm, interaction, sign_flip, tost, tost_unpaired, wilcoxon
 
 NAN = math.nan
 thousandths = st.lists(st.integers(-1000, 1000), min_size=1, max_size=10)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from scipy import ndimage
 
+from clipnb.datasets.images import RGB, decode
 from clipnb.errors import UserError
-from clipnb.images import RGB, decode
 from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
+from conftest import picture
 
 WIDE, SQUARE = picture(0, 48, 32), picture(0, 40, 40)
 

@@ -9,10 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipnb import corrections, findings, measured, run, thresholds
+from clipnb import run
+from clipnb.analysis import thresholds
 from clipnb.manipulations import STUDY
+from clipnb.report import threshold_tables
 from clipnb.spec import RunSpec
-from clipnb.statistics import mean_interval
+from clipnb.stats.intervals import mean_interval
+from clipnb_book import corrections
+from clipnb_book.measured import findings, records
 
 
 @pytest.fixture(scope="module")
@@ -20,24 +24,24 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is written of the sample scenes by the weak baseline, in place of the real photographs."""
     folder = tmp_path_factory.mktemp("measured")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measured, "SETS", ("sample-scenes",))
-        patch.setattr(measured, "OFFLINE", "histogram")
-        patch.setattr(measured, "ENGINE", "torch")
-        measured.write(folder)
+        patch.setattr(records, "SETS", ("sample-scenes",))
+        patch.setattr(records, "OFFLINE", "histogram")
+        patch.setattr(records, "ENGINE", "torch")
+        records.write(folder)
     return folder
 
 
 @pytest.fixture
 def read(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "_record", lambda name: json.loads((kept / f"{name}.json").read_text(encoding="utf-8")))
+    monkeypatch.setattr(records, "_record", lambda name: json.loads((kept / f"{name}.json").read_text(encoding="utf-8")))
 
 
 @pytest.mark.usefixtures("read")
 def test_a_calibration_that_was_kept_gives_the_same_table_and_answer() -> None:
     now = thresholds.calibration_of(RunSpec("sample-scenes", encoder="histogram"), progress=False)
-    then = measured.calibration("sample-scenes")
-    assert thresholds.threshold_table(then) == thresholds.threshold_table(now)
-    assert thresholds.threshold_answer(then) == thresholds.threshold_answer(now)
+    then = records.calibration("sample-scenes")
+    assert threshold_tables.threshold_table(then) == threshold_tables.threshold_table(now)
+    assert threshold_tables.threshold_answer(then) == threshold_tables.threshold_answer(now)
     assert len(then.curve.tau) < 250 < len(now.curve.tau)
     at = np.searchsorted(now.curve.tau, then.curve.tau - 1e-6)
     assert np.allclose(now.curve.recall[at], then.curve.recall, atol=1e-6)
@@ -47,29 +51,29 @@ def test_a_calibration_that_was_kept_gives_the_same_table_and_answer() -> None:
 @pytest.mark.usefixtures("read")
 def test_sweeps_that_were_kept_give_the_same_verdicts() -> None:
     now = thresholds.sweeps_of([run(RunSpec("sample-scenes", m, "histogram"), progress=False) for m in STUDY])
-    then = measured.sweeps("sample-scenes")
-    assert thresholds.holds_table(then) == thresholds.holds_table(now)
+    then = records.sweeps("sample-scenes")
+    assert threshold_tables.holds_table(then) == threshold_tables.holds_table(now)
     assert [s.verdicts for s in then] == [s.verdicts for s in now]
 
 
 @pytest.mark.usefixtures("read")
 def test_corrections_that_were_kept_give_the_same_tables() -> None:
     now, _ = corrections.measured("sample-scenes", "histogram")
-    then = measured.corrections("sample-scenes")
+    then = records.corrections("sample-scenes")
     assert corrections.corrections_table(then) == corrections.corrections_table(now)
     assert corrections.summary(then) == corrections.summary(now)
     pd.testing.assert_frame_equal(then.drop(columns="changes"), now.drop(columns="changes"), atol=1e-6)
 
 
-@pytest.mark.parametrize("dataset", measured.SETS)
+@pytest.mark.parametrize("dataset", records.SETS)
 def test_what_is_kept_agrees_with_the_findings(dataset: str) -> None:
     """The three files were measured apart, on the same photographs, and by another engine: the accuracies are the same."""
     found = findings.load()
-    assert measured._record("thresholds")["about"]["photographs"] == found.about["photographs"]
-    for manip, sweep in zip(STUDY[1:], measured.sweeps(dataset), strict=True):
+    assert records._record("thresholds")["about"]["photographs"] == found.about["photographs"]
+    for manip, sweep in zip(STUDY[1:], records.sweeps(dataset), strict=True):
         change = mean_interval(found.changes(dataset, "efficientnet-lite2", manip), bounds=(-1.0, 1.0))
         at = int(np.argmin(np.abs(sweep.taus - sweep.tau)))
         assert sweep.changes[at].point == pytest.approx(change.point, abs=2e-3)
-    frame = measured.corrections(dataset)
+    frame = records.corrections(dataset)
     assert set(frame["correction"]) == {c.name for c in corrections.CORRECTIONS}
     assert len(frame["changes"].iloc[0]) == findings.counts(found)[dataset]["categories"]

@@ -13,10 +13,10 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from built_book import CACHE
 
-from clipnb.papermill_plugin import default_parameters, spec_of
-from clipnb.spec import RunSpec
+from built_book import CACHE
+from clipnb.execution.papermill_plugin import default_parameters
+from clipnb.spec import FIELDS, RunSpec, spec_of
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "book").glob("*.ipynb")])
@@ -48,7 +48,7 @@ def test_every_notebook_opens_and_installs_itself_in_colab(path: Path) -> None:
     where = path.relative_to(ROOT).as_posix()
     assert f"colab.research.google.com/github/OWNER/clipnb/blob/main/{where}" in notebook.cells[0].source
     first = next(c for c in notebook.cells if c.cell_type == "code").source
-    assert first.index('if "google.colab" in sys.modules:') < first.index("%pip install") < first.index("import clipnb")
+    assert first.index('if "google.colab" in sys.modules:') < first.index("%pip install") < first.index("from IPython")
 
 
 def test_every_parameter_is_typed_explained_and_named_like_the_specification() -> None:
@@ -56,8 +56,10 @@ def test_every_parameter_is_typed_explained_and_named_like_the_specification() -
     cell = next(c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", []))
     lines = "".join(cell["source"]).splitlines()
     assert all(isinstance(node, ast.AnnAssign) for node in ast.parse("\n".join(lines)).body)
-    assert all("  # " in line for line in lines)
-    assert set(RunSpec.__dataclass_fields__) <= set(default_parameters(notebook))
+    said = {line.split(":")[0]: line.partition("  # ")[2] for line in lines}
+    assert {name: said[name] for name in FIELDS} == {name: field.metadata["help"] for name, field in FIELDS.items()}
+    assert all(said.values())
+    assert set(FIELDS) <= set(default_parameters(notebook))
     assert spec_of(default_parameters(notebook)) == RunSpec("sample-figures", "grey")
 
 
@@ -92,8 +94,7 @@ def colab(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         source,
         ignore=shutil.ignore_patterns(".git", ".venv*", "_build", "results", "runs", "datasets", "book", "tests", ".*_cache"),
     )
-    (source / "book").mkdir()
-    shutil.copy(ROOT / "book" / "claims.yml", source / "book")  # the wheel carries it
+    shutil.copytree(ROOT / "book" / "clipnb_book", source / "book" / "clipnb_book")  # the wheel carries it
     (site / "pip" / "__main__.py").write_text(
         "import os, subprocess, sys\n"
         f"open({str(home / 'asked')!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')\n"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from clipnb.original import figures_against_scenes, list_facts, printed_log, printed_means
-from clipnb.statistics import mean_interval
+from clipnb.stats.intervals import mean_interval
+from clipnb_book.published.original import figures_against_scenes, list_facts, printed_log, printed_means
 
 MEANS = {
     "NBA": {"original": 0.9615, "blurred": 0.7543, "cropped": 0.5936, "grey": 0.8631},

@@ -15,9 +15,10 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from built_book import pages
 from conftest import serving
-from PIL import Image
 
 KEPT = Path(__file__).parent / "pages"
 """Small grey pictures of key pages, as they should look."""

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from built_book import environment, small
 from hypothesis import given
 from hypothesis import strategies as st
 
-import clipnb
-from clipnb.print_tables import PADDING, PAGE, SIZES, Cell, columns, layout, width
+from built_book import environment, small
+from clipnb_book.latex_tables import PADDING, PAGE, SIZES, Cell, columns, layout, width
+from clipnb_book.published import original
 
 ROOT = Path(__file__).resolve().parent.parent
 MAKE = shutil.which("make") or pytest.skip("needs make", allow_module_level=True)
@@ -26,7 +26,7 @@ CHAPTERS = ("file: chart", "glob: runs/*", "file: api/clipnb.wording")
 
 PAGE_OF_ALL = """# A small book of 100% & more
 
-The mean is {{ study.nba.mean }}, on [a page](api/clipnb.wording.md) that is not printed and [one](chart.ipynb) that is.
+The mean is {{ study.nba.mean }}, on [a page](api/clipnb.report.format.md) that is not printed and [one](chart.ipynb) that is.
 
 {{ claims.table }}
 
@@ -127,14 +127,14 @@ def test_the_latex_holds_what_is_for_paper_and_no_html(latex: Path) -> None:
     text = (latex / "clipnb.tex").read_text(encoding="utf-8")
     assert not re.search(r"<(?:div|script|noscript|table|span|img|p)\b", text)
     assert "The web version is interactive." in text
-    assert clipnb.original.list_facts(clipnb.original.printed_log("NBA").total).mean.point == pytest.approx(
+    assert original.list_facts(original.printed_log("NBA").total).mean.point == pytest.approx(
         float(re.findall(r"The mean is ([\d.]+),", text)[0]), abs=1e-4
     )
     assert r"\clipnbfirst{A small book of 100\% \& more}" in text
     assert r"\begin{longtable}" in text, "the table of all claims may go on on the next page"
     assert not re.search(r"\\begin\{tabulary\}\{\\linewidth\}\[t\]\{T", text), "no table is left to LaTeX"
     assert r"\PYG{n}{categories}" not in text, "the code of the runs is on their pages"
-    assert "clipnb.figures.boxes" in text.replace("\\PYG{o}{.}", ".").replace("\\PYG{n}{", "").replace("}", ""), (
+    assert "clipnb.report.plots.boxes" in text.replace("\\PYG{o}{.}", ".").replace("\\PYG{n}{", "").replace("}", ""), (
         "of others it is not"
     )
     assert re.search(r"heading\}\s*\\clipnbkeep\s*\\begin\{itemize\}", text)

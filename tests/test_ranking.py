@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from clipnb.copies import differing_bits
-from clipnb.ranking import (
+from clipnb.metrics.ranking import (
     average_precisions,
     codes,
+    differing_bits,
     ordered_hits,
     precision_at_k,
     rank_all,

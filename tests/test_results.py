@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PhotoFolder
 
-from clipnb import Result, RunSpec, UserError, load_results, run, saved_result
-from clipnb.studylog import read as read_log
-from clipnb.sweeps import numbers_only
+from clipnb import Result, RunSpec, UserError, load_results, run
+from clipnb.checks import warnings
+from clipnb.execution.sweep import numbers_only
+from clipnb.result import present
+from clipnb.runs import saved_result
+from clipnb.study_log import read as read_log
+from conftest import PhotoFolder
 
 
 def tiny_run(root: Path | str, manip: str = "grey", k: int = 2, **settings: Any) -> Result:
@@ -38,9 +41,9 @@ def test_a_result_is_the_same_when_it_is_read_again(photo_folder: PhotoFolder, t
     assert again.spec == result.spec
     assert again.provenance == result.provenance
     assert_same_rows(again.rows, result.rows)
-    assert again.accuracy == result.accuracy
-    assert again.precision_at_1 == result.precision_at_1
-    assert again.warnings == result.warnings
+    assert again.valid == result.valid
+    assert again.macro("p1").point == result.macro("p1").point
+    assert warnings(again) == warnings(result)
 
 
 def test_category_names_survive(photo_folder: PhotoFolder, tmp_path: Path) -> None:
@@ -134,7 +137,7 @@ def test_a_damaged_result_is_a_one_line_error_and_can_be_replaced(
     with pytest.raises(UserError, match="photos-grey-tiny-k2 is not the folder of a finished run") as caught:
         Result.load(folder)
     assert "\n" not in str(caught.value)
-    assert Result.load(result.save(tmp_path / "results")).accuracy == result.accuracy
+    assert Result.load(result.save(tmp_path / "results")).valid == result.valid
 
 
 @pytest.mark.parametrize(
@@ -146,9 +149,9 @@ def test_a_damaged_result_is_a_one_line_error_and_can_be_replaced(
         ([[], [], [], []], math.nan),
     ],
 )
-def test_precision_at_1_looks_at_the_first_result_alone(results: list[list[str]], p: float) -> None:
+def test_rows_of_the_first_version_get_p1_from_their_first_result(results: list[list[str]], p: float) -> None:
     rows = pd.DataFrame({"category": ["cat", "cat", "dog", "dog"], "result_categories": results})
-    assert Result(RunSpec("photos", "grey", "tiny"), {}, rows).precision_at_1 == pytest.approx(p, nan_ok=True)
+    assert present(rows).get("p1", pd.Series(dtype=float)).mean() == pytest.approx(p, nan_ok=True)
 
 
 def test_a_damaged_result_counts_as_none_so_that_a_sweep_makes_it_again(

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
-from clipnb.copies import same_content
 from clipnb.errors import UserError
-from clipnb.galleries import indexes
-from clipnb.retrieval import retrieve
+from clipnb.retrieval import faiss_index
+from clipnb.retrieval.duplicates import same_content
+from clipnb.retrieval.neighbours import retrieve
 
 
 def unit_vectors(n: int, dim: int, seed: int) -> NDArray[np.float32]:
@@ -24,7 +24,7 @@ def found_by(
     gallery: NDArray[np.float32], asked: NDArray[np.float32], k: int, own: list[str], held: list[str]
 ) -> NDArray[np.int64]:
     """Exact results, each query's own content left out."""
-    return retrieve(indexes.build("exact", [gallery], *gallery.shape), asked, k, same_content(own, held), len(gallery))
+    return retrieve(faiss_index.build("exact", [gallery], *gallery.shape), asked, k, same_content(own, held), len(gallery))
 
 
 def largest_k(digests: list[str]) -> int:
@@ -35,7 +35,7 @@ def largest_k(digests: list[str]) -> int:
 def test_search_is_brute_force(n: int, queries: int, dim: int, seed: int) -> None:
     gallery, asked = unit_vectors(n, dim, seed), unit_vectors(queries, dim, seed + 1)
     k = 1 + seed % n
-    rows = indexes.build("exact", [gallery], *gallery.shape).search(asked, k)
+    rows = faiss_index.build("exact", [gallery], *gallery.shape).search(asked, k)
     similarity = asked.astype(np.float64) @ gallery.T.astype(np.float64)
     assert rows.shape == (queries, k)
     assert all(len(set(row)) == k for row in rows.tolist())

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
 from clipnb.errors import UserError
-from clipnb.robustness import (
+from clipnb.metrics.corruption import (
     area_under_profile,
     corruption_error,
     mean_corruption_error,

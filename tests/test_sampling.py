@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import PhotoFolder
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clipnb import Result, RunSpec, UserError, run
-from clipnb.batches import merge, merge_saved
-from clipnb.datasets import Dataset, Photo, load_dataset
+from clipnb.checks import warnings
+from clipnb.datasets.dataset import Dataset, Photo, load_dataset
+from clipnb.datasets.sampling import batch, sample
 from clipnb.errors import DatasetError
-from clipnb.sampling import batch, sample
+from clipnb.merge import merge, merge_saved
+from conftest import PhotoFolder
 
 
 def made_up(categories: int, photographs: int) -> Dataset:
@@ -103,7 +104,7 @@ def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, 
     assert (missing, others) == (1, [])
     assert len(merged.rows) == 3 * 4 * 2
     assert not merged.rows.duplicated(["category", "image", "draw"]).any()
-    assert any("1 categories are still to be run" in w for w in merged.warnings)
+    assert any("1 categories are still to be run" in w for w in warnings(merged))
 
 
 def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, tmp_path: Path) -> None:

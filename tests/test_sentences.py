@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import PhotoFolder
 
 from clipnb import Result, RunSpec, run
-from clipnb.contrasts import contrasts
-from clipnb.inference import holm
-from clipnb.scores import of_result
-from clipnb.sentences import by_condition, changes_table, interaction_table
-from clipnb.statistics import Interval
-from clipnb.wording import direction
+from clipnb.analysis.contrasts import contrasts
+from clipnb.analysis.scores import of_result
+from clipnb.report.text import by_condition, changes_table, interaction_table
+from clipnb.stats.hypothesis import holm
+from clipnb.stats.intervals import Interval, direction
+from conftest import PhotoFolder
 
 NAN = float("nan")
 

@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pytest
-from conftest import picture
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -14,11 +13,12 @@ from PIL import Image
 from scipy import ndimage
 
 from clipnb import RunSpec, UserError
-from clipnb.images import RGB, decode
+from clipnb.datasets.images import RGB, decode
 from clipnb.manipulations import DIFFERENCE, MANIPULATIONS, STUDY, Condition, Manipulation, View, condition
 from clipnb.manipulations.base import REFERENCE
 from clipnb.manipulations.imagenet_c import CORRUPTIONS
 from clipnb.manipulations.study import BLUR_SIGMAS, CROP_KEPT
+from conftest import picture
 
 OWN = [name for name in MANIPULATIONS if name not in CORRUPTIONS]
 GRADED = [name for name in OWN if MANIPULATIONS[name].levels]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import most_changed
 from PIL import Image
 
 from clipnb.manipulations import SEVERITIES, STUDY
 from clipnb.manipulations.imagenet_c import CORRUPTIONS
-from clipnb.severity_pictures import EVERYDAY, GRADED, KEPT, corruptions, grid, jpeg, kept_corruptions, write
+from clipnb_book.slider import EVERYDAY, GRADED, KEPT, corruptions, grid, jpeg, kept_corruptions, write
+from conftest import most_changed
 
 
 def drawn(figure: object) -> list[list[np.ndarray]]:

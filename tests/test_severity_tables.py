@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import PhotoFolder
 
-from clipnb import RunSpec, UserError, cli, run, severity, severity_figures, sweeps
-from clipnb.flags import given_settings
+from clipnb import RunSpec, UserError, run
+from clipnb.analysis import severity
+from clipnb.cli import parser
+from clipnb.cli.flags import given_settings
+from clipnb.execution import sweep
+from clipnb.report import plots_severity, severity_tables
+from clipnb_book.measured import records
+from conftest import PhotoFolder
 
 
 def table(**performance: dict[str, list[float]]) -> pd.DataFrame:
@@ -56,7 +61,7 @@ def test_scores_by_hand() -> None:
 
 def test_the_table_of_scores_has_a_column_an_encoder() -> None:
     others = table(mine={"original": [0.8], "rotated": [0.4]}, histogram={"original": [0.5], "rotated": [0.499]})
-    lines = severity.scores_table(pd.concat([BY_HAND, others.assign(dataset="e-f")])).splitlines()
+    lines = severity_tables.scores_table(pd.concat([BY_HAND, others.assign(dataset="e-f")])).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["", "d, mine", "d, histogram", "e\u2011f, mine", "e\u2011f, histogram"]
     assert {row[0]: row[1:4:2] for row in cells[2:]} == {
@@ -98,10 +103,10 @@ def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tm
     ]
     made = severity.tabulate(results)
     first = results[1]
-    assert made["valid"][1] == pytest.approx(first.accuracy.point)
-    assert made["valid_low"][1] == pytest.approx(first.accuracy.low, nan_ok=True)
-    assert made["p1"][1] == pytest.approx(first.precision_at_1)
-    assert made["map"][1] == pytest.approx(first.rows.groupby("category")["ap"].mean().mean())
+    assert made["valid"][1] == pytest.approx(first.valid.point)
+    assert made["valid_low"][1] == pytest.approx(first.valid.low, nan_ok=True)
+    assert made["p1"][1] == pytest.approx(first.macro("p1").point)
+    assert made["map"][1] == pytest.approx(first.rows.groupby("category")["map"].mean().mean())
     assert made["strength"][3] > made["strength"][4]  # area kept
     severity.write_table(results, tmp_path / "table.json")
     read, sources = severity.read_table(tmp_path / "table.json")
@@ -122,17 +127,17 @@ def test_a_file_that_is_no_table_is_one_line(tmp_path: Path) -> None:
 
 
 def test_figures_show_every_cell_and_curve() -> None:
-    figure = severity_figures.heat_map(BY_HAND, "d", "mine", "map")
+    figure = plots_severity.heat_map(BY_HAND, "d", "mine", "map")
     cells = sorted(t.get_text() for t in figure.axes[0].texts)
     assert cells == sorted(["0.90", "0.80", "0.60", "0.90", "0.90", "0.70"])
-    figure = severity_figures.curves(BY_HAND, "map")
+    figure = plots_severity.curves(BY_HAND, "map")
     assert len(figure.axes) == 2
     lines = figure.axes[0].get_lines()
     assert any(list(line.get_ydata()) == [0.9, 0.8, 0.6] for line in lines)
 
 
 def test_the_measured_table_holds_what_the_book_says_of_it() -> None:
-    measured, sources = severity.read_table()
+    measured, sources = records.severities()
     assert {"athletes", "miniplaces"} <= set(measured["dataset"])
     for dataset in ("athletes", "miniplaces"):
         for encoder in ("efficientnet-lite2", "histogram"):
@@ -156,11 +161,11 @@ def test_categories_of_one_photograph_have_no_average_precision_and_no_traceback
 def test_what_to_type_makes_the_runs_that_the_page_is_about() -> None:
     spec = RunSpec("my holiday", "original", "histogram", k=5, tau=0.5, precision="fp32", per_category=20)
     settings = {name: value for name, value in spec.to_dict().items() if name not in ("dataset", "manip")}
-    said = severity.how_to(spec.dataset, **settings)
+    said = severity_tables.how_to(spec.dataset, **settings)
     assert "--encoders histogram --k 5 --tau 0.5 --per-category 20`" in said
-    options = cli.parser().parse_args(shlex.split(said.split("`")[1])[1:])
+    options = parser("sweep").parse_args(shlex.split(said.split("`")[1])[1:])
     fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "severities", "encoders")}
-    made = sweeps.merged({}, settings=given_settings(options), **fields).specs()
+    made = sweep.merged({}, settings=given_settings(options), **fields).specs()
     assert made[0] == spec
     assert made[1:] == [spec.under(manip, level) for manip in severity.GRADED for level in range(1, 6)]
-    assert '`settings: {"start": 2}` in its grid file' in severity.how_to("a", "histogram", start=2)
+    assert '`settings: {"start": 2}` in its grid file' in severity_tables.how_to("a", "histogram", start=2)

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from clipnb import simulated
-from clipnb.original import printed_log
-from clipnb.statistics import mean_interval
+from clipnb.stats.intervals import mean_interval
+from clipnb_book import simulation
+from clipnb_book.published.original import printed_log
 
 PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "intervals.py"
 
@@ -42,7 +42,7 @@ def test_populations_have_the_printed_means_and_spread(coverage: ModuleType, whi
 
 
 def test_images_are_nested_as_stated(coverage: ModuleType) -> None:
-    from clipnb.effects import nesting
+    from clipnb.stats.effect_sizes import nesting
 
     people, rng = coverage.SCENES, np.random.default_rng(4)
     centres, sizes = people.categories(3_000, rng)
@@ -62,32 +62,32 @@ def test_the_number_of_processes_changes_nothing(coverage: ModuleType) -> None:
 
 
 def test_the_committed_table_has_every_cell() -> None:
-    table = simulated.simulation()
+    table = simulation.simulation()
     assert set(table["categories"]) == {6, 10, 28, 51, 100}
     assert table.groupby(["what", "method", "population"]).size().eq(5).all()
     assert (table["replicates"] >= 250).all()
 
 
 def test_what_is_called_a_95_percent_interval_is_one() -> None:
-    table = simulated.simulation()
-    own = table[(table["what"] == "coverage") & (table["method"] == table["categories"].map(simulated.chosen))]
+    table = simulation.simulation()
+    own = table[(table["what"] == "coverage") & (table["method"] == table["categories"].map(simulation.chosen))]
     assert len(own) == 10
     assert own["rate"].between(0.93, 0.97).all()
     for g in (6, 28, 51):
-        assert mean_interval(np.random.default_rng(g).random(g), resamples=99).method == simulated.chosen(g)
+        assert mean_interval(np.random.default_rng(g).random(g), resamples=99).method == simulation.chosen(g)
 
 
 def test_the_page_says_what_covers_too_little() -> None:
-    said = simulated.reading()
+    said = simulation.reading()
     assert "keep what they promise" in said
     assert "do not all" not in said
     assert "*BCa* is no 95% interval everywhere" in said
     assert "*t over images, as if independent*" in said
-    bold = simulated.coverage_table().count("**")
+    bold = simulation.coverage_table().count("**")
     assert bold > 10
 
 
 def test_images_taken_for_independent_cover_far_too_little() -> None:
-    table: pd.DataFrame = simulated.simulation()
+    table: pd.DataFrame = simulation.simulation()
     naive = table[table["method"] == "t over images, as if independent"]
     assert (naive["rate"] < 0.9).all()

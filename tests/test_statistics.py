@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from clipnb.statistics import (
+from clipnb.stats.intervals import (
     Interval,
     aggregates,
     category_means,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from clipnb.store import KEYS, EmbeddingStore, Entry, embedding_key
+from clipnb.embedding.store import KEYS, EmbeddingStore, Entry, embedding_key
 
 DIM = 5
 IDENTITY = "tiny|weights|preprocessing"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipnb.errors import UserError
-from clipnb.studylog import dumps, file_name, loads, read, write
+from clipnb.study_log import dumps, file_name, loads, read, write
 
 NAMES = [
     "Adams, Steven",

@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import HANGS, PhotoFolder, TinyEncoder
 
 from clipnb import Result, RunSpec, UserError, run
-from clipnb.results import load_results
-from clipnb.severity import read_table, sources_table
-from clipnb.sweeps import Grid, cost, merged, read_grid
+from clipnb.analysis.severity import read_table
+from clipnb.execution.sweep import Grid, cost, merged, read_grid
+from clipnb.report.severity_tables import sources_table
+from clipnb.result import load_results
+from conftest import HANGS, PhotoFolder, TinyEncoder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,7 +93,7 @@ def test_the_cost_is_that_of_the_runs_own_engine(photo_folder: PhotoFolder, monk
         asked.append(arguments)
         return TinyEncoder()
 
-    monkeypatch.setattr("clipnb.sweeps.load_encoder", load)
+    monkeypatch.setattr("clipnb.execution.sweep.load_encoder", load)
     monkeypatch.setenv("CLIPNB_RESULTS", f"{root}-results")
     by_torch = RunSpec(root, "original", "tiny", 2, tau=0.7)
     others = [replace(by_torch, engine="openvino"), replace(by_torch, precision="bf16")]

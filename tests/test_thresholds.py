@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PhotoFolder
 
 from clipnb import Result, RunSpec, run
+from clipnb.analysis.threshold_sweep import sweep
+from clipnb.analysis.thresholds import calibration_of, sweeps_of, threshold_frame
 from clipnb.cli import main
-from clipnb.figures import operating_points, over_thresholds
-from clipnb.measures import valid_at_k
-from clipnb.statistics import paired_differences
-from clipnb.tau_sweep import sweep
-from clipnb.thresholds import calibration_of, holds_table, sweeps_of, threshold_answer, threshold_frame, threshold_table
+from clipnb.metrics.validity import valid_at_k
+from clipnb.report.plots import operating_points, over_thresholds
+from clipnb.report.threshold_tables import holds_table, threshold_answer, threshold_table
+from clipnb.stats.intervals import paired_differences
+from conftest import PhotoFolder
 
 MANY = {f"kind{i:02d}": 4 for i in range(12)}
 
@@ -65,8 +66,8 @@ def test_the_sweep_at_the_runs_threshold_is_the_runs_own_change(photo_folder: Ph
     clean, grey = tiny_run(root, "original"), tiny_run(root, "grey")
     found = sweep(clean, grey)
     at = int(np.argmin(np.abs(found.taus - 0.8)))
-    assert found.clean[at] == pytest.approx(clean.accuracy.point)
-    assert found.manipulated[at] == pytest.approx(grey.accuracy.point)
+    assert found.clean[at] == pytest.approx(clean.valid.point)
+    assert found.manipulated[at] == pytest.approx(grey.valid.point)
     assert found.changes[at].point == pytest.approx(np.mean(paired_differences(clean.category_means, grey.category_means)))
     other = float(found.taus[at + 7])
     distances = np.stack(grey.rows["distances"].to_list())

@@ -13,11 +13,10 @@ from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from clipnb.calibration import BINS, calibrate, jackknife, pair_counts
+from clipnb.analysis.calibration import BINS, calibrate, jackknife, pair_counts
 from clipnb.errors import UserError
-from clipnb.ranking import codes
-from clipnb.statistics import Interval
-from clipnb.verification import (
+from clipnb.metrics.ranking import codes
+from clipnb.metrics.verification import (
     OperatingCurve,
     average_precision,
     equal_error,
@@ -26,6 +25,7 @@ from clipnb.verification import (
     roc_auc,
     tau_at_fpr,
 )
+from clipnb.stats.intervals import Interval
 
 
 def distances(seed: int, steps: int = 16) -> tuple[np.ndarray, np.ndarray]:

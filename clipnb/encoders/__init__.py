@@ -15,9 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.registry import Registry
+from ..datasets.images import RGB
 from ..errors import UserError
-from ..images import RGB
-from ..registry import Registry
 
 STUDY = "ViT-L/14"
 """The study's encoder."""
@@ -111,9 +111,9 @@ def _open_clip(name: str, precision: str, engine: str) -> Encoder:
 
 
 def _own(name: str, precision: str, engine: str) -> Encoder:
-    from . import own
+    from . import custom
 
-    return own.load(name, precision)
+    return custom.load(name, precision)
 
 
 def default_encoder() -> str:
@@ -152,7 +152,7 @@ def load_encoder(name: str, precision: str = "fp32", engine: str = "torch") -> E
         UserError: unknown name, or weights that are not here and cannot be fetched.
         MissingExtra: its packages are not installed.
     """
-    from .known import recall
+    from .lazy import recall
 
     settled, loader = resolve(name)
     # torch's idle threads otherwise spin, and take the cores from the workers that decode; read when torch is loaded

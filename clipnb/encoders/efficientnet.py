@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .._core.files import file_sha256
 from ..errors import MissingExtra
-from ..files import file_sha256
-from .torch_image import Preprocessing, TorchEncoder
+from .torch_base import Preprocessing, TorchEncoder
 
 NAME = "efficientnet-lite2"
 PREPROCESSING = Preprocessing(size=260, mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)

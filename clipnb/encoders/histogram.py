@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..images import RGB
+from ..datasets.images import RGB
 
 LEVELS = 8
 """Of each of red, green and blue."""

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
-from ..files import file_sha256
-from .torch_image import Preprocessing, TorchEncoder, matching_torchvision, reason, unit_rows
+from .torch_base import Preprocessing, TorchEncoder, matching_torchvision, reason, unit_rows
 
 
 class OpenClip(TorchEncoder):

@@ -14,10 +14,10 @@ from urllib.error import URLError
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
-from ..files import file_sha256
 from . import INSTEAD
-from .torch_image import Preprocessing, TorchEncoder, matching_torchvision, reason, unit_rows
+from .torch_base import Preprocessing, TorchEncoder, matching_torchvision, reason, unit_rows
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._core.random import rng_for
+from .._core.registry import Registry
+from ..datasets.images import RGB
 from ..errors import UserError
-from ..images import RGB
-from ..registry import Registry
-from ..seeds import rng_for
 
 SEVERITIES = range(1, 6)
 

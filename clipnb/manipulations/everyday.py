@@ -9,7 +9,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..images import RGB, opencv
+from ..datasets.images import RGB, opencv
 from .base import Manipulation, Shape, View
 
 JPEG_QUALITY = (60.0, 40.0, 25.0, 15.0, 7.0)

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..datasets.images import RGB, middle, opencv
 from ..errors import MissingExtra
-from ..images import RGB, middle, opencv
 from .base import REFERENCE, SEVERITIES, Manipulation, Shape, View
 
 CORRUPTIONS = {

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from ..images import RGB, opencv
+from ..datasets.images import RGB, opencv
 from .base import REFERENCE, Manipulation, Shape, View
 
 CLEAN = "original"

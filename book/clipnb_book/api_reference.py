@@ -1,0 +1,126 @@
+"""Reference pages of the book, one a module, made from its docstrings by Sphinx's autodoc."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import clipnb
+from clipnb._core.files import write_generated
+from clipnb.report.format import table
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+PAGES = {
+    "clipnb": "the public names: a run, its result, a data set, an encoder",
+    "clipnb.spec": "what decides the numbers of a run",
+    "clipnb.result": "what a run leaves",
+    "clipnb.datasets.dataset": "where photographs come from",
+    "clipnb.manipulations.base": "what is done to a photograph",
+    "clipnb.encoders": "what an encoder is, and how to write one",
+    "clipnb.metrics.measures": "every measure of a run, registered",
+    "clipnb.metrics.validity": "the study's measure, and how far an embedding moved",
+    "clipnb.metrics.ranking": "precision, recall and average precision by category",
+    "clipnb.metrics.agreement": "agreement of two lists of results",
+    "clipnb.metrics.corruption": "robustness over manipulations and severities",
+    "clipnb.metrics.verification": "thresholds on pairs of photographs",
+    "clipnb.stats.intervals": "means and their intervals over categories",
+    "clipnb.stats.hypothesis": "tests of changes and of interactions",
+    "clipnb.stats.effect_sizes": "sizes of effects, nesting, detectable changes",
+    "clipnb.analysis.contrasts": "changes between conditions, with all of these",
+}
+"""Modules with a page of the reference, and what each holds."""
+
+PAGE = """# `{module}`
+
+```{{eval-rst}}
+{body}
+```
+"""
+
+SETTINGS: dict[str, Any] = {
+    "autodoc_typehints": "signature",
+    "autodoc_typehints_format": "short",
+    "autodoc_default_options": {"no-value": True},  # a value may hold a path of this machine
+    "autodoc_preserve_defaults": True,
+    "python_use_unqualified_type_names": True,
+    "add_module_names": False,
+    "default_role": "code",
+    "napoleon_google_docstring": True,
+    "napoleon_numpy_docstring": False,
+    "napoleon_use_ivar": True,
+    "autodoc_type_aliases": {"ArrayLike": "ArrayLike"},  # else all that NumPy takes for one, a line long
+}
+"""Of Sphinx, for these pages."""
+
+
+def write_pages(folder: Path) -> None:
+    """One page a module of `PAGES` in `folder`, touched only if it changes; other pages there are removed."""
+    texts = {f"{name}.md": PAGE.format(module=name, body=_public() if name == "clipnb" else _whole(name)) for name in PAGES}
+    write_generated(folder, "*.md", texts)
+
+
+def _whole(module: str) -> str:
+    return f".. automodule:: {module}\n   :members:\n   :member-order: bysource"
+
+
+def _public() -> str:
+    """The public names of `clipnb`, those with a page of their own (classes) by their first lines."""
+    parts = [".. automodule:: clipnb\n"]
+    for name in clipnb.__all__:
+        thing = getattr(clipnb, name)
+        if callable(thing) and not isinstance(thing, type):
+            parts.append(f".. autofunction:: clipnb.{name}\n   :noindex:\n")
+    return "\n".join(parts)
+
+
+def modules_table() -> str:
+    """A row a page of the reference."""
+    return table(["module", "what it holds"], [[f"[`{name}`](api/{name}.md)", what] for name, what in PAGES.items()], "ll")
+
+
+_CODE = re.compile(r"(``[^`]*``|`[^`]*`)")
+
+
+def plain_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are written to be read as text: a star, a bar or an underscore in them is no mark-up."""
+    for at, line in enumerate(lines):
+        if line.lstrip().startswith((":", "..")) and not line.lstrip().startswith(":param"):
+            continue
+        pieces = _CODE.split(line)
+        pieces[::2] = [re.sub(r"(?<!\\)([|*]|_(?=\W|$))", r"\\\1", piece) for piece in pieces[::2]]
+        lines[at] = "".join(pieces)
+    if what in ("data", "attribute") and lines:
+        lines[0] = f": {lines[0]}"  # napoleon takes what stands before the first colon for a type: here, nothing
+    _name_several(lines)
+    if what == "module":
+        lines[:] = [line for paragraph in _paragraphs(lines) for line in [*_listed(paragraph), ""]]
+
+
+def _name_several(lines: list[str]) -> None:
+    """Let attributes that are described together be one name: of "low, high" Sphinx would make a type and a name."""
+    inside = False
+    for at, line in enumerate(lines):
+        inside = line.strip() == "Attributes:" or (inside and (not line or line.startswith(" ")))
+        if inside and (names := re.match(r"    \w+(, \w+)+(?=:)", line)):
+            lines[at] = names[0].replace(", ", ",\u200b") + line[names.end() :]
+
+
+def _paragraphs(lines: list[str]) -> list[list[str]]:
+    return [part.split("\n") for part in "\n".join(lines).strip("\n").split("\n\n")]
+
+
+def _listed(paragraph: list[str]) -> list[str]:
+    """A paragraph of lines that are continued by indentation keeps its lines; others are left alone."""
+    if paragraph[0].startswith((" ", "- ")) or not any(line.startswith("  ") for line in paragraph):
+        return paragraph
+    return [f"   {line.strip()}" if line.startswith("  ") else f"| {line}" for line in paragraph]
+
+
+def connect(app: Sphinx) -> None:
+    """Hook this into a Sphinx build, before napoleon reads the docstrings."""
+    import papermill  # noqa: F401  # loads its plug-ins; one of them, described here, cannot be imported before it
+
+    app.connect("autodoc-process-docstring", plain_docstring, priority=100)

@@ -1,0 +1,219 @@
+"""The claim ledger: every finding that the book asserts, with the test, the threshold and the data that decide it.
+
+`book/claims.yml` holds the entries; `clipnb.claim_tests` decides them. An entry also says which verdict the book takes to
+be true; where the numbers say another, the build fails. Sentences hold no digits of their own: each number is a
+placeholder, filled from the data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from clipnb.errors import UserError
+from clipnb.manipulations import CLEAN
+from clipnb.report.format import table
+from clipnb.stats.intervals import ALPHA
+
+from .evidence import Group, Lookup, printed
+from .tests import TESTS, VERDICTS
+
+LEDGER = Path(__file__).parent / "claims.yml"
+
+
+class LedgerError(UserError):
+    """The ledger says what the numbers do not."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An entry of the ledger.
+
+    Attributes:
+        id: how pages name it.
+        claim: what is claimed, in a few words without numbers; entries on different data share it.
+        by: "study" for the original study's own, "book" for ours.
+        sentence: what the book says, with placeholders.
+        test: a name in `clipnb.claim_tests.TESTS`.
+        threshold: its settings: margin, alpha, conditions.
+        data: where the numbers are: {printed: NBA}, {findings: athletes, encoder: ...}, {runs: sample-figures, encoder: ...};
+            a list of two for a comparison of data sets.
+        verdict: what the book takes it to be.
+    """
+
+    id: str
+    claim: str
+    by: str
+    sentence: str
+    test: str
+    threshold: Mapping[str, Any]
+    data: Sequence[Mapping[str, str]]
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the numbers say of a claim.
+
+    Attributes:
+        claim: the entry.
+        verdict: one of `VERDICTS`.
+        text: the sentence with its numbers.
+        n: categories behind it.
+        unchanged: whether no category changed at all.
+    """
+
+    claim: Claim
+    verdict: str
+    text: str
+    n: str
+    unchanged: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.text} **{self.verdict.capitalize()}** (n = {self.n} categories)."
+
+
+def read(path: Path = LEDGER) -> list[Claim]:
+    """The ledger's entries.
+
+    Raises:
+        UserError: it is missing or an entry is not one; every mistake in one line.
+    """
+    import yaml
+
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path.name}: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name}: not YAML ({' '.join(str(error).split())})") from error
+    claims, mistakes = [], []
+    for at, entry in enumerate(entries or [], start=1):
+        name = entry.get("id", f"entry {at}") if isinstance(entry, dict) else f"entry {at}"
+        try:
+            data = entry["data"]
+            claim = Claim(**{**entry, "data": data if isinstance(data, list) else [data], "threshold": entry.get("threshold", {})})
+        except (TypeError, KeyError) as error:
+            mistakes.append(f"{name}: {error}")
+            continue
+        if not str(claim.id).isidentifier():
+            mistakes.append(f"{claim.id}: an id is a word, such as crop_hurts_figures")
+        typed = re.sub(r"\{[^}]*\}", "", claim.sentence)
+        if re.search(r"\d", typed):
+            mistakes.append(f"{name}: a number is typed into its sentence; write a placeholder")
+        if claim.test not in TESTS:
+            mistakes.append(f"{name}: unknown test {claim.test!r}; choose from {', '.join(TESTS)}")
+        if claim.verdict not in VERDICTS:
+            mistakes.append(f"{name}: unknown verdict {claim.verdict!r}; choose from {', '.join(VERDICTS)}")
+        claims.append(claim)
+    twice = {c.id for c in claims if [d.id for d in claims].count(c.id) > 1}
+    mistakes += [f"{name}: twice in the ledger" for name in sorted(twice)]
+    if mistakes:
+        raise UserError(f"{path.name}: " + "; ".join(mistakes))
+    return claims
+
+
+def judge(claim: Claim, sources: Mapping[str, Lookup]) -> Judgement:
+    """What the numbers say.
+
+    Args:
+        claim: an entry.
+        sources: kind of data ("runs", "findings") -> where to look it up; "printed" is always there.
+
+    Raises:
+        UserError: its data or its placeholders are not there; the message names the entry.
+    """
+    try:
+        groups = [_group(where, sources) for where in claim.data]
+        outcome = TESTS[claim.test](groups, **claim.threshold)
+        encoder = next((where["encoder"] for where in claim.data if "encoder" in where), "")
+        text = _Strict().vformat(claim.sentence.strip(), (), {**outcome.numbers, "n": outcome.n, "encoder": f"`{encoder}`"})
+    except (KeyError, IndexError, AttributeError) as error:
+        raise UserError(f"claim {claim.id}: its sentence names {error}, which its test does not give") from error
+    except (UserError, TypeError, ValueError) as error:
+        raise UserError(f"claim {claim.id}: {error}") from error
+    return Judgement(claim, outcome.verdict, text, outcome.n, outcome.unchanged)
+
+
+class _Strict(Formatter):
+    """Placeholders only by name."""
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        return kwargs[str(key)]
+
+
+def _group(where: Mapping[str, str], sources: Mapping[str, Lookup]) -> Group:
+    if "printed" in where:
+        return printed(where["printed"])
+    for kind, look in sources.items():
+        if kind in where:
+            found = look(where[kind], where.get("encoder", ""))
+            if not found:
+                raise UserError(f"there are no {kind} of {where[kind]!r} by {where.get('encoder')!r}")
+            return found
+    raise UserError(f"its data, {dict(where)}, is none of printed, {', '.join(sources)}")
+
+
+def settle(claims: Sequence[Claim], sources: Mapping[str, Lookup]) -> list[Judgement]:
+    """Judge every entry.
+
+    Raises:
+        LedgerError: an entry's verdict is not that of the numbers; the message names each.
+    """
+    judged = [judge(claim, sources) for claim in claims]
+    lies = [
+        f"{j.claim.id} says {j.claim.verdict!r}, but the numbers say {j.verdict!r}: {j.text}"
+        for j in judged
+        if j.verdict != j.claim.verdict
+    ]
+    if lies:
+        raise LedgerError("claims.yml: " + "; ".join(lies))
+    return judged
+
+
+def where_from(claim: Claim) -> str:
+    """The data of a claim, in words."""
+    kinds = {"printed": "printed by the study", "findings": "measured on real photographs", "runs": "runs of this book"}
+    sets: dict[str, list[str]] = {}
+    for where in claim.data:
+        for kind in kinds.keys() & where.keys():
+            sets.setdefault(kind, []).append(where[kind])
+    encoders = dict.fromkeys(where["encoder"] for where in claim.data if "encoder" in where)
+    return "; ".join(f"{kinds[kind]}, {' and '.join(names)}" for kind, names in sets.items()) + "".join(f" ({e})" for e in encoders)
+
+
+def conditions_of(claim: Claim) -> str:
+    """The conditions that a claim is about, in words."""
+    asked = claim.threshold
+    about = ", ".join(asked.get("conditions", [asked.get("condition", CLEAN)]))
+    return f"{about} against {', '.join(asked['than'])}" if "than" in asked else about
+
+
+def tests_list() -> str:
+    """What each test asks, as a Markdown list."""
+    return "\n".join(f"- `{name}`: {(test.__doc__ or '').splitlines()[0]}" for name, test in TESTS.items())
+
+
+def pages(judged: Sequence[Judgement]) -> dict[str, Any]:
+    """What pages may name: `claims.<id>` a sentence with its verdict, `claims.study` and `claims.book` lists, `claims.table`."""
+    lists = {}
+    for by in ("study", "book"):
+        lines = []
+        for claim in dict.fromkeys(j.claim.claim for j in judged if j.claim.by == by):
+            lines.append(f"**{claim}**\n")
+            lines += [f"- *{where_from(j.claim)}*: {j}" for j in judged if j.claim.claim == claim and j.claim.by == by]
+            lines.append("")
+        lists[by] = "\n".join(lines)
+    rows = [[j.claim.claim, j.verdict, conditions_of(j.claim), where_from(j.claim), j.n, f"`{j.claim.test}`"] for j in judged]
+    return {
+        **{j.claim.id: str(j) for j in judged},
+        **lists,
+        "table": table(["claim", "verdict", "conditions", "data", "n", "test"], rows, "llllrl"),
+        "tests": tests_list(),
+        "level": f"{1 - ALPHA:.0%}",
+        "count": {by: str(len({j.claim.claim for j in judged if j.claim.by == by})) for by in ("study", "book")},
+    }

@@ -1,0 +1,199 @@
+"""What each correction of the study's protocol changes, one at a time: the study's run with a single setting corrected.
+
+The first row is `mode study`, the last `mode corrected` with the severities that reach the encoder; every row between
+differs from the first in one thing only. Photographs and encoder stay the same throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from clipnb.analysis.missing import available_by_category
+from clipnb.analysis.thresholds import calibration_of
+from clipnb.manipulations import CLEAN, STUDY
+from clipnb.report.format import points, table
+from clipnb.result import Result
+from clipnb.runs import run
+from clipnb.spec import AS_STUDY, RunSpec
+from clipnb.stats.intervals import macro_mean, mean_interval, paired_differences
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SEVERITY = 3
+"""Of the corrected crop and blur: a drawn 55 % of the area, and a blur of 3 pixels at a short side of 224."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One thing that is put right.
+
+    Attributes:
+        name: in tables and figures.
+        flaw: what the study did.
+        settings: fields of the specification that change.
+        severity: of the manipulation, where its strength is what is corrected; 0 leaves the study's setting.
+        manips: conditions that it can touch.
+        calibrated: whether the threshold is taken from the photographs instead of 0.8.
+        skips_empty: whether a category without results is left out instead of counted 0.
+    """
+
+    name: str
+    flaw: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    severity: int = 0
+    manips: tuple[str, ...] = STUDY
+    calibrated: bool = False
+    skips_empty: bool = False
+
+
+CORRECTIONS = (
+    Correction("the study's protocol", "everything as it was"),
+    Correction("query left alone", "the query is moved towards an aesthetic vector", {"aesthetic_weight": 0.0}),
+    Correction("look-alikes kept", "results that look alike are dropped, so that their number varies", {"deduplicate": False}),
+    Correction("own image left out", "a query may find itself and its copies", {"duplicates": 24}),
+    Correction("threshold calibrated", "0.8 is not derived from anything", calibrated=True),
+    Correction("crop that crops", "the crop only slides the encoder's own centre crop", severity=SEVERITY, manips=("cropped",)),
+    Correction("blur of one strength", "the blur's strength depends on the file's size", severity=SEVERITY, manips=("blurred",)),
+    Correction("empty categories left out", "a category without results counts 0", skips_empty=True),
+    Correction(
+        "all corrected",
+        "all of these",
+        {"aesthetic_weight": 0.0, "deduplicate": False, "duplicates": 24},
+        severity=SEVERITY,
+        calibrated=True,
+        skips_empty=True,
+    ),
+)
+
+
+def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame, list[Result]]:
+    """Every correction under every condition.
+
+    Args:
+        dataset: its name or folder.
+        encoder: by name.
+        settings: other fields of the specification, such as `per_category`.
+
+    Returns:
+        A row a correction and condition (correction, manip, value, change, low, high, changes, lost: share of results asked
+        for that were never scored, tau), and the runs of the study's own protocol. `change` is against the first row, in
+        share of valid results, with its 95% interval over categories and the change of each; NaN and empty where a correction
+        cannot touch the condition. Where one leaves categories out there is no interval: the change is not paired.
+    """
+    tau = calibration_of(RunSpec(dataset, CLEAN, encoder, **settings), progress=False).values["tau_fpr_5"].point
+    rows: list[dict[str, Any]] = []
+    first: dict[str, dict[str, float]] = {}
+    study: list[Result] = []
+    kept: dict[RunSpec, Result] = {}
+    for correction in CORRECTIONS:
+        for manip in STUDY:
+            severity = correction.severity if manip in ("cropped", "blurred") and manip in correction.manips else 0
+            asked = {**AS_STUDY, **settings, **correction.settings, "severity": severity}
+            spec = RunSpec(dataset, manip, encoder, tau=round(tau, 4) if correction.calibrated else 0.8, **asked)
+            result = kept[spec] = kept.get(spec) or run(spec, progress=False)
+            means = available_by_category(result, absent="skip" if correction.skips_empty else "zero")
+            before = first.setdefault(manip, means)
+            touched = manip in correction.manips
+            changes = paired_differences(before, means) if touched and before.keys() == means.keys() else []
+            interval = mean_interval(changes, bounds=(-1.0, 1.0)) if changes else None
+            value = macro_mean(list(means.values()))
+            if correction is CORRECTIONS[0]:
+                study.append(result)
+            rows.append(
+                {
+                    "correction": correction.name,
+                    "manip": manip,
+                    "value": value,
+                    "change": value - macro_mean(list(before.values())) if touched else math.nan,
+                    "low": interval.low if interval else math.nan,
+                    "high": interval.high if interval else math.nan,
+                    "changes": changes,
+                    "lost": 1 - result.rows["n_results"].sum() / result.rows["n_asked"].sum(),
+                    "tau": spec.tau,
+                }
+            )
+    return pd.DataFrame(rows), study
+
+
+def corrections_table(frame: pd.DataFrame) -> str:
+    """A row a correction, a column a condition: valid results and, in brackets, the change in percentage points."""
+    rows = []
+    for correction in CORRECTIONS:
+        part = frame[frame["correction"] == correction.name].set_index("manip")
+        cells = [_cell(part.loc[manip], correction) for manip in STUDY]
+        rows.append([correction.name, *cells])
+    return table(["corrected alone", *STUDY], rows, "l" + "r" * len(STUDY))
+
+
+def list_of_corrections() -> str:
+    """What is corrected, and what the study did."""
+    return table(["correction", "what the study did"], [[c.name, c.flaw] for c in CORRECTIONS], "ll")
+
+
+def _cell(row: Any, correction: Correction) -> str:
+    if correction is CORRECTIONS[0]:
+        return f"{row['value']:.1%}"
+    if row["change"] != row["change"]:
+        return "–"
+    return f"{row['value']:.1%} ({points(row['change'])})"
+
+
+def summary(frame: pd.DataFrame) -> str:
+    """Which single correction moves the numbers most, and what all of them do together."""
+    single = frame[~frame["correction"].isin([CORRECTIONS[0].name, CORRECTIONS[-1].name])]
+    size = single.assign(size=single["change"].abs()).groupby("correction", sort=False)["size"].mean()
+    largest, least = str(size.idxmax()), [str(name) for name, value in size.items() if value < 0.0005]
+    tau = frame.loc[frame["correction"] == "threshold calibrated", "tau"].iloc[0]
+    lost = frame.loc[frame["correction"] == CORRECTIONS[0].name, "lost"].mean()
+    nothing = f" Here {_listed(least)} {'changes' if len(least) == 1 else 'change'} nothing." if least else ""
+    return (
+        f"Of single corrections, *{largest}* moves the numbers most, by {100 * size[largest]:.1f} points on average over the "
+        f"conditions that it touches.{nothing} The calibrated threshold is {tau:.2f} (5% of pairs of different kinds accepted). "
+        f"The study's protocol loses {lost:.1%} of the results that it asks for to look-alikes."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    quoted = [f"*{name}*" for name in names]
+    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " and " + quoted[-1]
+
+
+def figure(frames: dict[str, pd.DataFrame]) -> Figure:
+    """Change by correction, a panel a data set, a marker a condition; the last row is all of them together.
+
+    Lines are 95% intervals over categories, dots the categories.
+    """
+    from clipnb.report.plots import INK, MID, WIDTH, jitter, new_figure, plain
+
+    drawn, axes = new_figure(WIDTH, 4.6, 1, len(frames), sharex=True, sharey=True)
+    names = [correction.name for correction in CORRECTIONS[1:]]
+    looks: dict[str, Any] = {
+        "original": {"marker": "o", "color": INK},
+        "blurred": {"marker": "s", "color": MID},
+        "cropped": {"marker": "^", "color": MID, "markerfacecolor": "white"},
+        "grey": {"marker": "D", "color": INK, "markerfacecolor": "white"},
+    }
+    offsets = dict(zip(STUDY, (-0.24, -0.08, 0.08, 0.24), strict=True))
+    for ax, (dataset, frame) in zip(axes[0], frames.items(), strict=True):
+        ax.axvline(0, color=INK, linewidth=0.8)
+        for manip in STUDY:
+            part = frame[frame["manip"] == manip].set_index("correction").loc[names]
+            at = [y + offsets[manip] for y in range(len(names))]
+            for y, changes in zip(at, part["changes"], strict=True):
+                dots = y + 0.3 * jitter(len(changes))
+                ax.plot([100 * c for c in changes], dots, "o", color=MID, markersize=2, alpha=0.5, markeredgewidth=0, zorder=1)
+            ax.hlines(at, 100 * part["low"], 100 * part["high"], color=INK, linewidth=1, zorder=4)
+            ax.plot(100 * part["change"], at, linestyle="none", markersize=4, label=manip, zorder=3, **looks[manip])
+        ax.axhline(len(names) - 1.5, color=INK, linewidth=0.6, linestyle=":")
+        ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), xlabel="change, percentage points")
+        ax.set_title(plain(dataset), fontsize=9, loc="left")
+        ax.grid(axis="y", color="#e6e6e6", linewidth=7, alpha=0.6)
+        ax.set_axisbelow(True)
+    drawn.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=8, frameon=False, ncols=4, loc="outside upper center")
+    return drawn

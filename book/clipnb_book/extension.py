@@ -1,0 +1,193 @@
+"""The book's Sphinx extension: `jb build book` reads the project's own contents, results and runs.
+
+- the table of contents is the top-level `_toc.yml` (Jupyter Book finds the top-level `_config.yml` by itself);
+- sample runs that are missing or out of date are computed first, so that a fresh clone builds;
+- every data set with a clean run gets a page, made from `notebooks/dataset.ipynb`;
+- `{{ study.nba.mean }}` in a page is a computed number (`clipnb.book_values`); a changed result rebuilds the pages;
+- a finding that `book/claims.yml` asserts and the numbers do not support stops the build (`clipnb.claims`);
+- pages are made light, complete without a network and accessible (`clipnb.book_html`), or fit for paper (`clipnb.book_print`);
+- an executed run in `book/runs/` gets its own title and labels, and shows one parameters cell instead of two.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipnb._core.files import write_generated
+from clipnb._core.paths import runs_root
+from clipnb.datasets.dataset import load_dataset, slug
+from clipnb.errors import UserError
+from clipnb.manipulations import CLEAN
+from clipnb.result import Result, load_results
+from clipnb.runs import saved_result
+from clipnb.spec import spec_of
+
+from . import api_reference, browser_data, html, latex, slider
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
+
+
+FOR_RUNNING = {"install", "what", "parameters"}
+"""Ids or tags of cells of the run notebook that a reader of its page needs not see."""
+
+
+def configure(app: Sphinx, config: Config) -> None:
+    """Compute what is missing, then tell Sphinx where the contents and the numbers are."""
+    from sphinx.errors import ExtensionError
+
+    from clipnb.execution import pages
+
+    from .values import values
+
+    root = Path(app.srcdir).parent
+    os.chdir(root)  # the folder from which paths in $CLIPNB_DATA and data set names are read
+    try:
+        failures = pages.ensure(pages.sample_specs())
+    except UserError as error:
+        raise ExtensionError(str(error)) from error
+    if failures:
+        raise ExtensionError("; ".join(f"{run} failed: {why}" for run, why in failures.items()))
+    results = load_results()
+    write_dataset_pages(root, results)
+    write_cards(root, results)
+    api_reference.write_pages(root / "book" / "api")
+    for name, value in api_reference.SETTINGS.items():
+        setattr(config, name, value)
+    links = {path.stem: f"[`{path.stem}`](runs/{path.name})" for path in runs_root().glob("*.ipynb")}
+    config.external_toc_path = (root / "_toc.yml").as_posix()
+    config.mathjax_path = html.MATHJAX.as_posix()
+    try:
+        config.myst_substitutions = {**config.myst_substitutions, **values(results, links)}
+    except UserError as error:  # the claim ledger says what the numbers do not
+        raise ExtensionError(str(error)) from error
+
+
+def write_browser(app: Sphinx) -> None:
+    """The data and pictures of the retrieval browser, and of the slider of manipulations."""
+    if app.builder.format == "html":
+        browser_data.write(Path(app.outdir) / "_static" / "browse")
+        slider.write(Path(app.outdir) / "_static" / "slider")
+
+
+def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
+    """One page for each clean run, with the runs that differ in the manipulation only."""
+    pages = {}
+    for spec in (r.spec for r in results if r.spec.manip == CLEAN):
+        fields = {name: value for name, value in spec.to_dict().items() if name != "manip"}
+        pages[spec.group_id] = (f"{spec.dataset_name}, {spec.group_id.removeprefix(spec.dataset_name + '-')}", fields)
+    _write_pages(root, "dataset", pages)
+
+
+def write_cards(root: Path, results: Sequence[Result]) -> None:
+    """One card for each data set that has a run and whose photographs are still there."""
+    datasets = sorted(dataset for dataset in {r.spec.dataset for r in results} if _is_there(dataset))
+    _write_pages(root, "card", {slug(dataset): (f"Card of {slug(dataset)}", {"dataset": dataset}) for dataset in datasets})
+
+
+def _is_there(dataset: str) -> bool:
+    try:
+        return bool(load_dataset(dataset).photos)
+    except UserError:
+        return False
+
+
+def _write_pages(root: Path, template: str, pages: Mapping[str, tuple[str, Mapping[str, object]]]) -> None:
+    """Pages from `notebooks/<template>.ipynb`, name -> (title, parameters), touched only if they change; others are removed."""
+    source = (root / "notebooks" / f"{template}.ipynb").read_text(encoding="utf-8")
+    texts: dict[str, str] = {}
+    for name, (title, parameters) in pages.items():
+        page = json.loads(source)
+        for cell in page["cells"]:
+            if "parameters" in cell["metadata"].get("tags", []):
+                cell["source"] = "\n".join(f"{parameter} = {value!r}" for parameter, value in parameters.items())
+                cell["metadata"]["tags"].append("remove-cell")
+        _relabel(page, name)
+        _retitle(page, title)
+        texts[f"{name}.ipynb"] = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+    write_generated(root / "book" / f"{template}s", "*.ipynb", texts)
+
+
+def _relabel(notebook: dict[str, Any], suffix: str) -> None:
+    """Figures of pages from one template need labels of their own."""
+    for cell in notebook["cells"]:
+        figure = cell["metadata"].get("mystnb", {}).get("figure")
+        if figure:
+            figure["name"] += f"-{suffix}"
+
+
+def _retitle(notebook: dict[str, Any], title: str) -> None:
+    """Give a notebook made from a template its own title."""
+    lines = "".join(notebook["cells"][0]["source"]).splitlines()
+    notebook["cells"][0]["source"] = "\n".join([f"# {title}", *lines[1:]])
+
+
+def mend_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Send the Colab button of a generated page to its template."""
+    template = {"runs": "run", "datasets": "dataset", "cards": "card"}.get(pagename.partition("/")[0])
+    if template:
+        _replace_urls(context.get("header_buttons"), f"book/{pagename}.ipynb", f"notebooks/{template}.ipynb")
+
+
+def _replace_urls(buttons: Any, old: str, new: str) -> None:
+    for button in buttons or []:
+        if "buttons" in button:
+            _replace_urls(button["buttons"], old, new)
+        elif old in str(button.get("url", "")):
+            button["url"] = button["url"].replace(old, new)
+
+
+def present_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Leave a notebook's Colab badge, a picture from the network, to the launch button; dress up an executed run."""
+    if not Path(app.env.doc2path(docname)).name.endswith(".ipynb"):
+        return
+    notebook = json.loads(source[0])
+    if docname.startswith("runs/"):
+        _present_run(notebook, vectors=app.builder.format == "latex")
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"])
+            cell["source"] = "\n".join(line for line in text.split("\n") if "colab-badge" not in line)
+    source[0] = json.dumps(notebook)
+
+
+def _present_run(notebook: dict[str, Any], vectors: bool) -> None:
+    """Give an executed run its own title and labels, and leave out what is for people who run it themselves."""
+    try:
+        spec = spec_of(notebook["metadata"]["papermill"]["parameters"])
+    except (KeyError, UserError):
+        return  # somebody's own notebook: shown as it is
+    _relabel(notebook, spec.run_id)
+    settings = spec.run_id.removeprefix(f"{spec.dataset_name}-{spec.condition_id}-")
+    _retitle(notebook, f"{spec.dataset_name}, {spec.condition.label} ({settings})")
+    for cell in notebook["cells"]:
+        tags = cell["metadata"].setdefault("tags", [])
+        if FOR_RUNNING.intersection([cell.get("id"), *tags]):
+            tags.append("remove-cell")
+        elif "injected-parameters" in tags:
+            tags.append("hide-input")
+    if vectors:
+        latex.add_charts(notebook, saved_result(spec))
+
+
+def forget_failure(app: Sphinx, error: Exception | None) -> None:
+    """After a build that failed or warned, let the next one read every page: Sphinx repeats no warning of a page it keeps."""
+    if error or app._warncount:
+        (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("builder-inited", write_browser)
+    app.connect("config-inited", configure, priority=850)  # sphinx-external-toc reads the path at 900
+    app.connect("source-read", present_notebook)
+    app.connect("build-finished", forget_failure)
+    app.connect("html-page-context", mend_page, priority=900)  # after the theme has made its buttons
+    html.connect(app)
+    api_reference.connect(app)
+    latex.connect(app)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

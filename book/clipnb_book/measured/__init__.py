@@ -1,0 +1,1 @@
+"""Numbers from real photographs that are not part of the project."""

@@ -1,0 +1,146 @@
+"""What was found on real photographs that may not be shown: committed numbers, a row a category, and how they were made.
+
+The photographs of `athletes` and `miniplaces` are not part of the project, their category means are. `clipnb.findings`
+reads them, so that the book says what was found on a machine without the photographs too; `python -m clipnb.findings`
+measures them anew where $CLIPNB_DATA holds the photographs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from clipnb._core.files import write_text
+from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
+from clipnb.report.format import points, points_span, span, table
+from clipnb.result import Result
+from clipnb.spec import RunSpec
+from clipnb.stats.intervals import Interval, direction, mean_interval, paired_differences
+
+ENCODERS = ("efficientnet-lite2", "histogram")
+FIGURES, SCENES = "athletes", "miniplaces"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Category means on real photographs.
+
+    Attributes:
+        rows: a row a data set, encoder, condition and category: images, valid (valid@k,tau), shift, noop (share of images
+            left as they were), p1 (P@1 by category).
+        about: settings, versions and fingerprints.
+    """
+
+    rows: pd.DataFrame
+    about: dict[str, Any]
+
+    def categories(self, dataset: str, encoder: str, manip: str, measure: str = "valid") -> dict[str, float]:
+        """Category -> mean of a measure; empty where that was not measured."""
+        r = self.rows
+        part = r[(r["dataset"] == dataset) & (r["encoder"] == encoder) & (r["manip"] == manip)]
+        return {str(c): float(v) for c, v in zip(part["category"], part[measure], strict=True)}
+
+    def groups(self, dataset: str, encoder: str) -> dict[str, list[float]]:
+        """Condition -> category accuracies, as the figures take them."""
+        return {MANIPULATIONS[m].label: list(self.categories(dataset, encoder, m).values()) for m in STUDY}
+
+    def intervals(self, dataset: str, encoder: str) -> dict[str, Interval]:
+        """Condition -> macro mean with its interval over categories."""
+        return {label: mean_interval(values, bounds=(0.0, 1.0)) for label, values in self.groups(dataset, encoder).items()}
+
+    def changes(self, dataset: str, encoder: str, manip: str) -> list[float]:
+        """Manipulated minus clean accuracy, category by category."""
+        return paired_differences(self.categories(dataset, encoder, CLEAN), self.categories(dataset, encoder, manip))
+
+
+def read(text: str, about: str) -> Findings:
+    """Findings from the text of their two files."""
+    return Findings(pd.read_csv(io.StringIO(text)), json.loads(about))
+
+
+@cache
+def load() -> Findings:
+    """The findings that ship with the package."""
+    folder = resources.files(__package__) / "data"
+    return read((folder / "findings.csv").read_text(encoding="utf-8"), (folder / "findings.json").read_text(encoding="utf-8"))
+
+
+def summarise(results: Sequence[Result]) -> pd.DataFrame:
+    """Runs as rows of `Findings`."""
+    parts = []
+    for result in results:
+        groups = result.rows.groupby("category", sort=True)
+        part = groups[["valid", "shift", "noop", "p1"]].mean().round(6).reset_index()
+        part.insert(0, "manip", result.spec.manip)
+        part.insert(0, "encoder", result.spec.encoder)
+        part.insert(0, "dataset", result.spec.dataset_name)
+        part.insert(4, "images", groups.size().to_numpy())
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def specs() -> list[RunSpec]:
+    """What is measured: both data sets, whole, under the study's conditions."""
+    return [RunSpec(dataset, manip, encoder) for encoder in ENCODERS for dataset in (FIGURES, SCENES) for manip in STUDY]
+
+
+def describe(results: Sequence[Result]) -> dict[str, Any]:
+    """How findings were made, without a date, a path or a machine's name."""
+    first = results[0]
+    return {
+        "k": first.spec.k,
+        "tau": first.spec.tau,
+        "seed": first.spec.seed,
+        "versions": first.provenance["versions"],
+        "photographs": {r.spec.dataset_name: r.provenance["data_fingerprint"] for r in results},
+        "weights": {r.spec.encoder: r.provenance["encoder"]["weights_sha256"] for r in results},
+    }
+
+
+def table_of(findings: Findings, encoder: str) -> str:
+    """A row a data set and condition."""
+    rows = []
+    for dataset in (FIGURES, SCENES):
+        for manip, (label, interval) in zip(STUDY, findings.intervals(dataset, encoder).items(), strict=True):
+            d = mean_interval(findings.changes(dataset, encoder, manip), bounds=(-1.0, 1.0))
+            noop = findings.rows[
+                (findings.rows["dataset"] == dataset) & (findings.rows["encoder"] == encoder) & (findings.rows["manip"] == manip)
+            ]
+            untouched = (noop["noop"] * noop["images"]).sum() / noop["images"].sum()
+            change = ["", "", ""] if manip == CLEAN else [points(d.point), points_span(d), direction(d)]
+            rows.append(
+                [dataset, label, f"{interval.point:.4f}", span(interval), *change, "" if manip == CLEAN else f"{untouched:.0%}"]
+            )
+    head = ["data set", "condition", "accuracy", "95% interval", "change, points", "95% interval", "reading", "untouched"]
+    return table(head, rows, "llrlrllr")
+
+
+def counts(findings: Findings) -> dict[str, dict[str, int]]:
+    """Data set -> number of categories and of images."""
+    clean = findings.rows[(findings.rows["manip"] == CLEAN) & (findings.rows["encoder"] == ENCODERS[0])]
+    return {str(name): {"categories": len(part), "images": int(part["images"].sum())} for name, part in clean.groupby("dataset")}
+
+
+def write(folder: Path) -> None:
+    """Measure, and write the two files.
+
+    Raises:
+        UserError: the photographs are not in $CLIPNB_DATA.
+    """
+    from clipnb.runs import run
+
+    results = [run(spec) for spec in specs()]
+    write_text(folder / "findings.csv", summarise(results).to_csv(index=False))
+    write_text(folder / "findings.json", json.dumps(describe(results), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write(Path(__file__).parent / "data")

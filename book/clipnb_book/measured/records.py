@@ -1,0 +1,167 @@
+"""Thresholds and corrections on real photographs that may not be shown: committed numbers, and how they are made anew.
+
+`python -m clipnb.measured` computes them where $CLIPNB_DATA holds the photographs; the book reads them anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clipnb._core.files import rounded, write_text
+from clipnb.analysis.calibration import Calibration
+from clipnb.analysis.severity import read_table
+from clipnb.analysis.threshold_sweep import Sweep
+from clipnb.datasets.card import Card, card_from
+from clipnb.encoders import OFFLINE
+from clipnb.manipulations import STUDY
+from clipnb.metrics.verification import OperatingCurve
+from clipnb.runs import run
+from clipnb.spec import RunSpec
+from clipnb.stats.intervals import Interval
+
+from .findings import FIGURES, SCENES, describe
+
+DATA = Path(__file__).parent / "data"
+"""Numbers from photographs that are not distributed with the project."""
+
+SETS = (FIGURES, SCENES)
+ENGINE = "openvino"
+"""Runs the same network faster; its numbers agree with the usual engine's to rounding."""
+
+STEP = 0.01
+"""Between the points of an operating curve that are kept; those at a threshold are kept besides."""
+
+
+@cache
+def _record(name: str) -> dict[str, Any]:
+    text = (DATA / f"{name}.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def calibration(dataset: str) -> Calibration:
+    """The calibration on a set of real photographs, its curves thinned."""
+    kept = _record("thresholds")["sets"][dataset]["calibration"]
+    return Calibration(
+        values={name: _interval(values) for name, values in kept["values"].items()},
+        curve=_curve(kept["curve"]),
+        calibrated_on=tuple(kept["calibrated_on"]),
+        scored_on=tuple(kept["scored_on"]),
+        check=_curve(kept["check"]) if kept["check"] else None,
+    )
+
+
+def sweeps(dataset: str) -> list[Sweep]:
+    """Each manipulation against the photographs as they are, at every threshold."""
+    return [
+        Sweep(
+            condition=kept["condition"],
+            taus=np.asarray(kept["taus"]),
+            clean=np.asarray(kept["clean"]),
+            manipulated=np.asarray(kept["manipulated"]),
+            changes=tuple(_interval(values) for values in kept["changes"]),
+            tau=kept["tau"],
+        )
+        for kept in _record("thresholds")["sets"][dataset]["sweeps"]
+    ]
+
+
+def corrections(dataset: str) -> pd.DataFrame:
+    """What each correction changes, as `clipnb.corrections.measured` gives it."""
+    frame = pd.DataFrame(_record("corrections")["sets"][dataset])
+    return frame.astype(dict.fromkeys(("value", "change", "low", "high", "lost", "tau"), float))
+
+
+def cards() -> list[Card]:
+    """Cards of the real photographs."""
+    return [card_from(record) for record in json.loads((DATA / "cards.json").read_text(encoding="utf-8"))]
+
+
+def severities() -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table of severities on real photographs, and where its numbers come from."""
+    return read_table(DATA / "severity.json")
+
+
+def _interval(values: list[Any]) -> Interval:
+    point, low, high = (math.nan if v is None else float(v) for v in values[:3])
+    return Interval(point, low, high, *values[3:])
+
+
+def _of_interval(i: Interval) -> list[Any]:
+    return [*rounded([i.point, i.low, i.high]), i.method, i.n]
+
+
+def _curve(columns: dict[str, list[float | None]]) -> OperatingCurve:
+    return OperatingCurve(**{name: np.asarray(values, dtype=float) for name, values in columns.items()})
+
+
+def _thinned(curve: OperatingCurve, thresholds: list[float]) -> dict[str, list[float | None]]:
+    """The points of a curve at the thresholds and at even steps."""
+    wanted = np.concatenate([np.arange(0, 2 + STEP, STEP), thresholds])
+    at = np.unique(np.searchsorted(curve.tau, wanted + 1e-9, side="right") - 1)
+    at = at[at >= 0]
+    return {name: rounded(getattr(curve, name)[at].tolist()) for name in ("tau", "recall", "fpr", "precision")}
+
+
+def _of_calibration(found: Calibration, tau: float) -> dict[str, Any]:
+    thresholds = [tau, *(i.point for name, i in found.values.items() if name.startswith("tau_") and not math.isnan(i.point))]
+    return {
+        "values": {name: _of_interval(interval) for name, interval in found.values.items()},
+        "curve": _thinned(found.curve, thresholds),
+        "check": _thinned(found.check, thresholds) if found.check else None,
+        "calibrated_on": found.calibrated_on,
+        "scored_on": found.scored_on,
+    }
+
+
+def _of_sweep(found: Sweep) -> dict[str, Any]:
+    return {
+        "condition": found.condition,
+        "taus": rounded(found.taus.tolist()),
+        "clean": rounded(found.clean.tolist()),
+        "manipulated": rounded(found.manipulated.tolist()),
+        "changes": [_of_interval(change) for change in found.changes],
+        "tau": found.tau,
+    }
+
+
+def write(folder: Path) -> None:
+    """Measure, and write the two files.
+
+    Raises:
+        UserError: the photographs are not in $CLIPNB_DATA.
+    """
+    from clipnb.analysis.thresholds import calibration_of, sweeps_of
+
+    from ..corrections import measured
+
+    usual = {name: [run(RunSpec(name, manip, OFFLINE, engine=ENGINE)) for manip in STUDY] for name in SETS}
+    about = describe([result for group in usual.values() for result in group]) | {"engine": ENGINE}
+    thresholds, corrected = {}, {}
+    for name, results in usual.items():
+        spec = results[0].spec
+        thresholds[name] = {
+            "calibration": _of_calibration(calibration_of(spec), spec.tau),
+            "sweeps": [_of_sweep(found) for found in sweeps_of(results)],
+        }
+        frame, _ = measured(name, OFFLINE, engine=ENGINE)
+        corrected[name] = [{key: rounded(value) for key, value in row.items()} for row in frame.to_dict("records")]
+    for file, sets in (("thresholds", thresholds), ("corrections", corrected)):
+        write_text(folder / f"{file}.json", _text(about, sets))
+
+
+def _text(about: dict[str, Any], sets: dict[str, Any]) -> str:
+    """JSON with a line for each data set."""
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(found, ensure_ascii=False)}" for name, found in sets.items())
+    return f'{{"about": {json.dumps(about, indent=1)},\n"sets": {{\n{lines}\n}}}}\n'
+
+
+if __name__ == "__main__":
+    write(DATA)

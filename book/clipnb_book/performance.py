@@ -1,0 +1,89 @@
+"""The table that `benchmarks/speed.py` leaves, as the book shows it: ratios, and what each should reach."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from clipnb.report.plots import INK, MID, WIDTH, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@cache
+def measured() -> dict[str, Any]:
+    """The ratios of the last run of the benchmark, and the machine that it ran on."""
+    table: dict[str, Any] = json.loads((files(__package__) / "data" / "speed.json").read_text(encoding="utf-8"))
+    return table
+
+
+def reached(row: dict[str, Any]) -> bool:
+    """Whether a ratio is what it should be."""
+    return bool(row["ratio"] <= row["reach"] if row["at_most"] else row["ratio"] >= row["reach"])
+
+
+def table() -> str:
+    """Markdown: a line for each ratio, and under it how it was taken."""
+    found = measured()
+    lines = ["| what | measured | its rounds | should be | |", "|:--|--:|:--|:--|:--|"]
+    lines += [
+        f"| {row['measure']} | **{row['ratio']:.2f}** | {_rounds(row)} "
+        f"| {'at most' if row['at_most'] else 'at least'} {row['reach']:g} | {'reached' if reached(row) else 'missed'} |"
+        for row in found["rows"]
+    ]
+    notes = [f"- {row['measure']}, on {row['photographs']}: {row['detail']}." for row in found["rows"]]
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    where = f"Measured on {found['cores']} cores ({found['machine']}, {found['device']}): {versions}."
+    return "\n".join([*lines, "", where, "", *notes])
+
+
+def chart() -> Figure:
+    """Each ratio as a share of what it should reach, on a logarithmic axis with that limit drawn.
+
+    A large dot is the median of a line's rounds, a small one a round, the bar their range. Where the ratio should be small,
+    the axis shows limit / ratio, so that to the right is better on every line.
+    """
+    rows = measured()["rows"][::-1]
+    shares = [_share(row, row["ratio"]) for row in rows]
+    figure, axes = new_figure(WIDTH, 0.9 + 0.42 * len(rows))
+    ax = axes[0, 0]
+    for at, row in enumerate(rows):
+        share = shares[at]
+        rounds = [_share(row, value) for value in row["rounds"]]
+        ax.plot([1, share], [at, at], color=MID, linewidth=0.7, linestyle=":", zorder=1)
+        ax.plot([min(rounds), max(rounds)], [at, at], color=INK, linewidth=2.5, zorder=1)
+        ax.scatter(rounds, [at - 0.22] * len(rounds), s=9, color=INK, zorder=2)
+        ax.scatter(share, at, s=34, color=INK if share >= 1 else "white", edgecolor=INK, zorder=2)
+        ax.annotate(f"{row['ratio']:.2f}", (max(rounds) if share >= 1 else min(rounds), at),
+                    xytext=(8 if share >= 1 else -8, 0), textcoords="offset points",
+                    ha="left" if share >= 1 else "right", va="center", fontsize=8)  # fmt: skip
+    ax.axvline(1, color=INK, linewidth=1, linestyle="--")
+    ax.set_xscale("log")
+    left = min(0.8, 0.8 * min(shares))
+    ax.set_xticks([0.5, 1, 2, 4], ["half", "the limit", "twice", "4 times"])
+    ax.set_xlim(left, max(4, 1.3 * max(shares)))
+    ax.minorticks_off()
+    ax.set_yticks(range(len(rows)), [_short(row["measure"]) for row in rows], fontsize=8)
+    ax.set_ylim(-0.7, len(rows) - 0.3)
+    ax.set_xlabel("how far each ratio is from its limit (right is better)")
+    return figure
+
+
+def _share(row: dict[str, Any], ratio: float) -> float:
+    return float(row["reach"] / ratio if row["at_most"] else ratio / row["reach"])
+
+
+def _rounds(row: dict[str, Any]) -> str:
+    return ", ".join(f"{value:.2f}" for value in row["rounds"]) if len(row["rounds"]) > 1 else "one reading"
+
+
+def _short(measure: str) -> str:
+    words, lines = measure.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 26:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)

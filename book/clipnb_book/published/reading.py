@@ -1,0 +1,68 @@
+"""What the original study's printed numbers say when they are asked: computed sentences and tables (Markdown)."""
+
+from __future__ import annotations
+
+from clipnb.manipulations import CLEAN
+from clipnb.report.format import minus, p_value, span, table
+from clipnb.stats.intervals import ALPHA, mean_interval
+
+from .original import ListFacts, break_even_sd, figures_against_scenes, list_facts, printed_log, printed_means
+
+
+def printed_table() -> str:
+    """The study's table of eight means."""
+    means = printed_means()
+    conditions = list(next(iter(means.values())))
+    rows = [[name, *(f"{row[c]:.4f}" for c in conditions)] for name, row in means.items()]
+    return table(["mean accuracy", *conditions], rows, "l" + "r" * len(conditions))
+
+
+def list_table() -> str:
+    """What the two printed lists of category means say."""
+    lists = {"NBA, original": printed_log("NBA").total, "MiniPlaces, cropped": printed_log("MiniPlaces").total}
+    facts = [list_facts(values) for values in lists.values()]
+    rows = [
+        ["categories", *(str(f.mean.n) for f in facts)],
+        ["mean", *(f"{f.mean.point:.4f}" for f in facts)],
+        ["95% interval of the mean, BCa bootstrap", *(span(f.mean) for f in facts)],
+        ["95% interval of the mean, Student's t", *(span(mean_interval(values, method="t")) for values in lists.values())],
+        ["standard deviation", *(f"{f.sd:.4f}" for f in facts)],
+        ["median", *(f"{f.quartiles[1]:.4f}" for f in facts)],
+        ["quartiles", *(f"{f.quartiles[0]:.4f} to {f.quartiles[2]:.4f}" for f in facts)],
+        ["range", *(f"{f.minimum:.3f} to {f.maximum:.3f}" for f in facts)],
+        ["Shapiro-Wilk test of normality", *(p_value(f.shapiro_p) for f in facts)],
+    ]
+    return table(["printed list", *lists], rows, "lrr")
+
+
+def _normality(name: str, facts: ListFacts) -> str:
+    verdict = "gives no reason to doubt it" if facts.shapiro_p >= ALPHA else "contradicts it"
+    return f"for {name} a Shapiro-Wilk test {verdict} ({p_value(facts.shapiro_p)}, skew {minus(facts.skew)})"
+
+
+def study_reading() -> str:
+    """The study's claims that its own printed numbers can be asked about."""
+    means = printed_means()
+    nba, scenes = list_facts(printed_log("NBA").total), list_facts(printed_log("MiniPlaces").total)
+    t, p = figures_against_scenes()
+    other = means["MiniPlaces"][CLEAN]
+    fixed = "it differs from the players' list" if p < ALPHA else "it does not differ from the players' list"
+    blurred, grey = means["MiniPlaces"]["blurred"], means["MiniPlaces"]["grey"]
+    falls = {name: {m: row[CLEAN] - v for m, v in row.items() if m != CLEAN} for name, row in means.items()}
+    worst = {name: max(row, key=lambda m: row[m]) for name, row in falls.items()}
+    return "\n".join(
+        [
+            f'- *"Roughly normally distributed"*: {_normality("players", nba)}; {_normality("cropped scenes", scenes)}.',
+            f"- *The difference between figures and scenes is not significant*: no test stands behind this. Taken as a fixed number, "
+            f"the scenes' mean of {other:.4f} says otherwise: {fixed} (one-sample t test, t = {minus(t)}, {p_value(p)}, "
+            f"{nba.mean.n} categories). But the scenes vary too, and their list was not printed: with {scenes.mean.n} of them the "
+            f"difference is significant at {ALPHA:.0%} if their standard deviation is below {break_even_sd(scenes.mean.n, ALPHA):.3f} "
+            f"(the players' is {nba.sd:.3f}, that of the cropped scenes {scenes.sd:.3f}).",
+            f"- *Which manipulation hurts most*: in the printed means {worst['NBA']} for players (down "
+            f"{falls['NBA'][worst['NBA']]:.4f}) and {worst['MiniPlaces']} for scenes (down "
+            f"{falls['MiniPlaces'][worst['MiniPlaces']]:.4f}). That the two differ is an interaction: of the six lists that a "
+            "test of it would take, only bounds are known ([claims](claims.md)).",
+            f"- *Blurred and grey scenes* differ by {abs(blurred - grey):.4f} in the printed means ({blurred:.4f} and {grey:.4f}): "
+            "so close that one condition may have been run twice. That is a suspicion, not a proof.",
+        ]
+    )

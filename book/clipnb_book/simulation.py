@@ -1,0 +1,122 @@
+"""What `benchmarks/intervals.py` found: tables and sentences from its committed numbers (Markdown)."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+import pandas as pd
+
+from clipnb.report.format import NB, table
+from clipnb.stats.hypothesis import FLIPS
+from clipnb.stats.intervals import SMALL_G
+
+NOMINAL, LOW, HIGH = 0.95, 0.93, 0.97
+"""An interval is called a 95% one where it covers from 93% to 97%."""
+
+ICC = 0.10
+"""Intra-class correlation of the simulated images, as of the study's own (0.07 to 0.14)."""
+
+
+IMAGES = {"players": (20, 100), "scenes": (5, 13)}
+"""Fewest and most images of a simulated category."""
+
+RESAMPLES = 999
+"""Of a bootstrap or permutation in the simulation."""
+
+
+@cache
+def simulation() -> pd.DataFrame:
+    """A row a method, population and number of categories: rate, its Monte Carlo error, replicates, width over that of t."""
+    text = resources.files(__package__) / "data" / "simulation.csv"
+    with text.open(encoding="utf-8") as file:
+        return pd.read_csv(file)
+
+
+def chosen(categories: int) -> str:
+    """The interval that the book takes for so many categories."""
+    return "t" if categories < SMALL_G else "BCa"
+
+
+def coverage_table() -> str:
+    """A row an interval and population, a column a number of categories; bold where it is not what it is called."""
+    return _table("coverage", lambda rate: LOW <= rate <= HIGH)
+
+
+def error_table() -> str:
+    """The same for the tests' type-I error at 5%; bold where it exceeds 7%."""
+    return _table("type-I error", lambda rate: rate <= 1 - LOW)
+
+
+def width_table() -> str:
+    """Median width of each interval over that of Student's t."""
+    wide = simulation().dropna(subset=["width"]).pivot(index=["method", "population"], columns="categories", values="width")
+    rows = [[str(m), str(p), *(f"{v:.2f}" for v in row)] for (m, p), row in zip(wide.index, wide.to_numpy(), strict=True)]
+    return table(["interval", "population", *(f"G{NB}={NB}{g}" for g in wide.columns)], rows, "ll" + "r" * len(wide.columns))
+
+
+def _table(what: str, good: object) -> str:
+    part = simulation()[simulation()["what"] == what]
+    wide = part.pivot(index=["method", "population"], columns="categories", values="rate")
+    rows = [
+        [str(m), str(p), *(f"{r:.1%}" if good(r) else f"**{r:.1%}**" for r in row)]  # type: ignore[operator]
+        for (m, p), row in zip(wide.index, wide.to_numpy(), strict=True)
+    ]
+    return table([what, "population", *(f"G{NB}={NB}{g}" for g in wide.columns)], rows, "ll" + "r" * len(wide.columns))
+
+
+def reading() -> str:
+    """What the book's own intervals and tests cover and err, and which of the others do not keep what they promise."""
+    found = simulation()
+    own = found[(found["what"] == "coverage") & (found["method"] == found["categories"].map(chosen))]
+    low, high = own["rate"].min(), own["rate"].max()
+    kept = "keep what they promise" if low >= LOW and high <= HIGH else "do not all keep what they promise"
+    lines = [
+        f"- This book's intervals of a mean, Student's t below {SMALL_G} categories and BCa from there on, cover {low:.1%} to {high:.1%}: "
+        f"they {kept} (93% to 97% for a 95% interval)."
+    ]
+    others = found[(found["what"] == "coverage") & ((found["rate"] < LOW) | (found["rate"] > HIGH))]
+    for method, part in others.groupby("method", sort=True):
+        cells = ", ".join(f"{r.rate:.1%} at G = {r.categories} ({r.population})" for r in part.itertuples())
+        if len(part) > 4:
+            cells = f"{part['rate'].min():.1%} to {part['rate'].max():.1%}, at every G"
+        lines.append(f"- *{method}* is no 95% interval everywhere: it covers {cells}.")
+    tests = found[found["what"] == "type-I error"]
+    family = tests[tests["method"] == "any of six contrasts, sign flip, unadjusted"]
+    rest = tests.drop(index=family.index)
+    worst = rest.sort_values("rate").to_dict("records")[-1]
+    lines.append(
+        f"- The tests reject a true null, at 5%, in {rest['rate'].min():.1%} to {rest['rate'].max():.1%} of cases; the highest is "
+        f"*{worst['method']}* at G = {worst['categories']}. With six categories a sign-flip p cannot fall below 2⁻⁵, so that it is careful."
+    )
+    lines.append(
+        f"- Without Holm's adjustment, one of six contrasts is declared in {family['rate'].min():.0%} to {family['rate'].max():.0%} of cases "
+        "where nothing changed."
+    )
+    return "\n".join(lines)
+
+
+def replicates() -> str:
+    """How many data sets stand behind a cell, and the Monte Carlo error that leaves."""
+    part = simulation()
+    return f"{part['replicates'].min():,} to {part['replicates'].max():,} (a rate of 95% is then known to within {2 * part['error'].max():.1%})"
+
+
+def values() -> dict[str, str]:
+    """What the page may name."""
+    return {
+        "level": f"{NOMINAL:.0%}",
+        "low": f"{LOW:.0%}",
+        "high": f"{HIGH:.0%}",
+        "alpha": f"{1 - NOMINAL:.0%}",
+        "tolerated": f"{1 - LOW:.0%}",
+        "icc": f"{ICC:.2f}",
+        **{name: f"{fewest} to {most}" for name, (fewest, most) in IMAGES.items()},
+        "resamples": f"{RESAMPLES:,}",
+        "usual_resamples": f"{FLIPS:,}",
+        "replicates": replicates(),
+        "reading": reading(),
+        "coverage": coverage_table(),
+        "errors": error_table(),
+        "widths": width_table(),
+    }

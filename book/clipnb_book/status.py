@@ -1,0 +1,90 @@
+"""Tables of the book on how its numbers were made, and on runs with CLIP where there are any (Markdown)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from clipnb.encoders import ENCODERS
+from clipnb.report.format import NB_HYPHEN, table
+from clipnb.report.text import results_table
+from clipnb.result import Result
+
+from .measured import findings
+
+NOT_CLIP = ("efficientnet-lite2", "histogram")
+
+
+def measured(text: str) -> str:
+    """A date or a time, marked as one: the only text of the book that may differ between two builds."""
+    return f"[{text}]{{.measured}}"
+
+
+def _versions(results: Sequence[Result]) -> str:
+    names = list(dict.fromkeys(name for r in results for name in r.provenance["versions"]))
+    rows = [
+        [name, ", ".join(sorted({r.provenance["versions"][name] for r in results if name in r.provenance["versions"]}))]
+        for name in names
+    ]
+    rows.append(["machine", ", ".join(sorted({r.provenance["machine"] for r in results}))])
+    return table(["what", "version"], rows, "ll")
+
+
+def _runs(results: Sequence[Result], pages: Mapping[str, str]) -> str:
+    rows = []
+    for r in results:
+        p = r.provenance
+        rows.append(
+            [
+                pages.get(r.spec.run_id, f"`{r.spec.run_id}`"),
+                str(r.spec.seed),
+                f"{p['device']}, {r.spec.precision}",
+                str(p["categories"]),
+                str(p["images"]),
+                str(len(p["unreadable"])),
+                measured(f"{p['seconds']:.1f}"),
+                measured(p["created"].replace("T", " ").removesuffix("+00:00")),
+            ]
+        )
+    head = ["run", "seed", "device", "categories", "images", "unreadable", "seconds", "when (UTC)"]
+    return table(head, rows, "lrlrrrrl")
+
+
+def _real() -> str:
+    """A row a data set and encoder of the numbers that were measured where the real photographs are."""
+    found = findings.load()
+    about = found.about
+    rows = [
+        [
+            f"{name}, {encoder}".replace("-", NB_HYPHEN),
+            str(about["seed"]),
+            f"{about['k']}, {about['tau']:g}",
+            str(count["categories"]),
+            f"{count['images']:,}",
+            f"`{about['photographs'][name][:12]}`",
+            f"`{about['weights'][encoder][:12]}`" if about["weights"][encoder] else "none",
+        ]
+        for encoder in findings.ENCODERS
+        for name, count in findings.counts(found).items()
+    ]
+    head = ["set and encoder", "seed", "k, tau", "categories", "images", "photographs, fingerprint", "weights, SHA-256"]
+    return table(head, rows, "lrlrrll")
+
+
+def status(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, str]:
+    """Values of the status page."""
+    said = ", ".join(f"{name} {version}" for name, version in findings.load().about["versions"].items())
+    return {"versions": _versions(results), "runs": _runs(results, pages), "findings": said, "real": _real()}
+
+
+def is_clip(encoder: str) -> bool:
+    """Whether an encoder is CLIP or of its kind, by its name: one's own (`module:function`) is not known to be."""
+    own = ":" in encoder and not encoder.startswith("open_clip:")
+    return encoder not in NOT_CLIP and not own and (encoder in ENCODERS or encoder.startswith("open_clip:") or "/" in encoder)
+
+
+def clip_results(results: Sequence[Result], pages: Mapping[str, str]) -> str:
+    """A table of the runs with CLIP, or that there are none."""
+    runs = [r for r in results if is_clip(r.spec.encoder)]
+    if not runs:
+        return "```{admonition} No run with CLIP's weights is among the results\nThis page will show them when there is one.\n```"
+    return results_table(runs, pages)

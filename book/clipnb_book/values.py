@@ -1,0 +1,168 @@
+"""The numbers that the book's pages may name: `{{ key }}` in a page is a value of this dictionary."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clipnb.analysis.contrasts import contrasts
+from clipnb.datasets.card import NEAR
+from clipnb.datasets.samples import IMAGES_PER_CATEGORY, SAMPLES
+from clipnb.encoders import OFFLINE
+from clipnb.manipulations import BLUR_SIGMA, MANIPULATIONS, STUDY
+from clipnb.manipulations.imagenet_c import CORRUPTIONS
+from clipnb.report import format, text
+from clipnb.report.cards import cards_table
+from clipnb.result import Result
+from clipnb.spec import RunSpec
+from clipnb.stats.intervals import SMALL_G
+
+from . import api_reference, simulation, status
+from .claims import ledger
+from .claims.evidence import findings_crossed, findings_scores, from_findings, from_runs
+from .measured import findings, records
+from .published import reading
+from .published.original import figures_against_scenes, list_facts, printed_log, printed_means
+
+
+def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any]:
+    """Nested names -> text, computed from the results at hand and the study's printed lists.
+
+    Args:
+        results: all of them.
+        pages: run id -> Markdown link to its page, of the runs that have one.
+
+    Raises:
+        KeyError: the sample runs are not among the results.
+        UserError: the claim ledger has a mistake, or says what the numbers do not.
+    """
+    return {
+        "study": _study(),
+        "setup": _setup(),
+        "samples": _samples(results),
+        "runs": _runs(results, pages),
+        "claims": _claims(results),
+        "simulation": simulation.values(),
+        "cards": {"measured": cards_table(records.cards()), "near": str(NEAR)},
+        "findings": _findings(),
+        "status": status.status(results, pages),
+        "clip": {"results": status.clip_results(results, pages)},
+        "api": {"modules": api_reference.modules_table()},
+    }
+
+
+def _claims(results: Sequence[Result]) -> dict[str, Any]:
+    """The ledger, judged on the numbers at hand; raises `LedgerError` where it says otherwise. And the contrasts named beforehand."""
+    entries = ledger.read()
+    family = [c for name in (findings.FIGURES, findings.SCENES) for c in contrasts(findings_scores(name, OFFLINE))]
+    return {
+        **ledger.pages(ledger.settle(entries, {"runs": from_runs(results), "findings": from_findings()})),
+        "contrasts": text.family_table(family),
+        "interactions": text.crossed_table(findings_crossed(OFFLINE)),
+    }
+
+
+def _study() -> dict[str, Any]:
+    nba, scenes = list_facts(printed_log("NBA").total), list_facts(printed_log("MiniPlaces").total)
+    t, p = figures_against_scenes()
+    return {
+        "printed": {name: {m: f"{v:.4f}" for m, v in row.items()} for name, row in printed_means().items()},
+        "nba": {"n": str(nba.mean.n), "mean": f"{nba.mean.point:.4f}", "interval": format.span(nba.mean)},
+        "scenes": {"n": str(scenes.mean.n), "mean": f"{scenes.mean.point:.4f}", "interval": format.span(scenes.mean)},
+        "test": {"t": format.minus(t), "p": format.p_value(p)},
+        "printed_table": reading.printed_table(),
+        "list_table": reading.list_table(),
+        "reading": reading.study_reading(),
+    }
+
+
+def _setup() -> dict[str, str]:
+    usual = RunSpec(encoder=OFFLINE)
+    return {
+        "k": str(usual.k),
+        "tau": f"{usual.tau:g}",
+        "cosine": f"{1 - usual.tau**2 / 2:g}",
+        "sigma": f"{BLUR_SIGMA:g}",
+        "encoder": f"`{OFFLINE}`",
+        "small_g": str(SMALL_G),
+        "severities": _severities(),
+        "corruptions": _corruptions(),
+        "manipulations": "\n".join(
+            ["| name | what it does | draws |", "|:--|:--|:--|"]
+            + [f"| `{m.name}` | {m.summary} | {'seeded' if m.draws else 'no'} |" for m in map(MANIPULATIONS.__getitem__, STUDY)]
+        ),
+    }
+
+
+def _corruptions() -> str:
+    """ImageNet-C's, in a line for each unit of their strength."""
+    alike: dict[tuple[str, bool], list[str]] = {}
+    for name in CORRUPTIONS:
+        alike.setdefault((MANIPULATIONS[name].unit, MANIPULATIONS[name].draws), []).append(f"`{name}`")
+    return "\n".join(f"- {', '.join(group)}: {unit}{', seeded' if draws else ''}" for (unit, draws), group in alike.items())
+
+
+def _severities() -> str:
+    rows = []
+    for name in MANIPULATIONS:
+        m = MANIPULATIONS[name]
+        if name in CORRUPTIONS or not m.levels:
+            continue
+        rows.append([f"`{name}`", m.parameter, ", ".join(f"{v:g}" for v in m.levels), m.unit, "seeded" if m.draws else "no"])
+    return format.table(["name", "what severities 1 to 5 set", "to", "strength is given as", "draws"], rows, "lllll")
+
+
+def sample_conditions(results: Sequence[Result], dataset: str) -> dict[str, Result]:
+    """The four usual runs of a sample set with the offline encoder, in the study's order."""
+    by_spec = {r.spec: r for r in results}
+    return {manip: by_spec[RunSpec(dataset, manip, OFFLINE)] for manip in STUDY}
+
+
+def _samples(results: Sequence[Result]) -> dict[str, Any]:
+    sets: dict[str, Any] = {}
+    for name, sources in SAMPLES.items():
+        conditions = sample_conditions(results, name)
+        worst = text.hardest(conditions)
+        sets[name.removeprefix("sample-")] = {
+            "categories": str(len(sources)),
+            "photographs": str(len(conditions["original"].rows)),
+            "hardest": conditions[worst].label,
+            "hardest_points": format.points(text.change(conditions, worst).point),
+            "same_kind": f"{min(r.macro('p1').point for r in conditions.values()):.0%}",
+            "noop": {m: f"{r.noop_share:.0%}" for m, r in conditions.items()},
+            "accuracy": {m: f"{r.valid.point:.4f}" for m, r in conditions.items()},
+        }
+    credit = ["| set | category | photograph |", "|:--|:--|:--|"]
+    credit += [
+        f"| {name.replace('-', format.NB_HYPHEN)} | {category.replace('-', format.NB_HYPHEN)} | {source.credit} |"
+        for name, group in SAMPLES.items()
+        for category, source in group.items()
+    ]
+    return {**sets, "per_category": str(IMAGES_PER_CATEGORY), "credits": "\n".join(credit)}
+
+
+def _findings() -> dict[str, Any]:
+    found = findings.load()
+    encoder = findings.ENCODERS[0]
+    sets: dict[str, Any] = {}
+    for name, count in findings.counts(found).items():
+        untouched = found.categories(name, encoder, "cropped", "noop")
+        sets[name] = {
+            "categories": str(count["categories"]),
+            "images": f"{count['images']:,}",
+            "untouched": f"{sum(untouched.values()) / len(untouched):.0%}",
+        }
+    return sets
+
+
+def _runs(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, str]:
+    sha = hashlib.sha256()
+    for r in results:
+        sha.update(repr(r.spec).encode() + r.rows.to_json().encode())
+    return {
+        "count": str(len(results)),
+        "table": text.results_table(results, pages),
+        "warnings": text.warnings_list(results),
+        "digest": f"`{sha.hexdigest()[:16]}`",
+    }

@@ -1,0 +1,56 @@
+"""Named things (manipulations, encoders): a dict with decorators, aliases and helpful look-ups."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from ..errors import UserError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Maps names, and other spellings of them, to objects; remembers the order of registration."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._items: dict[str, T] = {}
+        self._aliases: dict[str, str] = {}
+
+    def register(self, name: str, *aliases: str) -> Callable[[T], T]:
+        """Decorator: file the object under `name`; `aliases` are other spellings of it."""
+
+        def add(item: T) -> T:
+            self._items[name] = item
+            self._aliases.update(dict.fromkeys((name, *aliases), name))
+            return item
+
+        return add
+
+    def canonical(self, name: str) -> str:
+        """The registered name for any spelling of it.
+
+        Raises:
+            UserError: nothing goes by that name; the message lists the choices.
+        """
+        if name in self._aliases:
+            return self._aliases[name]
+        close = difflib.get_close_matches(name, self._aliases, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise UserError(f"unknown {self.kind} {name!r}; choose from {', '.join(self)}{hint}")
+
+    @property
+    def aliases(self) -> frozenset[str]:
+        """Every spelling that is not the registered one."""
+        return frozenset(self._aliases) - frozenset(self._items)
+
+    def __getitem__(self, name: str) -> T:
+        return self._items[self.canonical(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)

@@ -1,0 +1,1 @@
+"""What runs and logs say: scores, contrasts, thresholds, severities, as frames; no prose and no plots."""

@@ -1,0 +1,165 @@
+"""Changes between two conditions, category by category: interval, tests, effect size, and what could have been seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..errors import UserError
+from ..stats.effect_sizes import Nesting, cliffs_delta, detectable_change, nesting, rank_biserial
+from ..stats.hypothesis import Interaction, holm, interaction, sign_flip, wilcoxon
+from ..stats.intervals import Interval, mean_interval
+from .scores import Scores, paired_changes
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One condition against another on one data set.
+
+    Attributes:
+        dataset: of both.
+        before, after: the conditions.
+        changes: d_c, category -> mean change, after minus before.
+        paired_by: "image", or "category" where images are not named.
+        images: pairs of images behind it; 0 where they are not named.
+        interval: of the mean change, over categories.
+        p: sign-flip permutation test; the primary one.
+        p_wilcoxon: signed-rank test; the check.
+        effect: matched-pairs rank-biserial correlation.
+        detectable: smallest mean change found with power 0.8.
+        nesting: of the images' changes in categories.
+    """
+
+    dataset: str
+    before: str
+    after: str
+    changes: dict[str, float]
+    paired_by: str
+    images: int
+    interval: Interval
+    p: float
+    p_wilcoxon: float
+    effect: float
+    detectable: float
+    nesting: Nesting
+
+    @property
+    def values(self) -> list[float]:
+        return list(self.changes.values())
+
+
+def contrast(before: Scores, after: Scores, *, seed: int = 0) -> Contrast:
+    """Compare two conditions of one data set.
+
+    Raises:
+        UserError: they have no category in common.
+    """
+    pairs = paired_changes(before, after)
+    if not pairs:
+        raise UserError(f"{before.source or before.condition} and {after.source or after.condition} have no category in common")
+    changes = {category: float(np.mean(values)) for category, values in pairs.items()}
+    d = np.array(list(changes.values()))
+    named = before.names is not None and after.names is not None
+    return Contrast(
+        dataset=before.dataset,
+        before=before.condition,
+        after=after.condition,
+        changes=changes,
+        paired_by="image" if named else "category",
+        images=sum(len(values) for values in pairs.values()) if named else 0,
+        interval=mean_interval(d, seed=seed, bounds=(-1.0, 1.0)),
+        p=sign_flip(d, seed=seed),
+        p_wilcoxon=wilcoxon(d),
+        effect=rank_biserial(d),
+        detectable=detectable_change(float(d.std(ddof=1)) if d.size > 1 else float("nan"), d.size),
+        nesting=nesting(list(pairs.values())),
+    )
+
+
+def contrasts(scores: Sequence[Scores], clean: str = "original") -> list[Contrast]:
+    """Every condition against the clean one of the same data set, in the order given."""
+    first = {s.dataset: s for s in scores if s.condition == clean}
+    return [contrast(first[s.dataset], s) for s in scores if s.condition != clean and s.dataset in first]
+
+
+def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
+    """A row a contrast; `p_holm` is adjusted over all of them."""
+    adjusted = holm([c.p for c in family])
+    return pd.DataFrame(
+        [
+            {
+                "dataset": c.dataset,
+                "before": c.before,
+                "after": c.after,
+                "categories": len(c.changes),
+                "images": c.images,
+                "change": c.interval.point,
+                "low": c.interval.low,
+                "high": c.interval.high,
+                "interval": c.interval.method,
+                "p": c.p,
+                "p_holm": p_holm,
+                "p_wilcoxon": c.p_wilcoxon,
+                "rank_biserial": c.effect,
+                "detectable": c.detectable,
+                "icc": c.nesting.icc,
+                "design_effect": c.nesting.design_effect,
+            }
+            for c, p_holm in zip(family, adjusted, strict=True)
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """One manipulation on two data sets.
+
+    Attributes:
+        first, second: what it did to each.
+        test: of the first change minus the second.
+        effect: Cliff's delta of the two sets of changes.
+    """
+
+    first: Contrast
+    second: Contrast
+    test: Interaction
+    effect: float
+
+
+def crossed(first: Sequence[Contrast], second: Sequence[Contrast]) -> list[Crossed]:
+    """The interaction for each condition that both data sets have."""
+    other = {(c.before, c.after): c for c in second}
+    return [
+        Crossed(c, o, interaction(c.values, o.values), cliffs_delta(c.values, o.values))
+        for c in first
+        if (o := other.get((c.before, c.after)))
+    ]
+
+
+def crossed_frame(pairs: Sequence[Crossed]) -> pd.DataFrame:
+    """A row an interaction; `p_holm` is adjusted over all of them."""
+    adjusted = holm([x.test.p for x in pairs])
+    return pd.DataFrame(
+        [
+            {
+                "condition": x.first.after,
+                "first": x.first.dataset,
+                "second": x.second.dataset,
+                "categories": f"{len(x.first.changes)} + {len(x.second.changes)}",
+                "change_first": x.first.interval.point,
+                "change_second": x.second.interval.point,
+                "difference": x.test.difference.point,
+                "low": x.test.difference.low,
+                "high": x.test.difference.high,
+                "interval": x.test.difference.method,
+                "p": x.test.p,
+                "p_holm": p_holm,
+                "p_permutation": x.test.p_permutation,
+                "cliffs_delta": x.effect,
+            }
+            for x, p_holm in zip(pairs, adjusted, strict=True)
+        ]
+    )

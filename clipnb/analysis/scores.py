@@ -1,0 +1,119 @@
+"""Scores of one data set under one condition, wherever they come from: a run's rows, or a log in the study's format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from .. import study_log
+from ..errors import UserError
+from ..manipulations import CLEAN
+from ..metrics.measures import MEASURES
+from ..result import Result
+from ..stats.intervals import category_means
+from ..study_log import StudyLog
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What is compared.
+
+    Attributes:
+        dataset, condition: what of.
+        images: category -> scores of its images, NaN where one has none.
+        names: category -> names of those images; None in a log, which does not name them.
+        listed: category means that a log lists under `total` where it shows fewer categories than that; else None.
+        source: where it was read, for messages.
+    """
+
+    dataset: str
+    condition: str
+    images: Mapping[str, Sequence[float]]
+    names: Mapping[str, Sequence[str]] | None = None
+    listed: Sequence[float] | None = None
+    source: str = ""
+
+    @cached_property
+    def by_category(self) -> dict[str, float]:
+        """Category -> mean, categories without a score left out."""
+        return category_means(self.images)
+
+    @property
+    def means(self) -> list[float]:
+        """Category means: those that the log lists, where it lists more than it shows."""
+        return list(self.listed) if self.listed is not None else list(self.by_category.values())
+
+
+def of_result(result: Result, measure: str = "valid") -> Scores:
+    """The scores of a run by a measure, the mean over draws.
+
+    Raises:
+        UserError: no measure goes by that name, or the run lacks it.
+    """
+    name = MEASURES.canonical(measure)
+    if name not in result.rows:
+        raise UserError(f"{result.spec.run_id} has no {measure!r}: its gallery does not allow it, or an earlier version made it")
+    means = result.by_image(result.rows[name])
+    groups = list(means.groupby(level="category", sort=True))
+    return Scores(
+        result.spec.dataset_name,
+        result.spec.condition_id,
+        {str(c): [float(v) for v in part] for c, part in groups},
+        {str(c): [str(image) for image in part.index.get_level_values("image")] for c, part in groups},
+        source=result.spec.run_id,
+    )
+
+
+def of_log(log: StudyLog, dataset: str, source: str = "") -> Scores:
+    """The scores in a log; a study's own shortened log counts by the category means it lists."""
+    listed = log.total if len(log.total) > len(log.scores) else None
+    return Scores(dataset, log.manip, log.scores, None, listed, source)
+
+
+def read_log(path: Path) -> Scores:
+    """A log file; the data set is named by the file, clip_output_<dataset>_<manip>.json.
+
+    Raises:
+        UserError: missing or not in the format.
+    """
+    log = study_log.read(path)
+    stem = path.stem.removeprefix("clip_output_")
+    dataset, _, last = stem.rpartition("_")
+    return of_log(log, dataset if dataset and last.lower() == log.manip.lower() else stem, path.name)
+
+
+def read_logs(path: Path) -> list[Scores]:
+    """A log file, or all logs in a folder, the clean condition of each data set first.
+
+    Raises:
+        UserError: there is none, or one is not in the format.
+    """
+    files = sorted(path.glob("clip_output_*.json")) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{path} holds no log: expected files clip_output_<dataset>_<manip>.json")
+    return sorted((read_log(file) for file in files), key=lambda s: (s.dataset, s.condition != CLEAN))
+
+
+def paired_changes(before: Scores, after: Scores) -> dict[str, list[float]]:
+    """After minus before, category by category: image by image where both name them, else one change of means.
+
+    Args:
+        before, after: images, or categories, that only one of them has a score for are left out.
+
+    Returns:
+        category -> changes, only categories with at least one.
+    """
+    if before.names is None or after.names is None:
+        return {c: [after.by_category[c] - m] for c, m in before.by_category.items() if c in after.by_category}
+    changes: dict[str, list[float]] = {}
+    for category, names in before.names.items():
+        later = dict(zip(after.names.get(category, ()), after.images.get(category, ()), strict=True))
+        pairs = ((score, later[name]) for name, score in zip(names, before.images[category], strict=True) if name in later)
+        found = [new - old for old, new in pairs if not (np.isnan(old) or np.isnan(new))]
+        if found:
+            changes[category] = found
+    return changes

@@ -1,0 +1,97 @@
+"""Does a verdict depend on the threshold? Accuracy and change as functions of tau, and the range of tau that agrees."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..metrics.corruption import profile
+from ..result import Result
+from ..stats.intervals import Interval, direction, mean_interval
+
+TAUS = np.round(np.arange(0.05, 2.0001, 0.025), 3)
+"""Thresholds of a sweep."""
+
+RESAMPLES = 9_999
+"""Of the bootstrap at each threshold, where categories are many."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A condition against the clean one at every threshold.
+
+    Attributes:
+        condition: label of the condition.
+        taus: (t,).
+        clean, manipulated: (t,) macro means of valid@k,tau over the categories that both have.
+        changes: (t,) mean change with its interval over categories.
+        tau: the threshold of the runs.
+    """
+
+    condition: str
+    taus: NDArray[np.float64]
+    clean: NDArray[np.float64]
+    manipulated: NDArray[np.float64]
+    changes: tuple[Interval, ...]
+    tau: float
+
+    @property
+    def verdicts(self) -> list[str]:
+        """What each interval allows to say."""
+        return [direction(c) for c in self.changes]
+
+    @property
+    def verdict(self) -> str:
+        """At the threshold of the runs."""
+        return self.verdicts[self._at]
+
+    @property
+    def holds(self) -> tuple[float, float]:
+        """The thresholds around the runs' own, without a gap, at which the verdict is the same: (lowest, highest)."""
+        verdicts, low, high = self.verdicts, self._at, self._at
+        while low > 0 and verdicts[low - 1] == self.verdict:
+            low -= 1
+        while high + 1 < len(verdicts) and verdicts[high + 1] == self.verdict:
+            high += 1
+        return float(self.taus[low]), float(self.taus[high])
+
+    @property
+    def _at(self) -> int:
+        return int(np.argmin(np.abs(self.taus - self.tau)))
+
+
+def sweep(clean: Result, manipulated: Result, taus: NDArray[np.float64] = TAUS) -> Sweep:
+    """Compare two runs at many thresholds, paired by image and averaged within category.
+
+    Args:
+        clean, manipulated: runs on the same photographs.
+        taus: thresholds; the runs' own is added.
+
+    Raises:
+        UserError: no image has results in both.
+    """
+    taus = np.unique(np.append(taus, clean.spec.tau))
+    before, after = (_profiles(r, taus) for r in (clean, manipulated))
+    both = before.add_suffix(" clean").join(after.add_suffix(" manipulated"), how="inner").dropna()
+    if not len(both):
+        raise UserError(f"{clean.spec.run_id} and {manipulated.spec.run_id} have no photograph with results in common")
+    by_category = both.groupby(level="category").mean()
+    old, new = (by_category.iloc[:, half].to_numpy() for half in (slice(0, len(taus)), slice(len(taus), None)))
+    changes = tuple(mean_interval(d, bounds=(-1.0, 1.0), resamples=RESAMPLES) for d in (new - old).T)
+    return Sweep(manipulated.label, taus, old.mean(axis=0), new.mean(axis=0), changes, clean.spec.tau)
+
+
+def _profiles(result: Result, taus: NDArray[np.float64]) -> pd.DataFrame:
+    """valid@k,tau of every image at every threshold, the mean over draws."""
+    lists = result.rows["distances"].to_list()
+    table = np.full((len(lists), max((len(row) for row in lists), default=1)), math.nan)
+    for at, row in enumerate(lists):
+        table[at, : len(row)] = row
+    frame = pd.DataFrame(profile(table, taus), columns=[f"{tau:g}" for tau in taus])
+    frame[["category", "image"]] = result.rows[["category", "image"]].to_numpy()
+    return frame.groupby(["category", "image"]).mean()

@@ -1,0 +1,71 @@
+"""Which threshold to take for a data set and an encoder: calibration, the verdicts it touches, and the answer in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ..embedding.embed import embed, kept_embeddings
+from ..encoders import load_encoder
+from ..manipulations import CLEAN
+from ..result import Result
+from ..runs import drawn_for
+from ..spec import RunSpec
+from .calibration import Calibration, calibrate
+from .threshold_sweep import Sweep, sweep
+
+WORDS = {
+    "tau_fpr_1": "at most 1% of pairs of different kinds",
+    "tau_fpr_5": "at most 5% of pairs of different kinds",
+    "tau_eer": "as many mistakes of either sort",
+    "tau_p90": "nine in ten accepted pairs of one kind",
+}
+
+
+def calibration_of(spec: RunSpec, *, progress: bool = True) -> Calibration:
+    """Calibrate on a run's photographs as they are, by its encoder; embeddings come from the cache where they are there.
+
+    Raises:
+        UserError: the data set is missing, or too small for pairs.
+    """
+    dataset = drawn_for(spec)
+    encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
+    store = kept_embeddings(encoder)
+    found = embed(dataset.photos, [CLEAN], encoder, store, seed=spec.seed, progress=progress)
+    return calibrate(found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests, seed=spec.seed)
+
+
+def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
+    """A row a threshold: calibrated ones with their interval, then `tau` as it is.
+
+    Recall, FPR and precision are those of the calibration categories; `*_held_out` those of the categories kept out of it.
+    """
+    rows = []
+    for name, wanted in [*WORDS.items(), ("tau", "the study's" if tau == 0.8 else "as given")]:
+        interval = calibration.values.get(name)
+        value = interval.point if interval else tau
+        recall, fpr, precision = calibration.at(value) if not math.isnan(value) else (math.nan,) * 3
+        row = {
+            "threshold": name,
+            "accepts": wanted,
+            "tau": value,
+            "low": interval.low if interval else math.nan,
+            "high": interval.high if interval else math.nan,
+            "cosine": 1 - value**2 / 2,
+            "recall": recall,
+            "fpr": fpr,
+            "precision": precision,
+        }
+        if calibration.held_out:
+            checked = calibration.at(value, checked=True) if not math.isnan(value) else (math.nan,) * 3
+            row |= dict(zip(("recall_held_out", "fpr_held_out", "precision_held_out"), checked, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def sweeps_of(conditions: Sequence[Result]) -> list[Sweep]:
+    """Every condition against the clean one at every threshold."""
+    clean = next(r for r in conditions if r.spec.manip == CLEAN)
+    return [sweep(clean, r) for r in conditions if r.spec.manip != CLEAN]

@@ -1,0 +1,155 @@
+"""Guards that speak up: a manipulation that does nothing, and two conditions that are one.
+
+What counts is what the network sees: two photographs are the same for it if and only if its inputs are, pixel for pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ._core.markdown import literal
+from ._core.random import rng_for
+from .manipulations import CLEAN
+
+if TYPE_CHECKING:
+    from .result import Result
+
+NOTICED = 0.25
+"""Share of untouched photographs, or of equal inputs, from which a reader is told."""
+
+ALIKE = 0.95
+"""Share of equal scores from which two lists of scores are suspected to be one."""
+
+
+class Agreement(NamedTuple):
+    """How far two lists of scores of the same images agree.
+
+    Attributes:
+        equal: share of images with exactly the same score in both.
+        by_chance: that share if each category's images were matched at random.
+        p: of an agreement at least as large by such a matching, (b + 1) / (B + 1).
+    """
+
+    equal: float
+    by_chance: float
+    p: float
+
+    @property
+    def suspicious(self) -> bool:
+        return self.equal >= ALIKE and self.p < 0.01
+
+
+def score_agreement(
+    a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]], *, resamples: int = 999, seed: int = 0
+) -> Agreement:
+    """Whether two conditions' scores agree beyond chance: all that can be asked where the photographs are not at hand.
+
+    Args:
+        a, b: category -> image scores, the same images in the same order.
+        resamples: random matchings within categories.
+        seed: of those.
+
+    Raises:
+        ValueError: they are not of the same images.
+    """
+    if {c: len(v) for c, v in a.items()} != {c: len(v) for c, v in b.items()} or not sum(map(len, a.values())):
+        raise ValueError("the two do not score the same images")
+    left, right = (np.concatenate([np.asarray(scores[c], dtype=float) for c in a]) for scores in (a, b))
+    group = np.repeat(np.arange(len(a)), [len(v) for v in a.values()])
+    rng = rng_for(seed, "score agreement")
+    equal = float(np.mean(left == right))
+    if equal < ALIKE:
+        resamples = 19  # enough to say what chance gives; nothing is suspected
+    chance = np.empty(resamples)
+    for i in range(resamples):
+        order = np.lexsort((rng.random(len(group)), group))  # shuffles inside each category
+        chance[i] = np.mean(left == right[order])
+    return Agreement(equal, float(chance.mean()), float((np.sum(chance >= equal) + 1) / (resamples + 1)))
+
+
+def equal_inputs(a: pd.DataFrame, b: pd.DataFrame) -> float:
+    """Share of the first draws of two runs' queries whose network inputs are the same; NaN where they share no query."""
+    both = [rows[rows["draw"] == 0].set_index(["category", "image"])["input"] for rows in (a, b)]
+    left, right = both[0].align(both[1], join="inner")
+    return float((left == right).mean()) if len(left) else float("nan")
+
+
+def duplicate_conditions(results: Sequence[Result]) -> list[str]:
+    """What to say of pairs of runs, alike but for the manipulation, that asked the same or were answered the same."""
+    said = []
+    for a, b in combinations([r for r in results if r.spec.manip != CLEAN], 2):
+        if a.spec.group_id != b.spec.group_id or a.spec.condition_id == b.spec.condition_id:
+            continue
+        if {"input", "draw"} <= set(a.rows) & set(b.rows) and (share := equal_inputs(a.rows, b.rows)) >= NOTICED:
+            said.append(f"`{a.spec.group_id}`: {duplicate_warning(a.label, b.label, share)}")
+        elif (a.spec.draws, len(a.rows)) == (b.spec.draws, len(b.rows)) and a.scores.keys() == b.scores.keys():
+            agreement = score_agreement(a.scores, b.scores)
+            if agreement.suspicious:
+                said.append(f"`{a.spec.group_id}`: {agreement_warning(a.label, b.label, agreement)}")
+    return said
+
+
+def agreement_warning(a: str, b: str, agreement: Agreement) -> str:
+    """How a reader is told that two lists of scores may be one."""
+    return (
+        f"{a} and {b} score exactly the same on {agreement.equal:.0%} of the photographs, where chance gives "
+        f"{agreement.by_chance:.0%}: one condition may have been run twice"
+    )
+
+
+def duplicate_warning(a: str, b: str, share: float) -> str:
+    """How a reader is told."""
+    return f"{a} and {b} are the same for the encoder on {share:.0%} of the photographs: these two conditions are not two"
+
+
+def warnings(result: Result) -> list[str]:
+    """What a reader must know before believing the number of a run; it depends on this run alone."""
+    said = []
+    if result.spec.manip != CLEAN and result.noop_share >= NOTICED:
+        said.append(
+            f"{result.label} leaves {result.noop_share:.0%} of the photographs pixel-identical at the encoder's input: "
+            "for those it is no manipulation at all"
+        )
+    if lost := _lost(result):
+        said.append(lost)
+    if unreadable := result.provenance["unreadable"]:
+        some = "; ".join(literal(why) for why in list(unreadable.values())[:3])
+        more = "; all of them are named in run.json" if len(unreadable) > 3 else ""
+        said.append(f"{len(unreadable)} unreadable images were left out, as queries and as results: {some}{more}")
+    if empty := result.provenance["empty_categories"]:
+        said.append(f"{len(empty)} folders hold no readable image: {', '.join(literal(name) for name in empty[:5])}")
+    if missing := result.provenance.get("categories_missing"):
+        said.append(f"{missing} categories are still to be run: the number is that of the batches so far")
+    if other := result.provenance["passed_over"]:
+        kinds = ", ".join(f"{count} {literal(kind)}" for kind, count in other.items())
+        said.append(f"files that are no images that clipnb reads were passed over: {kinds}")
+    if len(result.category_means) < 2:
+        said.append("one category alone gives no interval: add another folder of photographs")
+    return said
+
+
+def _lost(result: Result) -> str:
+    """What became of results that were asked for and cannot be scored."""
+    if "n_asked" not in result.rows:
+        return ""
+    total = result.rows[["n_asked", "n_returned", "n_dead", "n_unreadable"]].sum()
+    missing = {
+        "never returned": total["n_asked"] - total["n_returned"],
+        "dead": total["n_dead"],
+        "unreadable": total["n_unreadable"],
+    }
+    told = ", ".join(f"{count} {what}" for what, count in missing.items() if count)
+    if not told:
+        return ""
+    return f"of {total['n_asked']} results asked for, {told}: its page in the book shows how far the number depends on them"
+
+
+def checked(result: Result) -> Result:
+    """A result with its warnings recorded in its provenance."""
+    return replace(result, provenance=result.provenance | {"warnings": warnings(result)})

@@ -1,0 +1,45 @@
+"""The command `clipnb`: a file a group of commands, each of which imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import UserError
+from . import data, runs, statistics
+
+COMMANDS = (*runs.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
+
+
+def parser(chosen: str = "") -> argparse.ArgumentParser:
+    """The command line; only the chosen command has its arguments, so that `clipnb --help` imports nothing for them."""
+    main = argparse.ArgumentParser(
+        prog="clipnb",
+        description="How far can a photograph be blurred, cropped or greyed before an embedding stops finding it, and its kind?",
+        epilog="One run alone: papermill notebooks/run.ipynb -p dataset sample-figures -p manip grey -p encoder efficientnet-lite2",
+    )
+    main.add_argument("--version", action="version", version=f"clipnb {__version__}")
+    commands = main.add_subparsers(required=True, metavar="command")
+    for command in COMMANDS:
+        own = commands.add_parser(command.name, help=command.help)
+        own.set_defaults(go=command.go)
+        if command.name == chosen:
+            command.arguments(own)
+    return main
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    typed = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        options = parser(next((word for word in typed if not word.startswith("-")), "")).parse_args(typed)
+        status: int = options.go(options)
+        return status
+    except UserError as error:
+        print(f"clipnb: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("clipnb: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130

@@ -1,0 +1,135 @@
+"""The commands on photographs and what is kept of them: info, fetch, card, index, cache."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from .flags import Command
+
+if TYPE_CHECKING:
+    pass
+
+
+def _info(options: argparse.Namespace) -> int:
+    from .._core.paths import cache_root, data_root, results_root, shown
+    from ..datasets.dataset import KNOWN
+    from ..datasets.samples import SAMPLES
+    from ..encoders import ENCODERS, default_encoder
+    from ..manipulations import MANIPULATIONS
+
+    root = data_root()
+    here = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    missing = [name for name in KNOWN if name not in here]
+    print("data sets      ", ", ".join([*SAMPLES, *here]))
+    print("  not here     ", ", ".join(missing) or "none")
+    print("manipulations  ", "\n                ".join(f"{name} ({MANIPULATIONS[name].summary})" for name in MANIPULATIONS))
+    print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have it")
+    print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")
+    print("photographs    ", shown(root), "($CLIPNB_DATA)")
+    print("results        ", shown(results_root()), "($CLIPNB_RESULTS)")
+    print("cache          ", cache_root(), "($CLIPNB_CACHE)")
+    return 0
+
+
+def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="nba or miniplaces")
+    parser.add_argument("--again", action="store_true", help="replace what is there, whatever its checksum")
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from .._core.paths import shown
+    from ..datasets.download import fetch
+
+    print(f"{options.name} is in {shown(fetch(options.name, again=options.again))}")
+    return 0
+
+
+def _card_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("datasets", nargs="+", metavar="dataset", help="folders, or names in $CLIPNB_DATA")
+
+
+def _card(options: argparse.Namespace) -> int:
+    from ..datasets.card import card_of
+    from ..report.cards import card_table, card_warnings
+
+    for dataset in options.datasets:
+        card = card_of(dataset)
+        print(card_table(card), "\n".join(f"Note: {said}." for said in card_warnings(card)), sep="\n")
+    return 0
+
+
+def _index_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", help="photographs: a folder <category>/<image>, or a name in $CLIPNB_DATA")
+    parser.add_argument("out", help="the gallery's folder; a build that was stopped goes on in it")
+    parser.add_argument("--encoder", default="", help="encoder ($CLIPNB_ENCODER, else ViT-L/14)")
+    parser.add_argument("--precision", default="fp32", help="of the encoder's weights: fp32, bf16 or fp16")
+    parser.add_argument("--index", default="", choices=["exact", "hnsw", "ivf"], help="exact up to a million images, else hnsw")
+    parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where shards are made (ray: clipnb[scale])")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
+    parser.add_argument("--address", help="of a running Ray cluster; without it one is started on this machine")
+    parser.add_argument("--gpus", type=float, default=0, help="for each worker of the engine ray")
+    parser.add_argument("--shard-size", type=int, default=1000, help="images a shard: what a killed worker loses at most")
+    parser.add_argument("--threads", type=int, default=0, help="that each encoder computes with; by default all cores")
+
+
+def _index(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from .._core.paths import shown
+    from ..retrieval import build
+
+    engine: build.Engine = build.local_engine
+    if options.engine == "ray":
+        from ..retrieval.ray_engine import ray_engine
+
+        engine = ray_engine(options.workers, options.address, options.gpus)
+    made = build.build_gallery(
+        options.folder,
+        Path(options.out),
+        encoder=options.encoder,
+        precision=options.precision,
+        index=options.index,
+        engine=engine,
+        shard_size=options.shard_size,
+        threads=options.threads,
+    )
+    missing = len(made.about["unreadable"])
+    unread = f"; {missing} images could not be read and are named in {shown(made.path / 'clipnb.json')}" if missing else ""
+    print(f"{made.size} images, {made.about['index']} index: search it with -p gallery {shown(made.path)}{unread}")
+    return 0
+
+
+def _cache_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
+    parser.add_argument(
+        "what",
+        nargs="*",
+        help="what to prune: an encoder, or a kind such as samples; with --older-than, all kinds if none is named",
+    )
+    parser.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only what was not used for so long")
+    parser.add_argument("--all", action="store_true", help="prune: everything")
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from .._core.paths import cache_root
+    from ..embedding import cache
+
+    kept = cache.contents()
+    if options.action == "prune":
+        chosen = cache.choose(kept, options.what, options.older_than, options.all)
+        print(f"{len(chosen)} parts of the cache deleted, {cache.readable(cache.prune(chosen))} freed")
+        return 0
+    print(f"{cache_root()} ($CLIPNB_CACHE): {cache.readable(sum(part.size for part in kept))}")
+    if kept:
+        print("\n".join(cache.table(kept)))
+    return 0
+
+
+COMMANDS = (
+    Command("info", "list data sets, manipulations, encoders and folders", lambda parser: None, _info),
+    Command("fetch", "get one of the study's data sets into $CLIPNB_DATA (nba from Kaggle, miniplaces)", _fetch_arguments, _fetch),
+    Command("card", "what a data set holds: counts, sizes, copies and near-copies", _card_arguments, _card),
+    Command("index", "embed and index a folder of photographs, as clip-retrieval lays it out", _index_arguments, _index),
+    Command("cache", "list what is kept between runs, or delete some of it", _cache_arguments, _cache),
+)

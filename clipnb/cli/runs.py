@@ -1,0 +1,105 @@
+"""The commands that make runs: report, sweep, merge."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from .flags import Command, add_settings, given_settings
+
+if TYPE_CHECKING:
+    from ..spec import RunSpec
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("datasets", nargs="*", metavar="dataset", help="more data sets: a folder, or a name in $CLIPNB_DATA")
+    add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; for those data sets")
+    parser.add_argument("--no-book", action="store_true", help="run the notebooks only")
+    parser.add_argument("--open", action="store_true", help="open the book in the browser")
+
+
+def _report(options: argparse.Namespace) -> int:
+    from .._core.paths import shown
+    from ..execution import pages
+
+    pages.template()  # says so at once where this is no checkout
+    failures = pages.ensure(pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options)))
+    for run, why in failures.items():
+        print(f"clipnb: {run} failed: {why}", file=sys.stderr)
+    if not options.no_book:
+        first = pages.build_book()
+        print(f"The book is built: open {shown(first)}")
+        if options.open:
+            import webbrowser
+
+            webbrowser.open(first.as_uri())
+    return 1 if failures else 0
+
+
+def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("grid", nargs="?", help="a YAML file with datasets, manips, severities, encoders, settings; flags win")
+    parser.add_argument("--datasets", nargs="+", metavar="DATASET", help="folders, or names in $CLIPNB_DATA")
+    parser.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
+    parser.add_argument(
+        "--severities", nargs="+", type=int, metavar="N", help="1 to 5; 0 is the fixed setting, or 3 where there is none (0)"
+    )
+    parser.add_argument("--encoders", nargs="+", metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
+    from ..spec import FLAGS
+
+    add_settings(parser, *(name for name in FLAGS if name != "encoder"))
+    parser.add_argument("--jobs", type=int, default=0, help="runs at a time (one a core, at most 4)")
+    parser.add_argument("--no-pages", action="store_true", help="results alone, in one process, without a notebook for each")
+    parser.add_argument("--table", metavar="FILE", help="add the grid's numbers, with their provenance, to a JSON file")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    import os
+    from pathlib import Path
+
+    from ..execution import pages, sweep
+
+    pages.template()  # says so at once where this is no checkout
+    fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "manips", "severities", "encoders")}
+    grid = sweep.merged(sweep.read_grid(Path(options.grid)) if options.grid else {}, settings=given_settings(options), **fields)
+    jobs = options.jobs or min(4, os.cpu_count() or 1)
+    specs = grid.specs()
+
+    def announce(due: list[RunSpec]) -> None:
+        print(sweep.cost(due).sentence(jobs), flush=True)
+
+    if options.dry_run:
+        announce(sweep.outstanding(specs, with_pages=not options.no_pages))
+        return 0
+    if options.no_pages:
+        failures = sweep.numbers_only(specs)
+        print(f"{len(specs) - len(failures)} of {len(specs)} results are there", flush=True)
+    else:
+        failures = pages.ensure(specs, jobs=jobs, announce=announce)
+        print(f"{len(specs) - len(failures)} of {len(specs)} runs are there; `jb build book` shows them", flush=True)
+    if options.table:
+        from ..analysis.severity import write_table
+        from ..runs import saved_result
+
+        write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
+    for run, why in failures.items():
+        print(f"clipnb: {run} failed: {why}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from .._core.paths import shown
+    from ..merge import merge_saved
+
+    for folder, left in merge_saved():
+        missing = f"; {left} categories are still to be run" if left else ""
+        print(f"{shown(folder)}{missing}")
+    return 0
+
+
+COMMANDS = (
+    Command("report", "run the study on the sample photographs, and yours, and build the book", _report_arguments, _report),
+    Command("sweep", "run a grid of data sets, manipulations, severities and encoders", _sweep_arguments, _sweep),
+    Command("merge", "put runs that were made in batches (start, step) together", lambda parser: None, _merge),
+)

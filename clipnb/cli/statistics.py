@@ -1,0 +1,190 @@
+"""The commands on numbers that are already there: compare, analyse, export, threshold."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+from .flags import Command, add_settings, given_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..analysis.contrasts import Contrast
+
+SHORT = ["dataset", "before", "after", "categories", "images", "change", "low", "high", "interval", "p", "p_holm", "rank_biserial"]
+SHORT_CROSSED = [
+    "condition",
+    "categories",
+    "change_first",
+    "change_second",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "cliffs_delta",
+]
+
+
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    from ..metrics.measures import MEASURES
+
+    parser.add_argument("a", help="a run (its id or folder), an encoder with runs, or a log clip_output_<dataset>_<manip>.json")
+    parser.add_argument("b", help="what to compare with it; changes are B minus A")
+    parser.add_argument("--measure", default="valid", help=f"one of {', '.join(MEASURES)} (valid)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from ..analysis.compare import compare
+    from ..analysis.contrasts import contrasts_frame
+    from ..report.tables import printable
+
+    family = compare(options.a, options.b, options.measure)
+    frame = contrasts_frame(family)
+    print(f"{options.measure}: {options.b} minus {options.a}, paired by {family[0].paired_by}; 95% intervals over categories")
+    print(printable(frame, [c for c in SHORT if len(family) > 1 or c != "p_holm"]))
+    if len(family) > 1:
+        print(f"exploratory: p_holm is adjusted over these {len(family)} comparisons")
+    if options.out:
+        _write(options.out, {"compare": frame}, family, options.measure)
+    return 0
+
+
+def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="+", help="logs, folders of logs, or data sets with saved runs")
+    add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; of the saved runs")
+    parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="also write the tables (CSV, LaTeX, Markdown) and a picture there"
+    )
+
+
+def _analyse(options: argparse.Namespace) -> int:
+    from ..analysis.contrasts import contrasts, contrasts_frame, crossed, crossed_frame
+    from ..report.tables import conditions_frame, printable
+    from ..stats.intervals import ALPHA
+
+    scores = [s for name in options.what for s in _scores(name, given_settings(options))]
+    tables = {"conditions": conditions_frame(scores)}
+    print(printable(tables["conditions"]))
+    family = contrasts(scores, options.clean)
+    if family:
+        tables["contrasts"] = contrasts_frame(family)
+        print(f"\nChange from {options.clean!r}: sign-flip p, Holm over these {len(family)}; interval over categories")
+        print(printable(tables["contrasts"], SHORT))
+        few = min(len(c.changes) for c in family)
+        if 2.0 ** (1 - few) * len(family) > ALPHA:
+            print(
+                f"with {few} categories p cannot fall below {2.0 ** (1 - few):.3g}, so that no Holm-adjusted one reaches {ALPHA:g}"
+            )
+    sets = list(dict.fromkeys(c.dataset for c in family))
+    if len(sets) == 2:
+        pairs = crossed(*([c for c in family if c.dataset == name] for name in sets))
+        if pairs:
+            tables["interactions"] = crossed_frame(pairs)
+            print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch")
+            print(printable(tables["interactions"], SHORT_CROSSED))
+    if options.out:
+        _write(options.out, tables, family, "valid")
+    return 0
+
+
+def _scores(name: str, settings: dict[str, Any]) -> list[Any]:
+    from ..analysis.scores import of_result, read_logs
+    from ..result import comparable_with_clean
+    from ..runs import saved_group
+
+    path = Path(name)
+    if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
+        return list(read_logs(path))
+    runs = saved_group(name, **settings)
+    if not runs:
+        raise UserError(f"{name!r} is no log, no folder of logs, and has no finished runs: clipnb report {name}")
+    kept = comparable_with_clean(runs)
+    for r in runs:
+        if r not in kept:
+            print(f"clipnb: {r.spec.run_id} saw other photographs or weights than the clean run: left out", file=sys.stderr)
+    return [of_result(r) for r in kept]
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("tables"), metavar="FOLDER", help="where to (default: tables)")
+    parser.add_argument(
+        "--format", nargs="+", default=["csv"], choices=["csv", "parquet", "tex", "md"], help="one or more (default: csv)"
+    )
+
+
+def _export(options: argparse.Namespace) -> int:
+    from ..report.tables import all_tables, write
+    from ..result import load_results
+
+    results = load_results()
+    if not results:
+        raise UserError("there are no finished runs to export: clipnb report")
+    from .._core.paths import shown
+
+    for name, frame in all_tables(results).items():
+        for kind in options.format:
+            print(
+                shown(write(frame, options.out / f"{name}.{kind}", caption=f"{name} of {len(results)} runs")),
+                f"({len(frame)} rows)",
+            )
+    return 0
+
+
+def _write(folder: Path, tables: dict[str, pd.DataFrame], family: Sequence[Contrast], measure: str) -> None:
+    from .._core.paths import shown
+    from ..report.plots_contrasts import forest
+    from ..report.tables import write
+
+    for name, frame in tables.items():
+        for kind in ("csv", "tex", "md"):
+            print("wrote", shown(write(frame, folder / f"{name}.{kind}")))
+    if family:
+        picture = folder / "contrasts.png"
+        forest(family, f"change of {measure}" + (", percentage points" if measure == "valid" else " x 100")).savefig(picture)
+        print("wrote", shown(picture))
+
+
+def _threshold_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", help="a folder of photographs, or a name in $CLIPNB_DATA")
+    add_settings(parser, "encoder", "tau", "seed", "precision", "engine")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
+
+
+def _threshold(options: argparse.Namespace) -> int:
+    from .._core.paths import shown
+    from ..analysis.thresholds import calibration_of, threshold_frame
+    from ..report.plots import operating_points
+    from ..report.tables import printable
+    from ..report.threshold_tables import threshold_answer
+    from ..spec import RunSpec
+
+    spec = RunSpec(options.dataset, **given_settings(options))
+    calibration = calibration_of(spec)
+    frame = threshold_frame(calibration, spec.tau)
+    print(threshold_answer(calibration, spec.tau).replace("**", ""))
+    print(printable(frame))
+    if options.out:
+        _write(options.out, {"threshold": frame}, [], "")
+        operating_points(calibration, spec.tau).savefig(options.out / "threshold.png")
+        print("wrote", shown(options.out / "threshold.png"))
+    return 0
+
+
+COMMANDS = (
+    Command("compare", "two runs, two encoders or two logs, paired, with intervals", _compare_arguments, _compare),
+    Command(
+        "analyse", "means, contrasts and interactions of logs in the study's format, or of saved runs", _analyse_arguments, _analyse
+    ),
+    Command("export", "all tables of all finished runs: runs, categories, contrasts, queries", _export_arguments, _export),
+    Command(
+        "threshold", "which threshold for these photographs and this encoder, with its interval", _threshold_arguments, _threshold
+    ),
+)

@@ -1,0 +1,1 @@
+"""Where photographs come from, how they are read, and what a set of them holds."""

@@ -1,0 +1,157 @@
+"""Data sets of other layouts, by name: a Hugging Face image set (`hf:`), WebDataset tars (`wds:`).
+
+    hf:cifar10@test               a set of the Hub, its split after the @ (train by default)
+    hf:path/to/folder             one saved by `datasets`, or a folder that it reads
+    wds:shards/{0000..0003}.tar   what img2dataset writes; a category is the sample's `cls`, or a field of its json
+
+They are written once to the cache as <category>/<image>, the files' bytes as they are, and are then data sets as any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .._core.files import replaced_folder
+from .._core.paths import cache_root, project_root
+from ..errors import DatasetError, MissingExtra
+from .images import SUFFIXES
+
+VERSION = 1
+"""Raised when what is written changes."""
+
+Sample = tuple[str, str, bytes]
+"""Category, file name, content."""
+
+LABELS = ("category", "class", "label", "cls")
+"""Fields that hold a sample's category, the first that is there."""
+
+
+def is_imported(dataset: str) -> bool:
+    """Whether a data set's name is of this kind."""
+    return dataset.startswith(("hf:", "wds:"))
+
+
+def ensure(dataset: str) -> Path:
+    """The folder of an imported set, written now if it is not there yet (all of it or nothing).
+
+    Raises:
+        DatasetError: it cannot be found or read, or holds no images with a category.
+        MissingExtra: the library that reads it is not installed.
+    """
+    kind, _, name = dataset.partition(":")
+    if not name:
+        raise DatasetError(f"{dataset!r} names nothing: write hf:<set>[@split] or wds:<path of tars>")
+    samples, state = _hugging_face(name) if kind == "hf" else _webdataset(name)
+    told_apart = hashlib.sha256(f"{VERSION}|{dataset}|{state}".encode()).hexdigest()[:12]
+    folder = cache_root() / "imported" / f"{_plain(name)}-{told_apart}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_folder(folder) as partial:
+        written = 0
+        for category, file, content in tqdm(samples, desc=f"importing {dataset}", unit="photo", leave=False):
+            target = partial / _plain(category) / _plain(file)
+            if target.exists() and target.read_bytes() != content:
+                target = target.with_name(f"{target.stem}-{hashlib.sha256(content).hexdigest()[:8]}{target.suffix}")
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(content)
+            written += 1
+        if not written:
+            raise DatasetError(f"{dataset} holds no images with a category")
+    return folder
+
+
+def _plain(name: str) -> str:
+    """A name as one part of a path."""
+    return re.sub(r"[/\\\0]+", "_", name).strip(". ") or "unnamed"
+
+
+def _hugging_face(name: str) -> tuple[Iterator[Sample], str]:
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise MissingExtra("reading a Hugging Face set", "datasets") from error
+    where, _, split = name.partition("@")
+    here = project_root() / where
+    try:
+        if here.is_dir() and any((here / file).is_file() for file in ("dataset_info.json", "dataset_dict.json")):
+            loaded: Any = datasets.load_from_disk(str(here))
+            loaded = loaded[split or next(iter(loaded))] if isinstance(loaded, dict) else loaded
+        else:
+            loaded = datasets.load_dataset(str(here) if here.is_dir() else where, split=split or "train")
+    except Exception as error:  # the library's own errors are of many kinds
+        raise DatasetError(f"hf:{name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    images = [column for column, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
+    labels = [column for column, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)]
+    labels += [column for column in LABELS if column in loaded.features and column not in labels]
+    if not images or not labels:
+        columns = ", ".join(loaded.features)
+        raise DatasetError(f"hf:{name} has no column of images with one of labels; its columns are {columns}")
+    image, label = images[0], labels[0]
+    raw = loaded.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
+    kind = loaded.features[label]
+
+    def samples() -> Iterator[Sample]:
+        for number, row in enumerate(raw):
+            if row[image] is None or row[label] is None:
+                continue
+            content = row[image]["bytes"] or Path(row[image]["path"]).read_bytes()
+            category = kind.int2str(row[label]) if isinstance(kind, datasets.ClassLabel) else str(row[label])
+            yield category, f"{number:07d}{_suffix(row[image]['path'] or '', content)}", content
+
+    return samples(), str(loaded._fingerprint)
+
+
+def _webdataset(pattern: str) -> tuple[Iterator[Sample], str]:
+    try:
+        import webdataset
+        from webdataset.shardlists import expand_urls
+    except ModuleNotFoundError as error:
+        raise MissingExtra("reading WebDataset tars", "datasets") from error
+    shards = [project_root() / part for part in expand_urls(pattern)]
+    if missing := [shard.name for shard in shards if not shard.is_file()]:
+        raise DatasetError(f"wds:{pattern}: no such file: {', '.join(missing[:3])}")
+    stats = [shard.stat() for shard in shards]
+
+    def samples() -> Iterator[Sample]:
+        source = webdataset.WebDataset(
+            [str(s) for s in shards], shardshuffle=False, empty_check=False, handler=webdataset.reraise_exception
+        )
+        try:
+            for sample in source:
+                image = next((part for part in sample if f".{part.rsplit('.', 1)[-1].lower()}" in SUFFIXES), None)
+                category = _category(sample)
+                if image and category:
+                    yield category, f"{sample['__key__']}.{image.rsplit('.', 1)[-1]}", sample[image]
+        except Exception as error:  # a damaged tar, as the library reports it
+            raise DatasetError(f"wds:{pattern} cannot be read: {' '.join(str(error).split())[:300]}") from error
+
+    return samples(), "|".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
+
+
+def _category(sample: dict[str, Any]) -> str:
+    """A sample's category: its `cls`, or a field of its json; "" where it has none."""
+    for part in ("cls", "cls.txt"):
+        if part in sample:
+            return bytes(sample[part]).decode("utf-8", "replace").strip()
+    try:
+        about = json.loads(sample.get("json", b"{}"))
+    except ValueError:
+        return ""
+    return next((str(about[field]) for field in LABELS if isinstance(about, dict) and about.get(field) is not None), "")
+
+
+def _suffix(path: str, content: bytes) -> str:
+    """An image file's suffix, by its name or its first bytes."""
+    suffix = Path(path).suffix.lower()
+    if suffix in SUFFIXES:
+        return suffix
+    starts = {b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"BM": ".bmp", b"RIFF": ".webp"}
+    return next((name for start, name in starts.items() if content.startswith(start)), ".tif")

@@ -1,0 +1,153 @@
+"""Sample data sets for machines without network: seeded views of photographs that Python packages carry.
+
+A category is one photograph; an image is a view of it: a window of drawn position, scale and aspect, seen from a
+slightly drawn viewpoint. They demonstrate the tool. They are no sample of the world and support no finding about it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .._core.paths import cache_root
+from .._core.random import rng_for
+from ..errors import MissingExtra
+from .images import RGB, decode, opencv
+
+VERSION = 2
+"""Raised when the views change, so that an older cache is not mistaken for them."""
+
+IMAGES_PER_CATEGORY = 16
+LONG_SIDE = 320
+JPEG_QUALITY = 92
+PHOTOGRAPH_SIDE = 640
+LEAST_CONTRAST = 18.0
+"""Standard deviation of grey levels below which a view shows nothing (plain sky), and another is drawn."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photograph inside an installed package.
+
+    Attributes:
+        files: "package:path", one or (stereo pair) more; views are drawn from them in turn.
+        credit: who made it and under which licence.
+    """
+
+    files: tuple[str, ...]
+    credit: str
+
+
+SAMPLES: dict[str, dict[str, Source]] = {
+    "sample-figures": {
+        "astronaut": Source(("skimage:data/astronaut.png",), "Eileen Collins, NASA, public domain"),
+        "cat": Source(("skimage:data/chelsea.png",), "Chelsea, Stefan van der Walt, CC0"),
+        "coffee": Source(("skimage:data/coffee.png",), "Rachel Michetti, CC0"),
+        "flower": Source(("sklearn:datasets/images/flower.jpg",), "vultilion, CC BY 2.0"),
+        "motorcycle": Source(
+            ("skimage:data/motorcycle_left.png", "skimage:data/motorcycle_right.png"),
+            "Middlebury Stereo 2014 (Scharstein et al.), as shipped by scikit-image",
+        ),
+        "officer": Source(("matplotlib:mpl-data/sample_data/grace_hopper.jpg",), "Grace Hopper, US Navy, public domain"),
+    },
+    "sample-scenes": {
+        "brick": Source(("skimage:data/brick.png",), "CC0Textures, CC0"),
+        "deep-field": Source(("skimage:data/hubble_deep_field.jpg",), "NASA and ESA, public domain"),
+        "grass": Source(("skimage:data/grass.png",), "Linolafett, CC0"),
+        "gravel": Source(("skimage:data/gravel.png",), "CC0Textures, CC0"),
+        "launch-pad": Source(("skimage:data/rocket.jpg",), "SpaceX, public domain"),
+        "retina": Source(("skimage:data/retina.jpg",), "Mikael Häggström, CC0"),
+        "temple": Source(("sklearn:datasets/images/china.jpg",), "danielbuechele, CC BY 2.0"),
+        "tissue": Source(("skimage:data/ihc.png",), "colonic glands, CMMI, no known copyright restrictions"),
+    },
+}
+
+
+def _package_file(name: str) -> Path:
+    from importlib.util import find_spec
+
+    package, _, inside = name.partition(":")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("the sample photographs", "samples")
+    return Path(spec.submodule_search_locations[0]) / inside
+
+
+def _photograph(file: str) -> RGB:
+    image = Image.fromarray(decode(_package_file(file).read_bytes(), file))
+    image.thumbnail((PHOTOGRAPH_SIDE, PHOTOGRAPH_SIDE), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def view(photograph: RGB, rng: np.random.Generator) -> RGB:
+    """One view: a quadrilateral window of the photograph, flattened to a rectangle.
+
+    The window takes 30 to 95 % of the largest one of its aspect, which runs from 1:2 to 2:1; each corner is moved by up
+    to 6 % of its sides: a mild change of viewpoint.
+
+    Args:
+        photograph: (h, w, 3) uint8.
+        rng: decides everything.
+
+    Returns:
+        uint8 array, long side 320 pixels.
+    """
+    cv2 = opencv()
+
+    height, width = photograph.shape[:2]
+    aspect = float(np.exp(rng.uniform(np.log(1 / 2), np.log(2))))
+    scale = rng.uniform(0.3, 0.95)
+    window_w, window_h = min(width, height * aspect) * scale, min(height, width / aspect) * scale
+    left, top = rng.uniform(0, width - window_w), rng.uniform(0, height - window_h)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
+    source = np.array([left, top]) + corners * [window_w, window_h]
+    source += rng.uniform(-0.06, 0.06, (4, 2)) * [window_w, window_h]
+    source = np.clip(source, 0, [width - 1, height - 1])
+    out_w, out_h = (LONG_SIDE, round(LONG_SIDE / aspect)) if aspect >= 1 else (round(LONG_SIDE * aspect), LONG_SIDE)
+    target = corners * [out_w - 1, out_h - 1]
+    warp = cv2.getPerspectiveTransform(source.astype(np.float32), target.astype(np.float32))
+    flat = cv2.warpPerspective(photograph, warp, (out_w, out_h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(flat, dtype=np.uint8)
+
+
+def seeing_view(photograph: RGB, rng: np.random.Generator) -> RGB:
+    """The first of up to 20 drawn views that shows something."""
+    for _ in range(20):
+        image = view(photograph, rng)
+        if image.mean(axis=2).std() >= LEAST_CONTRAST:
+            break
+    return image
+
+
+def ensure(name: str) -> Path:
+    """The folder of a sample set, written now if it is not there yet (all of it or nothing).
+
+    Raises:
+        MissingExtra: the packages that carry the photographs are not installed.
+    """
+    folder = cache_root() / "samples" / f"v{VERSION}" / name
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))
+    try:
+        for category, source in SAMPLES[name].items():
+            (partial / category).mkdir()
+            photographs = [_photograph(file) for file in source.files]
+            for i in range(IMAGES_PER_CATEGORY):
+                image = seeing_view(photographs[i % len(photographs)], rng_for(0, "sample", name, category, i))
+                Image.fromarray(image).save(partial / category / f"{i:03d}.jpg", quality=JPEG_QUALITY)
+        partial.chmod(0o755)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was quicker
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder

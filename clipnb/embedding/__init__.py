@@ -1,0 +1,1 @@
+"""From photographs to embeddings, which are kept in the cache."""

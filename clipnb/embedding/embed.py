@@ -1,0 +1,265 @@
+"""From photographs to embeddings: decode once, apply every condition asked for, embed in batches, keep in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from .._core.paths import cache_root
+from ..datasets.dataset import Photo
+from ..datasets.images import RGB, decode, digest, read
+from ..encoders import Encoder, TextEncoder
+from ..errors import UnreadableImage, UserError
+from ..manipulations import CLEAN, View, condition
+from .store import EmbeddingStore, Entry, embedding_key, release
+
+IN_MEMORY = 4 * 2**20
+"""Bytes of embeddings above which they lie in a file that is mapped, so that memory does not grow with photographs."""
+
+
+RELEASE = 1024
+"""Photographs after which the mapped pages that were read or written may leave memory."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of the readable photographs, under each condition.
+
+    Attributes:
+        photos: n photographs.
+        digests: n content digests, the photographs' identity.
+        vectors: condition -> (n, dim) float32, unit rows.
+        inputs: condition -> n digests of the pixels that the network saw.
+        effects: condition -> (n, 2): strength of the manipulation in its own unit, and mean colour difference in [0, 1], both
+            at the network's input.
+        unreadable: photograph id -> reason, for the others.
+        computed: how many embeddings were not in the store yet.
+    """
+
+    photos: list[Photo]
+    digests: list[str]
+    vectors: dict[str, NDArray[np.float32]]
+    inputs: dict[str, list[bytes]]
+    effects: dict[str, NDArray[np.float64]]
+    unreadable: dict[str, str]
+    computed: int
+
+
+@dataclass
+class _Work:
+    """One photograph on its way through a worker."""
+
+    photo: Photo
+    digest: str = ""
+    problem: str = ""
+    ready: list[Item] = field(default_factory=list)
+
+
+class Item(NamedTuple):
+    """One network input on its way to the encoder.
+
+    Attributes:
+        key: where its embedding goes in the store.
+        input: digest of the pixels.
+        effect: strength and mean colour difference.
+        pixels: what the network gets.
+    """
+
+    key: bytes
+    input: bytes
+    effect: tuple[float, float]
+    pixels: NDArray[Any]
+
+
+def kept_embeddings(encoder: Encoder) -> EmbeddingStore:
+    """The embeddings of an encoder that are kept in the cache."""
+    return EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
+
+
+def embed(
+    photos: Sequence[Photo],
+    manips: Sequence[str],
+    encoder: Encoder,
+    store: EmbeddingStore,
+    *,
+    seed: int = 0,
+    batch_size: int = 0,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Embeddings:
+    """Embed photographs under conditions, taking from the store what it has.
+
+    The result does not depend on batch size, workers or order beyond float32 rounding (about 1e-7).
+
+    Args:
+        photos: what to embed; an unreadable one is reported in the result, not raised.
+        manips: conditions by name, such as `blurred`, `blurred/3` or `cropped/3#1` (`clipnb.manipulations.Condition`).
+        encoder: turns prepared images into unit vectors.
+        store: of that encoder.
+        seed: the run's seed, for conditions that draw.
+        batch_size: prepared images that the encoder gets at once; 0 for what it likes best.
+        workers: threads that decode and manipulate; all cores by default.
+        progress: show a bar.
+    """
+    if batch_size < 0:
+        raise UserError(f"batch_size must be a whole number from 0 up, not {batch_size!r}")
+    batch_size = batch_size or getattr(encoder, "batch_size", 32)
+    conditions = {name: condition(name) for name in manips}
+    view = View(encoder.input_size, getattr(encoder, "sees_whole", False))
+
+    def prepare(photo: Photo) -> _Work:
+        work = _Work(photo)
+        try:
+            content = read(photo.path)
+            work.digest = digest(content)
+            keys = {embedding_key(work.digest, asked.key(seed)): asked for asked in conditions.values()}
+            missing = {key: asked for key, asked in keys.items() if key not in store}
+            if missing:
+                image = decode(content, photo.id)
+                clean = encoder.prepare(image)
+                for key, asked in missing.items():
+                    made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
+                    pixels = clean if asked.manip == CLEAN else encoder.prepare(made)
+                    difference = colour_difference(clean, pixels)
+                    strength = asked.strength(image.shape, made.shape, view, difference)
+                    seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+                    work.ready.append(Item(key, seen, (strength, difference), pixels))
+        except UnreadableImage as error:
+            work.problem = str(error)
+        return work
+
+    done: list[_Work] = []
+    batch: list[Item] = []
+    computed = 0
+    threads = workers or os.cpu_count() or 1
+    bar = tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5)
+    with bar, ThreadPoolExecutor(threads) as pool:
+        for work in _in_order(pool, prepare, photos, ahead=2 * threads + batch_size):
+            batch += [item for item in work.ready if item.key not in store]
+            work.ready = []
+            done.append(work)
+            bar.update()
+            if len(done) % RELEASE == 0:
+                store.release()
+            if len(batch) >= batch_size:
+                computed += _encode(batch, encoder, store, batch_size)
+                batch = []
+        computed += _encode(batch, encoder, store, batch_size)
+
+    good = [work for work in done if not work.problem]
+    vectors: dict[str, NDArray[np.float32]] = {}
+    inputs: dict[str, list[bytes]] = {}
+    effects: dict[str, NDArray[np.float64]] = {}
+    for name, asked in conditions.items():
+        vectors[name], inputs[name], effects[name] = _array(len(good), encoder.dim, store), [], np.empty((len(good), 2))
+        for row, work in enumerate(good):
+            entry = store.get(embedding_key(work.digest, asked.key(seed)))
+            vectors[name][row], effects[name][row] = entry.vector, (entry.strength, entry.difference)
+            inputs[name].append(entry.input)
+            if row % RELEASE == RELEASE - 1:
+                store.release()
+                release(vectors[name])
+    return Embeddings(
+        photos=[work.photo for work in good],
+        digests=[work.digest for work in good],
+        vectors=vectors,
+        inputs=inputs,
+        effects=effects,
+        unreadable={work.photo.id: work.problem for work in done if work.problem},
+        computed=computed,
+    )
+
+
+def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_size: int = 32) -> NDArray[np.float32]:
+    """Embed photographs as they are, without a data set and without the cache.
+
+    Args:
+        images: files, or RGB arrays (height, width, 3) of uint8.
+        encoder: from `clipnb.load_encoder`.
+        batch_size: photographs that the encoder gets at once.
+
+    Returns:
+        (n, dim) float32 unit rows, in the order given.
+
+    Raises:
+        UnreadableImage: a file cannot be read as an image.
+
+    >>> import numpy as np, clipnb
+    >>> grey = np.full((32, 48, 3), 128, np.uint8)
+    >>> clipnb.embed_images([grey, grey], clipnb.load_encoder("histogram")).shape
+    (2, 512)
+    """
+    rows = []
+    source = iter(images)
+    while chunk := list(islice(source, batch_size)):
+        decoded = (image if isinstance(image, np.ndarray) else decode(read(Path(image)), str(image)) for image in chunk)
+        rows.append(encoder.encode(np.stack([encoder.prepare(image) for image in decoded])))
+    return np.concatenate(rows) if rows else np.empty((0, encoder.dim), np.float32)
+
+
+def colour_difference(clean: NDArray[Any], pixels: NDArray[Any]) -> float:
+    """Mean absolute difference of two network inputs of 8 bits, white being 1; NaN for inputs of another kind."""
+    if clean.dtype != np.uint8 or clean.shape != pixels.shape:
+        return math.nan
+    return float(np.abs(clean.astype(np.int16) - pixels).mean() / 255)
+
+
+def _array(n: int, dim: int, store: EmbeddingStore) -> NDArray[np.float32]:
+    if 4 * n * dim <= IN_MEMORY:
+        return np.empty((n, dim), np.float32)
+    with tempfile.TemporaryFile(dir=store.folder) as file:  # has no name: it vanishes with the mapping
+        return np.memmap(file, np.float32, "w+", shape=(n, dim))
+
+
+def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStore) -> NDArray[np.float32]:
+    """Embeddings of n texts, (n, dim) float32 unit rows, taking from the store what it has."""
+    keys = [hashlib.sha256(f"text|{text}".encode()).digest() for text in texts]
+    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in store}
+    if missing:
+        vectors = encoder.encode_text(list(missing.values()))
+        store.add((key, Entry(vector, key[:16])) for key, vector in zip(missing, vectors, strict=True))
+    return np.stack([store.get(key).vector for key in keys])
+
+
+def _encode(items: Iterable[Item], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:
+    """File each item's embedding under its key, embedding each network input once ever; how many inputs were new."""
+    distinct: dict[bytes, list[Item]] = {}
+    for item in items:
+        if known := store.seen(item.input):
+            store.add([(item.key, Entry(known.vector, item.input, *item.effect))])
+        else:
+            distinct.setdefault(item.input, []).append(item)
+    groups = iter(distinct.values())
+    while chunk := list(islice(groups, batch_size)):
+        vectors = encoder.encode(np.stack([same[0].pixels for same in chunk]))
+        store.add(
+            (item.key, Entry(vector, item.input, *item.effect))
+            for vector, same in zip(vectors, chunk, strict=True)
+            for item in same
+        )
+    return len(distinct)
+
+
+def _in_order(pool: ThreadPoolExecutor, function: Any, items: Iterable[Any], ahead: int) -> Iterator[Any]:
+    """`pool.map` that works at most `ahead` items ahead, so that memory stays flat."""
+    source = iter(items)
+    queue: list[Future[Any]] = [pool.submit(function, item) for item in islice(source, ahead)]
+    try:
+        while queue:
+            yield queue.pop(0).result()
+            queue += [pool.submit(function, item) for item in islice(source, 1)]
+    finally:
+        for future in queue:
+            future.cancel()

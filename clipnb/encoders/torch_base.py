@@ -1,0 +1,199 @@
+"""What encoders on PyTorch share: the network's input in 8 bits, normalised on the device, and a choice of precision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..datasets.images import RGB, middle
+from ..errors import UserError
+from . import INSTEAD
+from .batch_size import FastestSize
+from .engines import build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a photograph to the network's input.
+
+    Attributes:
+        size: side of the square that the network sees, in pixels.
+        mean, std: for each channel, in units of `scale`.
+        scale: what 8-bit values are divided by before mean and std apply.
+        resize: "shortest" scales the short side to `size` and takes the centre, "squash" ignores the aspect.
+        interpolation: "bicubic" or "bilinear".
+    """
+
+    size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    scale: float = 255.0
+    resize: str = "shortest"
+    interpolation: str = "bicubic"
+
+    def __call__(self, image: RGB) -> NDArray[np.uint8]:
+        """(h, w, 3) uint8 to (size, size, 3) uint8, pixel for pixel what the CLIP packages' own transforms give.
+
+        Of a strip only the middle is scaled (`clipnb.images.middle`).
+        """
+        image = middle(image)
+        height, width = image.shape[:2]
+        size, short = self.size, min(height, width)
+        new_w, new_h = size, size
+        if self.resize == "shortest":
+            new_w, new_h = (size, int(size * height / width)) if width == short else (int(size * width / height), size)
+        method = Image.Resampling.BICUBIC if self.interpolation == "bicubic" else Image.Resampling.BILINEAR
+        scaled = np.asarray(Image.fromarray(image).resize((new_w, new_h), method))
+        left, top = round((new_w - size) / 2.0), round((new_h - size) / 2.0)
+        return scaled[top : top + size, left : left + size]
+
+
+class TorchEncoder:
+    """A network with its preprocessing; see `clipnb.encoders.Encoder` for the attributes."""
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[[Any], Any],
+        model: Any,
+        preprocessing: Preprocessing,
+        dim: int,
+        weights: Path,
+        weights_sha256: str,
+        precision: str = "fp32",
+        engine: str = "torch",
+    ) -> None:
+        """Put the network on the device.
+
+        Args:
+            forward: normalised images (n, 3, size, size) -> (n, dim), by way of `model`.
+            model: the module that `forward` uses, in fp32 on the CPU.
+            weights: the file that they came from.
+        """
+        import torch
+
+        self.name, self.dim, self.input_size = name, dim, preprocessing.size
+        self.sees_whole = preprocessing.resize == "squash"
+        self.weights, self.weights_sha256, self.precision = weights, weights_sha256, precision
+        self.identity = f"{name}|{weights_sha256}|{preprocessing}|{precision}" + ("" if engine == "torch" else f"|{engine}")
+        self.engine = engine
+        self._preprocessing = preprocessing
+        self._forward = forward
+        self.device = "cuda" if torch.cuda.is_available() and engine != "openvino" else "cpu"
+        sizes = (256,) if self.device == "cuda" else (4, 8, 16) if engine == "torch" else (8,)
+        self._size, self.batch_size = FastestSize(sizes), max(sizes)
+        lowered = "fp32" if engine == "openvino" else precision  # OpenVINO lowers the precision itself
+        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[lowered]
+        self.model = lower_precision(model, self._dtype).eval().requires_grad_(False).to(self.device)
+        self._mean, self._std = (
+            torch.tensor(values, dtype=torch.float32, device=self.device).view(1, 3, 1, 1)
+            for values in (preprocessing.mean, preprocessing.std)
+        )
+        if engine != "torch":
+            self._forward = build(engine, forward, self.batch_size, preprocessing.size, precision)
+
+    def prepare(self, image: RGB) -> NDArray[np.uint8]:
+        """One photograph to (size, size, 3) uint8."""
+        return self._preprocessing(image)
+
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(n, size, size, 3) uint8 to (n, dim) float32 of unit length.
+
+        They go through the network in batches of the size that proves fastest; when the device's memory does not hold one,
+        half as many are tried, from then on.
+
+        Raises:
+            torch.OutOfMemoryError: it does not even hold one.
+        """
+        import torch
+
+        vectors: list[NDArray[np.float32]] = []
+        while (start := sum(map(len, vectors))) < len(batch):
+            part = batch[start : start + self._size.next(len(batch) - start)]
+            began = time.perf_counter()
+            try:
+                vectors.append(self._encode(part))
+            except torch.OutOfMemoryError:
+                if len(part) == 1 or self.engine != "torch":
+                    raise
+                self._size.limit(len(part) // 2)
+            else:
+                self._size.note(len(part), time.perf_counter() - began)
+        return np.concatenate(vectors)
+
+    def _encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            missing = 0 if self.engine == "torch" else self.batch_size - len(batch)
+            pixels = torch.from_numpy(np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]))
+            if self.device == "cuda":
+                pixels = pixels.pin_memory()  # copied without a halt
+            pixels = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+            pixels = ((pixels.float() / self._preprocessing.scale - self._mean) / self._std).contiguous()
+            return unit_rows(self._forward(pixels.to(self._dtype))[: len(batch)])
+
+
+def unit_rows(features: Any) -> NDArray[np.float32]:
+    """Torch features (n, dim) to float32 numpy rows of unit length."""
+    import torch
+
+    result: NDArray[np.float32] = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+    return result
+
+
+def lower_precision(model: Any, dtype: Any) -> Any:
+    """Weights of convolutions, linear layers, attention and projections to `dtype`; normalisation layers stay fp32."""
+    import torch
+    from torch import nn
+
+    if dtype == torch.float32:
+        return model.float()
+    for module in model.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear | nn.MultiheadAttention):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+        for name in ("proj", "text_projection"):
+            parameter = getattr(module, name, None)
+            if isinstance(parameter, nn.Parameter):
+                parameter.data = parameter.data.to(dtype)
+    return model
+
+
+@contextmanager
+def matching_torchvision(what: str) -> Iterator[None]:
+    """Turn the failure of a torchvision built for another torch into one line.
+
+    Raises:
+        UserError: in place of that failure, from anything in the block that imports torchvision.
+    """
+    try:
+        yield
+    except (RuntimeError, ImportError) as error:
+        if "torchvision" not in str(error) or isinstance(error, ModuleNotFoundError):
+            raise
+        from importlib.metadata import version
+
+        raise UserError(
+            f"{what} needs a torchvision built for this torch, and torchvision {version('torchvision')} does not fit "
+            f"torch {version('torch')}: install both again, in one command and from one source (pip install --force-reinstall "
+            f"torch torchvision), or {INSTEAD}"
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """Why weights could not be read, in one line."""
+    if "Weights only load failed" in str(error):
+        return "it holds no weights alone (and clipnb does not run code that is pickled in a file)"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

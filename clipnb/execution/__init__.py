@@ -1,0 +1,1 @@
+"""Many runs: pages of the book, sweeps, and the papermill plug-in."""

@@ -1,0 +1,213 @@
+"""`clipnb report`: run the notebook for each data set and manipulation, then build the book; redo only what changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .._core.code_state import digest_of, needed_by
+from .._core.files import write_text
+from .._core.paths import project_root, results_root, runs_root, shown
+from ..datasets.dataset import listing_digest, load_dataset
+from ..datasets.samples import SAMPLES
+from ..encoders import OFFLINE
+from ..errors import MissingExtra, UserError, user_errors
+from ..manipulations import CLEAN, STUDY
+from ..provenance import code_sha256
+from ..retrieval.image_paths import gallery_files
+from ..spec import RunSpec
+
+IN_A_RUN = ("report.photos", "report.plots", "report.text")
+"""Modules that the notebook of a run calls beside `clipnb.runs`: they, and what they import, make the page's words and figures."""
+
+
+def sample_specs() -> list[RunSpec]:
+    """The study on the photographs that ship with packages, with the encoder that works offline."""
+    return [RunSpec(dataset, manip, OFFLINE) for dataset in SAMPLES for manip in STUDY]
+
+
+def template() -> Path:
+    """The parameterised notebook.
+
+    Raises:
+        UserError: this is not a checkout of the project.
+    """
+    path = project_root() / "notebooks" / "run.ipynb"
+    if not path.is_file():
+        raise UserError(f"{shown(path)} is not there: run this in a checkout of the clipnb repository")
+    return path
+
+
+def page(spec: RunSpec) -> Path:
+    """Where the executed notebook of a run goes."""
+    return runs_root() / f"{spec.run_id}.ipynb"
+
+
+def state_of(spec: RunSpec) -> str:
+    """Digest of everything that a run's page is made from: notebook, code, specification and image files.
+
+    Any change of a file that numbers depend on counts; of the files that only present them, comments do not.
+    """
+    sha = hashlib.sha256(template().read_bytes())
+    sha.update((code_sha256() + digest_of(needed_by(*IN_A_RUN), comments=False)).encode())
+    sha.update(repr(spec).encode())
+    sha.update(listing_digest(load_dataset(spec.dataset).photos).encode())
+    for path in gallery_files(spec.gallery):
+        stat = path.stat()
+        sha.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return sha.hexdigest()
+
+
+def is_current(spec: RunSpec, state: str) -> bool:
+    """Whether a run's page and result were made from exactly this state."""
+    if not (results_root() / spec.run_id / "run.json").is_file():
+        return False
+    try:
+        metadata = json.loads(page(spec).read_text(encoding="utf-8"))["metadata"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(metadata.get("clipnb_state") == state)
+
+
+def run_page(spec: RunSpec, state: str) -> None:
+    """Execute the notebook for one run and write its page, all of it or nothing.
+
+    Raises:
+        UserError: the notebook reported one.
+        PapermillExecutionError: anything else went wrong in it.
+    """
+    try:
+        import nbformat
+        import papermill
+    except ModuleNotFoundError as error:
+        raise MissingExtra("running notebooks", "notebook") from error
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        executed = papermill.execute_notebook(
+            template(), None, spec.to_dict() | {"progress": False}, cwd=str(project_root()), progress_bar=False
+        )
+    except PapermillExecutionError as error:
+        if error.ename in user_errors():
+            raise UserError(error.evalue) from error
+        raise
+    _forget_times(executed)
+    executed.metadata["clipnb_state"] = state
+    write_text(page(spec), nbformat.writes(executed) + "\n")
+
+
+def _forget_times(notebook: Any) -> None:
+    """Leave out when and where each cell ran, and papermill's random cell id: the same run gives the same page."""
+    for at, part in enumerate([notebook, *notebook.cells]):
+        for name in ("start_time", "end_time", "duration", "input_path", "output_path"):
+            part.metadata.get("papermill", {}).pop(name, None)
+        part.metadata.pop("execution", None)
+        if "injected-parameters" in part.metadata.get("tags", []):
+            part["id"] = f"injected-{at}"
+
+
+def ensure(
+    specs: Sequence[RunSpec], *, jobs: int = 1, progress: bool = True, announce: Callable[[list[RunSpec]], None] | None = None
+) -> dict[str, str]:
+    """Run those of the specifications that are not current; the failures, run -> message, stop none of the others.
+
+    Args:
+        specs: what must be there in the end.
+        jobs: runs at a time, each in a process of its own if there are several.
+        progress: show a bar over the runs.
+        announce: is told what is due before it starts.
+    """
+    states: dict[RunSpec, str] = {}
+    failures: dict[str, str] = {}
+    for spec in specs:
+        try:
+            states[spec] = state_of(spec)
+        except UserError as error:
+            failures[spec.run_id] = str(error)
+    due = {spec: state for spec, state in states.items() if not is_current(spec, state)}
+    if progress and len(due) < len(states):
+        print(f"{len(states) - len(due)} of {len(states)} runs are up to date", flush=True)
+    if announce and due:
+        announce(list(due))
+    bar = tqdm(total=len(due), desc="runs", unit="run", disable=not (progress and due))
+    with bar:
+        for spec, failure in _pages(due, jobs, bar):
+            bar.update()
+            if failure:
+                failures[spec.run_id] = failure
+    return failures
+
+
+def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[RunSpec, str]]:
+    """Each run as it ends, with what went wrong; clean runs first, since what they embed serves the others."""
+    if jobs <= 1:
+        for spec, state in due.items():
+            bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
+            yield spec, _attempt(spec, state)
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _share_the_machine, (threads,))
+    try:
+        for clean in (True, False):
+            part = {pool.submit(_attempt, spec, state): spec for spec, state in due.items() if (spec.manip == CLEAN) == clean}
+            for future in as_completed(part):
+                bar.set_postfix_str(f"{part[future].dataset_name} {part[future].condition}")
+                yield part[future], future.result()
+    except BrokenProcessPool:
+        raise UserError("a process of the sweep was killed (memory?): the same command goes on from there, try --jobs 1") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _share_the_machine(threads: int) -> None:
+    """In a process among several: a share of the cores for its kernels, and an end when the first process ends."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    if parent := parent_process():
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+def _attempt(spec: RunSpec, state: str) -> str:
+    """Make a run's page; what went wrong, or nothing."""
+    try:
+        run_page(spec, state)
+    except UserError as error:
+        return str(error)
+    except Exception as error:  # one broken run must not cost the others
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def specs_for(datasets: Iterable[str], **settings: Any) -> list[RunSpec]:
+    """The study's conditions on each of the data sets, under the same settings (fields of `RunSpec`)."""
+    return [RunSpec(dataset, manip, **settings) for dataset in datasets for manip in STUDY]
+
+
+def build_book() -> Path:
+    """Build the book and return its first page.
+
+    Raises:
+        UserError: the build failed, or Jupyter Book is missing.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("jupyter_book") is None:
+        raise MissingExtra("the book", "book")
+    book = project_root() / "book"
+    jb = "from jupyter_book.cli.main import main; main()"  # the `jb` of this very environment
+    command = [sys.executable, "-c", jb, "build", str(book), "-W", "-n", "--keep-going", "-q"]
+    if subprocess.run(command, cwd=project_root()).returncode:
+        raise UserError("the book was not built: the lines above say why")
+    return project_root() / "_build" / "html" / "index.html"  # beside the _config.yml, which is where jb puts it

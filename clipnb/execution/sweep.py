@@ -1,0 +1,211 @@
+"""Grids of runs: data sets x manipulations x severities x encoders, what they will cost, and the specifications of each.
+
+A grid is given by flags or by a YAML file:
+
+    datasets: [athletes, miniplaces]
+    manips: [blurred, cropped, grey]        # the study's, by default
+    severities: [1, 2, 3, 4, 5]             # 0 is the fixed setting
+    encoders: [efficientnet-lite2, histogram]
+    settings: {per_category: 10, seed: 0}   # any other parameter of the run notebook
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .._core.paths import results_root, shown
+from ..datasets.dataset import load_dataset
+from ..datasets.sampling import batch, sample
+from ..embedding.embed import embed
+from ..embedding.store import EmbeddingStore
+from ..encoders import default_encoder, load_encoder
+from ..errors import MissingExtra, UserError
+from ..manipulations import CLEAN, MANIPULATIONS, STUDY
+from ..spec import RunSpec
+
+TRIAL = 6
+"""Photographs that are timed where no earlier run tells how quick an encoder is."""
+
+NOTEBOOK_SECONDS = 12.0
+"""What a run's kernel, figures and page take beside its embeddings, on one core."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What to sweep over.
+
+    Attributes:
+        datasets: names or folders.
+        manips: manipulations; the photographs as they are always belong to it.
+        severities: 0 (the fixed setting) to 5; a manipulation without severities is run once.
+        encoders: by name; the default one if there is none.
+        settings: further fields of `RunSpec`, the same for all runs.
+    """
+
+    datasets: tuple[str, ...]
+    manips: tuple[str, ...] = STUDY
+    severities: tuple[int, ...] = (0,)
+    encoders: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def specs(self) -> list[RunSpec]:
+        """Every run of the grid once, the clean ones first: what they embed serves all others.
+
+        Raises:
+            UserError: one line naming what is wrong in the grid.
+        """
+        if not self.datasets:
+            raise UserError("a sweep needs data sets: clipnb sweep --datasets <folder or name> ...")
+        over = set(self.settings) & {"dataset", "manip", "severity", "encoder"}
+        if over:
+            raise UserError(f"settings hold {', '.join(sorted(over))}: name these as datasets, manips, severities or encoders")
+        if unknown := set(self.settings) - set(RunSpec.__dataclass_fields__):
+            raise UserError(f"unknown settings: {', '.join(sorted(unknown))}; they are those of the run notebook")
+        conditions = [(CLEAN, 0)]
+        for manip in map(MANIPULATIONS.canonical, self.manips):
+            levels = self.severities if MANIPULATIONS[manip].levels else (0,)
+            conditions += [(manip, severity) for severity in levels]
+        found = [
+            RunSpec(dataset, manip, encoder, severity=severity, **self.settings)
+            for manip, severity in conditions
+            for encoder in self.encoders or (default_encoder(),)
+            for dataset in self.datasets
+        ]
+        return list(dict.fromkeys(found))
+
+
+def read_grid(path: Path) -> dict[str, Any]:
+    """The fields of a grid that a YAML file gives.
+
+    Raises:
+        UserError: the file is missing, no YAML, or holds something else.
+    """
+    try:
+        import yaml
+    except ModuleNotFoundError as error:
+        raise MissingExtra("reading a grid", "notebook") from error
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{shown(path)} cannot be read as a grid: {' '.join(str(error).split())}") from error
+    names = set(Grid.__dataclass_fields__)
+    if not isinstance(found, dict) or set(found) - names:
+        strange = f" ({', '.join(sorted(map(str, set(found) - names)))})" if isinstance(found, dict) else ""
+        raise UserError(f"{shown(path)} must hold some of {', '.join(sorted(names))}, and nothing else{strange}")
+    settings = found.pop("settings", None) or {}
+    if not isinstance(settings, dict):
+        raise UserError(f"{shown(path)}: settings must be name: value pairs")
+    lists = {name: tuple(value if isinstance(value, list) else [value]) for name, value in found.items()}
+    for name in ("datasets", "manips", "encoders"):
+        if name in lists:
+            lists[name] = tuple(map(str, lists[name]))
+    if not all(isinstance(value, int) for value in lists.get("severities", ())):
+        raise UserError(f"{shown(path)}: severities must be whole numbers from 0 to 5")
+    return {**lists, "settings": settings}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What runs will take.
+
+    Attributes:
+        runs: how many.
+        embeddings: at most so many; those that are kept from earlier runs cost nothing.
+        seconds: an estimate, on one process.
+    """
+
+    runs: int
+    embeddings: int
+    seconds: float
+
+    def sentence(self, jobs: int) -> str:
+        minutes = self.seconds / jobs / 60
+        how_long = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute or two"
+        return (
+            f"{self.runs} runs to do: at most {self.embeddings:,} embeddings (those kept from earlier runs are free), "
+            f"about {how_long} on {jobs} {'process' if jobs == 1 else 'processes'}"
+        )
+
+
+def cost(specs: Sequence[RunSpec]) -> Cost:
+    """Estimate what runs will take, from earlier runs with the same encoder or a trial on a few photographs."""
+    counts: dict[RunSpec, int] = {}
+    for spec in specs:
+        photos = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed).photos
+        counts[spec] = len(batch(photos, spec.start, spec.step)) * spec.draws
+    per_image = {
+        encoder: seconds_an_image(next(s for s in specs if s.encoder == encoder)) for encoder in {s.encoder for s in specs}
+    }
+    seconds = sum(NOTEBOOK_SECONDS + counts[spec] * per_image[spec.encoder] for spec in specs)
+    return Cost(len(specs), sum(counts.values()), seconds)
+
+
+def seconds_an_image(spec: RunSpec) -> float:
+    """Time to embed one photograph: from saved runs, else from a few photographs embedded now, outside the store."""
+    seconds = images = 0.0
+    for about in results_root().glob("*/run.json"):
+        try:
+            record = json.loads(about.read_text(encoding="utf-8"))
+            alike = all(record["spec"].get(name) == getattr(spec, name) for name in ("encoder", "precision", "engine"))
+            if alike and record["provenance"]["embedded_now"] >= 20 * TRIAL:
+                seconds += record["provenance"]["seconds"]
+                images += record["provenance"]["embedded_now"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    if images:
+        return seconds / images
+    return _trial(spec)
+
+
+def _trial(spec: RunSpec) -> float:
+    import tempfile
+
+    photos = load_dataset(spec.dataset).photos[:TRIAL]
+    encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
+    with tempfile.TemporaryDirectory() as folder:
+        store = EmbeddingStore(Path(folder), encoder.identity, encoder.dim)
+        embed(photos[:1], [CLEAN], encoder, store, progress=False)  # the first is slower than the others
+        started = time.monotonic()
+        done = embed(photos, [CLEAN, "blurred"], encoder, store, progress=False)
+    return (time.monotonic() - started) / max(1, done.computed)
+
+
+def outstanding(specs: Sequence[RunSpec], *, with_pages: bool) -> list[RunSpec]:
+    """Those that are not up to date: without a result, or a page where pages are wanted."""
+    from ..runs import saved_result
+    from . import pages
+
+    if with_pages:
+        return [spec for spec in specs if not pages.is_current(spec, pages.state_of(spec))]
+    return [spec for spec in specs if saved_result(spec) is None]
+
+
+def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]:
+    """Make the results of runs without their pages, those that are saved already left alone; failures, run -> message."""
+    from ..runs import run, saved_result
+
+    failures: dict[str, str] = {}
+    bar = tqdm(specs, desc="runs", unit="run", disable=not progress)
+    for spec in bar:
+        bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
+        try:
+            if saved_result(spec) is None:
+                run(spec, progress=False).save()
+        except UserError as error:
+            failures[spec.run_id] = str(error)
+        except Exception as error:  # one broken run must not cost the others
+            failures[spec.run_id] = f"{type(error).__name__}: {error}"
+    return failures
+
+
+def merged(grid: Mapping[str, Any], **given: Any) -> Grid:
+    """A grid from a file's fields and from flags, which win."""
+    settings = {**grid.get("settings", {}), **given.pop("settings", {})}
+    return replace(Grid(()), **{**grid, **{k: v for k, v in given.items() if v}, "settings": settings})

@@ -1,0 +1,86 @@
+"""Runs made in batches of categories (`start`, `step`) put together: each query once, as the whole run would have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from .errors import UserError
+from .result import Result, load_results
+from .runs import drawn_for, saved_result
+
+KEY = ["category", "image", "draw"]
+"""What names a query."""
+
+
+def merge(results: Sequence[Result]) -> Result:
+    """One run from batches of it. A query that two batches hold counts once: that of the later run.
+
+    Raises:
+        UserError: they differ in more than `start` and `step`, or saw other photographs or weights.
+    """
+    if not results:
+        raise UserError("there are no batches to put together")
+    order = sorted(results, key=lambda r: r.provenance["created"])
+    whole = {replace(r.spec, start=0, step=0) for r in order}
+    seen = {(r.provenance["data_fingerprint"], r.provenance["encoder"]["identity"]) for r in order}
+    if len(whole) > 1 or len(seen) > 1:
+        names = ", ".join(sorted(r.spec.run_id for r in order))
+        raise UserError(f"{names} are no batches of one run: they differ in settings, photographs or weights")
+    rows = pd.concat([r.rows for r in order], ignore_index=True)
+    rows = rows.drop_duplicates(KEY, keep="last").sort_values(["draw", "category", "image"], kind="stable", ignore_index=True)
+    lost = {name: why for r in order for name, why in r.provenance["gallery"]["unusable"].items()}
+    about = order[-1].provenance | {
+        "gallery": order[-1].provenance["gallery"] | {"unusable": lost},
+        "seconds": round(sum(r.provenance["seconds"] for r in order), 1),
+        "embedded_now": sum(r.provenance["embedded_now"] for r in order),
+        "batches": [r.spec.run_id for r in order],
+    }
+    return Result(whole.pop(), about, rows)
+
+
+def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Run id of the whole -> its batches."""
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        if result.spec.start or result.spec.step:
+            found.setdefault(replace(result.spec, start=0, step=0).run_id, []).append(result)
+    return found
+
+
+def _keeps(result: Result, saved: Result | None) -> None:
+    """See that no query of a saved run is lost when this takes its place."""
+    if saved is None:
+        return
+    lost = set(saved.rows[KEY].itertuples(index=False)) - set(result.rows[KEY].itertuples(index=False))
+    if lost:
+        raise UserError(
+            f"the saved run {saved.spec.run_id} holds {len(lost)} queries that its batches do not: "
+            "move it away to put the batches together without them, or delete the batches"
+        )
+
+
+def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
+    """Merge all batches among the saved runs; the folders written, and how many categories each still lacks.
+
+    Raises:
+        UserError: there are none, some do not belong together, or a saved run holds queries that its batches do not.
+    """
+    found = groups(load_results(root))
+    if not found:
+        raise UserError("there are no runs with -p start or -p step to put together")
+    whole = [merge(batches) for batches in found.values()]
+    for result in whole:
+        _keeps(result, saved_result(result.spec, root))
+    written = []
+    for result in whole:
+        spec = result.spec
+        dataset = drawn_for(spec)
+        left = len(set(dataset.categories) - set(result.rows["category"]))
+        if left:
+            result = replace(result, provenance=result.provenance | {"categories_missing": left})
+        written.append((result.save(root), left))
+    return written

@@ -1,0 +1,1 @@
+"""Measures of retrieval: pure functions on arrays."""

@@ -1,0 +1,101 @@
+"""Data cards in words, tables and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .._core.markdown import literal
+from ..datasets.card import NEAR, Card
+from .format import table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def shapes(card: Card) -> Figure:
+    """Histograms of the photographs' short sides and aspect ratios."""
+    from .plots import MID, PALE, WIDTH, new_figure
+
+    figure, axes = new_figure(WIDTH, 1.9, 1, len(card.bins))
+    for ax, (what, (edges, counts)) in zip(axes[0], card.bins.items(), strict=True):
+        ax.stairs(counts, edges, fill=True, facecolor=PALE, edgecolor=MID)
+        ax.set(xlabel=what, ylabel="photographs")
+        ax.yaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def card_table(card: Card) -> str:
+    """A card as Markdown."""
+
+    def spread(values: tuple[float, float, float], digits: int = 0) -> str:
+        low, middle, high = (f"{v:.{digits}f}" for v in values)
+        return low if low == high else f"{middle} ({low} to {high})"
+
+    rows = [
+        ["photographs", f"{card.photographs:,}"],
+        ["categories", f"{card.categories}"],
+        ["photographs a category, median (range)", spread(card.per_category)],
+        ["width in pixels, median (range)", spread(card.width)],
+        ["height in pixels, median (range)", spread(card.height)],
+        ["width / height, median (range)", spread(card.aspect, 2)],
+        ["square", f"{card.square:.0%}"],
+        ["without colour", f"{card.grey:.1%}"],
+        ["formats", ", ".join(f"{suffix} {count:,}" for suffix, count in card.formats.items())],
+        ["files that are copies of another, by content", f"{card.copies}"],
+        [f"pairs of near-copies (pHash, at most {NEAR} of 64 bits)", f"{card.near_copies}"],
+        ["photographs with a copy or near-copy", f"{card.near_photographs} ({card.near_photographs / card.photographs:.1%})"],
+        ["such pairs across categories", f"{card.across}"],
+        ["unreadable files", f"{card.unreadable}"],
+        ["fingerprint of names and contents", f"`{card.fingerprint[:16]}`"],
+    ]
+    return table([literal(card.name), ""], rows, "lr")
+
+
+def cards_table(cards: Sequence[Card]) -> str:
+    """Several cards beside each other, as Markdown."""
+    rows = [
+        [
+            literal(c.name),
+            f"{c.photographs:,}",
+            f"{c.categories}",
+            f"{c.width[1]:.0f} x {c.height[1]:.0f}",
+            f"{c.aspect[1]:.2f}",
+            f"{c.square:.0%}",
+            f"{c.copies}",
+            f"{c.near_photographs} ({c.near_photographs / c.photographs:.0%})",
+            f"{c.across}",
+        ]
+        for c in cards
+    ]
+    head = [
+        "set",
+        "photographs",
+        "categories",
+        "median size",
+        "aspect",
+        "square",
+        "copies",
+        "with a near-copy",
+        "across categories",
+    ]
+    return table(head, rows, "l" + "r" * (len(head) - 1))
+
+
+def card_warnings(card: Card) -> list[str]:
+    """What follows from a card for the runs on it."""
+    said = []
+    if card.square >= 0.25:
+        said.append(
+            f"{card.square:.0%} of the photographs are square: the study's crop (`cropped`, severity 0) leaves those as they are"
+        )
+    if card.grey >= 0.05:
+        said.append(f"{card.grey:.0%} of the photographs have no colour: grey leaves those as they are")
+    if card.near_photographs >= 0.02 * card.photographs:
+        said.append(
+            f"{card.near_photographs / card.photographs:.0%} of the photographs have a copy or near-copy in the set: "
+            "to find one from the other is no retrieval of a kind"
+        )
+    if card.across:
+        said.append(f"{card.across} pairs of copies or near-copies lie in different categories: their labels contradict each other")
+    return said

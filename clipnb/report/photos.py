@@ -1,0 +1,151 @@
+"""Figures made of photographs: what a manipulation does, and what a query finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._core.paths import shown
+from ..datasets.dataset import Dataset, Photo, load_dataset
+from ..datasets.images import RGB, decode, digest, read
+from ..errors import DatasetError, UnreadableImage
+from ..manipulations import CLEAN
+from ..result import Result
+from ..retrieval.image_paths import image_finder
+from ..runs import drawn_for
+from ..spec import RunSpec
+from .plots import INK, MID, PALE, WIDTH, jitter, new_figure, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
+    """Draw a photograph without axes, its title centred over it."""
+    ax.imshow(image)
+    ax.set_title(plain(title), fontsize=8, loc="center", pad=3, **options)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def _result(ax: Axes, path: Path | None, category: str, distance: float, tau: float, expected: str = "") -> None:
+    """A result with its distance: solid frame and "valid" within the threshold, dotted frame beyond it; blank if lost.
+
+    Its category is named unless it is the expected one.
+    """
+    valid = distance < tau
+    name = "" if category == expected else f"{category}\n"
+    image = np.full((1, 1, 3), 255, np.uint8) if path is None else decode(read(path), path.name)
+    show(ax, image, f"{name}{distance:.2f}{' valid' if valid else ''}")
+    for spine in ax.spines.values():
+        spine.set(visible=True, linewidth=2.0 if valid else 1.2, linestyle="-" if valid else ":", color=INK)
+
+
+def _spread(dataset: Dataset, n: int) -> list[Photo]:
+    """n readable photographs, from as many categories as there are."""
+    chosen: list[Photo] = []
+    by_category = {c: [p for p in dataset.photos if p.category == c] for c in dataset.categories}
+    while len(chosen) < n and any(by_category.values()):
+        for waiting in by_category.values():
+            while waiting and len(chosen) < n:
+                photo = waiting.pop(0)
+                try:
+                    decode(read(photo.path), photo.id)
+                except UnreadableImage:
+                    continue
+                chosen.append(photo)
+                break
+    return chosen
+
+
+def before_after(spec: RunSpec, columns: int = 6) -> Figure:
+    """Photographs of the data set as they are and, below, under the run's manipulation.
+
+    Raises:
+        UserError: the data set is missing, or holds no readable image.
+    """
+    dataset = drawn_for(spec)
+    photos = _spread(dataset, columns)
+    if not photos:
+        raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read")
+    manipulation = spec.condition
+    rows = 1 if spec.manip == CLEAN else 2
+    figure, axes = new_figure(WIDTH, 1.3 * rows, rows, len(photos))
+    for column, photo in zip(axes.T, photos, strict=True):
+        content = read(photo.path)
+        image = decode(content, photo.id)
+        show(column[0], image, photo.category)
+        if rows == 2:
+            show(column[1], manipulation(image, spec.seed, digest(content)))
+    axes[0, 0].set_ylabel("original", fontsize=8)
+    axes[-1, 0].set_ylabel(manipulation.label.replace(", ", "\n"), fontsize=8)
+    return figure
+
+
+def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
+    """Queries with their nearest results: the clean query, what was asked instead, and each result with its distance.
+
+    The queries shown are those of lowest, middle and highest accuracy (evenly spaced ranks). A result within the
+    threshold has a solid frame and "valid" over it, another a dotted frame.
+    """
+    dataset = load_dataset(result.spec.dataset)
+    by_id = {photo.id: photo for photo in dataset.photos}
+    rows = result.rows[result.rows["n_results"] > 0].sort_values(["valid", "category", "image"], kind="stable")
+    picked = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).round().astype(int))]
+    top = min(columns, result.spec.k)
+    where = image_finder(result.spec)
+    figure, axes = new_figure(WIDTH, 1.4 * len(picked) + 0.1, len(picked), top + 2)
+    manipulation = result.spec.condition
+    for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
+        content = read(by_id[f"{row['category']}/{row['image']}"].path)
+        image = decode(content, row["image"])
+        show(line[0], image, f"{row['category']}\naccuracy {row['valid']:.0%}", color=INK)
+        asked = replace(manipulation, draw=int(row["draw"]))(image, result.spec.seed, digest(content))
+        show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
+        for ax, found, kind, distance in zip(line[2:], row["results"], row["result_categories"], row["distances"], strict=False):
+            _result(ax, where(found), kind, distance, result.spec.tau)
+    return figure
+
+
+def one_photograph(results: Sequence[Result], category: str, columns: int = 5) -> Figure:
+    """One photograph under each condition: the query, its nearest results, and the accuracy over its category.
+
+    The photograph is the category's one of middling accuracy when clean.
+
+    Args:
+        results: runs on one data set that differ in the manipulation only, the clean one first.
+        category: where to take the photograph from.
+        columns: results shown a row.
+    """
+    dataset = load_dataset(results[0].spec.dataset)
+    by_id = {photo.id: photo for photo in dataset.photos}
+    own = results[0].rows[results[0].rows["category"] == category].sort_values(["valid", "image"], kind="stable")
+    photo = by_id[f"{category}/{own.iloc[len(own) // 2]['image']}"]
+    content = read(photo.path)
+    image = decode(content, photo.id)
+    where = image_finder(results[0].spec)
+    widths = [1.0] * (columns + 1) + [0.8]
+    figure, axes = new_figure(0.9 * WIDTH, 0.84 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
+    for line, result in zip(axes, results, strict=True):
+        row = result.rows[(result.rows["category"] == category) & (result.rows["image"] == photo.path.name)].iloc[0]
+        manipulation = result.spec.condition
+        show(line[0], manipulation(image, result.spec.seed, digest(content)))
+        line[0].set_ylabel(manipulation.label, fontsize=9)
+        for ax, found, kind, distance in zip(line[1:-1], row["results"], row["result_categories"], row["distances"], strict=False):
+            _result(ax, where(found), kind, distance, result.spec.tau, expected=category)
+        mean = result.category_means[category]
+        line[-1].barh([0], [1], color="white", edgecolor=MID, height=0.35)
+        line[-1].barh([0], [mean], color=PALE, edgecolor=MID, height=0.35)
+        line[-1].text(0.5, 0, f"{mean:.0%}", ha="center", va="center", fontsize=9)
+        scores = result.scores[category]
+        line[-1].plot(scores, -0.42 + 1.2 * jitter(len(scores)), "o", color=INK, ms=2.2, alpha=0.5, mew=0, clip_on=False)
+        line[-1].set(xlim=(0, 1), ylim=(-1, 1))
+        line[-1].set_axis_off()
+    axes[0, 0].set_title("asked", fontsize=8, loc="center")
+    axes[0, -1].set_title("valid, over\nits category", fontsize=8, loc="center")
+    return figure

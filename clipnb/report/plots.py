@@ -1,0 +1,240 @@
+"""Charts of results. One function, one figure, returned and not shown; raw points drawn, and intervals of means.
+
+Conditions are told apart by lightness and position, so that a greyscale print and a colour-blind reader lose nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..result import Result
+from ..stats.intervals import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..analysis.calibration import Calibration
+    from ..analysis.threshold_sweep import Sweep
+
+INK, MID, PALE = "#222222", "#4477aa", "#bccde1"
+STYLE: Any = {
+    "figure.dpi": 144,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+WIDTH = 6.4
+"""Inches; one width for every chart, so that text has one size on a page."""
+
+AXIS = "category accuracy (share of valid results)"
+
+Groups = Mapping[str, Sequence[float]]
+"""Condition or data set -> category means in [0, 1]."""
+
+
+OTHER_SCRIPTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans SC", "Noto Sans JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+    "IPAexGothic",
+    "Droid Sans Fallback", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo",
+    "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai",
+)  # fmt: skip
+"""Fonts with letters that Matplotlib's own lacks, as systems call them."""
+
+
+@cache
+def label_fonts() -> list[str]:
+    """Matplotlib's own font, then those of `OTHER_SCRIPTS` that this machine has: names of folders in any script are read."""
+    from matplotlib import font_manager
+
+    here = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in OTHER_SCRIPTS if name in here)]
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: object) -> tuple[Figure, np.ndarray]:
+    """A closed figure (notebooks show it once, where it is returned) and its axes, (rows, columns)."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams["font.family"] = label_fonts()  # of texts that are added later too
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)  # type: ignore[call-overload]
+    plt.close(figure)
+    return figure, axes
+
+
+def plain(name: str) -> str:
+    """A name as a label: a dollar sign in it starts no formula."""
+    return name.replace("$", r"\$")
+
+
+def axis_title(ax: Axes, title: str) -> None:
+    ax.set_title(plain(title), fontsize=9, loc="left")
+
+
+def jitter(n: int) -> np.ndarray:
+    """Sideways offsets that keep points apart: a fixed low-discrepancy sequence, not a random one."""
+    return (np.arange(1, n + 1) * 0.618034) % 1.0 * 0.24 - 0.12
+
+
+def histograms(groups: Groups, bins: int = 20) -> Figure:
+    """Histogram of category accuracies, one panel a condition, the mean as a line, categories as ticks."""
+    figure, axes = new_figure(WIDTH, 1.15 * len(groups) + 0.7, len(groups), sharex=True, sharey=True)
+    for ax, (name, values) in zip(axes[:, 0], groups.items(), strict=True):
+        ax.hist(values, bins=np.linspace(0, 1, bins + 1).tolist(), color=PALE, edgecolor=MID)
+        ax.plot(values, np.zeros(len(values)), "|", color=INK, ms=7, clip_on=False)
+        mean = float(np.mean(values))
+        ax.axvline(mean, color=INK, lw=1.4)
+        axis_title(ax, f"{name}, mean {mean:.3f}")
+        ax.yaxis.get_major_locator().set_params(integer=True)
+    axes[-1, 0].set(xlabel=AXIS, xlim=(0, 1))
+    figure.supylabel("number of categories", fontsize=9)
+    return figure
+
+
+def _boxes(ax: Axes, groups: Groups) -> None:
+    ax.boxplot(
+        list(groups.values()),
+        tick_labels=[plain(name) for name in groups],
+        widths=0.55,
+        showfliers=False,
+        patch_artist=True,
+        boxprops={"facecolor": PALE, "edgecolor": MID},
+        medianprops={"color": INK, "lw": 1.6},
+        whiskerprops={"color": MID},
+        capprops={"color": MID},
+    )
+    for at, values in enumerate(groups.values(), start=1):
+        ax.plot(at + jitter(len(values)), values, "o", color=INK, ms=3, alpha=0.6, mew=0, clip_on=False)
+        ax.plot(at, np.mean(values), "D", mfc="white", mec=INK, ms=5)
+    ax.set(ylabel=AXIS, ylim=(-0.02, 1.03))
+
+
+def boxes(groups: Groups, title: str = "") -> Figure:
+    """Box plot by condition: median and quartiles, whiskers at 1.5 IQR, every category a dot, the mean a diamond."""
+    figure, axes = new_figure(WIDTH, 3.2)
+    _boxes(axes[0, 0], groups)
+    axis_title(axes[0, 0], title)
+    return figure
+
+
+def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title: str = "") -> Figure:
+    """Macro means by condition with their intervals; `points` adds the category means behind each."""
+    figure, axes = new_figure(WIDTH, 3.2)
+    ax = axes[0, 0]
+    at = np.arange(len(intervals))
+    means = np.array([i.point for i in intervals.values()])
+    ax.bar(at, means, color=PALE, edgecolor=MID, width=0.62)
+    if points:
+        for x, name in zip(at, intervals, strict=True):
+            ax.plot(x + jitter(len(points[name])), points[name], "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
+    arms = np.array([[i.point - i.low for i in intervals.values()], [i.high - i.point for i in intervals.values()]])
+    ax.errorbar(at, means, yerr=np.nan_to_num(arms), fmt="none", ecolor=INK, capsize=4, lw=1.4)
+    for x, mean in zip(at, means, strict=True):
+        ax.text(x + 0.2, mean + 0.01, f"{mean:.3f}", va="bottom", fontsize=8)
+    ax.set_xticks(at, [plain(name) for name in intervals])
+    methods = " / ".join(sorted({f"{i.method}, {i.n} categories" for i in intervals.values()}))
+    ax.set(ylabel="mean " + AXIS, ylim=(0, 1.06))
+    axis_title(ax, title)
+    ax.set_xlabel(f"error bars: 95% interval over categories ({methods})", fontsize=8)
+    return figure
+
+
+def categories(result: Result) -> Figure:
+    """Accuracy of each category of a run, best at the top, images as dots, the macro mean and its interval behind them."""
+    order = sorted(result.category_means, key=lambda c: result.category_means[c])
+    figure, axes = new_figure(WIDTH, max(1.8, 0.24 * len(order) + 0.9))
+    ax = axes[0, 0]
+    a = result.valid
+    ax.axvspan(a.low, a.high, color="0.92", label="95% interval of the mean")
+    ax.axvline(a.point, color=INK, lw=1.2, label=f"mean {a.point:.3f}")
+    names = [plain(category) for category in order]
+    ax.barh(names, [result.category_means[c] for c in order], color=PALE, edgecolor=MID, height=0.62)
+    for at, category in enumerate(order):
+        scores = np.asarray(result.scores[category])
+        ax.plot(scores, at + jitter(len(scores)), "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
+    ax.set(xlim=(0, 1.01), xlabel=AXIS, ylim=(-0.6, len(order) - 0.4))
+    ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
+    return figure
+
+
+def distances(result: Result) -> Figure:
+    """Distances of all results to the clean query, same category and other, against the threshold."""
+    figure, axes = new_figure(WIDTH, 2.4)
+    ax = axes[0, 0]
+    values = np.concatenate(result.rows["distances"].to_numpy())
+    pairs = zip(result.rows["result_categories"], result.rows["category"], strict=True)
+    kind = np.concatenate([np.asarray(found) == asked for found, asked in pairs])
+    edges = np.linspace(0, max(1.2, float(values.max())), 49)
+    ax.hist(
+        [values[kind], values[~kind]],
+        bins=edges.tolist(),
+        stacked=True,
+        color=[MID, "#b0b0b0"],
+        edgecolor="white",
+        lw=0.4,
+        label=["same category", "another category"],
+    )
+    ax.axvline(result.spec.tau, color=INK, ls="--", label=f"threshold {result.spec.tau:g}")
+    ax.set(xlabel="L2 distance of a result to the clean query", ylabel="results")
+    ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def operating_points(calibration: Calibration, tau: float) -> Figure:
+    """What each threshold accepts of pairs of one kind and of different kinds, and the ROC; crosses: held-out categories."""
+    figure, axes = new_figure(WIDTH, 2.9, 1, 2)
+    curve, check = calibration.curve, calibration.check
+    left, right = axes[0]
+    tails = curve.tau[(curve.recall > 0.001) & (curve.fpr < 0.999)]
+    for values, style, name in ((curve.recall, "-", "same kind"), (curve.fpr, "--", "different kinds")):
+        left.plot(curve.tau, values, style, color=INK, lw=1.4, label=name)
+    if check is not None:
+        some = np.searchsorted(check.tau, np.linspace(tails[0], tails[-1], 15)).clip(max=len(check.tau) - 1)
+        for values in (check.recall, check.fpr):
+            left.plot(check.tau[some], values[some], "x", color=MID, ms=4)
+        right.plot(check.fpr[some], check.recall[some], "x", color=MID, ms=4, label="held-out categories")
+    drawn = (("tau_fpr_1", "1%", PALE), ("tau_fpr_5", "5%", "0.72"), ("tau", f"{tau:g}", PALE))
+    for at, (name, label, tint) in enumerate(drawn):
+        interval = calibration.values.get(name, Interval(tau, np.nan, np.nan, "given", 0))
+        if interval.bounded:
+            left.axvspan(interval.low, interval.high, color=tint, alpha=0.6, lw=0)
+        if not np.isnan(interval.point):
+            left.axvline(interval.point, color=MID if name != "tau" else INK, lw=1, ls="-" if name != "tau" else ":")
+            behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+            left.text(interval.point, 1.03 + 0.06 * at, label, fontsize=7, ha="center", bbox=behind)
+    left.set(
+        xlabel="threshold, L2 distance", ylabel="share of pairs accepted", ylim=(0, 1.2), xlim=(float(tails[0]), float(tails[-1]))
+    )
+    left.set_yticks(np.linspace(0, 1, 6))
+    left.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(0, 1.1), ncols=2, borderaxespad=0)
+    right.plot(
+        [0, *curve.fpr], [0, *curve.recall], color=INK, lw=1.4, label=f"calibration, AUC {calibration.values['roc_auc'].point:.3f}"
+    )
+    right.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls=":")
+    right.set(xlabel="different kinds accepted (FPR)", ylabel="same kind accepted (recall)", xlim=(0, 1), ylim=(0, 1.02))
+    right.legend(frameon=False, fontsize=7, loc="lower right")
+    return figure
+
+
+def over_thresholds(sweeps: Sequence[Sweep], title: str = "") -> Figure:
+    """Change against the clean query at every threshold with its interval; thick where the verdict is that of the runs."""
+    figure, axes = new_figure(WIDTH, 1.3 * len(sweeps) + 0.6, len(sweeps), sharex=True, sharey=True)
+    for ax, s in zip(axes[:, 0], sweeps, strict=True):
+        point = 100 * np.array([c.point for c in s.changes])
+        low, high = (100 * np.array([getattr(c, side) for c in s.changes]) for side in ("low", "high"))
+        ax.fill_between(s.taus, low, high, color=PALE, lw=0)
+        ax.plot(s.taus, point, color=MID, lw=1)
+        inside = (s.taus >= s.holds[0]) & (s.taus <= s.holds[1])
+        ax.plot(s.taus[inside], point[inside], color=INK, lw=2.4)
+        ax.axhline(0, color=INK, lw=0.7, ls=":")
+        ax.axvline(s.tau, color=INK, lw=0.9, ls="--")
+        axis_title(ax, f"{s.condition}: {s.verdict} from {s.holds[0]:g} to {s.holds[1]:g}")
+    axes[-1, 0].set(xlabel="threshold, L2 distance (dashed: that of the runs)", xlim=(float(sweeps[0].taus[0]), 1.6))
+    figure.supylabel("change, percentage points", fontsize=9)
+    if title:
+        figure.suptitle(plain(title), fontsize=9)
+    return figure

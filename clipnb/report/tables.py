@@ -1,0 +1,170 @@
+"""Every table as a file: CSV, parquet, LaTeX or Markdown; all numbers unrounded but in LaTeX and Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .._core.files import atomic, write_text
+from ..analysis.contrasts import contrasts, contrasts_frame
+from ..analysis.scores import Scores, of_result
+from ..errors import UserError
+from ..manipulations import CLEAN
+from ..metrics.measures import MEASURES
+from ..result import Result, comparable_with_clean
+from ..stats.effect_sizes import nesting
+from ..stats.intervals import aggregates, mean_interval
+
+FORMATS = ("csv", "parquet", "tex", "md")
+PAGE, LONG, WIDE = 40, 40, 8
+"""Of a LaTeX table: rows of a page, characters of a column, columns that fit an upright page."""
+PACKAGES = "% packages: booktabs, longtable, graphicx, pdflscape"
+
+
+def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
+    """Write a table in the format that the file's ending names.
+
+    Args:
+        frame: the table; cells that are lists are joined by semicolons, but in parquet.
+        path: ends in one of `FORMATS`.
+        caption: of a LaTeX table; without one, the file's name.
+
+    Raises:
+        UserError: another ending.
+    """
+    kind = path.suffix.removeprefix(".")
+    if kind not in FORMATS:
+        raise UserError(f"{path.name}: unknown format {kind!r}; choose from {', '.join(FORMATS)}")
+    if kind == "parquet":
+        with atomic(path) as file:
+            frame.to_parquet(file, index=False)
+        return path
+    flat = frame.map(lambda v: "; ".join(map(str, v)) if isinstance(v, list | np.ndarray) else v)
+    if kind == "csv":
+        text = flat.to_csv(index=False)
+    elif kind == "md":
+        text = (flat.map(_cell).to_markdown(index=False, disable_numparse=True) or "") + "\n"
+    else:
+        text = _latex(flat, caption or path.stem)
+    write_text(path, text)
+    return path
+
+
+def _cell(value: object) -> str:
+    """A value as people read it: four significant digits, nothing where there is nothing."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _latex(frame: pd.DataFrame, caption: str) -> str:
+    """A table that fits a page: what all rows share is said in the caption, what is too long for a column is left out.
+
+    One of many rows goes over pages; a wide one lies, with headings that stand upright.
+    """
+    shown = frame.map(lambda v: _cell(v).replace("\\|", "|"))
+    several = len(shown.drop_duplicates()) > 1
+    shared = {c: shown[c].iloc[0] for c in map(str, shown) if several and shown[c].nunique() == 1}
+    long = [c for c in map(str, shown) if c not in shared and shown[c].str.len().max() > LONG]
+    left = [c for c in map(str, shown) if c not in shared and c not in long]
+    notes = [f"{c} {value}" for c, value in shared.items() if value and len(value) <= LONG]
+    said = [
+        caption,
+        "In all rows: " + ", ".join(notes) if notes else "",
+        "Only in other formats: " + ", ".join(long) if long else "",
+    ]
+    align = "".join("r" if pd.api.types.is_numeric_dtype(frame[c]) else "l" for c in left)
+    names = [_escaped(c.replace("_", " ")) for c in left]
+    body = shown[left].set_axis([f"\\rotatebox{{90}}{{{n}}}" for n in names] if len(names) > WIDE else names, axis=1)
+    text = (
+        body.style.hide(axis="index")
+        .format(escape="latex")
+        .to_latex(
+            column_format=align,
+            hrules=True,
+            caption=_escaped(". ".join(filter(None, said)).replace("_", " ")),
+            position=None if len(body) > PAGE else "htbp",
+            environment="longtable" if len(body) > PAGE else None,
+        )
+    )
+    if len(names) > WIDE:
+        return f"{PACKAGES}\n\\begin{{landscape}}\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n{text}\\end{{landscape}}\n"
+    return f"{PACKAGES}\n{{\\footnotesize\n{text}}}\n"
+
+
+def _escaped(text: str) -> str:
+    """Text as LaTeX takes it."""
+    return re.sub(r"[&%$#_{}]", r"\\\g<0>", text.replace("\\", "/")).replace("~", "-").replace("^", "-").replace("|", ", ")
+
+
+def printable(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
+    """A table for the terminal, numbers short; `columns` chooses and orders."""
+    shown = frame[list(columns)] if columns else frame
+    return str(shown.map(_cell).to_string(index=False))
+
+
+def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
+    """A row for each data set and condition: aggregates, interval over categories, nesting of images."""
+    rows = []
+    for s in scores:
+        means = s.means
+        if not means:
+            raise UserError(f"{s.dataset}, {s.condition}: no image has a score")
+        interval, nested = mean_interval(means, bounds=(0.0, 1.0)), nesting(list(s.images.values()))
+        rows.append(
+            {
+                "dataset": s.dataset,
+                "condition": s.condition,
+                "categories": len(means),
+                "images": sum(len(v) for v in s.images.values()) if s.listed is None else 0,
+                "mean": interval.point,
+                "low": interval.low,
+                "high": interval.high,
+                "interval": interval.method,
+                "micro": aggregates(s.images).micro if s.listed is None else float("nan"),
+                "median": float(np.median(means)),
+                "iqm": aggregates({str(i): [m] for i, m in enumerate(means)}).iqm,
+                "icc": nested.icc if s.listed is None else float("nan"),
+                "design_effect": nested.design_effect if s.listed is None else float("nan"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
+    """A row a run: what was asked, the macro mean of each measure with its interval, and where it was made."""
+    rows = []
+    for r in results:
+        p = r.provenance
+        made = {"created": p["created"], "encoder_identity": p["encoder"]["identity"], "data_fingerprint": p["data_fingerprint"]}
+        row = {"run": r.spec.run_id, **r.spec.to_dict(), "queries": len(r.rows), "n_categories": r.valid.n}
+        for name in (name for name in MEASURES if name in r.rows):
+            interval = r.macro(name)
+            row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        rows.append(row | {"interval": r.valid.method, "noop_share": r.noop_share, "unreadable": len(p["unreadable"]), **made})
+    return pd.DataFrame(rows)
+
+
+def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
+    """Name -> table: runs, categories, contrasts, queries."""
+    categories = [
+        {"run": r.spec.run_id, "category": c, "images": len(values), "valid": r.category_means.get(c, float("nan"))}
+        for r in results
+        for c, values in r.scores.items()
+    ]
+    families = []
+    for group in dict.fromkeys(r.spec.group_id for r in results):
+        members = comparable_with_clean([r for r in results if r.spec.group_id == group])
+        if family := contrasts([of_result(r) for r in members], CLEAN):
+            families.append(contrasts_frame(family).assign(encoder=members[0].spec.encoder, group=group))
+    queries = [r.rows.assign(run=r.spec.run_id) for r in results]
+    return {
+        "runs": runs_frame(results),
+        "categories": pd.DataFrame(categories),
+        "contrasts": pd.concat(families, ignore_index=True) if families else pd.DataFrame(),
+        "queries": pd.concat(queries, ignore_index=True) if queries else pd.DataFrame(),
+    }

@@ -1,0 +1,216 @@
+"""Computed prose on runs: sentences and tables whose words, not only numbers, follow from the results (Markdown)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from .._core.markdown import literal
+from ..analysis.contrasts import Contrast, Crossed, contrast, contrasts, crossed
+from ..analysis.scores import of_result, paired_changes
+from ..checks import duplicate_conditions, warnings
+from ..manipulations import CLEAN
+from ..metrics.measures import MEASURES
+from ..result import Result, comparable
+from ..stats.hypothesis import holm
+from ..stats.intervals import Interval, direction, mean_interval
+from .format import minus, p_short, percent_span, points, points_span, span, table
+
+NOTHING = "Nothing to report."
+"""In place of an empty list of warnings."""
+
+Conditions = Mapping[str, Result]
+"""Manipulation -> result, of runs that differ in nothing else and saw the same photographs; holds the clean one."""
+
+
+def summary(result: Result) -> str:
+    """A run in one table: its numbers, what they were made with, and the warnings (Markdown)."""
+    s, p = result.spec, result.provenance
+    made = ", ".join(
+        f"{name} {p['versions'][name]}" for name in ("clipnb", "torch", "faiss-cpu", "pillow") if name in p["versions"]
+    )
+    cells = {MEASURES[name].label: _macro(result, name) for name in MEASURES if name in result.rows} | {
+        "strength at the encoder's input": None if s.manip == CLEAN else result.strength,
+        "photographs left pixel-identical": None if s.manip == CLEAN else f"{result.noop_share:.0%}",
+        "searched": _searched(result),
+        "queries / unreadable images": f"{len(result.rows)} / {len(p['unreadable'])}",
+        "encoder": f"{literal(s.encoder)} {s.precision}{'' if s.engine == 'torch' else f' by {s.engine}'} on {p['device']}",
+        "weights, SHA-256": p["encoder"]["weights_sha256"][:16] or None,
+        "photographs, fingerprint": p["data_fingerprint"][:16],
+        "code, SHA-256": p["code_sha256"][:16],
+        "made with": made,
+    }
+    lines = [f"| {s.dataset_name}, {result.label} | |", "|:--|--:|"]
+    lines += [f"| {name} | {value} |" for name, value in cells.items() if value is not None]
+    return "\n".join(lines + [""] + [f"**Note:** {w}.\n" for w in warnings(result)])
+
+
+def _searched(result: Result) -> str | None:
+    """The gallery in a few words; None where it is the data set itself, searched exactly."""
+    about = result.provenance.get("gallery", {})
+    if about.get("kind") == "service":
+        return f"{literal(about['address'])}, index {literal(about['index'])}"
+    if not result.spec.gallery and result.spec.index == "exact":
+        return None
+    recall = about.get("recall")
+    found = f", recall@{recall['k']} {recall['recall']:.3f} on {recall['queries']} queries" if recall else ""
+    return f"{about['images']:,} images, {about['index']} index{found}"
+
+
+def _macro(result: Result, name: str) -> str | None:
+    """The macro mean of a measure with its interval, as a cell; nothing where no category has a value."""
+    found = result.macro(name)
+    if math.isnan(found.point):
+        return None
+    within = f" ({found.low:.3f} to {found.high:.3f})" if found.bounded else ""
+    return f"**{found.point:.4f}**{within}" if name == "valid" else f"{found.point:.4f}{within}"
+
+
+def by_condition(results: Sequence[Result]) -> dict[str, Result]:
+    """Manipulation -> result."""
+    return {result.spec.manip: result for result in results}
+
+
+def category_groups(conditions: Conditions) -> dict[str, list[float]]:
+    """Condition -> category means, as the figures take them."""
+    return {r.label: list(r.category_means.values()) for r in conditions.values()}
+
+
+def changes(conditions: Conditions, manip: str) -> list[float]:
+    """Manipulated minus clean accuracy of each category that has both, paired by image and averaged within it."""
+    pairs = paired_changes(of_result(conditions[CLEAN]), of_result(conditions[manip]))
+    return [float(np.mean(values)) for values in pairs.values()]
+
+
+def change(conditions: Conditions, manip: str) -> Interval:
+    """Mean of those differences with its interval over categories."""
+    return mean_interval(changes(conditions, manip), bounds=(-1.0, 1.0))
+
+
+def _stated(interval: Interval, spelled: Callable[[Interval], str]) -> str:
+    return f"95% interval {spelled(interval)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
+
+
+def changes_text(conditions: Conditions) -> str:
+    """One sentence a manipulation: what it cost, with its interval and what that allows to say."""
+    clean = conditions[CLEAN]
+    lines = [
+        f"Unmanipulated, {clean.valid.point:.1%} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
+        f"({_stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
+    ]
+    for manip, result in conditions.items():
+        if manip != CLEAN:
+            d = change(conditions, manip)
+            untouched = f" It leaves {result.noop_share:.0%} of the photographs untouched." if result.noop_share else ""
+            lines.append(
+                f"**{result.label.capitalize()}**: {result.valid.point:.1%}, a change of {points(d.point)} points "
+                f"({_stated(d, points_span)}): {direction(d)}.{untouched}"
+            )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def changes_table(conditions: Conditions) -> str:
+    """A row a manipulation: change against the clean query, paired by image, with its test; Holm over the rows."""
+    clean = of_result(conditions[CLEAN])
+    family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
+    return _changes(["condition"], [[label] for label in family], list(family.values()))
+
+
+def family_table(family: Sequence[Contrast]) -> str:
+    """The same for contrasts of several data sets; Holm over all of them."""
+    return _changes(["data set", "condition"], [[c.dataset, c.after] for c in family], family)
+
+
+def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]) -> str:
+    rows = [
+        [
+            *name,
+            points(c.interval.point),
+            points_span(c.interval),
+            c.interval.method,
+            direction(c.interval),
+            p_short(c.p),
+            p_short(p_holm),
+            minus(c.effect),
+            points(c.detectable).removeprefix("+") if c.detectable == c.detectable else "none",  # NaN: one category
+        ]
+        for name, c, p_holm in zip(names, family, holm([c.p for c in family]), strict=True)
+    ]
+    columns = [*head, "change, points", "95% interval", "method", "reading", "p", "p, Holm", "effect", "detectable"]
+    return table(columns, rows, "l" * len(head) + "rlllrrrr")
+
+
+def interactions(figures: Conditions, scenes: Conditions) -> list[Crossed]:
+    """What each manipulation does to one data set beside what it does to another."""
+    return crossed(*(contrasts([of_result(r) for r in group.values()], CLEAN) for group in (figures, scenes)))
+
+
+def interaction_table(figures: Conditions, scenes: Conditions) -> str:
+    """A row a manipulation: change on figures minus change on scenes, with Welch's interval and test; Holm over the rows."""
+    return crossed_table(interactions(figures, scenes), {r.spec.condition_id: r.label for r in figures.values()})
+
+
+def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = None) -> str:
+    """The same for any two data sets' contrasts; `labels` names their conditions."""
+    labels = labels or {}
+    rows = []
+    for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
+        d = x.test.difference
+        costs = {"a loss": "costs figures more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
+        both = [points(c.interval.point) for c in (x.first, x.second)]
+        tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
+        rows.append([labels.get(x.first.after, x.first.after), *both, points(d.point), points_span(d), costs, *tests])
+    head = ["condition", "figures, points", "scenes, points", "difference", "95% interval", "reading", "p", "p, Holm", "effect"]
+    return table(head, rows, "lrrrllrrr")
+
+
+def hardest(conditions: Conditions) -> str:
+    """The manipulation with the lowest mean."""
+    return min((m for m in conditions if m != CLEAN), key=lambda m: conditions[m].valid.point)
+
+
+def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = None) -> str:
+    """A row a run; data set and encoder are named where they differ.
+
+    Args:
+        results: the runs.
+        pages: run id -> Markdown link, for a first column that leads to them.
+    """
+    runs = list(results)
+    shared = [{r.spec.dataset_name for r in runs}, {r.spec.encoder for r in runs}]
+    named = [len(names) > 1 for names in shared]
+    head = ["run"] if pages is not None else ["data set"] * named[0] + ["encoder"] * named[1] + ["condition"]
+    rows = []
+    for r in runs:
+        who = [r.spec.dataset_name.replace("-", "\u2011")] * named[0] + [r.spec.encoder] * named[1] + [r.label]
+        if pages is not None:
+            who = [pages.get(r.spec.run_id, f"`{r.spec.run_id}`")]
+        untouched = "" if r.spec.manip == CLEAN else f"{r.noop_share:.0%}"
+        rows.append(
+            [
+                *who,
+                f"{r.valid.point:.4f}",
+                span(r.valid),
+                f"{r.macro('shift').point:.3f}",
+                "" if "p1" not in r.rows else f"{r.macro('p1').point:.1%}",
+                untouched,
+            ]
+        )
+    return table([*head, "valid@k", "95% interval", "shift", "P@1", "untouched"], rows, "l" * len(head) + "rlrrr")
+
+
+def warnings_list(results: Sequence[Result]) -> str:
+    """What a reader must know before believing the numbers, run by run."""
+    clean = {r.spec.group_id: r for r in results if r.spec.manip == CLEAN}
+    lines = []
+    for r in results:
+        said = warnings(r)
+        if (first := clean.get(r.spec.group_id)) and not comparable(r, first):
+            said.append(
+                "this run and the unmanipulated one saw different photographs or weights, so that it is not compared: run it again"
+            )
+        lines += [f"- `{r.spec.run_id}`: {warning}." for warning in said]
+    lines += [f"- {warning}." for warning in duplicate_conditions(results)]
+    return "\n".join(lines) or NOTHING

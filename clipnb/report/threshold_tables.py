@@ -1,0 +1,75 @@
+"""Thresholds as sentences and Markdown tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..analysis.calibration import Calibration
+from ..analysis.threshold_sweep import Sweep
+from ..analysis.thresholds import threshold_frame
+from ..stats.intervals import Interval
+from .format import table
+
+
+def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
+    """The same for a page, in Markdown."""
+    head = ["accepts", "threshold", "95% interval", "cosine", "same kind accepted", "different kinds accepted"]
+    if calibration.held_out:
+        head += ["same, held out", "different, held out"]
+    rows = []
+    for r in threshold_frame(calibration, tau).to_dict("records"):
+        if math.isnan(r["tau"]):
+            rows.append([r["accepts"], "none is so precise"] + [""] * (len(head) - 2))
+            continue
+        span = "" if math.isnan(r["low"]) else f"{r['low']:.3f} to {r['high']:.3f}"
+        cells = [r["accepts"], f"{r['tau']:.3f}", span, f"{r['cosine']:.3f}", f"{r['recall']:.1%}", f"{r['fpr']:.1%}"]
+        if calibration.held_out:
+            cells += [f"{r['recall_held_out']:.1%}", f"{r['fpr_held_out']:.1%}"]
+        rows.append(cells)
+    return table(head, rows, "l" + "r" * (len(head) - 1))
+
+
+def _share_span(interval: Interval) -> str:
+    return f" (95% interval {interval.low:.3f} to {min(1.0, interval.high):.3f})" if interval.bounded else ""
+
+
+def _held_out(calibration: Calibration, tau: float) -> str:
+    if not calibration.held_out:
+        return ""
+    recall, fpr, _ = calibration.at(tau, checked=True)
+    return f", and of the categories kept out of the calibration {recall:.1%}, and {fpr:.1%} of pairs of different kinds"
+
+
+def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
+    """Which threshold to take, and what the given one does, in sentences."""
+    v = calibration.values
+    one = v["tau_fpr_1"]
+    recall, fpr, _ = calibration.at(tau)
+    who = f"{len(calibration.calibrated_on)} categories"
+    checked = "all of them, for want of more to check on"
+    if calibration.held_out:
+        checked = f"and checked on {len(calibration.scored_on)} others"
+    auc = v["roc_auc"]
+    lines = [
+        f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {auc.point:.3f}"
+        f"{_share_span(auc)}; all pairs ranked by it have an average precision (uAP) of {v['uap'].point:.3f}"
+        f"{_share_span(v['uap'])}."
+    ]
+    if math.isnan(one.point):
+        lines.append("No threshold keeps pairs of different kinds below 1%.")
+    else:
+        got = calibration.at(one.point)[0]
+        span = f" (95% interval {one.low:.3f} to {one.high:.3f})" if one.bounded else ""
+        lines.append(f"**Take {one.point:.3f}**{span} to accept at most 1% of pairs of different kinds:")
+        lines.append(f"it accepts {got:.1%} of those of one kind{_held_out(calibration, one.point)}.")
+    lines.append(f"At {tau:g}, {recall:.1%} of pairs of one kind are accepted and {fpr:.1%} of pairs of different kinds.")
+    return " ".join(lines)
+
+
+def holds_table(sweeps: Sequence[Sweep]) -> str:
+    """A row a condition: the verdict at the runs' threshold, and the thresholds around it that agree."""
+    rows = [[s.condition, s.verdict, f"{s.holds[0]:g} to {s.holds[1]:g}"] for s in sweeps]
+    return table(
+        ["condition", f"reading at {sweeps[0].tau:g}" if sweeps else "reading", "the same for thresholds from"], rows, "lll"
+    )

@@ -1,0 +1,1 @@
+"""What is searched, and what each query finds: the data set itself, folders, or a clip-retrieval service."""

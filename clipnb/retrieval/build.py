@@ -1,0 +1,288 @@
+"""`clipnb index`: a folder of photographs to a gallery on disk, shard by shard, on this machine or on a cluster.
+
+A shard is a fixed run of the image files in sorted order; its embeddings and its metadata are two files, each written
+whole or not at all. A build that was stopped leaves finished shards, and the same command makes the others. Shards are
+made by one function in fixed batches on a fixed number of threads, so that every engine writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from .._core.files import atomic, write_text
+from .._core.paths import shown
+from ..datasets.dataset import Photo, listing_digest, load_dataset
+from ..datasets.images import decode, digest, read
+from ..encoders import Encoder, default_encoder, load_encoder, resolve
+from ..errors import UnreadableImage, UserError
+from . import faiss_index
+from .duplicates import picture_hash
+from .faiss_index import APPROXIMATE_FROM
+from .folder import ABOUT, INDEX, GalleryFolder, is_gallery, open_folder
+
+SHARD = 1_000
+"""Images a shard: what a killed worker loses at most, and what a worker does at a time."""
+BATCH = 32
+"""Images that the encoder gets at once; fixed, because rounding may depend on it."""
+PLAN = "build.json"
+"""What a build was begun with, in its folder."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides the bytes of a gallery.
+
+    Attributes:
+        encoder: by name.
+        precision: of its weights.
+        identity: of the encoder, with its weights.
+        dim: length of an embedding.
+        images: how many files.
+        listing: SHA-256 of their names, sizes and times.
+        shard: images a shard.
+        threads: that the encoder computes with.
+    """
+
+    encoder: str
+    precision: str
+    identity: str
+    dim: int
+    images: int
+    listing: str
+    shard: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One unit of work.
+
+    Attributes:
+        number: its place.
+        of: how many there are.
+        photos: its image files.
+        out: the gallery's folder.
+    """
+
+    number: int
+    of: int
+    photos: tuple[Photo, ...]
+    out: Path
+
+    def _file(self, folder: str, name: str) -> Path:
+        return self.out / folder / f"{name}_{self.number:0{max(4, len(str(self.of - 1)))}d}"
+
+    @property
+    def embeddings(self) -> Path:
+        return self._file("img_emb", "img_emb").with_suffix(".npy")
+
+    @property
+    def metadata(self) -> Path:
+        return self._file("metadata", "metadata").with_suffix(".parquet")
+
+    @property
+    def unreadable(self) -> Path:
+        return self._file("unreadable", "unreadable").with_suffix(".json")
+
+    @property
+    def done(self) -> bool:
+        """Whether it is finished: the metadata are written last."""
+        return self.metadata.is_file()
+
+
+Engine = Callable[[Sequence[Shard], Plan], Iterable[int]]
+"""Makes shards and yields the number of each as it is finished."""
+
+
+def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None:
+    """Embed the images of a shard and write its files.
+
+    An image that cannot be read is left out of both and named in `unreadable/`.
+    """
+    vectors: list[NDArray[np.float32]] = []
+    rows: list[dict[str, str]] = []
+    unreadable: dict[str, str] = {}
+
+    def prepare(photo: Photo) -> tuple[dict[str, str], NDArray[Any]] | str:
+        try:
+            content = read(photo.path)
+            image = decode(content, photo.id)
+        except UnreadableImage as error:
+            return str(error)
+        about = {
+            "image_path": str(photo.path),
+            "id": photo.id,
+            "category": photo.category,
+            "caption": photo.category.replace("_", " "),
+            "sha256": digest(content),
+            "picture_hash": picture_hash(image).tobytes().hex(),
+        }
+        return about, encoder.prepare(image)
+
+    for photos in _runs_of(shard.photos, BATCH):
+        inputs = []
+        for photo, found in zip(photos, pool.map(prepare, photos), strict=True):
+            if isinstance(found, str):
+                unreadable[photo.id] = found
+            else:
+                rows.append(found[0])
+                inputs.append(found[1])
+        if inputs:
+            vectors.append(encoder.encode(np.stack(inputs)))
+    if unreadable:
+        write_text(shard.unreadable, json.dumps(unreadable, indent=1, ensure_ascii=False) + "\n")
+    with atomic(shard.embeddings) as file:
+        np.save(file, np.concatenate([*vectors, np.empty((0, encoder.dim), dtype=np.float32)]))
+    table = io.BytesIO()
+    pd.DataFrame(rows, columns=["image_path", "id", "category", "caption", "sha256", "picture_hash"]).to_parquet(table, index=False)
+    with atomic(shard.metadata) as file:
+        file.write(table.getvalue())
+
+
+def local_engine(shards: Sequence[Shard], plan: Plan) -> Iterable[int]:
+    """One shard after the other, in this process."""
+    encoder = load_worker(plan)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for shard in shards:
+            make_shard(shard, encoder, pool)
+            yield shard.number
+
+
+def load_worker(plan: Plan) -> Encoder:
+    """The plan's encoder, computing with the plan's number of threads.
+
+    Raises:
+        UserError: this machine's weights are not those of the plan.
+    """
+    encoder = load_encoder(plan.encoder, plan.precision)
+    if encoder.identity != plan.identity:
+        raise UserError(f"{plan.encoder!r} is {encoder.identity} on this machine, and was {plan.identity} when the build began")
+    encoder = getattr(encoder, "loaded", encoder)  # one that is only noted would load torch after its threads are set
+    _set_threads(plan.threads)
+    return encoder
+
+
+def _set_threads(threads: int) -> None:
+    import sys
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def build_gallery(
+    folder: str,
+    out: Path,
+    *,
+    encoder: str = "",
+    precision: str = "fp32",
+    index: str = "",
+    engine: Engine = local_engine,
+    shard_size: int = SHARD,
+    threads: int = 0,
+    progress: bool = True,
+) -> GalleryFolder:
+    """Embed and index a folder of photographs.
+
+    Args:
+        folder: data set by name, or path of a folder <root>/<category>/<image>.
+        out: where the gallery goes; an unfinished one of the same plan is gone on with.
+        encoder: by name; "" for the usual one.
+        precision: of its weights.
+        index: exact, hnsw or ivf; "" for exact up to a million images and hnsw above.
+        engine: what makes the shards.
+        shard_size: images a shard.
+        threads: that the encoder computes with, 0 for this machine's cores. Embeddings may depend on it in the last bit.
+        progress: show a bar.
+
+    Raises:
+        UserError: no photographs, or the folder holds another gallery.
+    """
+    if shard_size < 1 or threads < 0:
+        raise UserError("shard_size is a whole number from 1 up, threads one from 0 up")
+    dataset = load_dataset(folder)
+    name = resolve(encoder or default_encoder())[0]
+    name = str(Path(name).resolve()) if Path(name).is_file() else name
+    found = load_encoder(name, precision)
+    photos = [Photo(photo.category, photo.path.resolve()) for photo in dataset.photos]
+    plan = Plan(
+        name,
+        precision,
+        found.identity,
+        found.dim,
+        len(photos),
+        listing_digest(photos),
+        shard_size,
+        threads or os.cpu_count() or 1,
+    )
+    _begin(out, plan)
+    count = -(-len(photos) // shard_size)
+    shards = [Shard(n, count, part, out.resolve()) for n, part in enumerate(_runs_of(photos, shard_size))]
+    due = [shard for shard in shards if not shard.done]
+    begun = sum(len(shard.photos) for shard in shards if shard.done)
+    bar = tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo", disable=not progress)
+    with bar:
+        for number in engine(due, plan) if due else ():
+            bar.update(len(shards[number].photos))
+    left = [shard.number for shard in shards if not shard.done]
+    if left:
+        raise UserError(f"{len(left)} of {count} shards are not finished; the same command goes on from there")
+    return _finish(out, plan, shards, index)
+
+
+def _runs_of(photos: Sequence[Photo], size: int) -> list[tuple[Photo, ...]]:
+    return [tuple(photos[start : start + size]) for start in range(0, len(photos), size)]
+
+
+def _begin(out: Path, plan: Plan) -> None:
+    """See that the folder is empty, or holds what was begun with the same plan."""
+    begun = out / PLAN
+    if begun.is_file():
+        try:
+            held = json.loads(begun.read_text(encoding="utf-8"))
+        except ValueError:
+            held = None
+        if held != asdict(plan):
+            differ = [name for name, value in asdict(plan).items() if not isinstance(held, dict) or held.get(name) != value]
+            raise UserError(f"{shown(out)} holds a gallery of other {', '.join(differ)}: give another folder, or remove that one")
+    elif out.is_dir() and any(out.iterdir()):
+        what = "a gallery of another program" if is_gallery(out) else "other files"
+        raise UserError(f"{shown(out)} holds {what}: give an empty folder")
+    else:
+        write_text(begun, json.dumps(asdict(plan), indent=1) + "\n")
+
+
+def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> GalleryFolder:
+    """Index all shards and say what they are."""
+    unreadable: dict[str, str] = {}
+    for shard in shards:
+        if shard.unreadable.is_file():
+            unreadable |= json.loads(shard.unreadable.read_text(encoding="utf-8"))
+    for left in [*out.glob("*/.*.part"), *out.glob(".*.part")]:  # by workers that were killed while they wrote
+        left.unlink(missing_ok=True)
+    (out / INDEX).unlink(missing_ok=True)
+    opened = open_folder(out)
+    if not opened.size:
+        raise UserError(f"none of the {plan.images} images can be read; the first: {next(iter(unreadable.values()))}")
+    kind = index or ("exact" if opened.size < APPROXIMATE_FROM else "hnsw")
+    faiss_index.write(faiss_index.build(kind, opened.vectors.blocks(), opened.size, plan.dim), out / INDEX)
+    about = {
+        "format": 1,
+        "encoder": {"name": plan.encoder, "precision": plan.precision, "identity": plan.identity, "dim": plan.dim},
+        "images": opened.size,
+        "index": kind,
+        "unreadable": unreadable,
+    }
+    write_text(out / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+    return open_folder(out)

@@ -1,0 +1,157 @@
+"""The gallery format on disk, which is clip-retrieval's: any of its back ends serves a folder that was written here.
+
+`img_emb/img_emb_<n>.npy`         (rows, dim) embeddings, float16 or float32
+`metadata/metadata_<n>.parquet`   a row for each embedding; `image_path` or `url` say where the image is
+`image.index`                     a faiss index over all rows
+`clipnb.json`                     written by `clipnb index` only: the encoder and the counts
+
+`clip-retrieval index` leaves the embeddings where `clip-retrieval inference` wrote them; a folder with an index and
+metadata alone opens too, its vectors taken from the index.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .._core.paths import shown
+from ..errors import UserError
+from . import faiss_index
+
+ABOUT = "clipnb.json"
+INDEX = "image.index"
+BLOCK = 65_536
+
+
+class Vectors:
+    """Embeddings in several files, memory-mapped; what is taken from them is float32 and of unit length."""
+
+    def __init__(self, arrays: Sequence[NDArray[np.floating]]) -> None:
+        self.arrays = list(arrays)
+        self._starts = np.cumsum([0, *(len(a) for a in self.arrays)])
+        self.shape = (int(self._starts[-1]), int(self.arrays[0].shape[1]))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> NDArray[np.float32]:
+        """A slice or an integer array of rows: the array's shape + (dim,)."""
+        wanted = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
+        flat = np.where(wanted < 0, wanted + len(self), wanted).ravel()
+        out = np.empty((flat.size, self.shape[1]), dtype=np.float32)
+        file = np.searchsorted(self._starts, flat, side="right") - 1
+        for f in np.unique(file):
+            here = file == f
+            out[here] = self.arrays[f][flat[here] - self._starts[f]]
+        return unit(out).reshape(*wanted.shape, self.shape[1])
+
+    def blocks(self, size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
+        """All rows, in order, a block in memory at a time."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+
+def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows brought to unit length; those that are, to float32 rounding, stay as they are to the bit."""
+    length = np.linalg.norm(rows.astype(np.float64), axis=1)
+    off = (np.abs(length - 1) > 1e-6) & (length > 0)
+    rows[off] = (rows[off] / length[off, None]).astype(np.float32)
+    return rows
+
+
+@dataclass(frozen=True)
+class GalleryFolder:
+    """An opened gallery.
+
+    Attributes:
+        path: its folder.
+        metadata: a row for each image.
+        about: what `clipnb.json` says; {} where another program made it.
+    """
+
+    path: Path
+    metadata: pd.DataFrame
+    about: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        return len(self.metadata)
+
+    @cached_property
+    def index(self) -> faiss_index.FaissIndex | None:
+        """The folder's own index, if it has one."""
+        return faiss_index.read(self.path / INDEX) if (self.path / INDEX).is_file() else None
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The embeddings: from their files, or from the index where there are none."""
+        files = sorted((self.path / "img_emb").glob("*.npy"))
+        if files:
+            return Vectors([_mapped(file) for file in files])
+        if self.index is None:
+            raise UserError(f"{shown(self.path)} holds neither img_emb/*.npy nor {INDEX}: it is no gallery")
+        return Vectors([self.index.stored_vectors()])
+
+    @property
+    def vectors_from(self) -> str:
+        return "img_emb" if any((self.path / "img_emb").glob("*.npy")) else INDEX
+
+    @cached_property
+    def dim(self) -> int:
+        return self.vectors.shape[1]
+
+    def column(self, *names: str) -> list[str]:
+        """The first of these columns that the metadata have, as texts; "" where it says nothing."""
+        for name in names:
+            if name in self.metadata:
+                return ["" if value is None or value != value else str(value) for value in self.metadata[name].tolist()]
+        return [""] * self.size
+
+
+def is_gallery(path: Path) -> bool:
+    """Whether a folder is in this format: metadata beside embeddings or an index."""
+    return (path / "metadata").is_dir() and ((path / "img_emb").is_dir() or (path / INDEX).is_file())
+
+
+def open_folder(path: Path) -> GalleryFolder:
+    """Open a gallery; vectors and index stay on disk.
+
+    Raises:
+        UserError: its parts do not fit together; the message says which.
+    """
+    parts = sorted((path / "metadata").glob("*.parquet"))
+    try:
+        tables = [pd.read_parquet(part) for part in parts]
+        about = json.loads((path / ABOUT).read_text(encoding="utf-8")) if (path / ABOUT).is_file() else {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shown(path)} is a damaged gallery: {error}") from error
+    if not tables:
+        raise UserError(f"{shown(path)} has no metadata/*.parquet: clip-retrieval index copies them with --copy_metadata True")
+    opened = GalleryFolder(path, pd.concat(tables, ignore_index=True), about)
+    counts = {"metadata": opened.size, "img_emb" if opened.vectors_from == "img_emb" else INDEX: len(opened.vectors)}
+    if opened.index is not None:
+        counts[INDEX] = opened.index.size
+        if opened.index.dim != opened.dim:
+            raise UserError(f"{shown(path)}: {INDEX} holds {opened.index.dim} values a vector, img_emb {opened.dim}")
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} in {part}" for part, count in counts.items())
+        raise UserError(f"{shown(path)}: the numbers of images differ ({told}): build it again")
+    return opened
+
+
+def _mapped(file: Path) -> NDArray[np.floating]:
+    try:
+        array: NDArray[np.floating] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{shown(file)} is damaged: {error}") from error
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+        raise UserError(f"{shown(file)} holds no embeddings: {array.dtype} of shape {array.shape}")
+    return array

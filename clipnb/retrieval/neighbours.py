@@ -1,0 +1,71 @@
+"""The nearest gallery images to each query, without those that it must not find."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .duplicates import Excluded
+
+
+class Index(Protocol):
+    """What retrieval asks of a gallery."""
+
+    def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """Rows of the gallery nearest to each of (q, dim) unit queries, best first: (q, k), -1 where there is none."""
+        ...
+
+
+def require_results(k: int, others: int) -> None:
+    """See that a gallery has k images beside the query's own.
+
+    Raises:
+        UserError: it has not; the message names the largest k that it allows.
+    """
+    if k > others:
+        smaller = f"pass a smaller one (-p k {others}) or " if others > 0 else ""
+        raise UserError(f"k = {k} is more than the {max(others, 0)} other images in the gallery: {smaller}add photographs")
+
+
+def retrieve(
+    index: Index, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, *, exact: bool = True
+) -> NDArray[np.int64]:
+    """The k nearest gallery images to each query, those that it must not find left out.
+
+    Args:
+        index: over the gallery.
+        queries: (q, dim) unit vectors.
+        k: results wanted, at least 1.
+        excluded: which gallery images a query must not find: the query's own image and its copies.
+        size: images in the gallery.
+        exact: whether the index finds all there is when asked for everything.
+
+    Returns:
+        (q, k) gallery rows, best first; -1 where an approximate index found fewer.
+
+    Raises:
+        UserError: the gallery is too small to give k results for every query.
+    """
+    out = np.full((len(queries), k), -1, dtype=np.int64)
+    waiting = np.arange(len(queries))
+    fetch = min(size, k + 2)
+    fewest = k
+    while len(waiting):
+        rows = index.search(queries[waiting], fetch)
+        bad = rows < 0
+        bad |= excluded(waiting, np.where(bad, 0, rows))
+        order = np.argsort(bad, axis=1, kind="stable")[:, :k]  # others first, in their order
+        best = np.where(np.take_along_axis(bad, order, axis=1), -1, np.take_along_axis(rows, order, axis=1))
+        out[waiting, : best.shape[1]] = best
+        good = (~bad).sum(axis=1)
+        if fetch == size:
+            fewest = min(fewest, int(good.min()))
+            break
+        waiting = waiting[good < k]
+        fetch = min(size, 4 * fetch)
+    if exact:
+        require_results(k, fewest)
+    return out

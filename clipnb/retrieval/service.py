@@ -1,0 +1,168 @@
+"""Searching through a service: ask, fetch what it names, embed it here, leave the query's own image out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.paths import cache_root
+from ..datasets.dataset import Photo
+from ..embedding.embed import Embeddings, embed
+from ..embedding.store import EmbeddingStore
+from ..encoders import Encoder
+from ..manipulations import CLEAN
+from ..spec import NOTHING_LEFT_OUT, RunSpec
+from .image_fetcher import Fetched, ImageCache, Limits, fetch_images
+from .knn_client import Hit, KnnClient, Options
+from .results import ABSENT, DEAD, UNREADABLE, USABLE, Found
+from .sources import picture_hashes
+
+SPARE = 10
+"""Results asked for beyond k, to take the place of the query's own image and its copies."""
+
+
+def search(
+    spec: RunSpec,
+    embedded: Embeddings,
+    condition: str,
+    hashes: NDArray[np.uint8],
+    encoder: Encoder,
+    store: EmbeddingStore,
+    progress: bool = True,
+    limits: Limits | None = None,
+) -> Found:
+    """Each query's results from the run's service; an error of the service is an error here.
+
+    Of what the service returns, the first k that are not the query itself are looked at. In mode study nothing is left
+    out. A result that cannot be fetched or decoded stays a result, dead or unreadable.
+
+    Args:
+        spec: the run.
+        embedded: its queries.
+        condition: what was done to them.
+        hashes: (q, 32) picture hashes of the queries, unmanipulated.
+        encoder: result images are embedded with it.
+        store: where their embeddings are kept.
+        progress: show bars.
+        limits: of fetching.
+
+    Raises:
+        ServiceError: the service is not there, holds other vectors, or answers with an error.
+    """
+    anything_goes = spec.duplicates == NOTHING_LEFT_OUT
+    asked = spec.num_images or spec.k + SPARE
+    options = Options(asked, spec.aesthetic_score, spec.aesthetic_weight, spec.deduplicate, spec.safety)
+    client = KnnClient(spec.gallery, spec.index)
+    client.check(encoder.dim)
+    answers = client.query(embedded.vectors[condition], options, progress)
+    images = _Images(encoder, store, _hosts(spec.allow_hosts), limits or Limits(), progress)
+
+    kept: list[list[Hit]] = [[] for _ in answers]
+    copies = 0
+    left = [list(hits) for hits in answers]
+    while due := [q for q in range(len(answers)) if len(kept[q]) < spec.k and left[q]]:
+        looked_at = {q: left[q][: spec.k - len(kept[q])] for q in due}
+        images.get([hit for hits in looked_at.values() for hit in hits])
+        for q, hits in looked_at.items():
+            left[q] = left[q][len(hits) :]
+            own = [not anything_goes and images.is_copy(hit, embedded.digests[q], hashes[q], spec.duplicates) for hit in hits]
+            copies += sum(own)
+            kept[q] += [hit for hit, excluded in zip(hits, own, strict=True) if not excluded]
+
+    rows = np.full((len(kept), spec.k), -1, dtype=np.int64)
+    status = np.full(rows.shape, ABSENT, dtype=np.uint8)
+    for q, hits in enumerate(kept):
+        for place, hit in enumerate(hits):
+            rows[q, place] = images.row.get(name_of(hit), -1)
+            status[q, place] = images.status[name_of(hit)]
+    about = client.described(options) | {
+        "copies_left_out": copies,
+        "images": len(images.status),
+        "limits": asdict(images.limits),
+        "allow_hosts": spec.allow_hosts,
+    }
+    return Found(images.matrix(encoder.dim), rows, status, images.names, [""] * len(images.names), images.problems, about)
+
+
+def name_of(hit: Hit) -> str:
+    """What a result is called: its URL, else its file on the service's machine, else its row."""
+    return hit.url or hit.image_path or f"#{hit.id}"
+
+
+def _hosts(text: str) -> list[str]:
+    return [host.strip() for host in text.split(",") if host.strip()]
+
+
+class _Images:
+    """The images of results seen so far: fetched, embedded and hashed, each once."""
+
+    def __init__(self, encoder: Encoder, store: EmbeddingStore, allow: Sequence[str], limits: Limits, progress: bool) -> None:
+        self._encoder, self._store = encoder, store
+        self._allow, self.limits, self._progress = allow, limits, progress
+        self._cache = ImageCache(cache_root() / "fetched")
+        self._vectors: list[NDArray[np.float32]] = []
+        self._digests: list[str] = []
+        self._hashes: list[NDArray[np.uint8]] = []
+        self.names: list[str] = []
+        self.row: dict[str, int] = {}
+        self.status: dict[str, int] = {}
+        self.problems: dict[str, str] = {}
+
+    def get(self, hits: Sequence[Hit]) -> None:
+        """Have the images of these results."""
+        new = {name_of(hit): hit for hit in hits if name_of(hit) not in self.status}
+        sent = {name: self._from_answer(hit) for name, hit in new.items() if hit.image or not hit.url}
+        urls = [name for name in new if name not in sent]
+        found = sent | fetch_images(urls, self._cache, allow=self._allow, limits=self.limits, progress=self._progress)
+        photos = {}
+        for name, fetched in found.items():
+            if fetched.path is None:
+                self.status[name] = DEAD if fetched.status == "dead" else UNREADABLE
+                self.problems[name] = fetched.problem
+            else:
+                photos[name] = Photo(fetched.path.parent.name, fetched.path)
+        names: dict[str, list[str]] = {}  # several results may be one image
+        for name, photo in photos.items():
+            names.setdefault(photo.id, []).append(name)
+        done = embed(
+            list({photo.id: photo for photo in photos.values()}.values()),
+            [CLEAN],
+            self._encoder,
+            self._store,
+            progress=self._progress,
+        )
+        for bad, why in done.unreadable.items():
+            for name in names[bad]:
+                self.status[name] = UNREADABLE
+                self.problems[name] = why
+        for photo, vector, hashed, content in zip(
+            done.photos, done.vectors[CLEAN], picture_hashes(done.photos), done.digests, strict=True
+        ):
+            for name in names[photo.id]:
+                self.status[name] = USABLE
+                self.row[name] = len(self.names)
+                self.names.append(name)
+                self._vectors.append(vector)
+                self._hashes.append(hashed)
+                self._digests.append(content)
+
+    def _from_answer(self, hit: Hit) -> Fetched:
+        """An image that came with the answer, kept like one that was fetched."""
+        if not hit.image:
+            return Fetched("dead", None, "the service says neither where the image is nor sends it")
+        return self._cache.put("data:" + hashlib.sha256(hit.image).hexdigest(), Fetched("ok"), hit.image)
+
+    def is_copy(self, hit: Hit, content: str, hashed: NDArray[np.uint8], bits: int) -> bool:
+        """Whether a result is the query's own image: of one content, or of one picture."""
+        row = self.row.get(name_of(hit))
+        if row is None:
+            return False
+        differing = int(np.bitwise_count(self._hashes[row] ^ hashed).sum(dtype=np.int64))
+        return self._digests[row] == content or differing <= bits
+
+    def matrix(self, dim: int) -> NDArray[np.float32]:
+        return np.array(self._vectors, dtype=np.float32).reshape(-1, dim)

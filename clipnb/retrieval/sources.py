@@ -1,0 +1,187 @@
+"""What a gallery is made of: data sets and clip-retrieval folders, and what is known of their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._core.paths import project_root, shown
+from ..datasets.dataset import Photo, load_dataset, locate, slug
+from ..embedding.embed import Embeddings, embed, kept_embeddings
+from ..embedding.store import EmbeddingStore
+from ..encoders import Encoder
+from ..errors import UserError
+from ..manipulations import CLEAN
+from ..spec import RunSpec
+from . import duplicates
+from .folder import GalleryFolder, is_gallery, open_folder
+
+
+@dataclass(frozen=True)
+class Images:
+    """n images.
+
+    Attributes:
+        vectors: (n, dim) unit rows, in memory or mapped.
+        ids, categories, digests, paths: n texts each, "" where unknown.
+        hashes: (n, 32) packed picture hashes, zero where unknown.
+        known: (n,) which of them are known.
+    """
+
+    vectors: Any
+    ids: list[str]
+    categories: list[str]
+    digests: list[str]
+    paths: list[str]
+    hashes: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Part(Images):
+    """Images of one data set or folder.
+
+    Attributes:
+        name: of the folder.
+        folder: where it is a clip-retrieval folder.
+        unreadable: id -> reason, for images that it does not hold for that.
+    """
+
+    name: str
+    folder: GalleryFolder | None
+    unreadable: dict[str, str]
+
+    def origin(self) -> dict[str, Any]:
+        """Where the vectors of a clip-retrieval folder come from, as plain JSON values; nothing of photographs embedded now."""
+        if self.folder is None:
+            return {}
+        known = self.folder.about.get("encoder", {}).get("identity", "unknown: made by another program")
+        return {"encoder": known, "vectors_from": self.folder.vectors_from}
+
+
+def picture_hashes(photos: Sequence[Photo], progress: bool = False) -> NDArray[np.uint8]:
+    """Picture hashes of readable photographs, kept in the cache: (n, 32) packed bits."""
+    hasher = duplicates.PictureHash()
+    store = kept_embeddings(hasher)
+    return duplicates.packed(embed(photos, [CLEAN], hasher, store, progress=progress).vectors[CLEAN])
+
+
+def hashes_for(spec: RunSpec, photos: Sequence[Photo], progress: bool) -> NDArray[np.uint8]:
+    """Picture hashes where the run leaves near-copies out, zeros where it does not ask: (n, 32) packed bits."""
+    if spec.duplicates < 0:
+        return np.zeros((len(photos), duplicates.BITS // 8), dtype=np.uint8)
+    return picture_hashes(photos, progress)
+
+
+def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], prefix: str = "") -> Part:
+    """Photographs that were embedded now, as they are."""
+    return Part(
+        name=name,
+        vectors=embedded.vectors[CLEAN],
+        ids=[prefix + photo.id for photo in embedded.photos],
+        categories=[photo.category for photo in embedded.photos],
+        digests=list(embedded.digests),
+        paths=[str(photo.path) for photo in embedded.photos],
+        hashes=hashes,
+        known=np.ones(len(hashes), dtype=np.bool_),
+        folder=None,
+        unreadable={prefix + photo: why for photo, why in embedded.unreadable.items()},
+    )
+
+
+def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Part:
+    """A folder in clip-retrieval's format.
+
+    Raises:
+        UserError: it was made with another encoder, or for vectors of another length.
+    """
+    made_with = folder.about.get("encoder", {})
+    if folder.dim != encoder.dim:
+        raise UserError(
+            f"{shown(folder.path)} holds vectors of {folder.dim} values, the encoder {encoder.name!r} makes {encoder.dim}: "
+            "use the encoder that it was made with"
+        )
+    if made_with and made_with["identity"] != encoder.identity:
+        raise UserError(
+            f"{shown(folder.path)} was made with {made_with['name']!r} ({made_with['identity']}), not with {encoder.identity}: "
+            "use that encoder, or build the gallery again"
+        )
+    hashes, known = _unhex(folder.column("picture_hash"))
+    paths = folder.column("image_path")
+    named = folder.column("id", "url", "image_path")
+    return Part(
+        name=folder.path.name,
+        vectors=folder.vectors,
+        ids=[f"{prefix}{name or row}" for row, name in enumerate(named)],
+        categories=folder.column("category"),
+        digests=folder.column("sha256"),
+        paths=paths,
+        hashes=hashes,
+        known=known,
+        folder=folder,
+        unreadable={},
+    )
+
+
+def _unhex(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    hashes = np.zeros((len(texts), duplicates.BITS // 8), dtype=np.uint8)
+    known = np.array([len(text) == duplicates.BITS // 4 for text in texts], dtype=np.bool_)
+    for row in np.flatnonzero(known).tolist():
+        hashes[row] = np.frombuffer(bytes.fromhex(texts[row]), dtype=np.uint8)
+    return hashes, known
+
+
+def part_names(gallery: str) -> dict[str, str]:
+    """The folders that a gallery's description names, each with what stands before the names of its images.
+
+    A folder whose own name has a comma goes alone. Folders of one last name are told apart: `more:`, `more-2:`.
+    """
+    whole = gallery.strip()
+    alone = "," not in whole or Path(whole).is_dir()
+    named: dict[str, str] = {}
+    for name in [whole] if alone else [part.strip() for part in whole.split(",") if part.strip()]:
+        short = slug(name)
+        prefixes = (f"{short}-{n}:" if n > 1 else f"{short}:" for n in count(1))
+        named[name] = next(prefix for prefix in prefixes if prefix not in named.values())
+    return named
+
+
+def gallery_path(name: str) -> Path | None:
+    """The clip-retrieval folder of that name, if it is one."""
+    for path in (Path(name).expanduser(), project_root() / name):
+        if path.is_dir() and is_gallery(path):
+            return path
+    return None
+
+
+def open_parts(spec: RunSpec, own: Part, encoder: Encoder, store: EmbeddingStore, progress: bool) -> list[Part]:
+    """The parts that a run's gallery names; the data set itself where it names none.
+
+    Args:
+        spec: the run.
+        own: its data set.
+        encoder: of both.
+        store: where embeddings of more folders are kept.
+        progress: show a bar.
+
+    Raises:
+        UserError: a folder is missing or does not fit the encoder.
+    """
+    root = locate(spec.dataset).resolve()
+
+    def opened(name: str, prefix: str) -> Part:
+        if path := gallery_path(name):
+            return from_folder(open_folder(path), encoder, prefix)
+        if locate(name).resolve() == root:
+            return own
+        more = embed(load_dataset(name).photos, [CLEAN], encoder, store, progress=progress)
+        return from_photos(slug(name), more, hashes_for(spec, more.photos, progress), prefix)
+
+    named = part_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
+    return [opened(name, prefix) for name, prefix in named.items()]

@@ -1,0 +1,108 @@
+"""Sizes: of effects, of the dependence inside categories, and of what a data set could have shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
+
+from .intervals import NO_SPREAD
+
+
+def rank_biserial(differences: ArrayLike) -> float:
+    """Matched-pairs rank-biserial correlation, (T+ - T-) / (T+ + T-) of the signed-rank sums (Kerby 2014); zeros are left out.
+
+    Args:
+        differences: (G,) d_c.
+
+    Returns:
+        In [-1, 1]: -1 where every category loses; 0 where none changes; NaN for no differences.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if not d.size:
+        return float("nan")
+    d = d[np.abs(d) >= NO_SPREAD]
+    if not d.size:
+        return 0.0
+    ranks = stats.rankdata(np.abs(d))
+    return float((ranks * np.sign(d)).sum() / ranks.sum())
+
+
+def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
+    """Cliff's delta, P(a > b) - P(a < b), of two independent sets (Cliff 1993), in [-1, 1]; NaN where one is empty."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if not (x.size and y.size):
+        return float("nan")
+    return float(2 * stats.mannwhitneyu(x, y, method="asymptotic").statistic / (x.size * y.size) - 1)
+
+
+@dataclass(frozen=True)
+class Nesting:
+    """How much alike the images of a category are.
+
+    Attributes:
+        icc: intra-class correlation, ICC(1) by one-way analysis of variance (Shrout & Fleiss 1979); NaN where no
+            category has two images, or nothing varies.
+        design_effect: 1 + (m - 1) ICC, m = Σn² / Σn images a category (Kish 1965): how many times the variance of a
+            mean over images exceeds that of independent images. At least 1.
+        images, categories: how many.
+    """
+
+    icc: float
+    design_effect: float
+    images: int
+    categories: int
+
+
+def nesting(scores: Sequence[ArrayLike]) -> Nesting:
+    """Intra-class correlation and design effect.
+
+    Args:
+        scores: for each category its image scores; NaN is an image without one.
+    """
+    groups = [v[~np.isnan(v)] for v in (np.asarray(s, dtype=np.float64) for s in scores)]
+    groups = [v for v in groups if v.size]
+    n = np.array([v.size for v in groups], dtype=np.float64)
+    total, g = n.sum(), len(groups)
+    if g < 2 or total == g:
+        return Nesting(float("nan"), float("nan"), int(total), g)
+    means = np.array([v.mean() for v in groups])
+    between = (n * (means - (n * means).sum() / total) ** 2).sum() / (g - 1)
+    within = sum(((v - v.mean()) ** 2).sum() for v in groups) / (total - g)
+    n0 = (total - (n**2).sum() / total) / (g - 1)
+    spread = between + (n0 - 1) * within
+    if spread < NO_SPREAD:
+        return Nesting(float("nan"), float("nan"), int(total), g)
+    icc = float((between - within) / spread)
+    effect = max(1.0, 1 + ((n**2).sum() / total - 1) * icc)
+    return Nesting(icc, float(effect), int(total), g)
+
+
+def detectable_change(sd: float, categories: int, *, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Minimum detectable effect: the mean change that a paired t test over so many categories finds with this power.
+
+    Args:
+        sd: standard deviation of the categories' changes.
+        categories: G.
+        power, alpha: of the two-sided test.
+
+    Returns:
+        In the unit of `sd`; NaN for fewer than two categories, 0 without spread.
+    """
+    if categories < 2 or np.isnan(sd):
+        return float("nan")
+    freedom, bound = categories - 1, stats.t.ppf(1 - alpha / 2, categories - 1)
+
+    def excess(standardised: float) -> float:
+        shift = standardised * math.sqrt(categories)
+        opposite = np.nan_to_num(stats.nct.cdf(-bound, freedom, shift))  # scipy gives NaN where it is 0 to machine precision
+        return float(stats.nct.sf(bound, freedom, shift) + opposite) - power
+
+    largest = 1.0
+    while excess(largest) < 0:
+        largest *= 2
+    return float(optimize.brentq(excess, 0.0, largest, xtol=1e-12)) * sd
