@@ -20,11 +20,12 @@ test: .venv-test/.installed ## install what tests need, and run them
 book: .venv/.installed ## build the book only
 	.venv/$(BIN)/jb build book -W -n --keep-going
 
-lint: .venv-test/.installed ## style and types
+lint: .venv-test/.installed ## style, types, and the arrows between packages
 	.venv-test/$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	.venv-test/$(BIN)/ruff check .
 	.venv-test/$(BIN)/ruff format --check .
 	.venv-test/$(BIN)/mypy
+	.venv-test/$(BIN)/lint-imports
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

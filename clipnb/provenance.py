@@ -14,7 +14,7 @@ from .datasets.dataset import Dataset, fingerprint
 from .embedding.embed import Embeddings
 from .encoders import Encoder
 
-PACKAGES = ("clipnb", "faiss-cpu", "numpy", "opencv-python-headless", "pandas", "pillow", "scipy", "torch")
+PACKAGES = ("clipnb", "faiss-cpu", "imagehash", "numpy", "opencv-python-headless", "pandas", "pillow", "scipy", "torch")
 
 
 def code_sha256() -> str:

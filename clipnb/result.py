@@ -27,7 +27,7 @@ from .errors import UserError
 from .manipulations import CLEAN, MANIPULATIONS
 from .metrics.measures import MEASURES
 from .spec import RunSpec
-from .stats.intervals import Interval, category_means, mean_interval
+from .stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +57,11 @@ class Result:
         """A value a row to category -> one an image, the mean over draws."""
         return {str(c): [float(v) for v in part] for c, part in self.by_image(values).groupby(level="category", sort=True)}
 
+    @property
+    def absent(self) -> Absent:
+        """What a category without any score counts in this run."""
+        return "zero" if self.spec.mode == "study" else "skip"
+
     @cached_property
     def category_means(self) -> dict[str, float]:
         """Category -> mean of valid@k."""
@@ -76,7 +81,12 @@ class Result:
         name = MEASURES.canonical(measure)
         if name not in self.rows:
             raise UserError(f"{self.spec.run_id} has no {measure!r}: its gallery does not allow it, or an earlier version made it")
-        return category_means(self.by_category(self.rows[name]), absent="zero" if self.spec.mode == "study" else "skip")
+        return category_means(self.by_category(self.rows[name]), absent=self.absent)
+
+    def mean(self, measure: str) -> float:
+        """Mean over categories of a measure (macro mean); NaN where no category has a value."""
+        means = list(self.means(measure).values())
+        return macro_mean(means) if means else math.nan
 
     def macro(self, measure: str) -> Interval:
         """Mean over categories of a measure, with its interval; NaN without bounds where no category has a value."""
@@ -120,7 +130,7 @@ class Result:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replaced_folder(folder) as partial:
             self.rows.to_parquet(partial / "rows.parquet", index=False)
-            study_log.write(partial / log, self.spec.manip, self.scores)
+            study_log.write(partial / log, self.spec.manip, self.scores, self.absent)
             write_text(partial / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return folder
 

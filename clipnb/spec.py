@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .datasets.dataset import slug
+from .datasets.picture_hash import BITS, NEAR
 from .encoders import ENCODERS, ENGINES, PRECISIONS, default_encoder, resolve
 from .errors import UserError
 from .manipulations import CLEAN, MANIPULATIONS, Condition
@@ -81,9 +82,9 @@ class RunSpec:
     )
     mode: str = _choice("corrected", "corrected, or study: the original protocol to the letter", MODES)
     duplicates: int = _field(
-        24,
-        "images within so many of 256 bits of the query's picture hash are copies, left out; -1: same files only; -2: none",
-        lambda v: NOTHING_LEFT_OUT <= v < 256,
+        NEAR,
+        "images within so many of 256 bits of the query's picture hash are copies, left out; -1: same files; -2: none",
+        lambda v: NOTHING_LEFT_OUT <= v < BITS,
         "a number of bits from 0 to 255, -1 or -2",
     )
     num_images: int = _count(0, "results asked of a service; 0 for as many as k needs")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ._core.files import write_text
 from .errors import UserError
+from .stats.intervals import Absent
 
 RESERVED = "total"
 _ESCAPED = "total/"
@@ -39,23 +40,29 @@ class StudyLog:
     scores: dict[str, list[float]]
     total: list[float]
 
+    @property
+    def absent(self) -> Absent:
+        """What a category without any score counts, as `total` has it."""
+        return "zero" if len(self.total) == len(self.scores) else "skip"
+
 
 def file_name(dataset: str, manip: str) -> str:
     return f"clip_output_{dataset}_{manip}.json"
 
 
-def dumps(manip: str, scores: Mapping[str, Sequence[float]]) -> str:
+def dumps(manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero") -> str:
     """The log as JSON text.
 
-    Images without a score (NaN) are left out; a category without any is listed empty and counts 0 in `total`, as in
-    the study.
+    Images without a score (NaN) are left out. A category without any is listed empty, and in `total` it counts 0 as in
+    the study, or is left out if `absent` is "skip".
     """
     body: dict[str, list[float]] = {}
     total = []
     for category, values in scores.items():
         present = [float(v) for v in values if not math.isnan(v)]
         body[_ESCAPED if category == RESERVED else category] = present
-        total.append(sum(present) / len(present) if present else 0.0)
+        if present or absent == "zero":
+            total.append(sum(present) / len(present) if present else 0.0)
     body[RESERVED] = total
     return json.dumps({manip: body}, ensure_ascii=False, indent=1) + "\n"
 
@@ -83,8 +90,8 @@ def loads(text: str, source: str = "log") -> StudyLog:
     return StudyLog(manip, scores, total)
 
 
-def write(path: Path, manip: str, scores: Mapping[str, Sequence[float]]) -> None:
-    write_text(path, dumps(manip, scores))
+def write(path: Path, manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero") -> None:
+    write_text(path, dumps(manip, scores, absent))
 
 
 def read(path: Path) -> StudyLog:

@@ -40,7 +40,8 @@ def checkout(folder: Path) -> Path:
     """What a clone holds that the book needs, without anything that was computed."""
     for part in PARTS:
         if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns(*GENERATED))
+            made = GENERATED if part == "book" else ("__pycache__",)
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns(*made))
         else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / part, folder / part)

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,13 +16,12 @@ from PIL import Image
 
 from clipnb import RunSpec, run
 from clipnb.datasets.card import card_from, card_of, near_pairs
+from clipnb.datasets.picture_hash import BITS, NEAR, picture_hash
 from clipnb.errors import DatasetError
 from clipnb.report.cards import card_table, card_warnings, cards_table, shapes
 from clipnb_book import extension
 from clipnb_book.measured import records
 from conftest import REPOSITORY, PhotoFolder, picture
-
-pytest.importorskip("imagehash", reason="needs pip install 'clipnb[datasets]'")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_card_counts_what_is_there(root: Path) -> None:
     assert card.across == 1
     assert card.examples == [("cats/1.png", "dogs/again.jpg")]
     said = " ".join(card_warnings(card))
-    assert "1 pairs of copies or near-copies lie in different categories" in said
+    assert "1 pair of copies or near-copies lies in different categories" in said
     assert "67% of the photographs have a copy or near-copy" in said
 
 
@@ -78,16 +78,24 @@ def test_a_card_is_shown_as_table_and_figure(root: Path) -> None:
     shown = card_table(card)
     assert "| photographs | 6 |" in shown
     assert "100 (64 to 100)" in shown
+    assert "at most 24 of 256 bits" in shown
     assert len(shapes(card).axes) == 2
     assert "| `set` | 6 | 2 |" in cards_table([card])
 
 
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=12), st.integers(0, 64), st.integers(1, 5))
-def test_near_pairs_are_those_of_a_plain_loop(hashes: list[int], most: int, block: int) -> None:
-    expected = [
-        (i, j) for i in range(len(hashes)) for j in range(i + 1, len(hashes)) if (hashes[i] ^ hashes[j]).bit_count() <= most
-    ]
-    assert sorted(near_pairs(np.array(hashes, dtype=np.uint64), most, block)) == expected
+@given(st.lists(st.binary(min_size=32, max_size=32), max_size=12), st.integers(0, BITS), st.integers(1, 5))
+def test_near_pairs_are_those_of_a_plain_loop(hashes: list[bytes], most: int, block: int) -> None:
+    numbers = [int.from_bytes(bits) for bits in hashes]
+    n = len(numbers)
+    expected = [(i, j) for i in range(n) for j in range(i + 1, n) if (numbers[i] ^ numbers[j]).bit_count() <= most]
+    packed = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(n, BITS // 8)
+    assert near_pairs(packed, most, block) == expected
+
+
+def test_cards_and_runs_have_one_hash_and_one_threshold() -> None:
+    image = picture(5, 64, 64)
+    assert picture_hash(image).tobytes().hex() == str(imagehash.dhash(Image.fromarray(image), hash_size=16))
+    assert RunSpec("sample-figures").duplicates == NEAR
 
 
 def test_measured_cards_hold_numbers_and_no_names() -> None:

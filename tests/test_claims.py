@@ -18,18 +18,28 @@ from scipy import stats
 
 from clipnb import Result, RunSpec
 from clipnb.errors import UserError
-from clipnb_book.claims.evidence import Cell, Estimate, Group, change, from_findings, from_runs, mean_of, of_categories, printed
+from clipnb_book.claims.evidence import (
+    ByCondition,
+    ConditionMeans,
+    Estimate,
+    change,
+    from_findings,
+    from_runs,
+    mean_of,
+    of_categories,
+    printed,
+)
 from clipnb_book.claims.ledger import LEDGER, Claim, LedgerError, judge, pages, read, settle
-from clipnb_book.claims.tests import FAILS, HOLDS, OPEN, region
+from clipnb_book.claims.tests import FAILS, HOLDS, UNDECIDED, region
 from clipnb_book.first_page import PARTS, UNTOUCHED, WORDS, answer
 
 
-def group(**means: Any) -> Group:
+def group(**means: Any) -> ByCondition:
     """Conditions with category means around a centre."""
     return of_categories({name: {str(i): v for i, v in enumerate(values)} for name, values in means.items()})
 
 
-def made(n: int = 12, **centres: float) -> Group:
+def made(n: int = 12, **centres: float) -> ByCondition:
     noise = np.linspace(-0.02, 0.02, n)
     wobble = np.where(np.arange(n) % 2, 0.004, -0.004)
     return group(**{name: centre + noise + wobble * (at % 3) for at, (name, centre) in enumerate(centres.items())})
@@ -39,7 +49,7 @@ def claim(test: str, verdict: str = HOLDS, sentence: str = "so.", n: int = 1, **
     return Claim("one", "It is so", "book", sentence, test, threshold, [{"made": f"set{i}"} for i in range(n)], verdict)
 
 
-def verdict(test: str, *groups: Group, **threshold: Any) -> str:
+def verdict(test: str, *groups: ByCondition, **threshold: Any) -> str:
     look = {f"set{i}": g for i, g in enumerate(groups)}
     return judge(claim(test, n=len(groups), **threshold), {"made": lambda name, encoder: look[name]}).verdict
 
@@ -52,12 +62,12 @@ def test_lower_holds_fails_and_cannot_tell() -> None:
     assert verdict("lower", CLEAR, conditions=["grey"], than=["cropped"]) == FAILS
     assert verdict("lower", CLEAR, conditions=["blurred"], than=["blurred"]) == FAILS  # equal is not lower
     noisy = group(a=[0.1, 0.9, 0.5], b=[0.2, 0.7, 0.6])
-    assert verdict("lower", noisy, conditions=["a"], than=["b"]) == OPEN
+    assert verdict("lower", noisy, conditions=["a"], than=["b"]) == UNDECIDED
 
 
 def test_one_open_part_leaves_a_claim_open_and_one_false_part_sinks_it() -> None:
     parts = group(a=[0.1, 0.9, 0.5], b=[0.2, 0.7, 0.6], c=[0.95, 0.99, 0.97], d=[0.05, 0.06, 0.04])
-    assert verdict("lower", parts, conditions=["a"], than=["b", "c"]) == OPEN
+    assert verdict("lower", parts, conditions=["a"], than=["b", "c"]) == UNDECIDED
     spread = made(a=0.5, b=0.6, c=0.4)
     assert verdict("lower", spread, conditions=["a"], than=["b", "c"]) == FAILS
 
@@ -71,17 +81,17 @@ def test_within_is_a_margin_for_every_condition_and_set() -> None:
 def test_same_is_a_test_of_equivalence() -> None:
     assert verdict("same", made(original=0.9), made(original=0.91), margin=0.05) == HOLDS
     assert verdict("same", made(original=0.9), made(original=0.5), margin=0.05) == FAILS
-    assert verdict("same", group(original=[0.1, 0.9]), group(original=[0.2, 0.9]), margin=0.05) == OPEN
+    assert verdict("same", group(original=[0.1, 0.9]), group(original=[0.2, 0.9]), margin=0.05) == UNDECIDED
 
 
 def test_no_significance_never_makes_a_claim_hold() -> None:
-    assert verdict("not_significant", made(original=0.9), made(original=0.901)) == OPEN
+    assert verdict("not_significant", made(original=0.9), made(original=0.901)) == UNDECIDED
     assert verdict("not_significant", made(original=0.9), made(original=0.5)) == FAILS
 
 
 def test_normality_is_contradicted_or_not() -> None:
     bell = stats.norm.ppf((np.arange(40) + 0.5) / 40, 0.5, 0.1)
-    assert verdict("normal", group(original=bell), condition="original") == OPEN
+    assert verdict("normal", group(original=bell), condition="original") == UNDECIDED
     assert verdict("normal", group(original=bell**8), condition="original") == FAILS
 
 
@@ -91,19 +101,20 @@ def test_steadier_compares_paired_variances() -> None:
     sets = group(calm=calm, wild=wild, like=0.5 + 0.02 * rng.normal(size=30))
     assert verdict("steadier", sets, condition="calm", than=["wild"]) == HOLDS
     assert verdict("steadier", sets, condition="wild", than=["calm"]) == FAILS
-    assert verdict("steadier", sets, condition="calm", than=["like"]) == OPEN
+    assert verdict("steadier", sets, condition="calm", than=["like"]) == UNDECIDED
 
 
 def test_costs_more_is_the_interaction() -> None:
     figures, scenes = made(original=0.9, grey=0.4), made(original=0.9, grey=0.8)
     assert verdict("costs_more", figures, scenes, conditions=["grey"]) == HOLDS
     assert verdict("costs_more", scenes, figures, conditions=["grey"]) == FAILS
-    assert verdict("costs_more", figures, figures, conditions=["grey"]) == OPEN
+    assert verdict("costs_more", figures, figures, conditions=["grey"]) == UNDECIDED
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
 def test_no_list_varies_more_than_the_bound(values: list[float]) -> None:
-    known, unknown = Cell(float(np.mean(values)), len(values), dict(enumerate(values))), Cell(float(np.mean(values)), len(values))  # type: ignore[arg-type]
+    mean, n = float(np.mean(values)), len(values)
+    known, unknown = ConditionMeans(mean, n, {str(at): v for at, v in enumerate(values)}), ConditionMeans(mean, n)
     assert known.sd <= unknown.sd + 1e-9
 
 
@@ -111,10 +122,10 @@ def test_no_list_varies_more_than_the_bound(values: list[float]) -> None:
 def test_a_change_without_lists_has_an_error_at_least_as_large(pairs: list[tuple[float, float]]) -> None:
     before, after = ({str(i): p[side] for i, p in enumerate(pairs)} for side in (0, 1))
     lists = of_categories({"a": before, "b": after})
-    bare = {name: Cell(c.mean, c.n) for name, c in lists.items()}
+    bare = {name: ConditionMeans(c.mean, c.n) for name, c in lists.items()}
     known, bound = change(lists["a"], lists["b"]), change(bare["a"], bare["b"])
     assert bound.point == pytest.approx(known.point)
-    assert bound.error >= known.error - 1e-9
+    assert bound.se >= known.se - 1e-9
     assert bound.bound
     assert not known.bound
 
@@ -123,7 +134,7 @@ def test_estimates_are_t_and_differences_welchs() -> None:
     a, b = [0.4, 0.5, 0.7, 0.8], [0.1, 0.2, 0.2, 0.5, 0.6]
     one, other = (mean_of(group(x=v)["x"]) for v in (a, b))
     expected = stats.ttest_ind(a, b, equal_var=False)
-    difference = one.minus(other)
+    difference = one.subtract(other)
     assert difference.p == pytest.approx(expected.pvalue)
     assert difference.interval(0.95) == pytest.approx(tuple(expected.confidence_interval()))
     assert math.isclose(one.interval(0.95)[0], stats.ttest_1samp(a, 0).confidence_interval().low)
@@ -152,7 +163,7 @@ def test_the_books_ledger_is_true_of_what_was_measured() -> None:
     judged = settle(measured_claims(), {"findings": from_findings()})
     found = {j.claim.id: j.verdict for j in judged}
     assert found["interaction_blur_grey_ours"] == HOLDS
-    assert found["crop_figures_ours"] == OPEN
+    assert found["crop_figures_ours"] == UNDECIDED
     assert found["crop_harmless_ours"] == HOLDS  # on square photographs the crop is no manipulation
     assert {j.n for j in judged} <= {"5", "100", "5 and 100", "100 and 5"}
 
@@ -165,13 +176,13 @@ def test_every_claim_of_the_study_is_judged_on_our_own_numbers_too() -> None:
 def test_a_lie_about_what_was_measured_is_caught() -> None:
     entry = next(c for c in measured_claims() if c.id == "blur_grey_scenes_ours")
     with pytest.raises(LedgerError, match="says 'cannot tell', but the numbers say 'holds'"):
-        settle([Claim(**{**vars(entry), "verdict": OPEN})], {"findings": from_findings()})
+        settle([Claim(**{**vars(entry), "verdict": UNDECIDED})], {"findings": from_findings()})
 
 
 def test_the_books_ledger_is_true_of_what_the_study_prints() -> None:
     judged = settle(printed_claims(), {})
     found = {j.claim.id: j.verdict for j in judged}
-    assert found["crop_figures_printed"] == OPEN
+    assert found["crop_figures_printed"] == UNDECIDED
     assert found["blur_grey_scenes_printed"] == HOLDS
     assert found["no_difference_printed"] == FAILS
     assert found["normal_scenes"] == FAILS
@@ -182,7 +193,7 @@ def test_the_books_ledger_is_true_of_what_the_study_prints() -> None:
 
 
 @pytest.mark.parametrize("at", range(len(printed_claims())))
-@pytest.mark.parametrize("lie", [HOLDS, FAILS, OPEN])
+@pytest.mark.parametrize("lie", [HOLDS, FAILS, UNDECIDED])
 def test_every_entry_is_caught_when_it_lies(at: int, lie: str) -> None:
     entries = printed_claims()
     told = Claim(**{**vars(entries[at]), "verdict": lie})
@@ -290,5 +301,5 @@ def test_a_lie_about_the_first_page_leaves_it_without_an_answer(tmp_path: Path) 
 
 @given(st.floats(0.02, 0.98), st.floats(0.02, 0.98), st.integers(2, 60), st.floats(0.5, 0.9999))
 def test_no_interval_of_a_change_holds_what_no_change_can_be(before: float, after: float, n: int, level: float) -> None:
-    low, high = change(Cell(before, n), Cell(after, n)).interval(level)
+    low, high = change(ConditionMeans(before, n), ConditionMeans(after, n)).interval(level)
     assert -1 <= low <= after - before <= high <= 1

@@ -23,6 +23,7 @@ from PIL import Image
 
 from clipnb.cli import main
 from clipnb.datasets.dataset import load_dataset
+from clipnb.datasets.picture_hash import picture_hash
 from clipnb.embedding.store import EmbeddingStore
 from clipnb.errors import UserError
 from clipnb.report.photos import query_results
@@ -30,7 +31,7 @@ from clipnb.report.text import summary
 from clipnb.result import Result
 from clipnb.retrieval import faiss_index, service
 from clipnb.retrieval.build import build_gallery, local_engine
-from clipnb.retrieval.duplicates import PictureHash, packed, picture_hash, same_content, same_picture
+from clipnb.retrieval.duplicates import PictureHash, packed, same_content, same_picture
 from clipnb.retrieval.folder import Vectors, open_folder
 from clipnb.retrieval.image_fetcher import Limits
 from clipnb.retrieval.image_paths import image_finder

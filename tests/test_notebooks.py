@@ -92,7 +92,7 @@ def colab(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     shutil.copytree(
         ROOT,
         source,
-        ignore=shutil.ignore_patterns(".git", ".venv*", "_build", "results", "runs", "datasets", "book", "tests", ".*_cache"),
+        ignore=shutil.ignore_patterns(".git", ".venv*", "_build", "results", "book", "tests", ".*_cache"),
     )
     shutil.copytree(ROOT / "book" / "clipnb_book", source / "book" / "clipnb_book")  # the wheel carries it
     (site / "pip" / "__main__.py").write_text(

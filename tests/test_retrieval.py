@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +14,11 @@ from numpy.typing import NDArray
 
 from clipnb.errors import UserError
 from clipnb.retrieval import faiss_index
-from clipnb.retrieval.duplicates import same_content
+from clipnb.retrieval.duplicates import COLUMN, same_content
+from clipnb.retrieval.folder import GalleryFolder
 from clipnb.retrieval.neighbours import retrieve
+from clipnb.retrieval.sources import from_folder
+from conftest import TinyEncoder
 
 
 def unit_vectors(n: int, dim: int, seed: int) -> NDArray[np.float32]:
@@ -109,3 +115,12 @@ def test_where_no_k_would_do_none_is_suggested(contents: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         found_by(gallery, gallery, 1, contents, contents)
     assert "-p k" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("column", "known"), [(COLUMN, [True, True]), ("picture_hash", [False, False])])
+def test_a_gallery_with_hashes_of_another_kind_is_opened_without_them(tmp_path: Path, column: str, known: list[bool]) -> None:
+    encoder = TinyEncoder()
+    (tmp_path / "img_emb").mkdir()
+    np.save(tmp_path / "img_emb" / "img_emb_0.npy", unit_vectors(2, encoder.dim, 0))
+    folder = GalleryFolder(tmp_path, pd.DataFrame({column: ["00" * 32] * 2}), {})
+    assert from_folder(folder, encoder, "").known.tolist() == known

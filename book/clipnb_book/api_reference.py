@@ -1,4 +1,4 @@
-"""Reference pages of the book, one a module, made from its docstrings by Sphinx's autodoc."""
+"""The reference pages of the book: one for each public module, made from its docstrings by Sphinx's autodoc."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ SETTINGS: dict[str, Any] = {
     "napoleon_use_ivar": True,
     "autodoc_type_aliases": {"ArrayLike": "ArrayLike"},  # else all that NumPy takes for one, a line long
 }
-"""Of Sphinx, for these pages."""
+"""Settings of Sphinx for these pages."""
 
 
 def write_pages(folder: Path) -> None:
-    """One page a module of `PAGES` in `folder`, touched only if it changes; other pages there are removed."""
+    """Write a page for each module of `PAGES` to `folder`; unchanged pages are not touched, other pages there are removed."""
     texts = {f"{name}.md": PAGE.format(module=name, body=_public() if name == "clipnb" else _whole(name)) for name in PAGES}
     write_generated(folder, "*.md", texts)
 
@@ -67,7 +67,7 @@ def _whole(module: str) -> str:
 
 
 def _public() -> str:
-    """The public names of `clipnb`, those with a page of their own (classes) by their first lines."""
+    """The docstring of `clipnb`, and its public functions."""
     parts = [".. automodule:: clipnb\n"]
     for name in clipnb.__all__:
         thing = getattr(clipnb, name)
@@ -77,7 +77,7 @@ def _public() -> str:
 
 
 def modules_table() -> str:
-    """A row a page of the reference."""
+    """A table with a row for each page of the reference."""
     return table(["module", "what it holds"], [[f"[`{name}`](api/{name}.md)", what] for name, what in PAGES.items()], "ll")
 
 
@@ -85,7 +85,7 @@ _CODE = re.compile(r"(``[^`]*``|`[^`]*`)")
 
 
 def plain_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings are written to be read as text: a star, a bar or an underscore in them is no mark-up."""
+    """Escape stars, bars and underscores: docstrings are plain text."""
     for at, line in enumerate(lines):
         if line.lstrip().startswith((":", "..")) and not line.lstrip().startswith(":param"):
             continue
@@ -100,7 +100,7 @@ def plain_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, l
 
 
 def _name_several(lines: list[str]) -> None:
-    """Let attributes that are described together be one name: of "low, high" Sphinx would make a type and a name."""
+    """Keep attributes that share a description in one name; Sphinx would read "low, high" as a type and a name."""
     inside = False
     for at, line in enumerate(lines):
         inside = line.strip() == "Attributes:" or (inside and (not line or line.startswith(" ")))
@@ -113,14 +113,14 @@ def _paragraphs(lines: list[str]) -> list[list[str]]:
 
 
 def _listed(paragraph: list[str]) -> list[str]:
-    """A paragraph of lines that are continued by indentation keeps its lines; others are left alone."""
+    """Keep the lines of a paragraph whose lines are continued by indentation; leave other paragraphs alone."""
     if paragraph[0].startswith((" ", "- ")) or not any(line.startswith("  ") for line in paragraph):
         return paragraph
     return [f"   {line.strip()}" if line.startswith("  ") else f"| {line}" for line in paragraph]
 
 
 def connect(app: Sphinx) -> None:
-    """Hook this into a Sphinx build, before napoleon reads the docstrings."""
+    """Connect to a Sphinx build, before napoleon reads the docstrings."""
     import papermill  # noqa: F401  # loads its plug-ins; one of them, described here, cannot be imported before it
 
     app.connect("autodoc-process-docstring", plain_docstring, priority=100)

@@ -28,16 +28,16 @@ from clipnb.runs import run, saved_result, score
 from clipnb.spec import RunSpec
 
 QUERIES = 2
-"""A category, chosen by accuracy when clean: a low one and a high one."""
+"""Queries of each category: one of low and one of high valid@k when clean."""
 
 THUMBNAIL, PICTURE = 112, 200
-"""Longest side in pixels of a result and of a query."""
+"""Longest side of a result and of a query, in pixels."""
 
 QUALITY = 80
 
 
 def conditions() -> list[Condition]:
-    """Every condition of the browser: the study's at its fixed settings, then at each severity; the unmanipulated one first."""
+    """The conditions of the browser: the clean one, the study's manipulations at their fixed settings, then at each severity."""
     fixed = [Condition(name) for name in STUDY]
     return fixed + [Condition(name, severity) for name in STUDY if MANIPULATIONS[name].levels for severity in SEVERITIES]
 
@@ -59,7 +59,7 @@ def _shrunk(image: RGB, side: int) -> Image.Image:
 
 
 def _chosen(clean: Result) -> list[str]:
-    """Photograph ids of the queries that are shown."""
+    """The photograph ids of the queries to show."""
     chosen = []
     for category, part in clean.rows.sort_values(["category", "valid", "image"], kind="stable").groupby("category", sort=True):
         places = np.linspace(0, len(part) - 1, QUERIES + 2).round().astype(int)[1:-1]
@@ -68,7 +68,7 @@ def _chosen(clean: Result) -> list[str]:
 
 
 def answers(name: str, offered: Sequence[Condition]) -> tuple[list[Photo], dict[Condition, pd.DataFrame]]:
-    """The queries of a sample set that are shown, and the rows of their results under each condition."""
+    """The queries to show of a sample set, and the rows of their results under each condition."""
     dataset = load_dataset(name)
     usual = RunSpec(name, CLEAN, OFFLINE)
     chosen = _chosen(saved_result(usual) or run(usual, progress=False))
@@ -82,7 +82,7 @@ def answers(name: str, offered: Sequence[Condition]) -> tuple[list[Photo], dict[
 
 
 def describe_set(name: str, offered: Sequence[Condition], folder: Path) -> dict[str, Any]:
-    """One sample set as the browser reads it; its pictures are written below `folder`."""
+    """The data of one sample set for the browser; its pictures are written below `folder`."""
     gallery = load_dataset(name).photos
     where = {photo.id: at for at, photo in enumerate(gallery)}
     shown, rows = answers(name, offered)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from clipnb.analysis.contrasts import change_interval
 from clipnb.analysis.missing import available_by_category
 from clipnb.analysis.thresholds import calibration_of
 from clipnb.manipulations import CLEAN, STUDY
@@ -20,18 +21,18 @@ from clipnb.report.format import points, table
 from clipnb.result import Result
 from clipnb.runs import run
 from clipnb.spec import AS_STUDY, RunSpec
-from clipnb.stats.intervals import macro_mean, mean_interval, paired_differences
+from clipnb.stats.intervals import macro_mean, paired_differences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SEVERITY = 3
-"""Of the corrected crop and blur: a drawn 55 % of the area, and a blur of 3 pixels at a short side of 224."""
+"""Severity of the corrected crop (55 % of the area, drawn) and blur (3 pixels at a short side of 224)."""
 
 
 @dataclass(frozen=True)
 class Correction:
-    """One thing that is put right.
+    """One correction.
 
     Attributes:
         name: in tables and figures.
@@ -101,7 +102,7 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
             before = first.setdefault(manip, means)
             touched = manip in correction.manips
             changes = paired_differences(before, means) if touched and before.keys() == means.keys() else []
-            interval = mean_interval(changes, bounds=(-1.0, 1.0)) if changes else None
+            interval = change_interval(changes) if changes else None
             value = macro_mean(list(means.values()))
             if correction is CORRECTIONS[0]:
                 study.append(result)
@@ -132,7 +133,7 @@ def corrections_table(frame: pd.DataFrame) -> str:
 
 
 def list_of_corrections() -> str:
-    """What is corrected, and what the study did."""
+    """A table of the corrections and of what the study did."""
     return table(["correction", "what the study did"], [[c.name, c.flaw] for c in CORRECTIONS], "ll")
 
 
@@ -145,7 +146,7 @@ def _cell(row: Any, correction: Correction) -> str:
 
 
 def summary(frame: pd.DataFrame) -> str:
-    """Which single correction moves the numbers most, and what all of them do together."""
+    """Which single correction changes the numbers most, and what all of them do together."""
     single = frame[~frame["correction"].isin([CORRECTIONS[0].name, CORRECTIONS[-1].name])]
     size = single.assign(size=single["change"].abs()).groupby("correction", sort=False)["size"].mean()
     largest, least = str(size.idxmax()), [str(name) for name, value in size.items() if value < 0.0005]

@@ -3,9 +3,9 @@
 - the table of contents is the top-level `_toc.yml` (Jupyter Book finds the top-level `_config.yml` by itself);
 - sample runs that are missing or out of date are computed first, so that a fresh clone builds;
 - every data set with a clean run gets a page, made from `notebooks/dataset.ipynb`;
-- `{{ study.nba.mean }}` in a page is a computed number (`clipnb.book_values`); a changed result rebuilds the pages;
-- a finding that `book/claims.yml` asserts and the numbers do not support stops the build (`clipnb.claims`);
-- pages are made light, complete without a network and accessible (`clipnb.book_html`), or fit for paper (`clipnb.book_print`);
+- `{{ study.nba.mean }}` in a page is a computed number (`clipnb_book.values`); a changed result rebuilds the pages;
+- a finding that `claims.yml` asserts and the numbers do not support stops the build (`clipnb_book.claims`);
+- pages are made light, complete without a network and accessible (`clipnb_book.html`), or fit for paper (`clipnb_book.latex`);
 - an executed run in `book/runs/` gets its own title and labels, and shows one parameters cell instead of two.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 FOR_RUNNING = {"install", "what", "parameters"}
-"""Ids or tags of cells of the run notebook that a reader of its page needs not see."""
+"""Ids or tags of the cells of a run notebook that its page does not show."""
 
 
 def configure(app: Sphinx, config: Config) -> None:
@@ -114,7 +114,7 @@ def _write_pages(root: Path, template: str, pages: Mapping[str, tuple[str, Mappi
 
 
 def _relabel(notebook: dict[str, Any], suffix: str) -> None:
-    """Figures of pages from one template need labels of their own."""
+    """Give the figures of a page from a template labels of their own."""
     for cell in notebook["cells"]:
         figure = cell["metadata"].get("mystnb", {}).get("figure")
         if figure:
@@ -143,7 +143,7 @@ def _replace_urls(buttons: Any, old: str, new: str) -> None:
 
 
 def present_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Leave a notebook's Colab badge, a picture from the network, to the launch button; dress up an executed run."""
+    """Remove the Colab badge, a picture from the network, and prepare the page of an executed run."""
     if not Path(app.env.doc2path(docname)).name.endswith(".ipynb"):
         return
     notebook = json.loads(source[0])
@@ -157,7 +157,7 @@ def present_notebook(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def _present_run(notebook: dict[str, Any], vectors: bool) -> None:
-    """Give an executed run its own title and labels, and leave out what is for people who run it themselves."""
+    """Give an executed run its own title and labels, and hide the cells that are only for running it."""
     try:
         spec = spec_of(notebook["metadata"]["papermill"]["parameters"])
     except (KeyError, UserError):
@@ -176,7 +176,7 @@ def _present_run(notebook: dict[str, Any], vectors: bool) -> None:
 
 
 def forget_failure(app: Sphinx, error: Exception | None) -> None:
-    """After a build that failed or warned, let the next one read every page: Sphinx repeats no warning of a page it keeps."""
+    """After a build with warnings, make the next one read every page: Sphinx does not repeat the warnings of pages that it kept."""
     if error or app._warncount:
         (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
 

@@ -1,8 +1,8 @@
-"""What the book's first page and the README show: one photograph, and a sentence a manipulation with the ledger's verdicts.
+"""The first page of the book and the README: one photograph, and a sentence for each manipulation with the ledger's verdicts.
 
-The entries of `book/claims.yml` that `PARTS` names are judged on the findings; where one says what the numbers do not, there
+The entries of `claims.yml` that `PARTS` names are judged on the findings; where one says what the numbers do not, there
 is no answer. An installed package carries the ledger, so that the first page says the same without the repository.
-`python -m clipnb.answer` (`make picture`) draws the README's picture and writes its sentences again.
+`python -m clipnb_book.first_page` (`make picture`) draws the README's picture and writes its sentences again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clipnb._core.paths import project_root
 
 from .claims.evidence import from_findings
 from .claims.ledger import LEDGER, Judgement, read, settle
-from .claims.tests import FAILS, HOLDS, OPEN
+from .claims.tests import FAILS, HOLDS, UNDECIDED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,13 +26,13 @@ PARTS = {
     "Cropped": ("crop_costs_scenes", "crop_costs_figures"),
     "Grey": ("grey_costs_scenes", "grey_costs_figures"),
 }
-"""Sentence -> the entries that it is made of."""
+"""Sentence -> the ledger entries in it."""
 
-WORDS = {HOLDS: "a loss", FAILS: "no loss", OPEN: "cannot tell"}
-"""What a verdict on "it costs accuracy" says."""
+WORDS = {HOLDS: "a loss", FAILS: "no loss", UNDECIDED: "cannot tell"}
+"""Verdict on "it costs accuracy" -> its wording."""
 
 UNTOUCHED = "no change"
-"""What is said where every category has the accuracy that it had: the manipulation did nothing, and was not put to a test."""
+"""The wording where no category changed: the manipulation did nothing, and no test was made."""
 
 
 def _part(judged: Judgement) -> str:
@@ -47,7 +47,7 @@ def answer(path: Path = LEDGER) -> str:
         path: the ledger.
 
     Raises:
-        LedgerError: one of the entries has a verdict that is not that of the numbers.
+        LedgerError: the verdict of an entry differs from that of the numbers.
         UserError: the ledger lacks an entry, or has a mistake.
     """
     wanted = [entry for group in PARTS.values() for entry in group]
@@ -66,7 +66,7 @@ def picture() -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as a PNG of 256 colours: a third of the bytes, at no loss that shows."""
+    """A figure as a PNG of 256 colours: a third of the bytes, without a visible loss."""
     from PIL import Image
 
     drawn, small = io.BytesIO(), io.BytesIO()
@@ -77,7 +77,7 @@ def png(figure: Figure) -> bytes:
 
 
 def write_readme(path: Path) -> None:
-    """Put the answer between its marks in the README."""
+    """Write the answer between its marks in the README."""
     before, mark, rest = path.read_text(encoding="utf-8").partition("<!-- answer -->\n")
     _, end, after = rest.partition("\n<!-- /answer -->")
     write_text(path, before + mark + answer() + end + after)

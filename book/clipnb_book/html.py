@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 MATHJAX = Path("mathjax/tex-mml-chtml.js")
-"""In the book's static folder."""
+"""Path in the static folder of the book."""
 
 PHOTOGRAPHS = 120_000
-"""Bytes from which a figure is taken to hold photographs, and is kept as JPEG instead of PNG."""
+"""A figure of more bytes is assumed to hold photographs, and is kept as JPEG instead of PNG."""
 
 JPEG_QUALITY = 86
 
@@ -28,7 +28,7 @@ MENDS = (
     (re.compile(r"<summary>(?=<span class=\"toctree-toggle\")"), '<summary aria-label="pages below">'),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
 )
-"""What is replaced in every finished page."""
+"""Replacements in every finished page."""
 
 UNWANTED = ("sphinx-thebe", "THEBE_JS_URL")
 """Scripts and styles for running code in the page, which would need the network."""
@@ -71,7 +71,7 @@ def slim_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
 
 
 def photographs_as_jpeg(app: Sphinx, doctree: Any) -> None:
-    """Let figures that hold photographs be JPEG: a third of the bytes, at no loss that shows."""
+    """Store figures with photographs as JPEG: a third of the bytes, without a visible loss."""
     from docutils import nodes
     from PIL import Image
 
@@ -105,7 +105,7 @@ def finish_pages(app: Sphinx, error: Exception | None) -> None:
 
 
 def connect(app: Sphinx) -> None:
-    """Hook all of this into a Sphinx build."""
+    """Connect all of this to a Sphinx build."""
     app.connect("builder-inited", ship_mathjax)
     app.connect("doctree-read", photographs_as_jpeg, priority=400)  # before Sphinx collects the pictures
     app.connect("html-page-context", slim_page, priority=900)  # after the theme has added what it wants

@@ -1,7 +1,7 @@
-"""The book on paper, `make pdf`: what LaTeX is told, and what a page is without a screen.
+"""The book on paper (`make pdf`): settings for LaTeX, and pages without what needs a screen.
 
 - charts are vector graphics; pictures of photographs stay what they are on the screen;
-- every table gets the columns and the size of type that fit the page (`clipnb.print_tables`);
+- every table gets the columns and the size of type that fit the page (`clipnb_book.latex_tables`);
 - the reference of every module and the code of the run pages are left out: they are for looking up and for clicking;
 - the first page gets the heading that a screen shows, and the bibliography its only one.
 
@@ -35,14 +35,14 @@ CHARTS: dict[str, Callable[[Result], Any]] = {"categories": plots.categories, "d
 """Cells of an executed run that show a chart -> the same chart, from the result."""
 
 SCALE = 82
-"""Size of a figure in percent of what it is on the screen."""
+"""Size of a figure in percent of its size on the screen."""
 
 KERNEL = 'c.InlineBackend.figure_formats = {"png", "pdf"}\n'
 """IPython's settings while a book is made for paper."""
 
 
 def prepare(app: Sphinx) -> None:
-    """Let notebooks that the build executes give their figures as vector graphics too, and code be black on white."""
+    """Make executed notebooks give vector graphics too, and set code in black on white."""
     if app.builder.format != "latex":
         return
     app.config.pygments_style = "bw"
@@ -53,7 +53,7 @@ def prepare(app: Sphinx) -> None:
 
 
 def notebooks_again(app: Sphinx, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
-    """Have notebooks executed anew, which may have been read for the screen."""
+    """Execute notebooks again that were read for the screen."""
     return [name for name in env.found_docs if env.doc2path(name).endswith(".ipynb")] if app.builder.format == "latex" else []
 
 
@@ -69,7 +69,7 @@ def add_charts(notebook: dict[str, Any], result: Result | None) -> None:
 
 
 def _photographs_as_pixels(document: Any) -> None:
-    """Of a picture of photographs keep the JPEG: as vector graphics it is ten times as large."""
+    """Keep the JPEG of a picture with photographs: as vector graphics it is ten times as large."""
     from docutils import nodes
 
     for bundle in list(document.findall(nodes.container)):
@@ -82,7 +82,7 @@ def _photographs_as_pixels(document: Any) -> None:
 
 
 def _smaller(document: Any) -> None:
-    """Figures are drawn for a screen; on paper they are read from nearer."""
+    """Make figures smaller: they are drawn for a screen, and paper is read from nearer."""
     from docutils import nodes
 
     for image in document.findall(nodes.image):
@@ -91,7 +91,7 @@ def _smaller(document: Any) -> None:
 
 
 def _keep_together(document: Any) -> None:
-    """No page ends between a paragraph and the table or figure that it announces, nor after a line that is a heading."""
+    """Keep a paragraph on one page with the table or figure that it announces, and a heading with its text."""
     from docutils import nodes
 
     for node in [*document.findall(nodes.table), *document.findall(nodes.figure)]:
@@ -107,7 +107,7 @@ def _keep_together(document: Any) -> None:
 
 
 def _leave_out(document: Any) -> None:
-    """Take away the pages and cells that are not printed."""
+    """Remove the pages and cells that are not printed."""
     from docutils import nodes
     from sphinx import addnodes
 
@@ -122,7 +122,7 @@ def _leave_out(document: Any) -> None:
 
 
 def _unlink(document: Any) -> None:
-    """Let a link to a page that is not printed be its text."""
+    """Replace a link to a page that is not printed by its text."""
     from docutils import nodes
 
     for link in list(document.findall(nodes.reference)):
@@ -147,7 +147,7 @@ def _headings(document: Any, title: str) -> None:
 
 
 def _cell(entry: Any, heading: bool) -> list[latex_tables.Run]:
-    """The texts of a cell, each with how it is set; a link is followed by its page."""
+    """The texts of a cell, each with its style; a link is followed by its page."""
     from docutils import nodes
 
     found: list[latex_tables.Run] = []
@@ -160,7 +160,7 @@ def _cell(entry: Any, heading: bool) -> list[latex_tables.Run]:
 
 
 def _set_tables(document: Any) -> None:
-    """Give every table its columns and size of type."""
+    """Set the columns and the type size of every table."""
     from docutils import nodes
     from sphinx import addnodes
 
@@ -182,7 +182,7 @@ def _set_tables(document: Any) -> None:
 
 
 def connect(app: Sphinx) -> None:
-    """Hook this into a Sphinx build."""
+    """Connect this to a Sphinx build."""
     from sphinx.transforms.post_transforms import SphinxPostTransform
 
     class BeforeLinks(SphinxPostTransform):  # type: ignore[misc]

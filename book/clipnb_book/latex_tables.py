@@ -1,4 +1,4 @@
-"""How a table is set on a page of paper: the size of its type, the width of its columns, and whether it may break.
+"""The layout of a table on paper: its type size, the width of its columns, and whether it may break.
 
 LaTeX knows no scroll bar. A column that fits is as wide as its widest cell; those that do not share what is left, and
 wrap between words. A table that is still too wide, or too tall for that, is set smaller. Widths are in em.
@@ -16,26 +16,26 @@ PAGE = 469.0
 """Width of the text in points, as `book/clipnb.sty` sets it."""
 
 PADDING = 8.0
-"""Points between two columns, there too."""
+"""Points between two columns, as `book/clipnb.sty` sets them."""
 
 SIZES = {"small": 9.0, "footnotesize": 8.0, "scriptsize": 7.0}
-"""LaTeX's name of a size -> points, the largest first."""
+"""LaTeX's name of a type size -> points, the largest first."""
 
 TRIED = (("small", 1.0), ("footnotesize", 1.0), ("small", 1.7), ("footnotesize", 2.2), ("scriptsize", math.inf))
 """Sizes in the order in which they are tried, with the mean lines of a row above which the next one is."""
 
 SHORT = 8.0
-"""Em up to which a cell is short."""
+"""A cell up to so many em is short."""
 
 STEP = 0.5
-"""Em by which columns are widened."""
+"""Columns are widened by so many em at a time."""
 
 BREAKABLE = 30
-"""Lines from which a table may go on on the next page."""
+"""A table of so many lines may continue on the next page."""
 
 Kind = Literal["text", "bold", "code"]
 Run = tuple[str, Kind]
-"""Letters of one kind."""
+"""Letters of one width."""
 
 Cell = Sequence[Run]
 
@@ -132,7 +132,7 @@ def shares(asked: Sequence[Column], room: float) -> list[float]:
 
 
 def _lines(asked: Sequence[Column], given: Sequence[float]) -> int:
-    """About how many lines the rows of a table take together."""
+    """An estimate of the lines that a table takes."""
     tall = [[math.ceil(cell / share) if share else 1 for cell in c.cells] for c, share in zip(asked, given, strict=True)]
     return sum(max(row) for row in zip(*tall, strict=True))
 

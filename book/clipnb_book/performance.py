@@ -1,4 +1,4 @@
-"""The table that `benchmarks/speed.py` leaves, as the book shows it: ratios, and what each should reach."""
+"""The results of `benchmarks/speed.py` for the book: ratios, and the limit of each."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @cache
 def measured() -> dict[str, Any]:
-    """The ratios of the last run of the benchmark, and the machine that it ran on."""
+    """The ratios of the last benchmark run, and its machine."""
     table: dict[str, Any] = json.loads((files(__package__) / "data" / "speed.json").read_text(encoding="utf-8"))
     return table
 
 
 def reached(row: dict[str, Any]) -> bool:
-    """Whether a ratio is what it should be."""
+    """Whether a ratio meets its limit."""
     return bool(row["ratio"] <= row["reach"] if row["at_most"] else row["ratio"] >= row["reach"])
 
 
 def table() -> str:
-    """Markdown: a line for each ratio, and under it how it was taken."""
+    """A Markdown list of the ratios and of how each was measured."""
     found = measured()
     lines = ["| what | measured | its rounds | should be | |", "|:--|--:|:--|:--|:--|"]
     lines += [

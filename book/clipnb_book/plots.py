@@ -10,15 +10,15 @@ import numpy as np
 from clipnb.report.plots import INK, MID, PALE, WIDTH, axis_title, jitter, new_figure, plain
 from clipnb.stats.intervals import mean_interval
 
-from .claims.evidence import Group, mean_of
+from .claims.evidence import ByCondition, mean_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def _means(ax: Axes, sets: Mapping[str, Group], title: str) -> None:
-    """A marker a data set and condition; its categories as dots where their means are known."""
+def _means(ax: Axes, sets: Mapping[str, ByCondition], title: str) -> None:
+    """Draw a marker for each data set and condition, and its category means as dots where they are known."""
     for i, ((name, group), marker) in enumerate(zip(sets.items(), "osD^v", strict=False)):
         at = np.arange(len(group)) + 0.2 * (i - (len(sets) - 1) / 2)
         for x, cell in zip(at, group.values(), strict=True):
@@ -38,7 +38,7 @@ def _means(ax: Axes, sets: Mapping[str, Group], title: str) -> None:
     ax.legend(frameon=False, fontsize=8, loc="lower left")
 
 
-def means(sets: Mapping[str, Group], title: str = "") -> Figure:
+def means(sets: Mapping[str, ByCondition], title: str = "") -> Figure:
     """Means by condition, a marker a data set, with 95% intervals over categories and a dot a category.
 
     Where only a mean is known, a dotted line is the widest interval that any list of categories with that mean allows.
@@ -49,8 +49,8 @@ def means(sets: Mapping[str, Group], title: str = "") -> Figure:
     return figure
 
 
-def side_by_side(left: Mapping[str, Group], right: Mapping[str, Group], titles: tuple[str, str]) -> Figure:
-    """Two such charts on one scale, as of the study's printed means beside ours."""
+def side_by_side(left: Mapping[str, ByCondition], right: Mapping[str, ByCondition], titles: tuple[str, str]) -> Figure:
+    """Two charts of means on one scale, such as the study's printed means beside ours."""
     figure, axes = new_figure(WIDTH, 2.7, 1, 2, sharey=True)
     for ax, sets, title in zip(axes[0], (left, right), titles, strict=True):
         _means(ax, sets, title)

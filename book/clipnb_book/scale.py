@@ -1,6 +1,6 @@
-"""A collection the size of LAION on paper: measured rates and stated prices to hours, bytes, memory and cost.
+"""An estimate for a collection as large as LAION-5B: hours, bytes, memory and cost from measured rates and stated prices.
 
-Everything that was measured comes from `clipnb/data/scale.csv` (`python benchmarks/search.py scale`); everything that was
+Everything that was measured comes from `book/clipnb_book/data/scale.csv` (`python benchmarks/search.py scale`); everything that was
 not is an assumption, named here and shown beside the result.
 """
 
@@ -22,7 +22,7 @@ LAION = 5_850_000_000
 
 DIM = 768
 LINKS = 32
-"""Of a node of the HNSW graph, M; its lowest level holds 2 M of them, four bytes each."""
+"""Links of a node of the HNSW graph, M; its lowest level has 2 M links of four bytes each."""
 
 QUANTIZED = 64
 """Bytes a vector after product quantization with 64 sub-vectors of 8 bits."""
@@ -30,7 +30,7 @@ QUANTIZED = 64
 GPUS = 64
 
 ASIDE = 1.25
-"""A round is drawn this far to the right of its median, on the logarithmic axis, so that both are seen."""
+"""Factor by which a round is drawn to the right of its median, so that both are visible."""
 
 ASSUMED = {
     "images a second on one GPU (ViT-L/14, A100, clip-retrieval's documentation)": 312.0,
@@ -39,7 +39,7 @@ ASSUMED = {
     "price of a GB of disk a month, US dollars": 0.1,
     "bytes of a photograph as it is fetched (JPEG)": 50_000.0,
 }
-"""Not measured here; the first from documents only, the prices for the arithmetic's sake."""
+"""Assumptions, not measured: the rate is from documents, the prices are examples."""
 
 
 def measured() -> pd.DataFrame:
@@ -54,7 +54,7 @@ def measured() -> pd.DataFrame:
 
 
 def measured_table() -> str:
-    """One row a decade and index."""
+    """A Markdown table with a row for each size and index."""
     rows = [
         [
             f"{row['vectors']:,}",

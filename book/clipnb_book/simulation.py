@@ -1,4 +1,4 @@
-"""What `benchmarks/intervals.py` found: tables and sentences from its committed numbers (Markdown)."""
+"""Tables and sentences on the committed results of `benchmarks/intervals.py` (Markdown)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from clipnb.stats.hypothesis import FLIPS
 from clipnb.stats.intervals import SMALL_G
 
 NOMINAL, LOW, HIGH = 0.95, 0.93, 0.97
-"""An interval is called a 95% one where it covers from 93% to 97%."""
+"""Coverage within which an interval counts as a 95% interval."""
 
 ICC = 0.10
-"""Intra-class correlation of the simulated images, as of the study's own (0.07 to 0.14)."""
+"""Intra-class correlation of the simulated images; that of the study is 0.07 to 0.14."""
 
 
 IMAGES = {"players": (20, 100), "scenes": (5, 13)}
 """Fewest and most images of a simulated category."""
 
 RESAMPLES = 999
-"""Of a bootstrap or permutation in the simulation."""
+"""Resamples of a bootstrap or permutation test in the simulation."""
 
 
 @cache
@@ -34,17 +34,17 @@ def simulation() -> pd.DataFrame:
 
 
 def chosen(categories: int) -> str:
-    """The interval that the book takes for so many categories."""
+    """The interval that clipnb chooses for so many categories."""
     return "t" if categories < SMALL_G else "BCa"
 
 
 def coverage_table() -> str:
-    """A row an interval and population, a column a number of categories; bold where it is not what it is called."""
+    """Coverage: a row for each interval and population, a column for each number of categories; bold outside 93% to 97%."""
     return _table("coverage", lambda rate: LOW <= rate <= HIGH)
 
 
 def error_table() -> str:
-    """The same for the tests' type-I error at 5%; bold where it exceeds 7%."""
+    """Type-I error of the tests at 5%, in the form of the coverage table; bold above 7%."""
     return _table("type-I error", lambda rate: rate <= 1 - LOW)
 
 
@@ -66,7 +66,7 @@ def _table(what: str, good: object) -> str:
 
 
 def reading() -> str:
-    """What the book's own intervals and tests cover and err, and which of the others do not keep what they promise."""
+    """The coverage and error of the intervals and tests that clipnb uses, and the other methods that miss their nominal level."""
     found = simulation()
     own = found[(found["what"] == "coverage") & (found["method"] == found["categories"].map(chosen))]
     low, high = own["rate"].min(), own["rate"].max()
@@ -97,13 +97,13 @@ def reading() -> str:
 
 
 def replicates() -> str:
-    """How many data sets stand behind a cell, and the Monte Carlo error that leaves."""
+    """The number of simulated data sets behind a cell, and its Monte Carlo error."""
     part = simulation()
     return f"{part['replicates'].min():,} to {part['replicates'].max():,} (a rate of 95% is then known to within {2 * part['error'].max():.1%})"
 
 
 def values() -> dict[str, str]:
-    """What the page may name."""
+    """The values for the page."""
     return {
         "level": f"{NOMINAL:.0%}",
         "low": f"{LOW:.0%}",

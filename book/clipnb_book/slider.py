@@ -1,4 +1,4 @@
-"""What manipulations look like, by severity: a grid for a page, and the pictures of the book's slider as static files.
+"""Pictures of manipulations by severity: a grid for a page, and the static files of the slider.
 
 One sample photograph is shown, the first page's, whose licence allows it. `book/_static/slider.js` shows what `write` leaves.
 """
@@ -35,11 +35,11 @@ EVERYDAY = tuple(name for name in MANIPULATIONS if MANIPULATIONS[name].levels an
 KEPT = Path(__file__).parent / "data" / "corruptions.jpg"
 
 SIDE, QUALITY = 320, 82
-"""Of a picture of the slider: longest side in pixels, and JPEG quality."""
+"""Longest side in pixels and JPEG quality of a picture of the slider."""
 
 
 def photograph() -> tuple[RGB, str]:
-    """The photograph that is shown, and its digest, which seeds what is drawn."""
+    """The photograph, and its digest, which seeds the random manipulations."""
     (found,) = (photo for photo in load_dataset(DATASET).photos if photo.id == PHOTOGRAPH)
     content = read(found.path)
     return decode(content, found.id), digest(content)
@@ -85,7 +85,7 @@ def corruptions() -> Figure:
 
 
 def kept_corruptions() -> IPythonImage:
-    """The same as the package carries it: the book needs no package for it. `python -m clipnb.severity_pictures` draws it anew."""
+    """The committed grid of corruptions, for which the book needs no package. `python -m clipnb_book.slider` draws it again."""
     from IPython.display import Image as IPythonImage
 
     return IPythonImage(data=KEPT.read_bytes(), format="jpeg")

@@ -15,7 +15,7 @@ NOT_CLIP = ("efficientnet-lite2", "histogram")
 
 
 def measured(text: str) -> str:
-    """A date or a time, marked as one: the only text of the book that may differ between two builds."""
+    """Mark a date or a time: only these texts may differ between two builds of the book."""
     return f"[{text}]{{.measured}}"
 
 
@@ -50,7 +50,7 @@ def _runs(results: Sequence[Result], pages: Mapping[str, str]) -> str:
 
 
 def _real() -> str:
-    """A row a data set and encoder of the numbers that were measured where the real photographs are."""
+    """A table with a row for each data set and encoder that was measured on real photographs."""
     found = findings.load()
     about = found.about
     rows = [
@@ -71,19 +71,19 @@ def _real() -> str:
 
 
 def status(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, str]:
-    """Values of the status page."""
+    """The values for the status page."""
     said = ", ".join(f"{name} {version}" for name, version in findings.load().about["versions"].items())
     return {"versions": _versions(results), "runs": _runs(results, pages), "findings": said, "real": _real()}
 
 
 def is_clip(encoder: str) -> bool:
-    """Whether an encoder is CLIP or of its kind, by its name: one's own (`module:function`) is not known to be."""
+    """Whether an encoder is CLIP or of its kind, by its name; a custom one (`module:function`) does not count."""
     own = ":" in encoder and not encoder.startswith("open_clip:")
     return encoder not in NOT_CLIP and not own and (encoder in ENCODERS or encoder.startswith("open_clip:") or "/" in encoder)
 
 
 def clip_results(results: Sequence[Result], pages: Mapping[str, str]) -> str:
-    """A table of the runs with CLIP, or that there are none."""
+    """A table of the runs with CLIP, or a note that there are none."""
     runs = [r for r in results if is_clip(r.spec.encoder)]
     if not runs:
         return "```{admonition} No run with CLIP's weights is among the results\nThis page will show them when there is one.\n```"

@@ -1,4 +1,4 @@
-"""The numbers that the book's pages may name: `{{ key }}` in a page is a value of this dictionary."""
+"""The numbers for the pages of the book: `{{ key }}` in a page stands for a value of this dictionary."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipnb.analysis.contrasts import contrasts
-from clipnb.datasets.card import NEAR
+from clipnb.datasets.picture_hash import NEAR
 from clipnb.datasets.samples import IMAGES_PER_CATEGORY, SAMPLES
 from clipnb.encoders import OFFLINE
 from clipnb.manipulations import BLUR_SIGMA, MANIPULATIONS, STUDY
 from clipnb.manipulations.imagenet_c import CORRUPTIONS
+from clipnb.metrics.measures import MEASURES
 from clipnb.report import format, text
 from clipnb.report.cards import cards_table
 from clipnb.result import Result
@@ -35,7 +36,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
 
     Raises:
         KeyError: the sample runs are not among the results.
-        UserError: the claim ledger has a mistake, or says what the numbers do not.
+        UserError: the claim ledger has a mistake, or a verdict that the numbers do not give.
     """
     return {
         "study": _study(),
@@ -53,7 +54,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
 
 
 def _claims(results: Sequence[Result]) -> dict[str, Any]:
-    """The ledger, judged on the numbers at hand; raises `LedgerError` where it says otherwise. And the contrasts named beforehand."""
+    """The judged ledger and the tables of the pre-named contrasts; raises `LedgerError` for a verdict that the numbers do not give."""
     entries = ledger.read()
     family = [c for name in (findings.FIGURES, findings.SCENES) for c in contrasts(findings_scores(name, OFFLINE))]
     return {
@@ -87,6 +88,7 @@ def _setup() -> dict[str, str]:
         "encoder": f"`{OFFLINE}`",
         "small_g": str(SMALL_G),
         "severities": _severities(),
+        "measures": _measures(),
         "corruptions": _corruptions(),
         "manipulations": "\n".join(
             ["| name | what it does | draws |", "|:--|:--|:--|"]
@@ -95,8 +97,17 @@ def _setup() -> dict[str, str]:
     }
 
 
+def _measures() -> str:
+    """The registered measures: the glossary's table."""
+    rows = [
+        [f"`{m.name}`", m.label, f"{m.range[0]:g} to {m.range[1]:g}", m.meaning, m.absent]
+        for m in map(MEASURES.__getitem__, MEASURES)
+    ]
+    return format.table(["name", "in figures and tables", "range", "what it says", "has no value for"], rows, "lllll")
+
+
 def _corruptions() -> str:
-    """ImageNet-C's, in a line for each unit of their strength."""
+    """The corruptions of ImageNet-C, in a line for each unit of strength."""
     alike: dict[tuple[str, bool], list[str]] = {}
     for name in CORRUPTIONS:
         alike.setdefault((MANIPULATIONS[name].unit, MANIPULATIONS[name].draws), []).append(f"`{name}`")
@@ -129,7 +140,7 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
             "photographs": str(len(conditions["original"].rows)),
             "hardest": conditions[worst].label,
             "hardest_points": format.points(text.change(conditions, worst).point),
-            "same_kind": f"{min(r.macro('p1').point for r in conditions.values()):.0%}",
+            "same_kind": f"{min(r.mean('p1') for r in conditions.values()):.0%}",
             "noop": {m: f"{r.noop_share:.0%}" for m, r in conditions.items()},
             "accuracy": {m: f"{r.valid.point:.4f}" for m, r in conditions.items()},
         }

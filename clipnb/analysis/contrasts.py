@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from ..errors import UserError
 from ..stats.effect_sizes import Nesting, cliffs_delta, detectable_change, nesting, rank_biserial
 from ..stats.hypothesis import Interaction, holm, interaction, sign_flip, wilcoxon
-from ..stats.intervals import Interval, mean_interval
+from ..stats.intervals import RESAMPLES, Interval, mean_interval
 from .scores import Scores, paired_changes
 
 
@@ -51,6 +52,18 @@ class Contrast:
         return list(self.changes.values())
 
 
+def change_interval(changes: ArrayLike, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """The interval of a mean change of a share: the one path by which every page and export gets it.
+
+    Args:
+        changes: (G,) d_c, in [-1, 1].
+        level: nominal coverage.
+        seed: decides the bootstrap's resamples.
+        resamples: how many.
+    """
+    return mean_interval(changes, level=level, seed=seed, bounds=(-1.0, 1.0), resamples=resamples)
+
+
 def contrast(before: Scores, after: Scores, *, seed: int = 0) -> Contrast:
     """Compare two conditions of one data set.
 
@@ -70,7 +83,7 @@ def contrast(before: Scores, after: Scores, *, seed: int = 0) -> Contrast:
         changes=changes,
         paired_by="image" if named else "category",
         images=sum(len(values) for values in pairs.values()) if named else 0,
-        interval=mean_interval(d, seed=seed, bounds=(-1.0, 1.0)),
+        interval=change_interval(d, seed=seed),
         p=sign_flip(d, seed=seed),
         p_wilcoxon=wilcoxon(d),
         effect=rank_biserial(d),

@@ -9,14 +9,14 @@ without any result, and counts a category without any as 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ..result import Result
-from ..stats.intervals import Interval, category_means, macro_mean, mean_interval
+from ..stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
 
 if TYPE_CHECKING:
     pass
@@ -79,11 +79,11 @@ class Account:
         return self.asked - self.fates["valid"] - self.fates["not valid"]
 
 
-def _by_category(result: Result, values: NDArray[np.float64], absent: Literal["skip", "zero"] = "skip") -> dict[str, float]:
+def _by_category(result: Result, values: NDArray[np.float64], absent: Absent = "skip") -> dict[str, float]:
     return category_means(result.by_category(pd.Series(values, result.rows.index)), absent=absent)
 
 
-def available_by_category(result: Result, *, absent: Literal["skip", "zero"] = "skip") -> dict[str, float]:
+def available_by_category(result: Result, *, absent: Absent = "skip") -> dict[str, float]:
     """Category -> mean of the available case; a category without any is left out, or counts 0 (the study's rule)."""
     return _by_category(result, available_case(result.rows["n_valid"], result.rows["n_results"]), absent)
 

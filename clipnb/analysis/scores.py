@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..manipulations import CLEAN
 from ..metrics.measures import MEASURES
 from ..result import Result
-from ..stats.intervals import category_means
+from ..stats.intervals import Absent, category_means
 from ..study_log import StudyLog
 
 
@@ -27,6 +27,7 @@ class Scores:
         images: category -> scores of its images, NaN where one has none.
         names: category -> names of those images; None in a log, which does not name them.
         listed: category means that a log lists under `total` where it shows fewer categories than that; else None.
+        absent: a category without any score is left out ("skip"), or counts 0 ("zero": the study's rule).
         source: where it was read, for messages.
     """
 
@@ -35,12 +36,13 @@ class Scores:
     images: Mapping[str, Sequence[float]]
     names: Mapping[str, Sequence[str]] | None = None
     listed: Sequence[float] | None = None
+    absent: Absent = "skip"
     source: str = ""
 
     @cached_property
     def by_category(self) -> dict[str, float]:
-        """Category -> mean, categories without a score left out."""
-        return category_means(self.images)
+        """Category -> mean, by the rule of `absent`."""
+        return category_means(self.images, absent=self.absent)
 
     @property
     def means(self) -> list[float]:
@@ -64,6 +66,7 @@ def of_result(result: Result, measure: str = "valid") -> Scores:
         result.spec.condition_id,
         {str(c): [float(v) for v in part] for c, part in groups},
         {str(c): [str(image) for image in part.index.get_level_values("image")] for c, part in groups},
+        absent=result.absent,
         source=result.spec.run_id,
     )
 
@@ -71,7 +74,7 @@ def of_result(result: Result, measure: str = "valid") -> Scores:
 def of_log(log: StudyLog, dataset: str, source: str = "") -> Scores:
     """The scores in a log; a study's own shortened log counts by the category means it lists."""
     listed = log.total if len(log.total) > len(log.scores) else None
-    return Scores(dataset, log.manip, log.scores, None, listed, source)
+    return Scores(dataset, log.manip, log.scores, None, listed, log.absent, source)
 
 
 def read_log(path: Path) -> Scores:
@@ -114,6 +117,8 @@ def paired_changes(before: Scores, after: Scores) -> dict[str, list[float]]:
         later = dict(zip(after.names.get(category, ()), after.images.get(category, ()), strict=True))
         pairs = ((score, later[name]) for name, score in zip(names, before.images[category], strict=True) if name in later)
         found = [new - old for old, new in pairs if not (np.isnan(old) or np.isnan(new))]
+        if not found and category in before.by_category and category in after.by_category:
+            found = [after.by_category[category] - before.by_category[category]]  # the study's rule: 0 where there is no score
         if found:
             changes[category] = found
     return changes

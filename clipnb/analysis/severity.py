@@ -89,7 +89,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             "untouched": 0.0 if r.spec.manip == CLEAN else r.noop_share,
             "categories": int(r.rows["category"].nunique()),
             "queries": len(r.rows),
-            "shift": r.macro("shift").point,
+            "shift": r.mean("shift"),
         }
         for name in (name for name in SHOWN if name in r.rows):
             interval = r.macro(name)

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..metrics.corruption import profile
 from ..result import Result
-from ..stats.intervals import Interval, direction, mean_interval
+from ..stats.intervals import Interval, direction
+from .contrasts import change_interval
 
 TAUS = np.round(np.arange(0.05, 2.0001, 0.025), 3)
 """Thresholds of a sweep."""
 
-RESAMPLES = 9_999
-"""Of the bootstrap at each threshold, where categories are many."""
+FEWER = 9_999
+"""Resamples of the bootstrap at each threshold but that of the runs."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,10 @@ def sweep(clean: Result, manipulated: Result, taus: NDArray[np.float64] = TAUS) 
         raise UserError(f"{clean.spec.run_id} and {manipulated.spec.run_id} have no photograph with results in common")
     by_category = both.groupby(level="category").mean()
     old, new = (by_category.iloc[:, half].to_numpy() for half in (slice(0, len(taus)), slice(len(taus), None)))
-    changes = tuple(mean_interval(d, bounds=(-1.0, 1.0), resamples=RESAMPLES) for d in (new - old).T)
+    changes = tuple(
+        change_interval(d) if tau == clean.spec.tau else change_interval(d, resamples=FEWER)
+        for tau, d in zip(taus, (new - old).T, strict=True)
+    )
     return Sweep(manipulated.label, taus, old.mean(axis=0), new.mean(axis=0), changes, clean.spec.tau)
 
 

@@ -1,7 +1,7 @@
 """Data cards: what a data set holds, how large and of what shape its photographs are, and which of them are copies.
 
-Copies are found by content (the same file), and near-copies by a perceptual hash (pHash of the `imagehash` package):
-two photographs whose 64-bit hashes differ in few bits look the same.
+Copies are files of equal content. Near-copies are photographs whose picture hashes differ in at most `NEAR` bits, which is
+the rule by which runs leave out near-copies of a query.
 """
 
 from __future__ import annotations
@@ -12,52 +12,48 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from .._core.files import write_text
 from .._core.paths import cache_root
-from ..errors import DatasetError, MissingExtra, UnreadableImage
+from ..errors import DatasetError, UnreadableImage
+from ..metrics.ranking import differing_bits
 from .dataset import Dataset, Photo, fingerprint, listing_digest, load_dataset
 from .images import decode, digest, read
-
-if TYPE_CHECKING:
-    pass
-
-NEAR = 6
-"""Bits of a 64-bit perceptual hash in which near-copies differ at most."""
+from .picture_hash import NEAR, picture_hash
 
 EXAMPLES = 20
 
-VERSION = 2
-"""Raised when a card holds something else, so that a kept one is not mistaken for a new one."""
+VERSION = 3
+"""Raised when the contents of a card change, so that a card in the cache is not mistaken for a new one."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a data set.
+    """What is known about a data set.
 
     Attributes:
-        name: of the data set.
-        photographs, categories: that can be read, and hold some.
-        per_category: fewest, median and most photographs of a category.
+        name: name of the data set.
+        photographs: number of photographs that can be read.
+        categories: number of categories that hold such photographs.
+        per_category: photographs per category: fewest, median and most.
         width, height: smallest, median and largest, in pixels.
         aspect: width / height: smallest, median and largest.
-        square: share of photographs whose sides are equal.
-        grey: share without any colour.
-        formats: suffix -> files.
-        copies: files that are copies of another one, by content.
-        near_copies: pairs of near-copies that are no copies.
-        near_photographs: photographs that have a near-copy or a copy.
-        across: pairs of copies and near-copies between different categories.
-        examples: some of those pairs, by the photographs' ids.
-        unreadable: files that cannot be decoded.
-        fingerprint: of the photographs' names and contents.
-        bins: what is measured -> edges and counts of its histogram.
+        square: share of photographs whose sides are equal, from 0 to 1.
+        grey: share of photographs without any colour, from 0 to 1.
+        formats: suffix -> number of files.
+        copies: number of files whose content equals that of an earlier file.
+        near_copies: number of pairs of near-copies whose files differ.
+        near_photographs: number of photographs that have a copy or near-copy.
+        across: number of pairs of copies or near-copies that lie in different categories.
+        unreadable: number of files that cannot be decoded.
+        fingerprint: SHA-256 of the photographs' ids and contents.
+        examples: the first `EXAMPLES` of the pairs in `across`, as ids.
+        bins: measured quantity -> edges and counts of its histogram.
     """
 
     name: str
@@ -86,15 +82,15 @@ class _Seen:
     digest: str
     shape: tuple[int, int]
     grey: bool
-    phash: int
+    hash: NDArray[np.uint8]
 
 
 def card_of(dataset: str, *, progress: bool = True) -> Card:
-    """The card of a data set, kept in the cache until its files change.
+    """The card of a data set; the cache keeps it until the files change.
 
     Raises:
         UserError: there is no such data set.
-        MissingExtra: `imagehash` is not installed.
+        DatasetError: none of its images can be read.
     """
     found = load_dataset(dataset)
     kept = cache_root() / "cards" / f"{_state(found)}.json"
@@ -117,11 +113,11 @@ def _state(dataset: Dataset) -> str:
 
 
 def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
-    """Look at every photograph of a data set."""
-    try:
-        import imagehash
-    except ModuleNotFoundError as error:
-        raise MissingExtra("finding near-copies", "datasets") from error
+    """Read every photograph of a data set and describe the whole.
+
+    Raises:
+        DatasetError: none of the images can be read.
+    """
 
     def look(photo: Photo) -> _Seen | None:
         try:
@@ -129,17 +125,15 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
             image = decode(content, photo.id)
         except UnreadableImage:
             return None
-        bits = imagehash.phash(Image.fromarray(image)).hash.ravel()
         grey = bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 1] == image[:, :, 2]).all())
-        number = int("".join("1" if bit else "0" for bit in bits), 2)
-        return _Seen(photo, digest(content), image.shape[:2], grey, number)
+        return _Seen(photo, digest(content), image.shape[:2], grey, picture_hash(image))
 
     with ThreadPoolExecutor() as pool:
         bar = tqdm(pool.map(look, dataset.photos), total=len(dataset.photos), desc="card", unit="photo", disable=not progress)
         seen = [s for s in bar if s]
     if not seen:
         raise DatasetError(f"none of the {len(dataset.photos)} images of {dataset.name} can be read")
-    pairs = near_pairs(np.array([s.phash for s in seen], dtype=np.uint64))
+    pairs = near_pairs(np.stack([s.hash for s in seen]))
     copies = [(i, j) for i, j in pairs if seen[i].digest == seen[j].digest]
     near = [(i, j) for i, j in pairs if seen[i].digest != seen[j].digest]
     across = [(i, j) for i, j in [*copies, *near] if seen[i].photo.category != seen[j].photo.category]
@@ -168,14 +162,19 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
     )
 
 
-def near_pairs(hashes: NDArray[np.uint64], most: int = NEAR, block: int = 512) -> list[tuple[int, int]]:
-    """Pairs (i < j) of 64-bit hashes that differ in at most `most` bits; memory is bounded by block x n."""
-    found: list[tuple[int, int]] = []
+def near_pairs(hashes: NDArray[np.uint8], most: int = NEAR, block: int = 512) -> list[tuple[int, int]]:
+    """Pairs (i < j) of near-copies.
+
+    Args:
+        hashes: (n, 32) packed picture hashes.
+        most: bits in which near-copies differ at most.
+        block: rows that are compared at once; memory grows with block x n.
+    """
+    pairs: list[tuple[int, int]] = []
     for start in range(0, len(hashes), block):
-        differing = np.bitwise_count(hashes[start : start + block, None] ^ hashes[None, :])
-        rows, columns = np.nonzero(differing <= most)
-        found += [(int(start + i), int(j)) for i, j in zip(rows, columns, strict=True) if start + i < j]
-    return found
+        near = differing_bits(hashes[start : start + block], hashes[start:]) <= most
+        pairs += [(start + i, start + j) for i, j in np.argwhere(np.triu(near, k=1)).tolist()]
+    return pairs
 
 
 def _spread(values: Sequence[float] | NDArray[Any]) -> tuple[float, float, float]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .._core.markdown import literal
-from ..datasets.card import NEAR, Card
+from ..datasets.card import Card
+from ..datasets.picture_hash import BITS, NEAR
 from .format import table
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def shapes(card: Card) -> Figure:
-    """Histograms of the photographs' short sides and aspect ratios."""
+    """Draw histograms of the photographs' short sides and aspect ratios, one panel for each entry of `card.bins`."""
     from .plots import MID, PALE, WIDTH, new_figure
 
     figure, axes = new_figure(WIDTH, 1.9, 1, len(card.bins))
@@ -26,7 +27,7 @@ def shapes(card: Card) -> Figure:
 
 
 def card_table(card: Card) -> str:
-    """A card as Markdown."""
+    """One card as a Markdown table."""
 
     def spread(values: tuple[float, float, float], digits: int = 0) -> str:
         low, middle, high = (f"{v:.{digits}f}" for v in values)
@@ -35,15 +36,15 @@ def card_table(card: Card) -> str:
     rows = [
         ["photographs", f"{card.photographs:,}"],
         ["categories", f"{card.categories}"],
-        ["photographs a category, median (range)", spread(card.per_category)],
+        ["photographs per category, median (range)", spread(card.per_category)],
         ["width in pixels, median (range)", spread(card.width)],
         ["height in pixels, median (range)", spread(card.height)],
         ["width / height, median (range)", spread(card.aspect, 2)],
-        ["square", f"{card.square:.0%}"],
-        ["without colour", f"{card.grey:.1%}"],
+        ["square photographs", f"{card.square:.0%}"],
+        ["photographs without colour", f"{card.grey:.1%}"],
         ["formats", ", ".join(f"{suffix} {count:,}" for suffix, count in card.formats.items())],
-        ["files that are copies of another, by content", f"{card.copies}"],
-        [f"pairs of near-copies (pHash, at most {NEAR} of 64 bits)", f"{card.near_copies}"],
+        ["files with the content of another file", f"{card.copies}"],
+        [f"pairs of near-copies (difference hash, at most {NEAR} of {BITS} bits)", f"{card.near_copies}"],
         ["photographs with a copy or near-copy", f"{card.near_photographs} ({card.near_photographs / card.photographs:.1%})"],
         ["such pairs across categories", f"{card.across}"],
         ["unreadable files", f"{card.unreadable}"],
@@ -53,7 +54,7 @@ def card_table(card: Card) -> str:
 
 
 def cards_table(cards: Sequence[Card]) -> str:
-    """Several cards beside each other, as Markdown."""
+    """Several cards as one Markdown table, a row for each."""
     rows = [
         [
             literal(c.name),
@@ -83,19 +84,20 @@ def cards_table(cards: Sequence[Card]) -> str:
 
 
 def card_warnings(card: Card) -> list[str]:
-    """What follows from a card for the runs on it."""
+    """Sentences, without their full stops, on what a card means for runs on the data set."""
     said = []
     if card.square >= 0.25:
         said.append(
-            f"{card.square:.0%} of the photographs are square: the study's crop (`cropped`, severity 0) leaves those as they are"
+            f"{card.square:.0%} of the photographs are square: the study's crop (`cropped`, severity 0) keeps them as they are"
         )
     if card.grey >= 0.05:
-        said.append(f"{card.grey:.0%} of the photographs have no colour: grey leaves those as they are")
+        said.append(f"{card.grey:.0%} of the photographs have no colour: `grey` does not change them")
     if card.near_photographs >= 0.02 * card.photographs:
         said.append(
             f"{card.near_photographs / card.photographs:.0%} of the photographs have a copy or near-copy in the set: "
-            "to find one from the other is no retrieval of a kind"
+            "a run with `duplicates` below 0 may find it instead of a different photograph"
         )
     if card.across:
-        said.append(f"{card.across} pairs of copies or near-copies lie in different categories: their labels contradict each other")
+        lie = "pair of copies or near-copies lies" if card.across == 1 else "pairs of copies or near-copies lie"
+        said.append(f"{card.across} {lie} in different categories: their labels contradict each other")
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -112,7 +113,7 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
     rows = []
     for s in scores:
         means = s.means
-        if not means:
+        if not means or (s.listed is None and all(math.isnan(v) for values in s.images.values() for v in values)):
             raise UserError(f"{s.dataset}, {s.condition}: no image has a score")
         interval, nested = mean_interval(means, bounds=(0.0, 1.0)), nesting(list(s.images.values()))
         rows.append(

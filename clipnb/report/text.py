@@ -1,28 +1,26 @@
-"""Computed prose on runs: sentences and tables whose words, not only numbers, follow from the results (Markdown)."""
+"""Sentences and tables on runs (Markdown). Their words follow from the results, as their numbers do. No run is made here."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
-
 from .._core.markdown import literal
 from ..analysis.contrasts import Contrast, Crossed, contrast, contrasts, crossed
-from ..analysis.scores import of_result, paired_changes
+from ..analysis.scores import of_result
 from ..checks import duplicate_conditions, warnings
 from ..manipulations import CLEAN
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable
 from ..stats.hypothesis import holm
-from ..stats.intervals import Interval, direction, mean_interval
+from ..stats.intervals import Interval, direction
 from .format import minus, p_short, percent_span, points, points_span, span, table
 
 NOTHING = "Nothing to report."
-"""In place of an empty list of warnings."""
+"""What stands for an empty list of warnings."""
 
 Conditions = Mapping[str, Result]
-"""Manipulation -> result, of runs that differ in nothing else and saw the same photographs; holds the clean one."""
+"""Manipulation -> result. The runs differ in nothing else, saw the same photographs, and include the clean one."""
 
 
 def summary(result: Result) -> str:
@@ -74,19 +72,13 @@ def by_condition(results: Sequence[Result]) -> dict[str, Result]:
 
 
 def category_groups(conditions: Conditions) -> dict[str, list[float]]:
-    """Condition -> category means, as the figures take them."""
+    """Condition -> category means of valid@k, as the plots take them."""
     return {r.label: list(r.category_means.values()) for r in conditions.values()}
 
 
-def changes(conditions: Conditions, manip: str) -> list[float]:
-    """Manipulated minus clean accuracy of each category that has both, paired by image and averaged within it."""
-    pairs = paired_changes(of_result(conditions[CLEAN]), of_result(conditions[manip]))
-    return [float(np.mean(values)) for values in pairs.values()]
-
-
 def change(conditions: Conditions, manip: str) -> Interval:
-    """Mean of those differences with its interval over categories."""
-    return mean_interval(changes(conditions, manip), bounds=(-1.0, 1.0))
+    """Mean change against the clean run, with its interval over categories."""
+    return contrast(of_result(conditions[CLEAN]), of_result(conditions[manip])).interval
 
 
 def _stated(interval: Interval, spelled: Callable[[Interval], str]) -> str:
@@ -94,7 +86,7 @@ def _stated(interval: Interval, spelled: Callable[[Interval], str]) -> str:
 
 
 def changes_text(conditions: Conditions) -> str:
-    """One sentence a manipulation: what it cost, with its interval and what that allows to say."""
+    """One sentence a manipulation: what it cost, with its interval and the verdict."""
     clean = conditions[CLEAN]
     lines = [
         f"Unmanipulated, {clean.valid.point:.1%} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
@@ -112,14 +104,14 @@ def changes_text(conditions: Conditions) -> str:
 
 
 def changes_table(conditions: Conditions) -> str:
-    """A row a manipulation: change against the clean query, paired by image, with its test; Holm over the rows."""
+    """A row a manipulation: its change against the clean run, paired by image, and the test; p is Holm-adjusted over the rows."""
     clean = of_result(conditions[CLEAN])
     family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
     return _changes(["condition"], [[label] for label in family], list(family.values()))
 
 
 def family_table(family: Sequence[Contrast]) -> str:
-    """The same for contrasts of several data sets; Holm over all of them."""
+    """As `changes_table`, for contrasts of several data sets; p is Holm-adjusted over all rows."""
     return _changes(["data set", "condition"], [[c.dataset, c.after] for c in family], family)
 
 
@@ -138,22 +130,22 @@ def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]
         ]
         for name, c, p_holm in zip(names, family, holm([c.p for c in family]), strict=True)
     ]
-    columns = [*head, "change, points", "95% interval", "method", "reading", "p", "p, Holm", "effect", "detectable"]
+    columns = [*head, "change, points", "95% interval", "method", "verdict", "p", "p, Holm", "effect", "detectable"]
     return table(columns, rows, "l" * len(head) + "rlllrrrr")
 
 
 def interactions(figures: Conditions, scenes: Conditions) -> list[Crossed]:
-    """What each manipulation does to one data set beside what it does to another."""
+    """The change that each manipulation makes on one data set, compared with its change on another."""
     return crossed(*(contrasts([of_result(r) for r in group.values()], CLEAN) for group in (figures, scenes)))
 
 
 def interaction_table(figures: Conditions, scenes: Conditions) -> str:
-    """A row a manipulation: change on figures minus change on scenes, with Welch's interval and test; Holm over the rows."""
+    """A row a manipulation: change on figures minus change on scenes, Welch's interval and test; p is Holm-adjusted."""
     return crossed_table(interactions(figures, scenes), {r.spec.condition_id: r.label for r in figures.values()})
 
 
 def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = None) -> str:
-    """The same for any two data sets' contrasts; `labels` names their conditions."""
+    """As `interaction_table`, from contrasts; `labels` maps conditions to their names in the table."""
     labels = labels or {}
     rows = []
     for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
@@ -162,7 +154,7 @@ def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = N
         both = [points(c.interval.point) for c in (x.first, x.second)]
         tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
         rows.append([labels.get(x.first.after, x.first.after), *both, points(d.point), points_span(d), costs, *tests])
-    head = ["condition", "figures, points", "scenes, points", "difference", "95% interval", "reading", "p", "p, Holm", "effect"]
+    head = ["condition", "figures, points", "scenes, points", "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
     return table(head, rows, "lrrrllrrr")
 
 
@@ -172,11 +164,11 @@ def hardest(conditions: Conditions) -> str:
 
 
 def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = None) -> str:
-    """A row a run; data set and encoder are named where they differ.
+    """A row a run. Data set and encoder have a column where they differ.
 
     Args:
         results: the runs.
-        pages: run id -> Markdown link, for a first column that leads to them.
+        pages: run id -> Markdown link to its page; gives the first column.
     """
     runs = list(results)
     shared = [{r.spec.dataset_name for r in runs}, {r.spec.encoder for r in runs}]
@@ -193,8 +185,8 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
                 *who,
                 f"{r.valid.point:.4f}",
                 span(r.valid),
-                f"{r.macro('shift').point:.3f}",
-                "" if "p1" not in r.rows else f"{r.macro('p1').point:.1%}",
+                f"{r.mean('shift'):.3f}",
+                "" if "p1" not in r.rows else f"{r.mean('p1'):.1%}",
                 untouched,
             ]
         )
@@ -202,15 +194,13 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
 
 
 def warnings_list(results: Sequence[Result]) -> str:
-    """What a reader must know before believing the numbers, run by run."""
+    """The warnings of each run, and of runs that are alike though they should differ."""
     clean = {r.spec.group_id: r for r in results if r.spec.manip == CLEAN}
     lines = []
     for r in results:
         said = warnings(r)
         if (first := clean.get(r.spec.group_id)) and not comparable(r, first):
-            said.append(
-                "this run and the unmanipulated one saw different photographs or weights, so that it is not compared: run it again"
-            )
+            said.append("this run and the clean one saw different photographs or weights and are not compared: run it again")
         lines += [f"- `{r.spec.run_id}`: {warning}." for warning in said]
     lines += [f"- {warning}." for warning in duplicate_conditions(results)]
     return "\n".join(lines) or NOTHING

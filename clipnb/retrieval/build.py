@@ -25,10 +25,11 @@ from .._core.files import atomic, write_text
 from .._core.paths import shown
 from ..datasets.dataset import Photo, listing_digest, load_dataset
 from ..datasets.images import decode, digest, read
+from ..datasets.picture_hash import picture_hash
 from ..encoders import Encoder, default_encoder, load_encoder, resolve
 from ..errors import UnreadableImage, UserError
 from . import faiss_index
-from .duplicates import picture_hash
+from .duplicates import COLUMN
 from .faiss_index import APPROXIMATE_FROM
 from .folder import ABOUT, INDEX, GalleryFolder, is_gallery, open_folder
 
@@ -127,7 +128,7 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
             "category": photo.category,
             "caption": photo.category.replace("_", " "),
             "sha256": digest(content),
-            "picture_hash": picture_hash(image).tobytes().hex(),
+            COLUMN: picture_hash(image).tobytes().hex(),
         }
         return about, encoder.prepare(image)
 
@@ -146,7 +147,7 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
     with atomic(shard.embeddings) as file:
         np.save(file, np.concatenate([*vectors, np.empty((0, encoder.dim), dtype=np.float32)]))
     table = io.BytesIO()
-    pd.DataFrame(rows, columns=["image_path", "id", "category", "caption", "sha256", "picture_hash"]).to_parquet(table, index=False)
+    pd.DataFrame(rows, columns=["image_path", "id", "category", "caption", "sha256", COLUMN]).to_parquet(table, index=False)
     with atomic(shard.metadata) as file:
         file.write(table.getvalue())
 

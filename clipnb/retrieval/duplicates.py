@@ -1,9 +1,4 @@
-"""Which gallery images are the query itself: by content, not by name.
-
-Two files are copies when their bytes agree, or when their pictures do: a difference hash (Krawetz 2013) of 16 x 16
-grey cells survives resizing and recompression. Of its 256 bits, copies of a photograph at JPEG quality 40 differ in
-about 10, and the nearest two *different* photographs of the sample sets and of MiniPlaces in 37.
-"""
+"""Rules that say which gallery images are the query itself, or a copy of it: by content and picture, not by name."""
 
 from __future__ import annotations
 
@@ -12,32 +7,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..datasets.images import RGB
+from ..datasets.picture_hash import BITS, SIDE, picture_hash
 
-SIDE = 16
-BITS = SIDE * SIDE
+COLUMN = "dhash_16x16"
+"""Metadata column of a gallery with picture hashes in hexadecimal; named after the hash, so that no other hash is compared."""
+
 LIKELY = 0.5
+"""A file whose embedding has this cosine to the clean query, or a higher one, may be a copy and is worth reading."""
 
 Excluded = Callable[[NDArray[np.integer], NDArray[np.integer]], NDArray[np.bool_]]
-"""(queries (q,), gallery rows (q, f)) -> which of the rows each query must not find, (q, f)."""
-
-
-def picture_hash(image: RGB) -> NDArray[np.uint8]:
-    """Which of 16 x 17 grey cells is brighter than its left neighbour: (32,) packed bits."""
-    grey = np.asarray(Image.fromarray(image).convert("L").resize((SIDE + 1, SIDE), Image.Resampling.BOX), dtype=np.int16)
-    return np.packbits(grey[:, 1:] > grey[:, :-1])
+"""(queries (q,), gallery rows (q, f)) -> (q, f), True where the query must not find the row."""
 
 
 class PictureHash:
-    """The hash as an encoder, so that hashes are computed and kept as embeddings are: 256 values of ±1/16."""
+    """The picture hash as an encoder of 256 values of ±1/16, so that the cache keeps hashes as it keeps embeddings."""
 
     name = "picture-hash"
     dim = BITS
     input_size = SIDE
     weights_sha256 = ""
-    identity = "picture-hash|1"
+    identity = "picture-hash|2"
     batch_size = 256
 
     def prepare(self, image: RGB) -> NDArray[np.uint8]:
@@ -48,12 +39,12 @@ class PictureHash:
 
 
 def packed(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """What `PictureHash.encode` made, back to (n, 32) packed bits."""
+    """The (n, 32) packed hashes of (n, 256) vectors that `PictureHash.encode` made."""
     return np.packbits(vectors > 0, axis=1)
 
 
 def same_content(queries: Sequence[str], gallery: Sequence[str]) -> Excluded:
-    """Gallery images whose file has the query's digest; "" is an unknown one, equal to none."""
+    """Exclude gallery images whose file has the query's digest; "" stands for an unknown digest and equals none."""
     asked = np.asarray(queries, dtype=np.str_)
     held = np.asarray(gallery, dtype=np.str_)
 
@@ -66,13 +57,13 @@ def same_content(queries: Sequence[str], gallery: Sequence[str]) -> Excluded:
 def same_picture(
     queries: NDArray[np.uint8], gallery: NDArray[np.uint8], bits: int, known: NDArray[np.bool_] | None = None
 ) -> Excluded:
-    """Gallery images whose picture hash differs from the query's in at most so many of 256 bits.
+    """Exclude gallery images whose picture hash differs from the query's in at most `bits` of 256 bits.
 
     Args:
         queries: (q, 32) packed hashes.
         gallery: (n, 32) packed hashes.
-        bits: 0 for pictures of equal hash; below 0 none is excluded.
-        known: (n,) which of the gallery's hashes are known; all by default.
+        bits: 0 excludes pictures of equal hash only; a negative number excludes none.
+        known: (n,) whether each hash of the gallery is known; by default all are.
     """
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -90,17 +81,17 @@ def same_file(
     bits: int,
     hash_of: Callable[[str], NDArray[np.uint8] | None],
 ) -> Excluded:
-    """As `same_picture`, for a gallery that does not know its pictures' hashes but where their files are.
+    """Do what `same_picture` does, for a gallery that knows its files but not their hashes.
 
-    Only files that may be copies are read: those whose embedding has a cosine of 0.5 or more to the clean query.
+    It reads only files that may be copies: those whose embedding has a cosine of at least `LIKELY` to the clean query.
 
     Args:
         queries: (q, 32) packed hashes.
         clean: (q, dim) clean embeddings of the queries.
         gallery: (n, dim) embeddings.
         paths: n files.
-        bits: as in `same_picture`.
-        hash_of: packed hash of a file, or None where it cannot be read.
+        bits: bits in which the hashes of near-copies differ at most.
+        hash_of: gives the packed hash of a file, or None where the file cannot be read.
     """
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -116,12 +107,12 @@ def same_file(
 
 
 def same_vector(queries: NDArray[np.float32], gallery: Any, cosine: float) -> Excluded:
-    """Gallery images whose embedding is all but that of the clean query, where nothing else is known of them.
+    """Exclude gallery images whose embedding is almost that of the clean query, where nothing else is known about them.
 
     Args:
         queries: (q, dim) clean embeddings of unit length.
-        gallery: (n, dim).
-        cosine: from which on; that of one embedding before and after rounding to float16 is above 0.9999.
+        gallery: (n, dim) embeddings of unit length.
+        cosine: images of this cosine or a higher one are excluded; rounding an embedding to float16 keeps it above 0.9999.
     """
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -132,7 +123,7 @@ def same_vector(queries: NDArray[np.float32], gallery: Any, cosine: float) -> Ex
 
 
 def any_of(*rules: Excluded) -> Excluded:
-    """What any of the rules excludes; nothing, of no rules."""
+    """Exclude what any of the rules excludes; without rules, nothing."""
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
         found = np.zeros(rows.shape, dtype=np.bool_)

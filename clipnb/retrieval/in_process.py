@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .._core.paths import cache_root
 from ..datasets.images import decode, read
+from ..datasets.picture_hash import picture_hash
 from ..embedding.embed import Embeddings
 from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
@@ -155,6 +156,6 @@ def exclusion(spec: RunSpec, gallery: Gallery, embedded: Embeddings, hashes: NDA
 @lru_cache(maxsize=100_000)
 def _hash_of(path: str) -> NDArray[np.uint8] | None:
     try:
-        return duplicates.picture_hash(decode(read(Path(path)), path)) if path else None
+        return picture_hash(decode(read(Path(path)), path)) if path else None
     except UnreadableImage:
         return None

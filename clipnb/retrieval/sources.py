@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._core.paths import project_root, shown
 from ..datasets.dataset import Photo, load_dataset, locate, slug
+from ..datasets.picture_hash import BITS
 from ..embedding.embed import Embeddings, embed, kept_embeddings
 from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
@@ -75,7 +76,7 @@ def picture_hashes(photos: Sequence[Photo], progress: bool = False) -> NDArray[n
 def hashes_for(spec: RunSpec, photos: Sequence[Photo], progress: bool) -> NDArray[np.uint8]:
     """Picture hashes where the run leaves near-copies out, zeros where it does not ask: (n, 32) packed bits."""
     if spec.duplicates < 0:
-        return np.zeros((len(photos), duplicates.BITS // 8), dtype=np.uint8)
+        return np.zeros((len(photos), BITS // 8), dtype=np.uint8)
     return picture_hashes(photos, progress)
 
 
@@ -112,7 +113,7 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Part:
             f"{shown(folder.path)} was made with {made_with['name']!r} ({made_with['identity']}), not with {encoder.identity}: "
             "use that encoder, or build the gallery again"
         )
-    hashes, known = _unhex(folder.column("picture_hash"))
+    hashes, known = _unhex(folder.column(duplicates.COLUMN))
     paths = folder.column("image_path")
     named = folder.column("id", "url", "image_path")
     return Part(
@@ -130,8 +131,8 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Part:
 
 
 def _unhex(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    hashes = np.zeros((len(texts), duplicates.BITS // 8), dtype=np.uint8)
-    known = np.array([len(text) == duplicates.BITS // 4 for text in texts], dtype=np.bool_)
+    hashes = np.zeros((len(texts), BITS // 8), dtype=np.uint8)
+    known = np.array([len(text) == BITS // 4 for text in texts], dtype=np.bool_)
     for row in np.flatnonzero(known).tolist():
         hashes[row] = np.frombuffer(bytes.fromhex(texts[row]), dtype=np.uint8)
     return hashes, known

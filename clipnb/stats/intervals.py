@@ -20,12 +20,19 @@ from .._core.random import rng_for
 ALPHA = 0.05
 """Level of every test."""
 
+RESAMPLES = 99_999
+"""Of the bootstrap."""
+
 SMALL_G = 30
 NO_SPREAD = 1e-12
 """Below this range values are taken for equal: their spread is rounding."""
 
 
-def category_means(scores: Mapping[str, Iterable[float]], *, absent: Literal["skip", "zero"] = "skip") -> dict[str, float]:
+Absent = Literal["skip", "zero"]
+"""What a category without any score counts: nothing, or 0 (the study's rule)."""
+
+
+def category_means(scores: Mapping[str, Iterable[float]], *, absent: Absent = "skip") -> dict[str, float]:
     """Mean score of each category over its images that have one.
 
     Args:
@@ -95,7 +102,7 @@ def mean_interval(
     seed: int = 0,
     method: Method = "auto",
     bounds: tuple[float, float] = (-math.inf, math.inf),
-    resamples: int = 99_999,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """Confidence interval of the macro mean, resampling or studentising over categories.
 

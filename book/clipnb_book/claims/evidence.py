@@ -1,6 +1,6 @@
-"""What a claim is judged on: category means of several conditions, from the study's print, from findings, or from runs.
+"""The evidence for a claim: category means by condition, from the study's printed numbers, from findings, or from runs.
 
-A mean that is printed without its list still says something: accuracies lie between 0 and 1, so that with mean m no list
+A mean printed without its list still limits it: accuracies lie between 0 and 1, so that with mean m no list
 of n of them varies more than sqrt(n m (1 - m) / (n - 1)). An interval made from that bound is right whatever the list was.
 """
 
@@ -19,19 +19,20 @@ from clipnb.errors import UserError
 from clipnb.manipulations import STUDY
 from clipnb.result import Result, comparable_with_clean
 from clipnb.spec import RunSpec
+from clipnb.stats.intervals import NO_SPREAD, mean_interval, paired_differences, unpaired_difference
 
 from ..measured import findings
 from ..published.original import printed_log, printed_means
 
 
 @dataclass(frozen=True)
-class Cell:
+class ConditionMeans:
     """One condition of one data set.
 
     Attributes:
         mean: macro mean.
         n: categories.
-        categories: category -> mean, or None where only the mean is known; a printed list has its places for names.
+        categories: category -> mean, or None where only the mean is known; a printed list has positions instead of names.
     """
 
     mean: float
@@ -40,7 +41,7 @@ class Cell:
 
     @property
     def sd(self) -> float:
-        """Sample standard deviation of the category means, or the largest that is possible."""
+        """The sample standard deviation of the category means, or the largest possible one if they are not known."""
         if self.categories is None:
             return math.sqrt(self.n * self.mean * (1 - self.mean) / (self.n - 1))
         return float(np.std(list(self.categories.values()), ddof=1))
@@ -57,8 +58,8 @@ class Cell:
         return list(self.categories.values())
 
 
-Group = Mapping[str, Cell]
-"""Condition -> cell, of one data set."""
+ByCondition = Mapping[str, ConditionMeans]
+"""Condition -> its means, of one data set."""
 
 
 @dataclass(frozen=True)
@@ -66,92 +67,110 @@ class Estimate:
     """A quantity with its standard error.
 
     Attributes:
-        point, error: the estimate and its standard error.
-        freedom: degrees of freedom of Student's t.
+        point: the estimate.
+        se: its standard error.
+        df: degrees of freedom of Student's t.
         n: categories, as text.
-        bound: whether the error is a bound, for want of a list.
-        limit: largest absolute value that the quantity can have; intervals end there.
+        lists: the values behind it, one list, or two for a difference of independent sets; empty where only means are known.
+        bound: whether `se` is an upper bound, because a list is not known.
+        limits: lowest and highest possible value; intervals end there.
     """
 
     point: float
-    error: float
-    freedom: float
+    se: float
+    df: float
     n: str
+    lists: tuple[Sequence[float], ...] = ()
     bound: bool = False
-    limit: float = 1.0
+    limits: tuple[float, float] = (-1.0, 1.0)
 
     def interval(self, level: float) -> tuple[float, float]:
-        arm = float(stats.t.ppf((1 + level) / 2, self.freedom)) * self.error if self.error else 0.0
-        return max(-self.limit, self.point - arm), min(self.limit, self.point + arm)
+        """The bounds at a level, as in every table if the lists are known; the point twice if nothing varies."""
+        found = None
+        if len(self.lists) == 1:
+            found = mean_interval(self.lists[0], level=level, bounds=self.limits)
+        elif self.lists:
+            found = unpaired_difference(*self.lists, level=level)
+        if found is not None:
+            return (found.low, found.high) if found.bounded else (found.point, found.point)
+        arm = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se if self.se else 0.0
+        return max(self.limits[0], self.point - arm), min(self.limits[1], self.point + arm)
 
     @property
     def p(self) -> float:
-        """Two-sided, of zero."""
-        if not self.error:
+        """The two-sided p-value of zero."""
+        if not self.se:
             return 1.0 if not self.point else 0.0
-        return float(2 * stats.t.sf(abs(self.point / self.error), self.freedom))
+        return float(2 * stats.t.sf(abs(self.point / self.se), self.df))
 
-    def minus(self, other: Estimate, limit: float = 1.0) -> Estimate:
-        """Difference of estimates from independent categories, by Welch's degrees of freedom; `limit` is that of the result."""
-        a, b = self.error**2, other.error**2
-        freedom = (a + b) ** 2 / (a**2 / self.freedom + b**2 / other.freedom) if a + b else self.freedom
+    def subtract(self, other: Estimate, limit: float = 1.0) -> Estimate:
+        """Difference of estimates from independent categories, with Welch's degrees of freedom.
+
+        Args:
+            other: what is subtracted.
+            limit: largest absolute value of the difference.
+        """
+        a, b = self.se**2, other.se**2
+        df = (a + b) ** 2 / (a**2 / self.df + b**2 / other.df) if a + b else self.df
+        lists = (*self.lists, *other.lists) if len(self.lists) == len(other.lists) == 1 else ()
         bound = self.bound or other.bound
-        return Estimate(self.point - other.point, math.sqrt(a + b), freedom, f"{self.n} and {other.n}", bound, limit)
+        return Estimate(self.point - other.point, math.sqrt(a + b), df, f"{self.n} and {other.n}", lists, bound, (-limit, limit))
 
 
-def mean_of(cell: Cell) -> Estimate:
+def mean_of(means: ConditionMeans) -> Estimate:
     """A condition's macro mean."""
-    return Estimate(cell.mean, cell.sd / math.sqrt(cell.n), cell.n - 1, str(cell.n), cell.categories is None)
+    lists = () if means.categories is None else (means.values,)
+    return Estimate(means.mean, means.sd / math.sqrt(means.n), means.n - 1, str(means.n), lists, not lists, (0.0, 1.0))
 
 
-def change(before: Cell, after: Cell) -> Estimate:
-    """Mean change over categories, paired where both lists are known; else the error is at most the two lists' together."""
+def change(before: ConditionMeans, after: ConditionMeans) -> Estimate:
+    """Mean change over categories, paired where both lists are known; else its error is at most that of both lists together."""
     if before.categories is not None and after.categories is not None:
-        d = np.array([after.categories[c] - v for c, v in before.categories.items() if c in after.categories])
-        if d.size > 1:
-            error = 0.0 if np.ptp(d) < 1e-12 else float(d.std(ddof=1)) / math.sqrt(d.size)
-            return Estimate(float(d.mean()), error, d.size - 1, str(d.size))
+        d = paired_differences(before.categories, after.categories)
+        if len(d) > 1:
+            se = 0.0 if np.ptp(d) < NO_SPREAD else float(np.std(d, ddof=1)) / math.sqrt(len(d))
+            return Estimate(float(np.mean(d)), se, len(d) - 1, str(len(d)), (d,))
     n = min(before.n, after.n)
-    return Estimate(after.mean - before.mean, (before.sd + after.sd) / math.sqrt(n), n - 1, str(n), True)
+    return Estimate(after.mean - before.mean, (before.sd + after.sd) / math.sqrt(n), n - 1, str(n), (), True)
 
 
 PRINTED_CATEGORIES = {"NBA": 51, "MiniPlaces": 28}
-"""Lengths of the two printed lists; the study's other lists are taken to be as long."""
+"""Lengths of the two printed lists; the other lists of a data set are assumed to be as long."""
 
 
-def printed(dataset: str) -> Group:
-    """What the study prints of a data set.
+def printed(dataset: str) -> ByCondition:
+    """The means that the study prints for a data set.
 
     Raises:
-        UserError: it prints nothing of that name.
+        UserError: it prints nothing for that name.
     """
     table = printed_means()
     if dataset not in table:
         raise UserError(f"the study prints nothing of {dataset!r}; choose from {', '.join(table)}")
     log = printed_log(dataset)  # type: ignore[arg-type]
-    cells = {name: Cell(mean, PRINTED_CATEGORIES[dataset]) for name, mean in table[dataset].items()}
+    cells = {name: ConditionMeans(mean, PRINTED_CATEGORIES[dataset]) for name, mean in table[dataset].items()}
     means = {f"{i}": v for i, v in enumerate(log.total)}
-    return cells | {log.manip: Cell(float(np.mean(log.total)), len(log.total), means)}
+    return cells | {log.manip: ConditionMeans(float(np.mean(log.total)), len(log.total), means)}
 
 
-def all_printed() -> dict[str, Group]:
-    """The same of both data sets."""
+def all_printed() -> dict[str, ByCondition]:
+    """The printed means of both data sets."""
     return {dataset: printed(dataset) for dataset in PRINTED_CATEGORIES}
 
 
-def of_categories(conditions: Mapping[str, Mapping[str, float]]) -> Group:
-    """Cells from category means, condition by condition."""
-    return {name: Cell(float(np.mean(list(row.values()))), len(row), row) for name, row in conditions.items() if row}
+def of_categories(conditions: Mapping[str, Mapping[str, float]]) -> ByCondition:
+    """The means of each condition, from its category means."""
+    return {name: ConditionMeans(float(np.mean(list(row.values()))), len(row), row) for name, row in conditions.items() if row}
 
 
-Lookup = Callable[[str, str], Group]
+Lookup = Callable[[str, str], ByCondition]
 """(data set, encoder) -> its conditions."""
 
 
 def from_runs(results: Sequence[Result]) -> Lookup:
-    """Runs under the usual settings, by data set and encoder; those that can be compared with the clean one."""
+    """Look up runs with default settings by data set and encoder; only runs comparable with the clean one count."""
 
-    def look(dataset: str, encoder: str) -> Group:
+    def look(dataset: str, encoder: str) -> ByCondition:
         group = [r for r in results if (r.spec.dataset_name, r.spec.encoder) == (dataset, encoder) and r.spec == usual(r)]
         return of_categories({r.spec.manip: r.category_means for r in comparable_with_clean(group)})
 
@@ -162,17 +181,17 @@ def from_runs(results: Sequence[Result]) -> Lookup:
 
 
 def from_findings() -> Lookup:
-    """Category means measured on photographs that are not part of the project, as committed with it."""
+    """Look up category means measured on real photographs, as committed with the project."""
     found = findings.load()
     return lambda dataset, encoder: of_categories({manip: found.categories(dataset, encoder, manip) for manip in STUDY})
 
 
 def findings_scores(dataset: str, encoder: str) -> list[Scores]:
-    """The same as scores, condition by condition; images are not named in them."""
+    """The measured category means as scores, one a condition; they name no images."""
     cells = from_findings()(dataset, encoder)
     return [Scores(dataset, name, {c: [v] for c, v in (cell.categories or {}).items()}) for name, cell in cells.items()]
 
 
 def findings_crossed(encoder: str) -> list[Crossed]:
-    """What each manipulation does to the figures beside what it does to the scenes."""
+    """The change that each manipulation makes on figures, compared with its change on scenes."""
     return crossed(*(contrasts(findings_scores(name, encoder)) for name in (findings.FIGURES, findings.SCENES)))

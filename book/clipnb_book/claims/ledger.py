@@ -1,6 +1,6 @@
 """The claim ledger: every finding that the book asserts, with the test, the threshold and the data that decide it.
 
-`book/claims.yml` holds the entries; `clipnb.claim_tests` decides them. An entry also says which verdict the book takes to
+`claims.yml` holds the entries; `clipnb_book.claims.tests` decides them. An entry also names the verdict that the book takes to
 be true; where the numbers say another, the build fails. Sentences hold no digits of their own: each number is a
 placeholder, filled from the data.
 """
@@ -19,14 +19,14 @@ from clipnb.manipulations import CLEAN
 from clipnb.report.format import table
 from clipnb.stats.intervals import ALPHA
 
-from .evidence import Group, Lookup, printed
+from .evidence import ByCondition, Lookup, printed
 from .tests import TESTS, VERDICTS
 
 LEDGER = Path(__file__).parent / "claims.yml"
 
 
 class LedgerError(UserError):
-    """The ledger says what the numbers do not."""
+    """The ledger asserts a verdict that the numbers do not give."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Claim:
         claim: what is claimed, in a few words without numbers; entries on different data share it.
         by: "study" for the original study's own, "book" for ours.
         sentence: what the book says, with placeholders.
-        test: a name in `clipnb.claim_tests.TESTS`.
+        test: a name in `clipnb_book.claims.tests.TESTS`.
         threshold: its settings: margin, alpha, conditions.
         data: where the numbers are: {printed: NBA}, {findings: athletes, encoder: ...}, {runs: sample-figures, encoder: ...};
             a list of two for a comparison of data sets.
-        verdict: what the book takes it to be.
+        verdict: the verdict that the book takes to be true.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the numbers say of a claim.
+    """The verdict of the numbers on a claim.
 
     Attributes:
         claim: the entry.
@@ -118,7 +118,7 @@ def read(path: Path = LEDGER) -> list[Claim]:
 
 
 def judge(claim: Claim, sources: Mapping[str, Lookup]) -> Judgement:
-    """What the numbers say.
+    """The verdict of the numbers on a claim.
 
     Args:
         claim: an entry.
@@ -140,13 +140,13 @@ def judge(claim: Claim, sources: Mapping[str, Lookup]) -> Judgement:
 
 
 class _Strict(Formatter):
-    """Placeholders only by name."""
+    """Only named placeholders are allowed."""
 
     def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return kwargs[str(key)]
 
 
-def _group(where: Mapping[str, str], sources: Mapping[str, Lookup]) -> Group:
+def _group(where: Mapping[str, str], sources: Mapping[str, Lookup]) -> ByCondition:
     if "printed" in where:
         return printed(where["printed"])
     for kind, look in sources.items():
@@ -162,7 +162,7 @@ def settle(claims: Sequence[Claim], sources: Mapping[str, Lookup]) -> list[Judge
     """Judge every entry.
 
     Raises:
-        LedgerError: an entry's verdict is not that of the numbers; the message names each.
+        LedgerError: the verdict of an entry differs from that of the numbers; the message names each.
     """
     judged = [judge(claim, sources) for claim in claims]
     lies = [
@@ -194,7 +194,7 @@ def conditions_of(claim: Claim) -> str:
 
 
 def tests_list() -> str:
-    """What each test asks, as a Markdown list."""
+    """The question of each test, as a Markdown list."""
     return "\n".join(f"- `{name}`: {(test.__doc__ or '').splitlines()[0]}" for name, test in TESTS.items())
 
 

@@ -1,8 +1,8 @@
-"""What was found on real photographs that may not be shown: committed numbers, a row a category, and how they were made.
+"""Numbers from real photographs that may not be shown: committed category means, and their provenance.
 
-The photographs of `athletes` and `miniplaces` are not part of the project, their category means are. `clipnb.findings`
-reads them, so that the book says what was found on a machine without the photographs too; `python -m clipnb.findings`
-measures them anew where $CLIPNB_DATA holds the photographs.
+The photographs of `athletes` and `miniplaces` are not part of the project; their category means are, so that the book
+shows them on any machine. `python -m clipnb_book.measured.findings` measures them again where $CLIPNB_DATA holds the
+photographs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from clipnb._core.files import write_text
+from clipnb.analysis.contrasts import change_interval
 from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
 from clipnb.report.format import points, points_span, span, table
 from clipnb.result import Result
@@ -49,7 +50,7 @@ class Findings:
         return {str(c): float(v) for c, v in zip(part["category"], part[measure], strict=True)}
 
     def groups(self, dataset: str, encoder: str) -> dict[str, list[float]]:
-        """Condition -> category accuracies, as the figures take them."""
+        """Condition -> category means of valid@k, as the plots take them."""
         return {MANIPULATIONS[m].label: list(self.categories(dataset, encoder, m).values()) for m in STUDY}
 
     def intervals(self, dataset: str, encoder: str) -> dict[str, Interval]:
@@ -57,24 +58,24 @@ class Findings:
         return {label: mean_interval(values, bounds=(0.0, 1.0)) for label, values in self.groups(dataset, encoder).items()}
 
     def changes(self, dataset: str, encoder: str, manip: str) -> list[float]:
-        """Manipulated minus clean accuracy, category by category."""
+        """Manipulated minus clean valid@k, category by category."""
         return paired_differences(self.categories(dataset, encoder, CLEAN), self.categories(dataset, encoder, manip))
 
 
 def read(text: str, about: str) -> Findings:
-    """Findings from the text of their two files."""
+    """Read findings from the text of their two files."""
     return Findings(pd.read_csv(io.StringIO(text)), json.loads(about))
 
 
 @cache
 def load() -> Findings:
-    """The findings that ship with the package."""
+    """The findings in the package."""
     folder = resources.files(__package__) / "data"
     return read((folder / "findings.csv").read_text(encoding="utf-8"), (folder / "findings.json").read_text(encoding="utf-8"))
 
 
 def summarise(results: Sequence[Result]) -> pd.DataFrame:
-    """Runs as rows of `Findings`."""
+    """The rows of `Findings` for some runs."""
     parts = []
     for result in results:
         groups = result.rows.groupby("category", sort=True)
@@ -88,12 +89,12 @@ def summarise(results: Sequence[Result]) -> pd.DataFrame:
 
 
 def specs() -> list[RunSpec]:
-    """What is measured: both data sets, whole, under the study's conditions."""
+    """The runs to measure: both data sets, whole, under the study's conditions."""
     return [RunSpec(dataset, manip, encoder) for encoder in ENCODERS for dataset in (FIGURES, SCENES) for manip in STUDY]
 
 
 def describe(results: Sequence[Result]) -> dict[str, Any]:
-    """How findings were made, without a date, a path or a machine's name."""
+    """Provenance of findings, without a date, a path or the name of a machine."""
     first = results[0]
     return {
         "k": first.spec.k,
@@ -106,11 +107,11 @@ def describe(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def table_of(findings: Findings, encoder: str) -> str:
-    """A row a data set and condition."""
+    """A Markdown table with a row for each data set and condition."""
     rows = []
     for dataset in (FIGURES, SCENES):
         for manip, (label, interval) in zip(STUDY, findings.intervals(dataset, encoder).items(), strict=True):
-            d = mean_interval(findings.changes(dataset, encoder, manip), bounds=(-1.0, 1.0))
+            d = change_interval(findings.changes(dataset, encoder, manip))
             noop = findings.rows[
                 (findings.rows["dataset"] == dataset) & (findings.rows["encoder"] == encoder) & (findings.rows["manip"] == manip)
             ]
@@ -119,7 +120,7 @@ def table_of(findings: Findings, encoder: str) -> str:
             rows.append(
                 [dataset, label, f"{interval.point:.4f}", span(interval), *change, "" if manip == CLEAN else f"{untouched:.0%}"]
             )
-    head = ["data set", "condition", "accuracy", "95% interval", "change, points", "95% interval", "reading", "untouched"]
+    head = ["data set", "condition", "valid@k", "95% interval", "change, points", "95% interval", "verdict", "untouched"]
     return table(head, rows, "llrlrllr")
 
 
@@ -130,7 +131,7 @@ def counts(findings: Findings) -> dict[str, dict[str, int]]:
 
 
 def write(folder: Path) -> None:
-    """Measure, and write the two files.
+    """Measure and write the two files.
 
     Raises:
         UserError: the photographs are not in $CLIPNB_DATA.

@@ -1,6 +1,6 @@
-"""Thresholds and corrections on real photographs that may not be shown: committed numbers, and how they are made anew.
+"""Thresholds, corrections, severities and data cards of real photographs that may not be shown, as committed numbers.
 
-`python -m clipnb.measured` computes them where $CLIPNB_DATA holds the photographs; the book reads them anywhere.
+`python -m clipnb_book.measured.records` measures thresholds and corrections again where $CLIPNB_DATA holds the photographs.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ DATA = Path(__file__).parent / "data"
 
 SETS = (FIGURES, SCENES)
 ENGINE = "openvino"
-"""Runs the same network faster; its numbers agree with the usual engine's to rounding."""
+"""A faster engine for the same network; its numbers agree with those of torch up to rounding."""
 
 STEP = 0.01
-"""Between the points of an operating curve that are kept; those at a threshold are kept besides."""
+"""Step between the kept points of an operating curve; points at a threshold are kept too."""
 
 
 @cache
@@ -59,7 +59,7 @@ def calibration(dataset: str) -> Calibration:
 
 
 def sweeps(dataset: str) -> list[Sweep]:
-    """Each manipulation against the photographs as they are, at every threshold."""
+    """Each manipulation against the clean photographs, at every threshold."""
     return [
         Sweep(
             condition=kept["condition"],
@@ -74,7 +74,7 @@ def sweeps(dataset: str) -> list[Sweep]:
 
 
 def corrections(dataset: str) -> pd.DataFrame:
-    """What each correction changes, as `clipnb.corrections.measured` gives it."""
+    """The effect of each correction, as `clipnb_book.corrections.measured` gives it."""
     frame = pd.DataFrame(_record("corrections")["sets"][dataset])
     return frame.astype(dict.fromkeys(("value", "change", "low", "high", "lost", "tau"), float))
 
@@ -133,7 +133,7 @@ def _of_sweep(found: Sweep) -> dict[str, Any]:
 
 
 def write(folder: Path) -> None:
-    """Measure, and write the two files.
+    """Measure and write the two files.
 
     Raises:
         UserError: the photographs are not in $CLIPNB_DATA.

@@ -1,4 +1,4 @@
-"""The original study's printed numbers (Dai & Hu 2022), and what they say when they are asked.
+"""The printed numbers of the original study (Dai & Hu 2022), and tests on them.
 
 It printed the mean of eight conditions and, for two of them, the list of category means. Both lists ship in the
 log format; the printed log shows only a few of the categories behind each list.
@@ -39,7 +39,7 @@ def printed_log(dataset: Printed) -> StudyLog:
 
 @dataclass(frozen=True)
 class ListFacts:
-    """What a list of category means says.
+    """A summary of a list of category means.
 
     Attributes:
         mean: with its BCa interval over categories.
@@ -59,7 +59,7 @@ class ListFacts:
 
 
 def list_facts(values: list[float]) -> ListFacts:
-    """Summarise a list of category means; at least three are needed for the test of normality."""
+    """Summarise a list of at least three category means."""
     array = np.asarray(values)
     q1, q2, q3 = (float(q) for q in np.percentile(array, [25, 50, 75]))
     return ListFacts(
@@ -80,7 +80,7 @@ def figures_against_scenes() -> tuple[float, float]:
 
 
 def break_even_sd(scenes: int, alpha: float) -> float:
-    """How much the scenes' unprinted list may vary for the difference from the players' to stay significant.
+    """The largest spread of the scenes' unprinted list at which its difference from the players' stays significant.
 
     Args:
         scenes: categories of scenes.

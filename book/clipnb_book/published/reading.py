@@ -1,4 +1,4 @@
-"""What the original study's printed numbers say when they are asked: computed sentences and tables (Markdown)."""
+"""Sentences and tables on the printed numbers of the original study (Markdown)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .original import ListFacts, break_even_sd, figures_against_scenes, list_fac
 
 
 def printed_table() -> str:
-    """The study's table of eight means."""
+    """A table of the study's eight means."""
     means = printed_means()
     conditions = list(next(iter(means.values())))
     rows = [[name, *(f"{row[c]:.4f}" for c in conditions)] for name, row in means.items()]
@@ -18,7 +18,7 @@ def printed_table() -> str:
 
 
 def list_table() -> str:
-    """What the two printed lists of category means say."""
+    """A table of statistics of the two printed lists."""
     lists = {"NBA, original": printed_log("NBA").total, "MiniPlaces, cropped": printed_log("MiniPlaces").total}
     facts = [list_facts(values) for values in lists.values()]
     rows = [
@@ -41,7 +41,7 @@ def _normality(name: str, facts: ListFacts) -> str:
 
 
 def study_reading() -> str:
-    """The study's claims that its own printed numbers can be asked about."""
+    """The study's claims that its printed numbers can test."""
     means = printed_means()
     nba, scenes = list_facts(printed_log("NBA").total), list_facts(printed_log("MiniPlaces").total)
     t, p = figures_against_scenes()

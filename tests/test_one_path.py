@@ -1,0 +1,103 @@
+"""One quantity is computed on one path: the same change has the same interval wherever it is printed."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from bs4 import BeautifulSoup
+
+from built_book import ROOT
+from clipnb.analysis.scores import of_log, of_result, paired_changes
+from clipnb.report.format import points_span
+from clipnb.report.tables import all_tables
+from clipnb.result import Result, load_results
+from clipnb.spec import RunSpec
+from clipnb.stats.intervals import Interval
+from clipnb.study_log import dumps, loads
+
+Printed = dict[tuple[str, ...], set[str]]
+
+SETS = {"scenes": "miniplaces", "figures": "athletes"}
+
+
+def plain(text: str) -> str:
+    return " ".join(text.replace("\u00a0", " ").replace("\u2011", "-").split())
+
+
+def rows(page: Path) -> list[list[dict[str, str]]]:
+    """The tables of a page, each row as column -> cell; of two columns of one name the later one."""
+    found = []
+    for table in BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").find_all("table"):
+        head, *body = [[plain(cell.get_text(" ")) for cell in row.find_all(["th", "td"])] for row in table.find_all("tr")]
+        found.append([dict(zip(head, cells, strict=False)) for cells in body])
+    return found
+
+
+def in_sentences(text: str) -> Printed:
+    """Intervals of the sentences of the first page: (data set, condition) -> them."""
+    printed: Printed = defaultdict(set)
+    for name, told in re.findall(r"(Blurred|Cropped|Grey)\W*:(.*?)(?=Blurred|Cropped|Grey|$)", plain(text)):
+        for kind, low, high in re.findall(r"on (scenes|figures)[^;]*?95% interval (\S+) to ([^\s)]+)", told):
+            printed[SETS[kind], name.lower()].add(f"{low} to {high}")
+    return printed
+
+
+def test_the_same_contrast_has_the_same_interval_wherever_it_is_printed(project: Path) -> None:
+    html = project / "_build" / "html"
+    printed: Printed = defaultdict(set)
+    places: dict[tuple[str, ...], int] = defaultdict(int)
+
+    def add(key: tuple[str, ...], interval: str) -> None:
+        printed[key].add(interval)
+        places[key] += 1
+
+    changes = [row for table in rows(html / "claims.html")for row in table if {"data set", "change, points"} <= row.keys()]
+    first = next(
+        table for table in rows(html / "findings.html") if table and "change, points" in table[0]
+    )  # of the offline encoder
+    for row in changes + [row for row in first if row["change, points"]]:
+        add((row["data set"], row["condition"]), row["95% interval"])
+    index = BeautifulSoup((html / "index.html").read_text(encoding="utf-8"), "html.parser").get_text(" ")
+    for text in ((ROOT / "README.md").read_text(encoding="utf-8"), index):
+        for key, intervals in in_sentences(text).items():
+            for interval in intervals:
+                add(key, interval)
+    crossings = [row for page in ("claims.html", "findings.html") for table in rows(html / page)[:4] for row in table]
+    for row in crossings:
+        if "difference" in row:
+            add(("interaction", row["condition"], row["figures, points"], row["scenes, points"]), row["95% interval"])
+    exported = all_tables(load_results(project / "results"))["contrasts"]
+    for row in exported[exported["encoder"] == "efficientnet-lite2"].itertuples():
+        page = html / "datasets" / f"{row.dataset}-efficientnet-lite2.html"
+        (told,) = (r for table in rows(page) for r in table if r.get("condition") == row.after and "change, points" in r)
+        key = (row.dataset, row.after)
+        add(key, told["95% interval"])
+        add(key, plain(points_span(Interval(row.change, row.low, row.high, row.interval, row.categories))))
+    assert {key: intervals for key, intervals in printed.items() if len(intervals) > 1} == {}
+    for key in (("miniplaces", "blurred"), ("athletes", "grey")):
+        assert places[key] >= 4, f"{key} is printed in {places[key]} places"
+    assert sum(count > 1 for count in places.values()) >= 10
+
+
+def study_run(rows: dict[str, list[float]]) -> Result:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        [{"category": c, "image": f"{i}.jpg", "draw": 0, "valid": v} for c, values in rows.items() for i, v in enumerate(values)]
+    )
+    return Result(RunSpec("photos", "grey", "histogram", mode="study"), {}, frame)
+
+
+def test_an_empty_category_counts_the_same_in_a_run_in_its_log_and_in_the_analysis() -> None:
+    scores = {"cats": [0.5, 0.5], "dogs": [0.5], "owls": [np.nan]}
+    run = study_run(scores)
+    assert run.valid.point == 1 / 3
+    assert np.mean(of_result(run).means) == 1 / 3
+    log = of_log(loads(dumps("grey", run.scores, run.absent)), "photos")
+    assert np.mean(log.means) == 1 / 3
+    assert paired_changes(of_result(run), of_result(study_run({**scores, "owls": [1.0]})))["owls"] == [1.0]
+    corrected = of_log(loads(dumps("grey", run.scores, "skip")), "photos")
+    assert np.mean(corrected.means) == 0.5
