@@ -1,4 +1,4 @@
-"""Changes between two conditions, category by category: interval, tests, effect size, and what could have been seen."""
+"""Changes between two conditions, category by category: interval, tests, effect size, and the detectable change."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Contrast:
     """One condition against another on one data set.
 
     Attributes:
-        dataset: of both.
+        dataset: the data set of both conditions.
         before, after: the conditions.
         changes: d_c, category -> mean change, after minus before.
-        paired_by: "image", or "category" where images are not named.
-        images: pairs of images behind it; 0 where they are not named.
-        interval: of the mean change, over categories.
-        p: sign-flip permutation test; the primary one.
-        p_wilcoxon: signed-rank test; the check.
+        paired_by: "image", or "category" if the scores name no images.
+        images: number of pairs of images; 0 if the scores name no images.
+        interval: mean change with its interval over categories.
+        p: of the sign-flip permutation test, the primary test.
+        p_wilcoxon: of the signed-rank test, the check.
         effect: matched-pairs rank-biserial correlation.
         detectable: smallest mean change found with power 0.8.
-        nesting: of the images' changes in categories.
+        nesting: dependence of the changes of images in a category.
     """
 
     dataset: str
@@ -128,11 +128,11 @@ def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Crossed:
-    """One manipulation on two data sets.
+    """One manipulation on two data sets: an interaction.
 
     Attributes:
-        first, second: what it did to each.
-        test: of the first change minus the second.
+        first, second: its contrast on each.
+        test: test of the first change minus the second.
         effect: Cliff's delta of the two sets of changes.
     """
 

@@ -20,15 +20,15 @@ from ..study_log import StudyLog
 
 @dataclass(frozen=True)
 class Scores:
-    """What is compared.
+    """The scores of one data set under one condition.
 
     Attributes:
-        dataset, condition: what of.
+        dataset, condition: whose scores these are.
         images: category -> scores of its images, NaN where one has none.
-        names: category -> names of those images; None in a log, which does not name them.
-        listed: category means that a log lists under `total` where it shows fewer categories than that; else None.
+        names: category -> names of the images, in the order of `images`; None for a log, which names no images.
+        listed: the category means under `total` of a log that shows only some of its categories; else None.
         absent: a category without any score is left out ("skip"), or counts 0 ("zero": the study's rule).
-        source: where it was read, for messages.
+        source: where the scores were read, for messages.
     """
 
     dataset: str
@@ -46,7 +46,7 @@ class Scores:
 
     @property
     def means(self) -> list[float]:
-        """Category means: those that the log lists, where it lists more than it shows."""
+        """Category means: `listed` if the log lists more categories than it shows, else those of `images`."""
         return list(self.listed) if self.listed is not None else list(self.by_category.values())
 
 
@@ -72,7 +72,7 @@ def of_result(result: Result, measure: str = "valid") -> Scores:
 
 
 def of_log(log: StudyLog, dataset: str, source: str = "") -> Scores:
-    """The scores in a log; a study's own shortened log counts by the category means it lists."""
+    """The scores in a log; a shortened log of the study counts by the category means that it lists."""
     listed = log.total if len(log.total) > len(log.scores) else None
     return Scores(dataset, log.manip, log.scores, None, listed, log.absent, source)
 

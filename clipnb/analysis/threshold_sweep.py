@@ -1,4 +1,4 @@
-"""Does a verdict depend on the threshold? Accuracy and change as functions of tau, and the range of tau that agrees."""
+"""Does a verdict depend on the threshold? valid@k and its change as functions of tau, and the range of tau with one verdict."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class Sweep:
 
     @property
     def verdicts(self) -> list[str]:
-        """What each interval allows to say."""
+        """The verdict at each threshold."""
         return [direction(c) for c in self.changes]
 
     @property
     def verdict(self) -> str:
-        """At the threshold of the runs."""
+        """The verdict at the threshold of the runs."""
         return self.verdicts[self._at]
 
     @property
     def holds(self) -> tuple[float, float]:
-        """The thresholds around the runs' own, without a gap, at which the verdict is the same: (lowest, highest)."""
+        """The range of thresholds around that of the runs with the same verdict throughout: (lowest, highest)."""
         verdicts, low, high = self.verdicts, self._at, self._at
         while low > 0 and verdicts[low - 1] == self.verdict:
             low -= 1
