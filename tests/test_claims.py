@@ -29,7 +29,7 @@ from clipnb_book.claims.evidence import (
     of_categories,
     printed,
 )
-from clipnb_book.claims.ledger import LEDGER, Claim, LedgerError, judge, pages, read, settle
+from clipnb_book.claims.ledger import Claim, LedgerError, judge, ledger_path, pages, read, settle
 from clipnb_book.claims.tests import FAILS, HOLDS, UNDECIDED, region
 from clipnb_book.first_page import PARTS, UNTOUCHED, WORDS, answer
 
@@ -152,11 +152,11 @@ def test_the_studys_print_is_two_lists_and_six_means() -> None:
 
 
 def printed_claims() -> list[Claim]:
-    return [c for c in read(LEDGER) if all("printed" in where for where in c.data)]
+    return [c for c in read() if all("printed" in where for where in c.data)]
 
 
 def measured_claims() -> list[Claim]:
-    return [c for c in read(LEDGER) if all("findings" in where for where in c.data)]
+    return [c for c in read() if all("findings" in where for where in c.data)]
 
 
 def test_the_books_ledger_is_true_of_what_was_measured() -> None:
@@ -284,15 +284,15 @@ def test_runs_of_an_encoder_with_a_slash_in_its_name_are_found() -> None:
 
 
 def test_the_answer_of_the_first_page_has_the_verdicts_of_the_ledger(tmp_path: Path) -> None:
-    entries = {c.id: c for c in read(LEDGER)}
-    for (name, group), line in zip(PARTS.items(), answer(LEDGER).splitlines(), strict=True):
+    entries = {c.id: c for c in read()}
+    for (name, group), line in zip(PARTS.items(), answer().splitlines(), strict=True):
         assert line.startswith(f"- **{name}**: ")
         words = [UNTOUCHED if e == "crop_costs_scenes" else WORDS[entries[e].verdict] for e in group]
         assert words == re.findall(r": \*\*([a-z ]+)\*\*", line)
 
 
 def test_a_lie_about_the_first_page_leaves_it_without_an_answer(tmp_path: Path) -> None:
-    entries = yaml.safe_load(LEDGER.read_text(encoding="utf-8"))
+    entries = yaml.safe_load(ledger_path().read_text(encoding="utf-8"))
     next(e for e in entries if e["id"] == "crop_costs_figures")["verdict"] = HOLDS
     (tmp_path / "claims.yml").write_text(yaml.safe_dump(entries), encoding="utf-8")
     with pytest.raises(LedgerError, match="crop_costs_figures says 'holds', but the numbers say 'cannot tell'"):

@@ -21,12 +21,12 @@ from clipnb_book.published import original
 ROOT = Path(__file__).resolve().parent.parent
 MAKE = shutil.which("make") or pytest.skip("needs make", allow_module_level=True)
 
-CHAPTERS = ("file: chart", "glob: runs/*", "file: api/clipnb.wording")
+CHAPTERS = ("file: chart", "glob: runs/*", "file: api/clipnb.stats.intervals")
 """Of the small book: a notebook that is executed, the runs, and a page that is not printed."""
 
 PAGE_OF_ALL = """# A small book of 100% & more
 
-The mean is {{ study.nba.mean }}, on [a page](api/clipnb.report.format.md) that is not printed and [one](chart.ipynb) that is.
+The mean is {{ study.nba.mean }}, on [a page](api/clipnb.stats.intervals.md) that is not printed and [one](chart.ipynb) that is.
 
 {{ claims.table }}
 
@@ -66,7 +66,7 @@ CHART = {
             "metadata": {"mystnb": {"figure": {"caption": "A chart.", "name": "fig-chart"}, "image": {"alt": "A chart"}}},
             "execution_count": None,
             "outputs": [],
-            "source": "import clipnb\n\nclipnb.figures.boxes({'one': [0.1, 0.4, 0.5], 'two': [0.2, 0.3, 0.9]})",
+            "source": "from clipnb.report import plots\n\nplots.boxes({'one': [0.1, 0.4, 0.5], 'two': [0.2, 0.3, 0.9]})",
         },
     ],
 }
@@ -134,11 +134,9 @@ def test_the_latex_holds_what_is_for_paper_and_no_html(latex: Path) -> None:
     assert r"\begin{longtable}" in text, "the table of all claims may go on on the next page"
     assert not re.search(r"\\begin\{tabulary\}\{\\linewidth\}\[t\]\{T", text), "no table is left to LaTeX"
     assert r"\PYG{n}{categories}" not in text, "the code of the runs is on their pages"
-    assert "clipnb.report.plots.boxes" in text.replace("\\PYG{o}{.}", ".").replace("\\PYG{n}{", "").replace("}", ""), (
-        "of others it is not"
-    )
+    assert "plots.boxes" in text.replace("\\PYG{o}{.}", ".").replace("\\PYG{n}{", "").replace("}", ""), "of others it is not"
     assert re.search(r"heading\}\s*\\clipnbkeep\s*\\begin\{itemize\}", text)
-    assert "clipnb.wording" not in text, "the reference is not printed"
+    assert "clipnb.stats.intervals" not in text, "the reference is not printed"
 
 
 def test_charts_are_vector_graphics_and_photographs_are_not(latex: Path) -> None:

@@ -15,7 +15,7 @@ from clipnb._core.files import write_text
 from clipnb._core.paths import project_root
 
 from .claims.evidence import from_findings
-from .claims.ledger import LEDGER, Judgement, read, settle
+from .claims.ledger import Judgement, read, settle
 from .claims.tests import FAILS, HOLDS, UNDECIDED
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _part(judged: Judgement) -> str:
     return f"{judged.text[0].lower()}{judged.text[1:].rstrip('.')}: **{word}**"
 
 
-def answer(path: Path = LEDGER) -> str:
+def answer(path: Path | None = None) -> str:
     """Three sentences as a Markdown list.
 
     Args:

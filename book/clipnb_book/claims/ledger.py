@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from clipnb._core.paths import project_root
 from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN
 from clipnb.report.format import table
@@ -22,7 +23,11 @@ from clipnb.stats.intervals import ALPHA
 from .evidence import ByCondition, Lookup, printed
 from .tests import TESTS, VERDICTS
 
-LEDGER = Path(__file__).parent / "claims.yml"
+
+def ledger_path() -> Path:
+    """The ledger of the project at hand; outside a checkout, the one in the package."""
+    own = project_root() / "book" / "clipnb_book" / "claims" / "claims.yml"
+    return own if own.is_file() else Path(__file__).parent / "claims.yml"
 
 
 class LedgerError(UserError):
@@ -77,14 +82,18 @@ class Judgement:
         return f"{self.text} **{self.verdict.capitalize()}** (n = {self.n} categories)."
 
 
-def read(path: Path = LEDGER) -> list[Claim]:
+def read(path: Path | None = None) -> list[Claim]:
     """The ledger's entries.
+
+    Args:
+        path: the ledger; `ledger_path()` by default.
 
     Raises:
         UserError: it is missing or an entry is not one; every mistake in one line.
     """
     import yaml
 
+    path = path or ledger_path()
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
