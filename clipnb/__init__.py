@@ -1,14 +1,14 @@
 """How far can a photograph be blurred, cropped or greyed before an image embedding stops finding it, and its kind?
 
-A run is a specification in and a result out:
+`run` measures what a specification asks for, and returns a result:
 
 >>> import clipnb
 >>> spec = clipnb.RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3)
 >>> result = clipnb.run(spec, progress=False)
 >>> result.spec.manip, len(result.rows)
-('grey', 60)
+('grey', 24)
 
-Every name is loaded when it is first used, so that `import clipnb` is quick.
+A name is loaded at its first use, so that `import clipnb` stays quick.
 """
 
 from __future__ import annotations

@@ -1,32 +1,39 @@
-"""Errors that a user can cause: always one line that says what is wrong, where, and what to type."""
+"""Errors that a user can cause. A message is one line: what is wrong, where, and what to type."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake that the person at the keyboard can mend.
+    """A mistake that the user can correct.
 
-    Command lines print the message alone; IPython does too (`_render_traceback_` is its hook for that).
+    Command lines and IPython print only the message, without a traceback.
+
+    >>> import clipnb
+    >>> try:
+    ...     clipnb.RunSpec("sample-figures", k=0)
+    ... except clipnb.UserError as error:
+    ...     print(error)
+    k must be a whole number from 1 up, not 0
     """
 
-    def _render_traceback_(self) -> list[str]:
+    def _render_traceback_(self) -> list[str]:  # the hook of IPython
         return [f"{type(self).__name__}: {self}"]
 
 
 class DatasetError(UserError):
-    """A data set that is missing, empty, or not laid out as <root>/<category>/<image>."""
+    """A data set is missing or empty, or its layout is not <root>/<category>/<image>."""
 
 
 class UnreadableImage(UserError):
-    """A file that cannot be decoded as an image; the message says why."""
+    """A file cannot be decoded as an image; the message says why."""
 
 
 class ServiceError(UserError):
-    """A service that cannot be reached, or answered with an error."""
+    """A service cannot be reached, or it answered with an error."""
 
 
 class MissingExtra(UserError):
-    """An optional dependency is not installed; the message holds the pip command to type."""
+    """An optional package is not installed; the message gives the pip command to type."""
 
     def __init__(self, what: str, extra: str, instead: str = "") -> None:
         way_round = f", or {instead}" if instead else ""
@@ -34,5 +41,5 @@ class MissingExtra(UserError):
 
 
 def user_errors(kind: type[UserError] = UserError) -> set[str]:
-    """Names of all errors that a user can cause: how a notebook's error is known outside its kernel."""
+    """Names of an error class and of all its subclasses, to recognise an error that a notebook reports by name."""
     return {kind.__name__}.union(*(user_errors(child) for child in kind.__subclasses__()))

@@ -1,13 +1,15 @@
-"""The specification of a run: notebook parameters go in, and come out again with the result.
+"""The specification of a run. It is made from notebook parameters and saved with the result.
 
-`mode` chooses between two protocols. `study` repeats the original one: 10 results are asked of the gallery, the query is
-moved towards photographs that people rate 9 (weight 0.5), results that look alike or unsafe are dropped, the query's own
-image is not left out, the threshold is 0.8, and a category without any result counts 0. `corrected` does none of this.
+`mode` selects one of two protocols. `study` is the original one: it asks the gallery for 10 results, moves the query
+towards photographs that people rate 9 (weight 0.5), drops results that look alike or are unsafe, keeps the query's own
+image among the results, uses the threshold 0.8, and counts a category without results as 0. `corrected` does not move the
+query, drops only the query's own image and its copies, and skips a category without results; every setting can be changed.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -24,10 +26,10 @@ from .manipulations import CLEAN, MANIPULATIONS, Condition
 
 MODES = ("corrected", "study")
 INDEXES = ("exact", "hnsw", "ivf", "stored")
-"""Ways to search a gallery in-process; `stored` is the index inside a clip-retrieval folder."""
+"""Ways to search a gallery in this process; `stored` is the index inside a clip-retrieval folder."""
 
 NOTHING_LEFT_OUT = -2
-"""As `duplicates`: a query may find itself."""
+"""Value of `duplicates` that lets a query find itself."""
 
 AS_STUDY: dict[str, Any] = {
     "num_images": 10,
@@ -37,11 +39,18 @@ AS_STUDY: dict[str, Any] = {
     "safety": True,
     "duplicates": NOTHING_LEFT_OUT,
 }
-"""What `mode study` sets."""
+"""The settings of mode `study`."""
 
 
 def _field(default: object, what: str, allows: Callable[[Any], bool] = lambda v: True, wanted: str = "") -> Any:
-    """A field of `RunSpec`: its default (which gives its type), its help text, and its rule in code and in words."""
+    """A field of `RunSpec`.
+
+    Args:
+        default: default value, which also gives the type.
+        what: help text.
+        allows: whether a value of the right type is allowed.
+        wanted: that rule in words, for the error message.
+    """
     return dataclasses.field(default=default, metadata={"help": what, "allows": allows, "wanted": wanted})
 
 
@@ -56,7 +65,19 @@ def _choice(default: str, what: str, choices: tuple[str, ...]) -> Any:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """Everything that decides the numbers of one run; nothing else may."""
+    """All parameters that determine the numbers of a run.
+
+    Names are changed to their registered spelling, and settings that depend on others are filled in:
+
+    >>> spec = RunSpec("./holiday/", "gray", "histogram", severity=3)
+    >>> spec.dataset, spec.manip, spec.index
+    ('holiday', 'grey', 'exact')
+    >>> spec.run_id
+    'holiday-grey-s3-histogram'
+
+    Raises:
+        UserError: a parameter is wrong; the message names every wrong parameter.
+    """
 
     dataset: str = _field(
         "sample-figures",
@@ -110,11 +131,7 @@ class RunSpec:
     step: int = _count(0, "how many categories are queries in this batch; 0 for all that follow", 0, "all that follow")
 
     def __post_init__(self) -> None:
-        """Bring names to their registered spelling; report every mistake at once.
-
-        Raises:
-            UserError: one line naming each parameter that is wrong.
-        """
+        """Change names to their registered spelling, fill in settings, and report all mistakes in one error."""
         mistakes: list[str] = []
 
         def settle(field: str, value: object) -> None:
@@ -150,32 +167,32 @@ class RunSpec:
 
     @property
     def dataset_name(self) -> str:
-        """The data set's short name: the last folder where it is a path."""
+        """Short name of the data set; the last folder of a path."""
         return slug(self.dataset)
 
     @property
     def run_id(self) -> str:
-        """Name of the run's folder and page: data set, manipulation, encoder, and each setting that is not the usual one."""
+        """Name of the run's folder and page: data set, condition, encoder, and every setting that is not the default."""
         return self._id([self.dataset_name, self.condition_id])
 
     @property
     def condition_id(self) -> str:
-        """The manipulation with its severity and draws, as part of a file name."""
+        """Manipulation, severity and number of draws, as part of a file name."""
         return self.manip + f"-s{self.severity}" * (self.severity > 0) + f"-draws{self.draws}" * (self.draws > 1)
 
     @property
     def condition(self) -> Condition:
-        """What is done to the queries, by its first draw."""
+        """The condition of the queries, in its first draw."""
         return Condition(self.manip, self.severity)
 
     @property
     def conditions(self) -> list[str]:
-        """What is done to the queries, a condition a draw."""
+        """The conditions of the queries, one per draw, as text."""
         return [str(Condition(self.manip, self.severity, draw)) for draw in range(self.draws)]
 
     @property
     def group_id(self) -> str:
-        """Name of the runs that differ from this one in the manipulation only."""
+        """Common name of the runs that differ from this one only in the condition."""
         return self._id([self.dataset_name])
 
     def _id(self, parts: list[str]) -> str:
@@ -187,12 +204,12 @@ class RunSpec:
         return "-".join([*parts, *_protocol_parts(self)])
 
     def under(self, manip: str, severity: int = 0) -> RunSpec:
-        """This run with another manipulation: at its fixed setting, or at a severity."""
+        """The same run under another manipulation; severity 0 is the fixed setting."""
         return dataclasses.replace(self, manip=manip, severity=severity)
 
     @property
     def clean(self) -> RunSpec:
-        """This run on the photographs as they are."""
+        """The same run without a manipulation."""
         return self.under(CLEAN)
 
     def to_dict(self) -> dict[str, Any]:
@@ -200,9 +217,9 @@ class RunSpec:
 
 
 FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(RunSpec)}
-"""The one table of a run's parameters: name -> default, and in `metadata` help text and rule."""
+"""The table of a run's parameters: name -> field with the default, and with help text and rule in `metadata`."""
 
-RunSpec.__doc__ = f"{RunSpec.__doc__}\n\nAttributes:\n" + "\n".join(
+RunSpec.__doc__ = f"{inspect.getdoc(RunSpec)}\n\nAttributes:\n" + "\n".join(
     f"    {name}: {field.metadata['help']}." for name, field in FIELDS.items()
 )
 
@@ -212,7 +229,7 @@ FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "draws", "categor
 
 
 def spec_of(parameters: Mapping[str, Any]) -> RunSpec:
-    """The run that a notebook's parameters describe; those that are not part of the specification are passed over."""
+    """The specification in a notebook's parameters; parameters that are not fields of `RunSpec` are ignored."""
     return RunSpec(**{key: value for key, value in parameters.items() if key in FIELDS})
 
 
@@ -235,7 +252,7 @@ def _breaks_rule(field: dataclasses.Field[Any], value: object) -> str:
 
 
 def _conflicts(spec: RunSpec) -> list[str]:
-    """What is wrong with settings that are right by themselves."""
+    """Mistakes in combinations of settings that are right one by one."""
     said = []
     if is_service(spec.gallery):
         address = urlsplit(spec.gallery)
@@ -254,13 +271,13 @@ def _conflicts(spec: RunSpec) -> list[str]:
 
 
 def encoder_slug(name: str) -> str:
-    """An encoder's name as part of a file name: a checkpoint's path by its last part, odd characters as dashes."""
+    """Name of an encoder as part of a file name: the file name of a checkpoint, with dashes for special characters."""
     short = name if name in ENCODERS or name.startswith("open_clip:") else Path(name).name
     return re.sub(r"[^\w.@+-]+", "-", short)
 
 
 def gallery_slug(gallery: str) -> str:
-    """A gallery's name as part of a file name: host and port of a service, else the last folders."""
+    """Name of a gallery as part of a file name: host and port of a service, or the last part of each folder."""
     if is_service(gallery):
         return _slug(urlsplit(gallery).netloc)
     return "+".join(_slug(Path(part.strip()).name) for part in gallery.split(",") if part.strip()) or "photos"
@@ -271,7 +288,7 @@ def _slug(text: str) -> str:
 
 
 def _protocol_parts(spec: RunSpec) -> list[str]:
-    """What the name of a run says of its gallery and protocol: each setting that is not the usual one."""
+    """Parts of a run's name for gallery and protocol: every setting that is not the default."""
     parts = [f"in-{gallery_slug(spec.gallery)}"] * bool(spec.gallery)
     if spec.index not in ("", "exact"):
         parts.append(_slug(spec.index))

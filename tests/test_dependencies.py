@@ -34,73 +34,69 @@ print(json.dumps([m.__file__ for n, m in sys.modules.items() if n.split(".")[0] 
 
 def test_every_module_that_a_run_loads_is_one_that_its_page_depends_on() -> None:
     done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, check=True)
-    loaded = set(json.loads(done.stdout.splitlines()[-1]))
-    needed = {str(path) for path in needed_by("runs", *IN_A_RUN)}
+    loaded = {Path(file).relative_to(PACKAGE).as_posix() for file in json.loads(done.stdout.splitlines()[-1])}
+    needed = {path.relative_to(PACKAGE).as_posix() for path in needed_by("runs", *IN_A_RUN)}
     assert loaded - needed == set()
     assert len(loaded) > 30
-    needed = {path.relative_to(PACKAGE).as_posix() for path in needed_by("runs", *IN_A_RUN)}
-    later = {"encoders/openai_clip.py", "encoders/open_clip_models.py", "retrieval/service.py", "retrieval/knn_client.py"}
-    assert later <= {
-        path.relative_to(PACKAGE).as_posix() for path in needed_by("runs", *IN_A_RUN)
-    }  # other encoders, other galleries
+    other_encoders = {"encoders/openai_clip.py", "encoders/open_clip_models.py"}
+    assert {*other_encoders, "retrieval/service.py", "retrieval/knn_client.py"} <= needed
 
 
-def changed(tmp_path: Path, module: str, more: str) -> tuple[str, str]:
-    """code_sha256 and the state of a run's page, in a copy of the project in which a module was added to."""
-    for name in ("clipnb", "book/clipnb_book", "notebooks"):
-        shutil.copytree(PACKAGE.parent / name, tmp_path / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "_config.yml").touch()
-    path = tmp_path / module
-    path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", STATE],
-        env=os.environ | {"PYTHONPATH": str(tmp_path), "CLIPNB_PROJECT": str(tmp_path)},
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    code, page, home = done.stdout.splitlines()
-    assert Path(home).is_relative_to(tmp_path)
-    return code, page
+NOTHING, REMARK, CODE = "", "\n# a remark\n", "\nMORE = 1\n"
 
+CHANGES = {
+    ("book/clipnb_book/values.py", REMARK): set(),
+    ("clipnb/report/plots.py", REMARK): set(),
+    ("clipnb/report/text.py", REMARK): set(),
+    ("clipnb/cli/runs.py", REMARK): set(),
+    ("clipnb/analysis/compare.py", REMARK): set(),
+    ("clipnb/metrics/validity.py", CODE): {"code", "page"},
+    ("clipnb/stats/intervals.py", CODE): {"code", "page"},
+    ("clipnb/manipulations/study.py", CODE): {"code", "page"},
+    ("clipnb/retrieval/neighbours.py", CODE): {"code", "page"},
+    ("clipnb/report/plots.py", CODE): {"page"},
+}
+"""What is added to a module, and which digests change with it: `code_sha256`, and the state of a run's page."""
 
-STATE = r"""
+STATES = """
+import json, sys
+from pathlib import Path
 import clipnb
+from clipnb._core.code_state import needed_by
 from clipnb.execution.pages import state_of
 from clipnb.provenance import code_sha256
-print(*[code_sha256(), state_of(clipnb.RunSpec("sample-figures", "grey", "histogram")), clipnb.__file__], sep="\n")
+assert Path(clipnb.__file__).is_relative_to(Path.cwd()), clipnb.__file__
+spec, found = clipnb.RunSpec("sample-figures", "grey", "histogram"), []
+for module, more in json.loads(sys.argv[1]):
+    before = Path(module).read_text(encoding="utf-8")
+    Path(module).write_text(before + more, encoding="utf-8")
+    needed_by.cache_clear()
+    found.append({"code": code_sha256(), "page": state_of(spec)})
+    Path(module).write_text(before, encoding="utf-8")
+print(json.dumps(found))
 """
 
-COMMENT = "\n# a remark\n"
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, str]]:
+    """The digests after each change, in one copy of the project."""
+    copy = tmp_path_factory.mktemp("copy")
+    for name in ("clipnb", "book/clipnb_book", "notebooks"):
+        shutil.copytree(PACKAGE.parent / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "_config.yml").touch()
+    asked = [("clipnb/runs.py", NOTHING), *CHANGES]
+    environment = os.environ | {"PYTHONPATH": str(copy), "CLIPNB_PROJECT": str(copy)}
+    command = [sys.executable, "-c", STATES, json.dumps(asked)]
+    done = subprocess.run(command, env=environment, cwd=copy, capture_output=True, text=True, check=True)
+    return dict(zip(asked, json.loads(done.stdout), strict=True))
 
 
-def test_a_remark_in_the_book_the_reports_or_the_commands_changes_nothing(tmp_path: Path) -> None:
-    before = changed(tmp_path / "as it is", "clipnb/runs.py", "")
-    modules = (
-        "book/clipnb_book/values.py",
-        "clipnb/report/plots.py",
-        "clipnb/report/text.py",
-        "clipnb/cli/runs.py",
-        "clipnb/analysis/compare.py",
-    )
-    for at, module in enumerate(modules):
-        assert changed(tmp_path / str(at), module, COMMENT) == before, module
-
-
-@pytest.mark.parametrize(
-    "module",
-    ["clipnb/metrics/validity.py", "clipnb/stats/intervals.py", "clipnb/manipulations/study.py", "clipnb/retrieval/neighbours.py"],
-)
-def test_a_change_of_what_a_number_depends_on_changes_the_code_and_the_page(tmp_path: Path, module: str) -> None:
-    before = changed(tmp_path / "as it is", module, "")
-    after = changed(tmp_path / "changed", module, "\nMORE = 1\n")
-    assert after[0] != before[0]
-    assert after[1] != before[1]
-
-
-def test_a_change_of_what_a_page_draws_changes_the_page_alone(tmp_path: Path) -> None:
-    before = changed(tmp_path / "as it is", "clipnb/report/plots.py", "")
-    code, page = changed(tmp_path / "changed", "clipnb/report/plots.py", "\nMORE = 1\n")
-    assert code == before[0]
-    assert page != before[1]
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change[0])
+def test_a_page_and_the_code_change_with_what_they_depend_on_alone(
+    states: dict[tuple[str, str], dict[str, str]], change: tuple[str, str]
+) -> None:
+    before, after = states["clipnb/runs.py", NOTHING], states[change]
+    assert {digest for digest in before if before[digest] != after[digest]} == CHANGES[change]
 
 
 def test_the_notebook_calls_no_other_module() -> None:

@@ -98,7 +98,7 @@ def test_a_hostile_key_stays_inside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
-        ("hf:", "names nothing"),
+        ("hf:", "is incomplete"),
         ("hf:nowhere/at-all", "cannot be loaded"),
         ("wds:missing.tar", "no such file"),
         ("wds:damaged.tar", "cannot be read|no images with a category"),

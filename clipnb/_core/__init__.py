@@ -1,1 +1,1 @@
-"""What every layer may use: files, paths, registries, seeded randomness; nothing about photographs."""
+"""Helpers for every layer: files, paths, registries and seeded randomness. Nothing here knows about photographs."""

@@ -1,4 +1,4 @@
-"""Which source files a module needs, by reading the import statements of its package, and a digest of them."""
+"""Find the source files that a module needs, by its import statements, and compute a digest of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def _file(folder: Path, name: str) -> Path | None:
-    """The file of a module in a package's folder; None where the name is none."""
+    """The file of a module in a folder, or None if the folder has no such module."""
     places = (folder / f"{name}.py", folder / name / "__init__.py")
     return next((path for path in places if path.is_file()), None)
 
 
 def _statements(node: ast.AST) -> Iterator[ast.ImportFrom]:
-    """Relative imports anywhere in a module, but for those that only a type checker sees."""
+    """Yield the relative imports of a module, inside functions too, except those that only a type checker reads."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ImportFrom) and child.level:
             yield child
@@ -45,7 +45,14 @@ def _imported(path: Path) -> Iterator[Path]:
 
 @cache
 def needed_by(*modules: str) -> tuple[Path, ...]:
-    """The files of these modules of the package, dotted, and of all that they import, at once or later, sorted."""
+    """The files of some modules and of everything that they import, inside functions too.
+
+    Args:
+        modules: dotted names within the package.
+
+    Returns:
+        Paths in sorted order.
+    """
     found: set[Path] = set()
     due: list[Path] = []
     for name in modules:
@@ -61,11 +68,11 @@ def needed_by(*modules: str) -> tuple[Path, ...]:
 
 
 def digest_of(paths: Iterable[Path], *, comments: bool = True) -> str:
-    """SHA-256 over the names and contents of source files of the package.
+    """SHA-256 over the names and contents of source files.
 
     Args:
-        paths: the files.
-        comments: whether comments, docstrings and layout count; else only what Python carries out.
+        paths: files of the package.
+        comments: include comments, docstrings and layout; otherwise only the code that Python executes counts.
     """
     sha = hashlib.sha256()
     for path in paths:
@@ -75,7 +82,7 @@ def digest_of(paths: Iterable[Path], *, comments: bool = True) -> str:
 
 
 def _bare(tree: ast.AST) -> ast.AST:
-    """A syntax tree without its docstrings and other statements that are a text alone."""
+    """Remove docstrings and other statements that are only a constant from a syntax tree."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

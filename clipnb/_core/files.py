@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever reads half of one."""
+"""Write files and folders so that no reader ever sees half of one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import IO, Any
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file that may be large."""
+    """SHA-256 of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`; it takes the name when the block ends well, and vanishes otherwise."""
+    """Open a temporary file beside `path`; it replaces `path` if the block succeeds and is deleted otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -43,7 +43,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_generated(folder: Path, pattern: str, texts: Mapping[str, str]) -> None:
-    """Make the files of `folder` that match `pattern` be `texts`, name -> content: touched only if they change."""
+    """Write generated files, and delete files from an earlier time that are no longer generated.
+
+    Args:
+        folder: where the files lie.
+        pattern: glob pattern; a matching file that `texts` does not name is deleted.
+        texts: file name -> content; a file is written only if its content changes.
+    """
     for name, text in texts.items():
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -55,7 +61,7 @@ def write_generated(folder: Path, pattern: str, texts: Mapping[str, str]) -> Non
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A new folder to fill beside `folder`; it takes its place when the block ends well, and vanishes otherwise."""
+    """Create an empty folder beside `folder`; it replaces `folder` if the block succeeds and is deleted otherwise."""
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         yield partial
@@ -75,7 +81,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
 
 
 def rounded(value: Any) -> Any:
-    """A value, or a list of them, as JSON holds it: floats to six decimals, nothing for NaN."""
+    """Prepare a value or a nested list for JSON: floats are rounded to six decimals, and NaN becomes None."""
     if isinstance(value, list):
         return [rounded(item) for item in value]
     if not isinstance(value, float):

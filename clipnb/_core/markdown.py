@@ -1,4 +1,4 @@
-"""Text from outside (names of files and folders) inside Markdown."""
+"""Show text from outside, such as names of files and folders, in Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def literal(text: str) -> str:
-    """A text as a code span that no Markdown, table, role or substitution in it can break out of."""
+    """Quote text as a code span, so that Markdown, tables, roles and substitutions in it have no effect."""
     safe = text.replace("{{", "{\u200b{").replace("}}", "}\u200b}").replace("|", "\u2223").replace("\n", " ")
     fence = "`" * (max((len(run) for run in re.findall(r"`+", safe)), default=0) + 1)
     pad = " " if safe.startswith("`") or safe.endswith("`") else ""

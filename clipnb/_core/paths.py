@@ -1,4 +1,4 @@
-"""Where things are: the project, the photographs, the results and the cache."""
+"""Locations of the project, the photographs, the results and the cache."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import platformdirs
 
 
 def project_root() -> Path:
-    """The folder with `_config.yml` and `notebooks/` at or above here, else the current folder.
+    """$CLIPNB_PROJECT, else the project that contains the current folder, else the current folder.
 
-    papermill runs a notebook in the shell's folder; Jupyter, nbval and the book run it in the notebook's own.
-    $CLIPNB_PROJECT, which the papermill plug-in sets for a notebook of a project, comes first.
+    papermill runs a notebook in the shell's folder; Jupyter, nbval and the book run it in the notebook's own folder.
+    The papermill plug-in sets $CLIPNB_PROJECT for a notebook of a project.
     """
     named = os.environ.get("CLIPNB_PROJECT")
     if named:
@@ -21,7 +21,7 @@ def project_root() -> Path:
 
 
 def enclosing_project(here: Path) -> Path | None:
-    """The project that a folder lies in."""
+    """The nearest folder, at or above `here`, that holds `_config.yml` and `notebooks/`; None if there is none."""
     for folder in (here, *here.parents):
         if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
             return folder
@@ -29,28 +29,28 @@ def enclosing_project(here: Path) -> Path | None:
 
 
 def data_root() -> Path:
-    """$CLIPNB_DATA, relative to the project if it is relative; `data/` in the project otherwise."""
+    """$CLIPNB_DATA, else `data/`; a relative path starts at the project."""
     return project_root() / (os.environ.get("CLIPNB_DATA") or "data")
 
 
 def cache_root() -> Path:
-    """$CLIPNB_CACHE, else the user's cache folder: sample photographs and embeddings, safe to delete."""
+    """$CLIPNB_CACHE, else the user's cache folder. It holds sample photographs and embeddings and is safe to delete."""
     named = os.environ.get("CLIPNB_CACHE")
     return project_root() / named if named else Path(platformdirs.user_cache_dir("clipnb"))
 
 
 def results_root() -> Path:
-    """`$CLIPNB_RESULTS`, else `results/` in the project: one folder a run."""
+    """$CLIPNB_RESULTS, else `results/` in the project. It holds one folder per run."""
     return project_root() / (os.environ.get("CLIPNB_RESULTS") or "results")
 
 
 def runs_root() -> Path:
-    """`book/runs/` in the project: executed notebooks, which are pages of the book."""
+    """`book/runs/` in the project. It holds executed notebooks, which are pages of the book."""
     return project_root() / "book" / "runs"
 
 
 def shown(path: Path) -> str:
-    """A path as a person would type it from here."""
+    """A path relative to the current folder, as a person would type it."""
     try:
         return os.path.relpath(path)
     except ValueError:  # another drive on Windows

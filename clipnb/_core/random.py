@@ -1,4 +1,4 @@
-"""Randomness that never depends on order, batch size or workers."""
+"""Randomness that does not depend on order, batch size or number of workers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 
 def rng_for(seed: int, *identity: object) -> np.random.Generator:
-    """A generator that is a function of the run's seed and of what the draw is for.
+    """Random generator that depends only on the run's seed and on what is drawn.
 
     Args:
         seed: the run's seed.
-        identity: what names the draw, such as image digest, manipulation and draw number.
+        identity: values that identify the draw, such as image digest, manipulation and draw number.
     """
     text = "\x1f".join(str(part) for part in (seed, *identity))
     digest = hashlib.sha256(text.encode("utf-8")).digest()
@@ -21,5 +21,12 @@ def rng_for(seed: int, *identity: object) -> np.random.Generator:
 
 
 def drawn(names: Sequence[str], n: int, seed: int, what: str) -> set[str]:
-    """n of the names, or all where there are fewer."""
+    """Draw n names, or all of them if there are fewer. A larger n keeps the names that a smaller n draws.
+
+    Args:
+        names: the names to draw from, in any order.
+        n: how many to draw.
+        seed: the run's seed.
+        what: the kind of thing drawn; draws of different kinds are independent.
+    """
     return set(sorted(names, key=lambda name: (rng_for(seed, what, name).integers(2**62), name))[:n])

@@ -1,4 +1,4 @@
-"""Named things (manipulations, encoders): a dict with decorators, aliases and helpful look-ups."""
+"""Registries of named objects (manipulations, encoders, measures), with aliases and suggestions for typing errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Maps names, and other spellings of them, to objects; remembers the order of registration."""
+    """Map names and aliases to objects, in the order of registration."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -20,7 +20,7 @@ class Registry(Generic[T]):
         self._aliases: dict[str, str] = {}
 
     def register(self, name: str, *aliases: str) -> Callable[[T], T]:
-        """Decorator: file the object under `name`; `aliases` are other spellings of it."""
+        """Return a decorator that registers an object under `name` and the given aliases."""
 
         def add(item: T) -> T:
             self._items[name] = item
@@ -30,10 +30,10 @@ class Registry(Generic[T]):
         return add
 
     def canonical(self, name: str) -> str:
-        """The registered name for any spelling of it.
+        """The registered name for a name or an alias.
 
         Raises:
-            UserError: nothing goes by that name; the message lists the choices.
+            UserError: the name is unknown; the message lists the choices.
         """
         if name in self._aliases:
             return self._aliases[name]
@@ -43,7 +43,7 @@ class Registry(Generic[T]):
 
     @property
     def aliases(self) -> frozenset[str]:
-        """Every spelling that is not the registered one."""
+        """All aliases, without the registered names."""
         return frozenset(self._aliases) - frozenset(self._items)
 
     def __getitem__(self, name: str) -> T:

@@ -1,1 +1,1 @@
-"""Where photographs come from, how they are read, and what a set of them holds."""
+"""Data sets of photographs: find, sample, import, download, read and describe them."""

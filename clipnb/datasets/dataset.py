@@ -1,4 +1,4 @@
-"""Data sets: a folder with one folder per category, wherever it lies."""
+"""Data sets: folders that hold one folder per category."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KNOWN = {
     "nba": "players, one folder each; Kaggle set djjerrish/nba-player-image-dataset-201920",
     "miniplaces": "scenes, one folder each; the MiniPlaces course archive",
 }
-"""The study's own data sets, and what they are; `clipnb fetch` gets them."""
+"""The data sets of the study, with a description; `clipnb fetch` downloads them."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Photo:
 
     @property
     def id(self) -> str:
-        """`<category>/<file name>`: unique within a data set, the same on every machine."""
+        """`<category>/<file name>`: unique within a data set and equal on every machine."""
         return f"{self.category}/{self.path.name}"
 
 
@@ -42,11 +42,11 @@ class Dataset:
     """The photographs of one data set, sorted by category and file name.
 
     Attributes:
-        name: short name, fit for a file name.
-        root: its folder.
+        name: short name that is valid in a file name.
+        root: folder of the data set.
         photos: every image file.
-        empty: folders in it that hold no image.
-        passed_over: suffix (or "folder") -> how many things inside the category folders are no image files.
+        empty: names of category folders without an image.
+        passed_over: suffix (or "folder") -> number of entries in the category folders that are not image files.
     """
 
     name: str
@@ -57,20 +57,28 @@ class Dataset:
 
     @property
     def categories(self) -> list[str]:
+        """Names of the categories with photographs, in order."""
         return list(dict.fromkeys(photo.category for photo in self.photos))
 
 
 def slug(text: str) -> str:
-    """A data set's name as part of a file name: the last folder of a path, odd characters as dashes."""
+    """Short name of a data set for file names: the last folder of a path, with dashes for special characters.
+
+    >>> slug("~/my photos/")
+    'my-photos'
+    """
     named = re.split(r"[/\\]", text.rstrip("/\\"))[-1]
     return re.sub(r"[^\w.+-]+", "-", named).strip("-.") or "photos"
 
 
 def locate(dataset: str) -> Path:
-    """The folder that a data set's name or path stands for; sample sets are written on first use.
+    """Find the folder of a data set. Sample and imported sets are written to the cache on first use.
+
+    Args:
+        dataset: a name or a path, as for `load_dataset`.
 
     Raises:
-        DatasetError: nothing there; the message says how to get it.
+        DatasetError: there is no such folder; the message says how to get the data set.
     """
     if dataset in samples.SAMPLES:
         return samples.ensure(dataset)
@@ -84,11 +92,11 @@ def locate(dataset: str) -> Path:
             if (folder := Path(dataset).expanduser()).is_dir():
                 return folder
     choices = list(samples.SAMPLES)
-    offline = f"without them, try -p dataset {choices[0]}"
+    offline = f"to work without it, use -p dataset {choices[0]}"
     if dataset in KNOWN:
         raise DatasetError(
             f"data set {dataset!r} ({KNOWN[dataset]}) is not in {shown(data_root())}: "
-            f"clipnb fetch {dataset} gets it, or set CLIPNB_DATA to the folder that holds {dataset}/<category>/<image>; {offline}"
+            f"run clipnb fetch {dataset}, or set CLIPNB_DATA to the folder that holds {dataset}/<category>/<image>; {offline}"
         )
     close = difflib.get_close_matches(dataset, [*choices, *KNOWN], n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
@@ -99,7 +107,7 @@ def locate(dataset: str) -> Path:
 
 
 def listing_digest(photos: Sequence[Photo]) -> str:
-    """SHA-256 over what the file system says of image files, without reading them: id, size and time of change of each."""
+    """SHA-256 over the id, size and modification time of image files. The files are not read."""
     sha = hashlib.sha256()
     for photo in photos:
         stat = photo.path.stat()
@@ -108,17 +116,27 @@ def listing_digest(photos: Sequence[Photo]) -> str:
 
 
 def load_dataset(dataset: str) -> Dataset:
-    """List a data set's image files; nothing is decoded yet.
+    """List the image files of a data set, without decoding them.
 
-    A folder for torchvision's `ImageFolder` is one for this too, with the same categories and files, except that here
+    A folder for torchvision's `ImageFolder` works here too and gives the same categories and files, except that
 
-    - a category's folder is not searched for folders inside it: they are counted in `passed_over`;
-    - a folder without an image is named in `empty` and no error;
-    - what is hidden (`.git`, `._1.jpg`) is never an image nor a category;
-    - `.gif` and `.jfif` are images as well.
+    - folders inside a category's folder are not searched; `passed_over` counts them;
+    - a folder without an image is not an error; `empty` lists it;
+    - hidden files and folders (`.git`, `._1.jpg`) are never images or categories;
+    - `.gif` and `.jfif` files are images.
+
+    Args:
+        dataset: a sample set, a name in the data folder, the path of a folder, or an `hf:` or `wds:` set (see
+            `clipnb.datasets.importers`).
 
     Raises:
-        DatasetError: no such folder, or no images in the layout <root>/<category>/<image>.
+        DatasetError: there is no such folder, or it holds no images in the layout <root>/<category>/<image>.
+
+    >>> figures = load_dataset("sample-figures")
+    >>> figures.categories
+    ['astronaut', 'cat', 'coffee', 'flower', 'motorcycle', 'officer']
+    >>> len(figures.photos), figures.photos[0].id
+    (96, 'astronaut/000.jpg')
     """
     root = locate(dataset)
     photos: list[Photo] = []
@@ -135,12 +153,13 @@ def load_dataset(dataset: str) -> Dataset:
         flat = len(_images(root))
         why = f"{flat} images lie in it directly" if flat else "no images were found"
         raise DatasetError(
-            f"{shown(root)} is not laid out as <category>/<image> ({why}): make one folder per kind of photograph in it"
+            f"{shown(root)} is not laid out as <category>/<image> ({why}): put the images into one folder per category"
         )
     return Dataset(slug(dataset), root, tuple(photos), tuple(empty), dict(sorted(passed_over.items())))
 
 
 def _images(folder: Path) -> Sequence[Path]:
+    """The image files in a folder, sorted, without hidden files."""
     images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
     for path in images:
         _require_unicode(path.name)
@@ -148,7 +167,7 @@ def _images(folder: Path) -> Sequence[Path]:
 
 
 def _others(folder: Path) -> list[str]:
-    """The kinds of what lies in a category's folder and is not taken for an image; hidden files do not count."""
+    """Suffix, or "folder", of each entry in a category's folder that is not an image; hidden files do not count."""
     inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
     return [
         ("folder" if p.is_dir() else p.suffix.lower() or "no suffix")
@@ -161,11 +180,13 @@ def _require_unicode(name: str) -> None:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
-        raise DatasetError(f"the name {os.fsencode(name)!r} is not Unicode, which results are written in: rename it") from None
+        raise DatasetError(
+            f"the name {os.fsencode(name)!r} is not Unicode, but results are written in Unicode: rename it"
+        ) from None
 
 
 def fingerprint(items: Iterable[tuple[str, str]]) -> str:
-    """SHA-256 over (image id, content digest) pairs: two data sets agree on it if and only if they hold the same files."""
+    """SHA-256 over (image id, content digest) pairs. It is equal for two data sets if and only if they hold the same files."""
     sha = hashlib.sha256()
     for name, content in sorted(items):
         sha.update(f"{name}\0{content}\n".encode())

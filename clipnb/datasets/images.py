@@ -1,4 +1,4 @@
-"""Reading photographs: any file that a person may have, to upright 8-bit RGB."""
+"""Read image files of common formats as upright 8-bit RGB arrays."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import UnreadableImage, UserError
 
 RGB = NDArray[np.uint8]
+"""(height, width, 3) array of uint8."""
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
-"""Files that count as images of a data set; others in its folders are passed over."""
-
+"""Suffixes of the files that count as images of a data set; other files are skipped."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is decoded, whatever a file is called: no format that would start another program (PostScript)."""
+"""Formats that are decoded, whatever the suffix. PostScript is not among them, because it would start another program."""
 
 DECODER = 1
-"""Raised when `decode` gives other pixels, so that kept embeddings are not mistaken for new ones."""
-
+"""Increase this when `decode` returns other pixels, so that older stored embeddings are not used."""
 
 LONGEST = 16
-"""Of a strip longer than this many times its width the middle is scaled, so that memory stays bounded."""
+"""Largest ratio of the sides of an image. Only the middle of a longer strip is scaled, so that memory stays bounded."""
 
 
 def middle(image: RGB) -> RGB:
-    """The middle of a strip, so much that it is `LONGEST` times as long as wide; any other image as it is."""
+    """Crop a strip to its middle, `LONGEST` times as long as wide; return any other image unchanged."""
     height, width = image.shape[:2]
     keep = min(max(height, width), LONGEST * min(height, width))
     top, left = max(0, height - keep) // 2, max(0, width - keep) // 2
@@ -40,7 +39,7 @@ def middle(image: RGB) -> RGB:
 
 
 def digest(content: bytes) -> str:
-    """SHA-256 of a file's bytes: what identifies an image, whatever its name."""
+    """SHA-256 of a file's bytes. It identifies an image, whatever its name."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -57,39 +56,42 @@ def read(path: Path) -> bytes:
 
 
 def decode(content: bytes, name: str = "image") -> RGB:
-    """Decode an encoded image to an upright RGB array.
+    """Decode the bytes of an image file to an upright RGB array.
 
-    EXIF rotation is applied, so that every condition sees the same way up. 16-bit greys are scaled to 8 bits,
-    CMYK and palettes converted, transparency laid over white, and the first frame of an animation taken.
+    EXIF rotation is applied, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted, and transparent pixels
+    are blended with white. Of an animation, the first frame is used.
+
+    Args:
+        content: bytes of the file.
+        name: name of the image for error messages.
 
     Returns:
-        uint8 array of shape (height, width, 3).
+        (height, width, 3) uint8.
 
     Raises:
-        UnreadableImage: empty, truncated, unknown, or too large to be an honest photograph.
+        UnreadableImage: the image is empty, truncated, of an unknown format, or larger than Pillow's limit.
     """
     if not content:
         raise UnreadableImage(f"{name}: the file is empty")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > (
-                Image.MAX_IMAGE_PIXELS or math.inf
-            ):  # Pillow only warns of it, and filters of warnings are not per thread
-                raise UnreadableImage(f"{name}: {image.width} x {image.height} pixels are more than Pillow takes for a photograph")
+            # Pillow only warns, and warning filters are shared by all threads
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise UnreadableImage(f"{name}: {image.width} x {image.height} pixels are more than Pillow accepts")
             image.load()
             upright = ImageOps.exif_transpose(image)
         return np.array(_to_rgb(upright, name), dtype=np.uint8)
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"{name}: not an image that Pillow knows") from error
+        raise UnreadableImage(f"{name}: not an image of a supported format ({', '.join(FORMATS)})") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, bomb warnings, ...
         raise UnreadableImage(f"{name}: {error}") from error
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode.startswith("F"):
-        raise UnreadableImage(f"{name}: floating-point pixels, whose white is not defined: save it as 8 or 16 bits")
+        raise UnreadableImage(f"{name}: floating-point pixels have no defined white: save the image with 8 or 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image, dtype=np.float64)
         deep = image.mode.startswith("I;16") or (image.mode == "I" and values.max(initial=0.0) > 255)
@@ -102,10 +104,11 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def opencv() -> Any:
-    """OpenCV, loaded when it is first asked for.
+    """Import OpenCV on first use.
 
     Raises:
-        UserError: its wheel is the one for desktops (`imagecorruptions-imaug` brings it), and this machine is none.
+        UserError: the installed wheel needs desktop libraries that this machine lacks; `imagecorruptions-imaug` installs
+            that wheel.
     """
     try:
         import cv2
@@ -113,7 +116,7 @@ def opencv() -> Any:
         raise
     except ImportError as error:
         raise UserError(
-            f"OpenCV cannot be loaded ({error}): install that library (Debian: apt-get install libgl1), "
-            "or pip install --force-reinstall --no-deps opencv-python-headless"
+            f"OpenCV cannot be loaded ({error}): install the library (Debian: apt-get install libgl1), "
+            "or run pip install --force-reinstall --no-deps opencv-python-headless"
         ) from error
     return cv2

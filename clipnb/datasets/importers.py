@@ -1,10 +1,11 @@
-"""Data sets of other layouts, by name: a Hugging Face image set (`hf:`), WebDataset tars (`wds:`).
+"""Import data sets in other layouts: Hugging Face image sets (`hf:`) and WebDataset tar files (`wds:`).
 
-    hf:cifar10@test               a set of the Hub, its split after the @ (train by default)
-    hf:path/to/folder             one saved by `datasets`, or a folder that it reads
-    wds:shards/{0000..0003}.tar   what img2dataset writes; a category is the sample's `cls`, or a field of its json
+    hf:cifar10@test               a set on the Hub; the split follows the @ (train by default)
+    hf:path/to/folder             a set that `datasets` saved, or a folder that it can read
+    wds:shards/{0000..0003}.tar   files as img2dataset writes them; the category is `cls`, or a field of the json
 
-They are written once to the cache as <category>/<image>, the files' bytes as they are, and are then data sets as any other.
+A set is written once to the cache as <category>/<image>, with the bytes of the files unchanged. From then on it is used
+like any other data set.
 """
 
 from __future__ import annotations
@@ -24,33 +25,33 @@ from ..errors import DatasetError, MissingExtra
 from .images import SUFFIXES
 
 VERSION = 1
-"""Raised when what is written changes."""
+"""Increase this when the written files change."""
 
 Sample = tuple[str, str, bytes]
 """Category, file name, content."""
 
 LABELS = ("category", "class", "label", "cls")
-"""Fields that hold a sample's category, the first that is there."""
+"""Fields that may hold the category of a sample; the first one that exists is used."""
 
 
 def is_imported(dataset: str) -> bool:
-    """Whether a data set's name is of this kind."""
+    """Whether a name is that of an `hf:` or `wds:` set."""
     return dataset.startswith(("hf:", "wds:"))
 
 
 def ensure(dataset: str) -> Path:
-    """The folder of an imported set, written now if it is not there yet (all of it or nothing).
+    """The folder of an imported set. If it does not exist, it is written now, completely or not at all.
 
     Raises:
-        DatasetError: it cannot be found or read, or holds no images with a category.
-        MissingExtra: the library that reads it is not installed.
+        DatasetError: the set cannot be found or read, or it holds no images with a category.
+        MissingExtra: the library that reads the set is not installed.
     """
     kind, _, name = dataset.partition(":")
     if not name:
-        raise DatasetError(f"{dataset!r} names nothing: write hf:<set>[@split] or wds:<path of tars>")
+        raise DatasetError(f"{dataset!r} is incomplete: write hf:<set>[@split] or wds:<path of tar files>")
     samples, state = _hugging_face(name) if kind == "hf" else _webdataset(name)
-    told_apart = hashlib.sha256(f"{VERSION}|{dataset}|{state}".encode()).hexdigest()[:12]
-    folder = cache_root() / "imported" / f"{_plain(name)}-{told_apart}"
+    version = hashlib.sha256(f"{VERSION}|{dataset}|{state}".encode()).hexdigest()[:12]
+    folder = cache_root() / "imported" / f"{_plain(name)}-{version}"
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def ensure(dataset: str) -> Path:
 
 
 def _plain(name: str) -> str:
-    """A name as one part of a path."""
+    """A name that is valid as one part of a path."""
     return re.sub(r"[/\\\0]+", "_", name).strip(". ") or "unnamed"
 
 
@@ -86,14 +87,14 @@ def _hugging_face(name: str) -> tuple[Iterator[Sample], str]:
             loaded = loaded[split or next(iter(loaded))] if isinstance(loaded, dict) else loaded
         else:
             loaded = datasets.load_dataset(str(here) if here.is_dir() else where, split=split or "train")
-    except Exception as error:  # the library's own errors are of many kinds
+    except Exception as error:  # the library raises errors of many kinds
         raise DatasetError(f"hf:{name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     images = [column for column, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
     labels = [column for column, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)]
     labels += [column for column in LABELS if column in loaded.features and column not in labels]
     if not images or not labels:
         columns = ", ".join(loaded.features)
-        raise DatasetError(f"hf:{name} has no column of images with one of labels; its columns are {columns}")
+        raise DatasetError(f"hf:{name} has no column of images, or no column of labels; its columns are {columns}")
     image, label = images[0], labels[0]
     raw = loaded.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
     kind = loaded.features[label]
@@ -114,7 +115,7 @@ def _webdataset(pattern: str) -> tuple[Iterator[Sample], str]:
         import webdataset
         from webdataset.shardlists import expand_urls
     except ModuleNotFoundError as error:
-        raise MissingExtra("reading WebDataset tars", "datasets") from error
+        raise MissingExtra("reading WebDataset tar files", "datasets") from error
     shards = [project_root() / part for part in expand_urls(pattern)]
     if missing := [shard.name for shard in shards if not shard.is_file()]:
         raise DatasetError(f"wds:{pattern}: no such file: {', '.join(missing[:3])}")
@@ -137,7 +138,7 @@ def _webdataset(pattern: str) -> tuple[Iterator[Sample], str]:
 
 
 def _category(sample: dict[str, Any]) -> str:
-    """A sample's category: its `cls`, or a field of its json; "" where it has none."""
+    """The category of a sample: its `cls`, or a field of its json; "" if it has none."""
     for part in ("cls", "cls.txt"):
         if part in sample:
             return bytes(sample[part]).decode("utf-8", "replace").strip()
@@ -149,7 +150,7 @@ def _category(sample: dict[str, Any]) -> str:
 
 
 def _suffix(path: str, content: bytes) -> str:
-    """An image file's suffix, by its name or its first bytes."""
+    """Suffix of an image file, from its name or its first bytes."""
     suffix = Path(path).suffix.lower()
     if suffix in SUFFIXES:
         return suffix

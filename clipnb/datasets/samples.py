@@ -1,7 +1,8 @@
-"""Sample data sets for machines without network: seeded views of photographs that Python packages carry.
+"""Sample data sets for machines without a network: seeded views of photographs that Python packages contain.
 
-A category is one photograph; an image is a view of it: a window of drawn position, scale and aspect, seen from a
-slightly drawn viewpoint. They demonstrate the tool. They are no sample of the world and support no finding about it.
+A category is one photograph. Each image is a view of it: a window with random position, scale and aspect ratio, seen
+from a slightly changed viewpoint. The samples demonstrate the tool. They do not represent photographs in general and
+support no finding about them.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from ..errors import MissingExtra
 from .images import RGB, decode, opencv
 
 VERSION = 2
-"""Raised when the views change, so that an older cache is not mistaken for them."""
+"""Increase this when the views change, so that older cached views are not used."""
 
 IMAGES_PER_CATEGORY = 16
 LONG_SIDE = 320
 JPEG_QUALITY = 92
 PHOTOGRAPH_SIDE = 640
 LEAST_CONTRAST = 18.0
-"""Standard deviation of grey levels below which a view shows nothing (plain sky), and another is drawn."""
+"""Lowest standard deviation of grey levels. A view below it shows nothing (plain sky) and is drawn again."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Source:
     """A photograph inside an installed package.
 
     Attributes:
-        files: "package:path", one or (stereo pair) more; views are drawn from them in turn.
-        credit: who made it and under which licence.
+        files: "package:path" of one file, or of the two files of a stereo pair; views are drawn from them in turn.
+        credit: author and licence.
     """
 
     files: tuple[str, ...]
@@ -85,17 +86,17 @@ def _photograph(file: str) -> RGB:
 
 
 def view(photograph: RGB, rng: np.random.Generator) -> RGB:
-    """One view: a quadrilateral window of the photograph, flattened to a rectangle.
+    """Draw one view: a quadrilateral window of the photograph, warped to a rectangle.
 
-    The window takes 30 to 95 % of the largest one of its aspect, which runs from 1:2 to 2:1; each corner is moved by up
-    to 6 % of its sides: a mild change of viewpoint.
+    The aspect ratio is between 1:2 and 2:1, and the sides are 30 to 95 % of the largest window with that ratio. Each
+    corner moves by up to 6 % of the sides, which gives a mild change of viewpoint.
 
     Args:
         photograph: (h, w, 3) uint8.
-        rng: decides everything.
+        rng: source of all random choices.
 
     Returns:
-        uint8 array, long side 320 pixels.
+        (h', w', 3) uint8 with a long side of 320 pixels.
     """
     cv2 = opencv()
 
@@ -116,7 +117,7 @@ def view(photograph: RGB, rng: np.random.Generator) -> RGB:
 
 
 def seeing_view(photograph: RGB, rng: np.random.Generator) -> RGB:
-    """The first of up to 20 drawn views that shows something."""
+    """Draw views until one has at least `LEAST_CONTRAST`; return the 20th if none does."""
     for _ in range(20):
         image = view(photograph, rng)
         if image.mean(axis=2).std() >= LEAST_CONTRAST:
@@ -125,10 +126,10 @@ def seeing_view(photograph: RGB, rng: np.random.Generator) -> RGB:
 
 
 def ensure(name: str) -> Path:
-    """The folder of a sample set, written now if it is not there yet (all of it or nothing).
+    """The folder of a sample set. If it does not exist, it is written now, completely or not at all.
 
     Raises:
-        MissingExtra: the packages that carry the photographs are not installed.
+        MissingExtra: the packages that contain the photographs are not installed.
     """
     folder = cache_root() / "samples" / f"v{VERSION}" / name
     if folder.is_dir():
@@ -146,7 +147,7 @@ def ensure(name: str) -> Path:
         try:
             partial.rename(folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another process was quicker
+            if not folder.is_dir():  # otherwise another process has written it
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Which photographs of a data set take part: the study's sampling, seeded and stable, and batches of categories.
+"""Choose the photographs of a data set that take part: seeded, stable sampling, and batches of categories.
 
-A category or photograph is drawn by its rank under a hash of the seed and its own name. So asking for more keeps those
-that were drawn before, and neither other settings, nor other photographs, nor their order change who comes first.
+Categories and photographs are ranked by a hash of the seed and their own name. A larger sample therefore contains every
+smaller one, and the ranking does not depend on other settings, on other photographs or on their order.
 """
 
 from __future__ import annotations
@@ -15,16 +15,20 @@ from .dataset import Dataset, Photo
 
 
 def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: int = 0) -> Dataset:
-    """A data set of fewer categories and photographs, in the same order.
+    """Draw categories and photographs from a data set, and keep their order.
 
     Args:
-        dataset: the whole.
-        categories: how many to draw, 0 for all.
-        per_category: photographs to draw of each, 0 for all; one that has fewer keeps them all.
-        seed: decides both draws.
+        dataset: the data set to draw from.
+        categories: number of categories to draw, 0 for all.
+        per_category: photographs to draw per category, 0 for all; a category with fewer photographs keeps them all.
+        seed: seed of both draws.
 
     Raises:
-        DatasetError: it has fewer categories than asked for.
+        DatasetError: the data set has fewer categories than requested.
+
+    >>> from clipnb import load_dataset
+    >>> len(sample(load_dataset("sample-figures"), categories=2, per_category=4).photos)
+    8
     """
     names = dataset.categories
     if categories > len(names):
@@ -41,10 +45,15 @@ def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: i
 
 
 def batch(photos: Iterable[Photo], start: int = 0, step: int = 0) -> list[Photo]:
-    """The photographs of `step` categories from number `start` (by name, from 0) on; step 0 for all that follow.
+    """Photographs of `step` categories, starting at category number `start`.
+
+    Args:
+        photos: photographs to choose from.
+        start: number of the first category; categories are sorted by name and numbered from 0.
+        step: number of categories, 0 for all that follow.
 
     Raises:
-        DatasetError: there is no category of that number.
+        DatasetError: there is no category with number `start`.
     """
     everything = list(photos)
     names = sorted({photo.category for photo in everything})

@@ -1,4 +1,4 @@
-"""From photographs to embeddings: decode once, apply every condition asked for, embed in batches, keep in the store."""
+"""Embed photographs: decode each once, apply every condition, embed in batches, and keep the embeddings in the store."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ from ..manipulations import CLEAN, View, condition
 from .store import EmbeddingStore, Entry, embedding_key, release
 
 IN_MEMORY = 4 * 2**20
-"""Bytes of embeddings above which they lie in a file that is mapped, so that memory does not grow with photographs."""
-
+"""Size in bytes above which embeddings lie in a memory-mapped file, so that memory does not grow with the photographs."""
 
 RELEASE = 1024
-"""Photographs after which the mapped pages that were read or written may leave memory."""
+"""Number of photographs after which memory-mapped pages may leave memory."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,14 @@ class Embeddings:
     """Embeddings of the readable photographs, under each condition.
 
     Attributes:
-        photos: n photographs.
-        digests: n content digests, the photographs' identity.
-        vectors: condition -> (n, dim) float32, unit rows.
-        inputs: condition -> n digests of the pixels that the network saw.
-        effects: condition -> (n, 2): strength of the manipulation in its own unit, and mean colour difference in [0, 1], both
+        photos: n readable photographs.
+        digests: n digests of the files, which identify the photographs.
+        vectors: condition -> (n, dim) float32 with unit rows.
+        inputs: condition -> n digests of the network's inputs.
+        effects: condition -> (n, 2) strength of the manipulation in its own unit, and mean colour difference in [0, 1], both
             at the network's input.
-        unreadable: photograph id -> reason, for the others.
-        computed: how many embeddings were not in the store yet.
+        unreadable: photograph id -> reason, for the unreadable photographs.
+        computed: number of embeddings that were computed because the store did not have them.
     """
 
     photos: list[Photo]
@@ -59,7 +58,7 @@ class Embeddings:
 
 @dataclass
 class _Work:
-    """One photograph on its way through a worker."""
+    """The work on one photograph in a worker thread."""
 
     photo: Photo
     digest: str = ""
@@ -68,13 +67,13 @@ class _Work:
 
 
 class Item(NamedTuple):
-    """One network input on its way to the encoder.
+    """One input of the encoder.
 
     Attributes:
-        key: where its embedding goes in the store.
+        key: key of the embedding in the store.
         input: digest of the pixels.
         effect: strength and mean colour difference.
-        pixels: what the network gets.
+        pixels: the prepared image.
     """
 
     key: bytes
@@ -84,7 +83,7 @@ class Item(NamedTuple):
 
 
 def kept_embeddings(encoder: Encoder) -> EmbeddingStore:
-    """The embeddings of an encoder that are kept in the cache."""
+    """The store with the embeddings of an encoder, in the cache folder."""
     return EmbeddingStore(cache_root() / "embeddings", encoder.identity, encoder.dim)
 
 
@@ -99,19 +98,22 @@ def embed(
     workers: int | None = None,
     progress: bool = True,
 ) -> Embeddings:
-    """Embed photographs under conditions, taking from the store what it has.
+    """Embed photographs under conditions. Embeddings that the store has are not computed again.
 
-    The result does not depend on batch size, workers or order beyond float32 rounding (about 1e-7).
+    Batch size, number of workers and order change the result only by float32 rounding (about 1e-7).
 
     Args:
-        photos: what to embed; an unreadable one is reported in the result, not raised.
+        photos: the photographs to embed; the result lists unreadable ones, and they raise no error.
         manips: conditions by name, such as `blurred`, `blurred/3` or `cropped/3#1` (`clipnb.manipulations.Condition`).
-        encoder: turns prepared images into unit vectors.
-        store: of that encoder.
-        seed: the run's seed, for conditions that draw.
-        batch_size: prepared images that the encoder gets at once; 0 for what it likes best.
-        workers: threads that decode and manipulate; all cores by default.
-        progress: show a bar.
+        encoder: the encoder.
+        store: store with the embeddings of this encoder.
+        seed: seed of the run, for conditions with random choices.
+        batch_size: number of images per call of the encoder; 0 for the encoder's preferred number.
+        workers: number of threads that decode and manipulate; one per core by default.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: the batch size is negative.
     """
     if batch_size < 0:
         raise UserError(f"batch_size must be a whole number from 0 up, not {batch_size!r}")
@@ -187,11 +189,11 @@ def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_
 
     Args:
         images: files, or RGB arrays (height, width, 3) of uint8.
-        encoder: from `clipnb.load_encoder`.
-        batch_size: photographs that the encoder gets at once.
+        encoder: an encoder from `clipnb.load_encoder`.
+        batch_size: number of photographs per call of the encoder.
 
     Returns:
-        (n, dim) float32 unit rows, in the order given.
+        (n, dim) float32 with unit rows, in the order of `images`.
 
     Raises:
         UnreadableImage: a file cannot be read as an image.
@@ -210,21 +212,22 @@ def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_
 
 
 def colour_difference(clean: NDArray[Any], pixels: NDArray[Any]) -> float:
-    """Mean absolute difference of two network inputs of 8 bits, white being 1; NaN for inputs of another kind."""
+    """Mean absolute difference of two 8-bit network inputs, where white is 1; NaN for inputs of other types or shapes."""
     if clean.dtype != np.uint8 or clean.shape != pixels.shape:
         return math.nan
     return float(np.abs(clean.astype(np.int16) - pixels).mean() / 255)
 
 
 def _array(n: int, dim: int, store: EmbeddingStore) -> NDArray[np.float32]:
+    """An empty (n, dim) array, in a memory-mapped file if it is large."""
     if 4 * n * dim <= IN_MEMORY:
         return np.empty((n, dim), np.float32)
-    with tempfile.TemporaryFile(dir=store.folder) as file:  # has no name: it vanishes with the mapping
+    with tempfile.TemporaryFile(dir=store.folder) as file:  # an unnamed file disappears with the mapping
         return np.memmap(file, np.float32, "w+", shape=(n, dim))
 
 
 def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStore) -> NDArray[np.float32]:
-    """Embeddings of n texts, (n, dim) float32 unit rows, taking from the store what it has."""
+    """Embed n texts as (n, dim) float32 with unit rows. Embeddings that the store has are not computed again."""
     keys = [hashlib.sha256(f"text|{text}".encode()).digest() for text in texts]
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in store}
     if missing:
@@ -234,7 +237,11 @@ def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStor
 
 
 def _encode(items: Iterable[Item], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:
-    """File each item's embedding under its key, embedding each network input once ever; how many inputs were new."""
+    """Store the embedding of each item, and embed each distinct input only once.
+
+    Returns:
+        Number of inputs that were embedded.
+    """
     distinct: dict[bytes, list[Item]] = {}
     for item in items:
         if known := store.seen(item.input):
@@ -253,7 +260,7 @@ def _encode(items: Iterable[Item], encoder: Encoder, store: EmbeddingStore, batc
 
 
 def _in_order(pool: ThreadPoolExecutor, function: Any, items: Iterable[Any], ahead: int) -> Iterator[Any]:
-    """`pool.map` that works at most `ahead` items ahead, so that memory stays flat."""
+    """Like `pool.map`, but at most `ahead` items ahead, so that memory stays bounded."""
     source = iter(items)
     queue: list[Future[Any]] = [pool.submit(function, item) for item in islice(source, ahead)]
     try:

@@ -1,7 +1,7 @@
-"""Encoders turn photographs into unit vectors. One file an encoder family; heavy imports stay inside it.
+"""Encoders turn photographs into unit vectors. Each family has one file, which contains its heavy imports.
 
-A name selects an encoder: `efficientnet-lite2`, `histogram`, OpenAI's spelling of a CLIP model (`ViT-L/14`) or the path
-of a checkpoint of one, `open_clip:<model>/<pretrained tag or path>`, or `<package.module>:<function>` for one's own.
+A name selects an encoder: `efficientnet-lite2`, `histogram`, OpenAI's name of a CLIP model (`ViT-L/14`), the path of a CLIP
+checkpoint, `open_clip:<model>/<pretrained tag or path>`, or `<package.module>:<function>` for a custom encoder.
 """
 
 from __future__ import annotations
@@ -20,32 +20,31 @@ from ..datasets.images import RGB
 from ..errors import UserError
 
 STUDY = "ViT-L/14"
-"""The study's encoder."""
+"""Encoder of the study."""
 
 OFFLINE = "efficientnet-lite2"
-"""The encoder that needs no network: what the samples and the book use."""
+"""Encoder that needs no network; the samples and the book use it."""
 
 INSTEAD = f"use the encoder {OFFLINE}, which needs no network (-p encoder {OFFLINE}, or CLIPNB_ENCODER={OFFLINE})"
-"""The way round weights that cannot be had, as an error message ends."""
+"""End of an error message about missing weights."""
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-
 
 ENGINES = ("torch", "compile", "openvino")
 
 
 class Encoder(Protocol):
-    """What the pipeline asks of an encoder.
+    """Interface of an encoder.
+
+    Two further attributes are optional: `batch_size`, the preferred number of inputs per call, and `sees_whole`, true if
+    the encoder squashes the whole photograph to a square instead of taking the centre square.
 
     Attributes:
-        name: the spelling that selects it.
+        name: name that selects the encoder.
         dim: length of an embedding.
-        input_size: side in pixels of the square that the network sees.
-        weights_sha256: digest of the weights, "" where there are none.
-        identity: everything that decides what an embedding is: name, weights, preprocessing and precision.
-
-    An encoder may say in `batch_size` how many inputs it likes at once, and in `sees_whole` that it squashes the whole
-    photograph to a square, where others take the centre square of the short side.
+        input_size: side in pixels of the network's square input.
+        weights_sha256: digest of the weights, "" without weights.
+        identity: text with everything that determines an embedding: name, weights, preprocessing and precision.
     """
 
     name: str
@@ -55,20 +54,20 @@ class Encoder(Protocol):
     identity: str
 
     def prepare(self, image: RGB) -> NDArray[Any]:
-        """One photograph to the network's input, on the CPU, in a worker thread."""
+        """Convert a photograph to the network's input. It runs on the CPU in a worker thread."""
         ...
 
     def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Prepared inputs stacked to (n, ...) to unit vectors (n, dim)."""
+        """Embed n prepared inputs, stacked to (n, ...), as (n, dim) unit vectors."""
         ...
 
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """An encoder that embeds texts too, in the same space."""
+    """An encoder that also embeds texts, in the same space."""
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
-        """n texts to (n, dim) unit vectors."""
+        """Embed n texts as (n, dim) unit vectors."""
         ...
 
 
@@ -117,15 +116,15 @@ def _own(name: str, precision: str, engine: str) -> Encoder:
 
 
 def default_encoder() -> str:
-    """The name to use when none is given: $CLIPNB_ENCODER, else the study's."""
+    """Name of the default encoder: $CLIPNB_ENCODER, else the study's encoder."""
     return os.environ.get("CLIPNB_ENCODER") or STUDY
 
 
 def resolve(name: str) -> tuple[str, Loader]:
-    """The settled spelling of an encoder's name, and what loads it; nothing is imported yet.
+    """The canonical name of an encoder and the function that loads it. Nothing is imported yet.
 
     Raises:
-        UserError: nothing goes by that name.
+        UserError: the name is unknown.
     """
     if name.startswith("open_clip:"):
         return name, _open_clip
@@ -142,21 +141,26 @@ def resolve(name: str) -> tuple[str, Loader]:
 
 
 def load_encoder(name: str, precision: str = "fp32", engine: str = "torch") -> Encoder:
-    """Build an encoder by name; one whose weights were loaded before is loaded again when it has something to embed.
+    """Load an encoder by name. Weights that were loaded before are read only when there is something to embed.
 
     Args:
-        precision: of the weights, for encoders on PyTorch: fp32, bf16 or fp16.
-        engine: what runs the network, for encoders on PyTorch: torch, compile or openvino.
+        name: name of the encoder; see `clipnb.encoders`.
+        precision: precision of the weights of PyTorch encoders: fp32, bf16 or fp16.
+        engine: engine that runs PyTorch encoders: torch, compile or openvino.
 
     Raises:
-        UserError: unknown name, or weights that are not here and cannot be fetched.
-        MissingExtra: its packages are not installed.
+        UserError: the name is unknown, or the weights are missing and cannot be downloaded.
+        MissingExtra: the packages of the encoder are not installed.
+
+    >>> encoder = load_encoder("histogram")
+    >>> encoder.name, encoder.dim, encoder.input_size
+    ('histogram', 512, 64)
     """
     from .lazy import recall
 
     settled, loader = resolve(name)
-    # torch's idle threads otherwise spin, and take the cores from the workers that decode; read when torch is loaded
+    # Otherwise torch's idle threads spin and take the cores from the decoding workers. torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if loader is _own:  # its code may change under the same name
+    if loader is _own:  # never cached: its code may change under the same name
         return loader(settled, precision, engine)
     return recall(settled, f"{precision}|{engine}", lambda: loader(settled, precision, engine))

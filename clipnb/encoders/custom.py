@@ -1,4 +1,4 @@
-"""One's own encoder: `<package.module>:<function>`, a function without arguments that returns an Encoder."""
+"""Custom encoders: `<package.module>:<function>` names a function without arguments that returns an `Encoder`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NEEDED = ("dim", "input_size", "prepare", "encode")
 
 
 def load(name: str, precision: str = "fp32") -> Encoder:
-    """Import the module, from the project's folder or the current one too, and call the function.
+    """Import the module, if necessary from the project's folder or the current folder, and call the function.
 
-    `name`, `identity` and `weights_sha256` are filled in where the object lacks them; the identity is then the name
-    alone, so say more in it if the weights can change.
+    If the object lacks `name`, `identity` or `weights_sha256`, they are filled in. The identity then consists of name and
+    precision. Define a more specific identity if the weights can change.
 
     Raises:
-        UserError: no such module or function, or what it returns is no encoder.
+        UserError: the module or the function does not exist, or the function does not return an encoder.
     """
     module_name, _, function = name.partition(":")
     for folder in (str(project_root()), str(Path.cwd())):

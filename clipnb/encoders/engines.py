@@ -1,8 +1,8 @@
-"""What runs a network's forward pass: PyTorch as it is, PyTorch compiled, or OpenVINO on the CPU.
+"""Engines that run a network's forward pass: plain PyTorch, compiled PyTorch, or OpenVINO on the CPU.
 
-The last two are built for one batch size, so that the rest of a batch is filled up. Measured with efficientnet-lite2 on
-two cores against plain PyTorch: compiled 1.2 times, OpenVINO 2.0 times, with bf16 2.8 times the images/s
-(`benchmarks/`, in one run); memory in channels-last order gave 0.95 and is not offered.
+The last two are built for one batch size, and smaller batches are padded. Images per second with efficientnet-lite2 on two
+cores, relative to plain PyTorch: compiled 1.2, OpenVINO 2.0, OpenVINO with bf16 2.8 (`benchmarks/`, in one run). Memory in
+channels-last order gave 0.95 and is not offered.
 """
 
 from __future__ import annotations
@@ -16,14 +16,21 @@ import numpy as np
 from ..errors import MissingExtra, UserError
 
 Forward = Callable[[Any], Any]
-"""Normalised images (n, 3, size, size), a torch tensor, to features (n, dim)."""
+"""Normalised images, a torch tensor (n, 3, size, size), to features (n, dim)."""
 
 
 def build(engine: str, forward: Forward, batch_size: int, size: int, precision: str) -> Forward:
-    """A forward pass by an engine other than plain PyTorch, for batches of exactly this size.
+    """Build a forward pass with an engine other than plain PyTorch.
+
+    Args:
+        engine: "compile" or "openvino".
+        forward: the forward pass in PyTorch.
+        batch_size: number of images in every batch.
+        size: side of an image in pixels.
+        precision: fp32, bf16 or fp16.
 
     Raises:
-        UserError: the engine cannot do this precision on this machine.
+        UserError: the engine does not support this precision on this machine.
         MissingExtra: OpenVINO is not installed.
     """
     return _compiled(forward) if engine == "compile" else _openvino(forward, batch_size, size, precision)
@@ -37,7 +44,7 @@ def _compiled(forward: Forward) -> Forward:
     def run(pixels: Any) -> Any:
         try:
             return compiled(pixels)
-        except torch._dynamo.exc.BackendCompilerFailed as error:  # no C++ compiler, most often
+        except torch._dynamo.exc.BackendCompilerFailed as error:  # most often because there is no C++ compiler
             why = (str(error).strip().splitlines() or [""])[0]
             raise UserError(f"the engine 'compile' cannot compile here ({why}): use -p engine torch") from error
 
@@ -64,7 +71,7 @@ def _openvino(forward: Forward, batch_size: int, size: int, precision: str) -> F
 
     example = torch.zeros(batch_size, 3, size, size)
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing notes every Python number
+        warnings.simplefilter("ignore")  # tracing warns of every Python number
         graph = openvino.convert_model(Network(), example_input=example, input=[list(example.shape)])
     hint = {"fp32": "f32", "bf16": "bf16"}[precision]
     network = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint})

@@ -1,7 +1,7 @@
-"""A colour histogram: the named weak baseline, numpy alone.
+"""A colour histogram, the weak baseline. It needs only numpy.
 
-It knows which colours a photograph holds and nothing else. Square roots of the shares (Hellinger) make Euclidean
-distance a fair one between histograms.
+It represents the colours of a photograph and nothing else. Square roots of the shares turn the Euclidean distance into the
+Hellinger distance, which is suited to histograms.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from PIL import Image
 from ..datasets.images import RGB
 
 LEVELS = 8
-"""Of each of red, green and blue."""
+"""Number of levels of each colour channel."""
 
 
 class Histogram:
-    """Joint RGB histogram with 8 levels a channel, over the photograph scaled to 64 x 64."""
+    """Joint RGB histogram with 8 levels per channel, over the photograph scaled to 64 x 64 pixels."""
 
     name = "histogram"
     dim = LEVELS**3
@@ -27,11 +27,11 @@ class Histogram:
     identity = f"histogram|rgb {LEVELS}|box 64|sqrt"
 
     def prepare(self, image: RGB) -> NDArray[np.uint8]:
-        """(h, w, 3) to (64, 64, 3) uint8, by area."""
+        """Scale (h, w, 3) uint8 to (64, 64, 3) uint8, averaging over areas."""
         return np.asarray(Image.fromarray(image).resize((self.input_size, self.input_size), Image.Resampling.BOX))
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n, 64, 64, 3) uint8 to (n, 512) float32 of unit length."""
+        """Embed (n, 64, 64, 3) uint8 as (n, 512) float32 unit vectors."""
         level = (batch.reshape(len(batch), -1, 3) // (256 // LEVELS)).astype(np.intp)
         cell = (level[..., 0] * LEVELS + level[..., 1]) * LEVELS + level[..., 2]
         cell += np.arange(len(batch))[:, None] * self.dim

@@ -1,8 +1,8 @@
-"""An encoder that was loaded before, and is loaded again only if something is to be embedded.
+"""Encoders that were loaded before and are loaded again only when there is something to embed.
 
-What an encoder is (its name, dimension, weights' digest, identity) is noted in the cache with the size and time of the
-weights file and the versions of what loads it. As long as these stand, a run whose embeddings are all kept starts
-without PyTorch and without reading the weights.
+A note in the cache holds the attributes of an encoder (name, dimension, digest of the weights, identity), with the size and
+time of the weights file and the versions of the packages that load it. While these do not change, a run whose embeddings
+are all in the store starts without PyTorch and without reading the weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PACKAGES = ("clip-anytorch", "efficientnet_lite_pytorch", "open-clip-torch", "to
 
 
 class KnownEncoder:
-    """An encoder by its note; see `clipnb.encoders.Encoder` for the attributes."""
+    """An encoder with the attributes from its note; see `clipnb.encoders.Encoder`."""
 
     def __init__(self, about: dict[str, Any], load: Callable[[], Encoder]) -> None:
         self.name: str = about["name"]
@@ -45,32 +45,32 @@ class KnownEncoder:
 
     @cached_property
     def loaded(self) -> Any:
-        """The encoder itself."""
+        """The encoder itself, loaded on first use."""
         return self._load()
 
     def prepare(self, image: RGB) -> NDArray[Any]:
-        """One photograph to the network's input."""
-        with self._lock:  # the first of several workers loads it
+        """Convert a photograph to the network's input."""
+        with self._lock:  # only the first of several workers loads it
             encoder: Encoder = self.loaded
         return encoder.prepare(image)
 
     def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Prepared inputs stacked to (n, ...) to unit vectors (n, dim)."""
+        """Embed n prepared inputs, stacked to (n, ...), as (n, dim) unit vectors."""
         encoder: Encoder = self.loaded
         return encoder.encode(batch)
 
 
 class KnownTextEncoder(KnownEncoder):
-    """The same with a text tower."""
+    """A known encoder that also embeds texts."""
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
-        """n texts to (n, dim) unit vectors."""
+        """Embed n texts as (n, dim) unit vectors."""
         encoder: TextEncoder = self.loaded
         return encoder.encode_text(texts)
 
 
 def _note(name: str, settings: str) -> Path:
-    """The note's file; its name changes with the code and the packages that make an embedding."""
+    """Path of the note. It changes with the code and the packages that compute embeddings."""
     sha = hashlib.sha256(f"{name}|{settings}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sha.update(path.read_bytes())
@@ -83,12 +83,19 @@ def _note(name: str, settings: str) -> Path:
 
 
 def _stat(weights: Path) -> list[int]:
+    """Size and modification time of the weights file."""
     stat = weights.stat()
     return [stat.st_size, stat.st_mtime_ns]
 
 
 def recall(name: str, settings: str, load: Callable[[], Encoder]) -> Encoder:
-    """The encoder as noted, if its weights file is as it was; else loaded now, and noted if it has a weights file."""
+    """Return an encoder from its note if the weights file has not changed; otherwise load it and write a note.
+
+    Args:
+        name: name of the encoder.
+        settings: text with the settings that determine its embeddings.
+        load: loads the encoder.
+    """
     note = _note(name, settings)
     try:
         about = json.loads(note.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """Models of open_clip: `open_clip:<model>/<pretrained tag or path of a checkpoint>`.
 
-Weights that were trained with QuickGELU, such as OpenAI's, want the model of that name (`ViT-L-14-quickgelu`): nothing
-in a checkpoint tells, and with the other activation its embeddings are wrong without a word.
+Weights that were trained with QuickGELU, such as OpenAI's, need a model with that activation (`ViT-L-14-quickgelu`). A
+checkpoint does not record its activation; with the wrong one the embeddings are wrong, without an error message.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 
 from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
+from . import INSTEAD
 from .torch_base import Preprocessing, TorchEncoder, matching_torchvision, reason, unit_rows
 
 
 class OpenClip(TorchEncoder):
-    """An open_clip model with both towers."""
+    """An open_clip model that embeds images and texts."""
 
     def __init__(self, name: str, model: Any, tokenizer: Any, **rest: Any) -> None:
         super().__init__(name, lambda x: self.model.encode_image(x), model, **rest)
         self._tokenizer = tokenizer
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
-        """n texts to (n, dim) float32 of unit length, in the same space as the photographs."""
+        """Embed n texts as (n, dim) float32 unit vectors, in the same space as the photographs."""
         import torch
 
         with torch.inference_mode():
@@ -37,7 +38,7 @@ def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenClip:
     """Load `open_clip:<model>/<tag or path>`.
 
     Raises:
-        UserError: unknown model or tag, weights that cannot be fetched, or a file that is none of them.
+        UserError: the model or tag is unknown, the weights cannot be downloaded, or the file is not a checkpoint of the model.
         MissingExtra: open_clip is not installed.
     """
     model_name, _, pretrained = name.removeprefix("open_clip:").partition("/")
@@ -63,7 +64,7 @@ def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenClip:
     config = open_clip.get_model_preprocess_cfg(model)
     resize, interpolation = config["resize_mode"], config["interpolation"]
     if resize not in ("shortest", "squash") or interpolation not in ("bicubic", "bilinear"):
-        raise UserError(f"{name!r} wants its images resized by {resize} and {interpolation}, which clipnb does not have")
+        raise UserError(f"{name!r} resizes its images by {resize} and {interpolation}, which clipnb does not support")
     size = config["size"] if isinstance(config["size"], int) else config["size"][0]
     return OpenClip(
         f"open_clip:{model_name}/{path.name if here else pretrained}",
@@ -79,11 +80,12 @@ def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenClip:
 
 
 def _why(name: str, path: Path, here: bool, error: Exception) -> str:
+    """The error message if a model cannot be loaded."""
     if not here:
         return (
             f"the weights of {name!r} are not in the Hugging Face cache and cannot be fetched ({type(error).__name__}): "
-            "fetch them where there is a network and copy the cache ($HF_HOME), give a checkpoint's path, "
-            "or use -p encoder efficientnet-lite2"
+            "download them on a machine with a network and copy the cache ($HF_HOME), pass the path of a checkpoint, "
+            f"or {INSTEAD}"
         )
     if "TorchScript" in str(error) or "input_resolution" in str(error):
         return f"{path} is one of OpenAI's own checkpoints: pass its path alone (-p encoder {path})"

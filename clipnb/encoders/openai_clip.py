@@ -1,7 +1,7 @@
-"""OpenAI's CLIP models by way of the `clip` package: by name from its cache, or from a checkpoint's path.
+"""OpenAI's CLIP models with the `clip` package, by name from its cache or by the path of a checkpoint.
 
-`clip` checks the SHA-256 of a named model on every load. Archives are read by `torch.jit.load`, other checkpoints with
-`weights_only`, so that no pickled code is run.
+`clip` checks the SHA-256 of a named model on every load. Archives are read with `torch.jit.load` and other checkpoints with
+`weights_only`, so that no pickled code runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class OpenAIClip(TorchEncoder):
-    """A CLIP model with both towers."""
+    """A CLIP model that embeds images and texts."""
 
     def __init__(self, name: str, model: Any, weights: Path, weights_sha256: str, precision: str, engine: str) -> None:
         preprocessing = Preprocessing(model.visual.input_resolution, MEAN, STD)
@@ -34,7 +34,7 @@ class OpenAIClip(TorchEncoder):
         )
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
-        """n texts to (n, dim) float32 of unit length, in the same space as the photographs."""
+        """Embed n texts as (n, dim) float32 unit vectors, in the same space as the photographs."""
         import clip
         import torch
 
@@ -44,15 +44,15 @@ class OpenAIClip(TorchEncoder):
 
 
 def weights_folder() -> Path:
-    """Where the `clip` package keeps its models."""
+    """Folder in which the `clip` package stores its models."""
     return Path("~/.cache/clip").expanduser()
 
 
 def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenAIClip:
-    """Load a model by OpenAI's name, or from a checkpoint (TorchScript archive or state dict).
+    """Load a model by OpenAI's name or by the path of a checkpoint (TorchScript archive or state dict).
 
     Raises:
-        UserError: the weights are not here and cannot be fetched, or are damaged.
+        UserError: the weights are missing and cannot be downloaded, or are damaged.
         MissingExtra: the `clip` package is not installed.
     """
     with matching_torchvision(f"the encoder {name!r}"), warnings.catch_warnings():
@@ -66,7 +66,7 @@ def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenAICli
         if name in models:
             _check_named(name, path, models[name].split("/")[-2])
         elif not path.is_file():
-            raise UserError(f"no checkpoint {name!r}: give the path of a .pt file, or one of OpenAI's names ({', '.join(models)})")
+            raise UserError(f"no checkpoint {name!r}: pass the path of a .pt file or one of OpenAI's names ({', '.join(models)})")
         try:
             model, _ = clip.load(name if name in models else str(path), device="cpu", jit=False)
         except (URLError, OSError) as error:
@@ -74,12 +74,15 @@ def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenAICli
                 f"the weights of {name!r} are not in {path.parent} and cannot be fetched ({getattr(error, 'reason', error)}): "
                 f"put {path.name} there, or {INSTEAD}"
             ) from error
-        except Exception as error:  # pickle, zip and key errors of what is no CLIP checkpoint
+        except Exception as error:  # pickle, zip and key errors of files that are not CLIP checkpoints
             raise UserError(f"{path} is not a CLIP checkpoint: {reason(error)}") from error
     sha256 = models[name].split("/")[-2] if name in models else file_sha256(path)
     return OpenAIClip(name if name in models else path.name, model, path, sha256, precision, engine)
 
 
 def _check_named(name: str, path: Path, expected: str) -> None:
+    """Raise UserError if the weights in the cache are not those that OpenAI published."""
     if path.is_file() and file_sha256(path) != expected:
-        raise UserError(f"{path} is not {name!r} as OpenAI published it (SHA-256 {expected[:12]}...): delete it, or fetch it again")
+        raise UserError(
+            f"{path} is not {name!r} as OpenAI published it (SHA-256 {expected[:12]}...): delete it, and it is downloaded again"
+        )

@@ -1,4 +1,4 @@
-"""What encoders on PyTorch share: the network's input in 8 bits, normalised on the device, and a choice of precision."""
+"""Base of the PyTorch encoders: 8-bit input, normalisation on the device, and a choice of precision and engine."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a photograph to the network's input.
+    """Conversion of a photograph to the network's input.
 
     Attributes:
-        size: side of the square that the network sees, in pixels.
-        mean, std: for each channel, in units of `scale`.
-        scale: what 8-bit values are divided by before mean and std apply.
-        resize: "shortest" scales the short side to `size` and takes the centre, "squash" ignores the aspect.
+        size: side of the square input in pixels.
+        mean, std: mean and standard deviation of each channel, after division by `scale`.
+        scale: divisor of the 8-bit values.
+        resize: "shortest" scales the short side to `size` and takes the centre; "squash" ignores the aspect ratio.
         interpolation: "bicubic" or "bilinear".
     """
 
@@ -43,9 +43,9 @@ class Preprocessing:
     interpolation: str = "bicubic"
 
     def __call__(self, image: RGB) -> NDArray[np.uint8]:
-        """(h, w, 3) uint8 to (size, size, 3) uint8, pixel for pixel what the CLIP packages' own transforms give.
+        """Convert (h, w, 3) uint8 to (size, size, 3) uint8, with the same pixels as the transforms of the CLIP packages.
 
-        Of a strip only the middle is scaled (`clipnb.images.middle`).
+        Of a long strip, only the middle is used (`clipnb.datasets.images.middle`).
         """
         image = middle(image)
         height, width = image.shape[:2]
@@ -77,9 +77,15 @@ class TorchEncoder:
         """Put the network on the device.
 
         Args:
-            forward: normalised images (n, 3, size, size) -> (n, dim), by way of `model`.
-            model: the module that `forward` uses, in fp32 on the CPU.
-            weights: the file that they came from.
+            name: name that selects the encoder.
+            forward: normalised images (n, 3, size, size) -> features (n, dim); it calls `model`.
+            model: the network, in fp32 on the CPU.
+            preprocessing: conversion of a photograph to the network's input.
+            dim: length of an embedding.
+            weights: file of the weights.
+            weights_sha256: digest of that file.
+            precision: fp32, bf16 or fp16.
+            engine: torch, compile or openvino.
         """
         import torch
 
@@ -104,17 +110,17 @@ class TorchEncoder:
             self._forward = build(engine, forward, self.batch_size, preprocessing.size, precision)
 
     def prepare(self, image: RGB) -> NDArray[np.uint8]:
-        """One photograph to (size, size, 3) uint8."""
+        """Convert a photograph to the network's input, (size, size, 3) uint8."""
         return self._preprocessing(image)
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n, size, size, 3) uint8 to (n, dim) float32 of unit length.
+        """Embed (n, size, size, 3) uint8 as (n, dim) float32 unit vectors.
 
-        They go through the network in batches of the size that proves fastest; when the device's memory does not hold one,
-        half as many are tried, from then on.
+        The images go through the network in batches of the fastest size. If a batch does not fit into the device's memory,
+        batches have half the size from then on.
 
         Raises:
-            torch.OutOfMemoryError: it does not even hold one.
+            torch.OutOfMemoryError: not even one image fits.
         """
         import torch
 
@@ -139,14 +145,14 @@ class TorchEncoder:
             missing = 0 if self.engine == "torch" else self.batch_size - len(batch)
             pixels = torch.from_numpy(np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]))
             if self.device == "cuda":
-                pixels = pixels.pin_memory()  # copied without a halt
+                pixels = pixels.pin_memory()  # lets the copy run asynchronously
             pixels = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
             pixels = ((pixels.float() / self._preprocessing.scale - self._mean) / self._std).contiguous()
             return unit_rows(self._forward(pixels.to(self._dtype))[: len(batch)])
 
 
 def unit_rows(features: Any) -> NDArray[np.float32]:
-    """Torch features (n, dim) to float32 numpy rows of unit length."""
+    """Convert torch features (n, dim) to a float32 numpy array with rows of unit length."""
     import torch
 
     result: NDArray[np.float32] = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
@@ -154,7 +160,7 @@ def unit_rows(features: Any) -> NDArray[np.float32]:
 
 
 def lower_precision(model: Any, dtype: Any) -> Any:
-    """Weights of convolutions, linear layers, attention and projections to `dtype`; normalisation layers stay fp32."""
+    """Convert weights of convolutions, linear layers, attention and projections to `dtype`; normalisation stays fp32."""
     import torch
     from torch import nn
 
@@ -173,10 +179,13 @@ def lower_precision(model: Any, dtype: Any) -> Any:
 
 @contextmanager
 def matching_torchvision(what: str) -> Iterator[None]:
-    """Turn the failure of a torchvision built for another torch into one line.
+    """Turn the import error of a torchvision that was built for another torch into a `UserError`.
+
+    Args:
+        what: the thing that needs torchvision, for the message.
 
     Raises:
-        UserError: in place of that failure, from anything in the block that imports torchvision.
+        UserError: an import of torchvision in the block failed.
     """
     try:
         yield
@@ -186,14 +195,14 @@ def matching_torchvision(what: str) -> Iterator[None]:
         from importlib.metadata import version
 
         raise UserError(
-            f"{what} needs a torchvision built for this torch, and torchvision {version('torchvision')} does not fit "
-            f"torch {version('torch')}: install both again, in one command and from one source (pip install --force-reinstall "
+            f"{what} needs a torchvision built for this torch, but torchvision {version('torchvision')} does not match "
+            f"torch {version('torch')}: reinstall both from one source in one command (pip install --force-reinstall "
             f"torch torchvision), or {INSTEAD}"
         ) from error
 
 
 def reason(error: Exception) -> str:
-    """Why weights could not be read, in one line."""
+    """Why the weights could not be read, in one line."""
     if "Weights only load failed" in str(error):
-        return "it holds no weights alone (and clipnb does not run code that is pickled in a file)"
+        return "it holds more than weights, and clipnb does not run code that is pickled in a file"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,17 +1,18 @@
-"""What is done to a query photograph before it is embedded.
+"""Manipulations of a query photograph before it is embedded.
 
-A manipulation takes an RGB array, a random generator and a severity and gives an RGB array. It never sees the encoder.
+A manipulation turns an RGB array into another RGB array, given a random generator and a severity. It does not depend on
+the encoder. `apply` manipulates one image.
 
 `study`       the study's blur, crop and grey: its fixed settings, and five severities of each
-`everyday`    what happens to photographs on their way through phones and web pages
+`everyday`    edits that photographs undergo on phones, in messengers and on web pages
 `imagenet_c`  the fifteen corruptions of ImageNet-C
-`base`        what they share: severities, draws, compositions (`grey+blurred`), strength at the encoder's input
+`base`        severities, draws, compositions (`grey+blurred`), strength at the encoder's input
 """
 
 from __future__ import annotations
 
 from . import everyday, imagenet_c, study
-from .base import DIFFERENCE, MANIPULATIONS, SEVERITIES, Condition, Manipulation, View, condition
+from .base import DIFFERENCE, MANIPULATIONS, SEVERITIES, Condition, Manipulation, View, apply, condition
 from .study import BLUR_SIGMA, CLEAN, STUDY
 
 for _entries in (study.ENTRIES, everyday.ENTRIES, imagenet_c.ENTRIES):
@@ -28,5 +29,6 @@ __all__ = [
     "Condition",
     "Manipulation",
     "View",
+    "apply",
     "condition",
 ]

@@ -1,4 +1,4 @@
-"""What a manipulation is: a name, a severity, a seeded draw, and how strong it is where the encoder looks."""
+"""Manipulations and conditions: name, severity, seeded draw, and strength at the encoder's input."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import numpy as np
 
 from .._core.random import rng_for
 from .._core.registry import Registry
-from ..datasets.images import RGB
+from ..datasets.images import RGB, digest
 from ..errors import UserError
 
 SEVERITIES = range(1, 6)
 
 REFERENCE = 224
-"""Short side in pixels at which severities are defined, CLIP's: every encoder is shown the same manipulated photograph."""
+"""Short side in pixels at which severities are defined (CLIP's input), so that all encoders see the same manipulated image."""
 
 DIFFERENCE = "mean colour difference"
-"""The strength of a manipulation that has no better one: mean absolute change of the network's input, white being 1."""
+"""Default unit of strength: mean absolute change of the network's input, where white is 1."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What an encoder sees of a photograph.
+    """The part of a photograph that an encoder sees.
 
     Attributes:
-        size: side in pixels of the square that the network gets.
-        whole: all of the photograph, squashed to a square; else the centre square of its short side.
+        size: side in pixels of the network's square input.
+        whole: whether the input is the whole photograph, squashed to a square, or the centre square of the short side.
     """
 
     size: int
     whole: bool = False
 
     def area(self, height: int, width: int) -> float:
-        """Pixels of a photograph that reach the network."""
+        """Number of pixels of the photograph in the part that the network sees."""
         return float(height * width if self.whole else min(height, width) ** 2)
 
     def scale(self, height: int, width: int) -> float:
-        """Pixels of the network's input for one pixel of a photograph."""
+        """Length in pixels of the network's input of one pixel of the photograph."""
         return self.size / math.sqrt(self.area(height, width))
 
 
@@ -50,20 +50,20 @@ Strength = Callable[[int, Shape, Shape, View], float]
 
 @dataclass(frozen=True)
 class Manipulation:
-    """One thing that is done to a photograph, at a fixed setting or at five severities.
+    """A manipulation with a fixed setting, five severities, or both.
 
     Attributes:
-        name: what selects it; the study's spelling for the study's.
-        label: how a figure or a sentence names it.
-        summary: one line on what it does.
+        name: the name to type; the study's manipulations keep the study's spelling.
+        label: name in figures and sentences.
+        summary: description in one line.
         apply: (image (h, w, 3) uint8, generator, severity) -> image (h', w', 3) uint8; severity 0 is the fixed setting.
-        draws: whether the generator is used; if not, the seed does not matter.
-        version: raised when what `apply` or `strength` gives changes, so that what is kept is not mistaken for new.
-        parameter: what severities 1 to 5 set, with its unit; "" where there are none.
-        levels: its value at severities 1 to 5.
+        draws: whether `apply` uses the generator; otherwise the seed does not matter.
+        version: increase it when `apply` or `strength` returns other values, so that older stored embeddings are not used.
+        parameter: the parameter that severities 1 to 5 set, with its unit; "" without severities.
+        levels: value of the parameter at severities 1 to 5.
         fixed: whether there is a setting without severity.
-        unit: what `strength` is measured in.
-        strength: how strong it is at the encoder's input, from sizes alone; None where pixels must be compared.
+        unit: unit of `strength`.
+        strength: computes the strength at the encoder's input from sizes; None if pixels must be compared.
         falls: whether a smaller strength is a stronger manipulation.
     """
 
@@ -81,17 +81,17 @@ class Manipulation:
     falls: bool = False
 
     def settle(self, severity: int) -> int:
-        """The severity meant: 0 where there are none; 3, the middle one, where 0 is asked for and there is no fixed setting."""
+        """The severity to use: 0 without severities; 3, the middle, if 0 is requested and there is no fixed setting."""
         if not self.levels:
             return 0
         return severity if severity or self.fixed else 3
 
     def level(self, severity: int) -> str:
-        """What a severity, or the fixed setting, sets, in words."""
+        """The setting at a severity (0: the fixed setting), in words."""
         return f"{self.parameter} {self.levels[severity - 1]:g}" if severity and self.levels else self.summary
 
     def key(self, seed: int, severity: int = 0, draw: int = 0) -> str:
-        """What distinguishes this condition's embedding of an image from another's."""
+        """Identifies the embedding of an image under this manipulation in the embedding store."""
         parts = [f"{self.name}@{self.version}"]
         if severity:
             parts.append(f"s{severity}")
@@ -102,15 +102,22 @@ class Manipulation:
     def __call__(self, image: RGB, seed: int, image_digest: str, severity: int = 0, draw: int = 0) -> RGB:
         """Manipulate one image.
 
-        What is drawn depends on the seed, the image's content and the number of the draw alone. All severities of a draw
-        share it, so that a severity curve compares like with like.
+        Random choices depend only on the seed, the image's content and the draw's number. All severities of a draw share
+        them, so that a severity curve compares like with like.
+
+        Args:
+            image: (h, w, 3) uint8.
+            seed: seed of the run.
+            image_digest: digest of the image's content.
+            severity: 1 to 5, or 0 for the fixed setting.
+            draw: number of the draw, for several draws per image.
         """
         rng = rng_for(seed, image_digest, self.name, *([draw] if draw else []))
         return self.apply(image, rng, self.settle(severity))
 
 
 class Manipulations(Registry[Manipulation]):
-    """Manipulations by name; `grey+blurred` is the first, then the second."""
+    """Registry of manipulations. `grey+blurred` stands for grey, then blurred."""
 
     def __init__(self) -> None:
         super().__init__("manipulation")
@@ -127,7 +134,7 @@ class Manipulations(Registry[Manipulation]):
 
 
 def composed(parts: list[Manipulation]) -> Manipulation:
-    """Manipulations one after the other, each at the severity asked for where it has severities."""
+    """Apply manipulations one after another, each at the same severity if it has severities."""
 
     def apply(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
         for part in parts:
@@ -153,9 +160,9 @@ MANIPULATIONS = Manipulations()
 
 @dataclass(frozen=True)
 class Condition:
-    """A manipulation at a severity (0: its fixed setting), for one of several draws.
+    """A manipulation at one severity (0: the fixed setting), for one of several draws.
 
-    Its text is its identity: `blurred`, `blurred/3`, `cropped/3#1`.
+    Its text form identifies it: `blurred`, `blurred/3`, `cropped/3#1`.
     """
 
     manip: str
@@ -167,45 +174,82 @@ class Condition:
 
     @property
     def manipulation(self) -> Manipulation:
+        """The registered manipulation."""
         return MANIPULATIONS[self.manip]
 
     @property
     def label(self) -> str:
-        """How a figure or a sentence names it."""
+        """Name in figures and sentences."""
         return self.manipulation.label + f", severity {self.severity}" * (self.severity > 0)
 
     def key(self, seed: int) -> str:
-        """What distinguishes this condition's embedding of an image from another's."""
+        """Identifies the embedding of an image under this condition in the embedding store."""
         return self.manipulation.key(seed, self.severity, self.draw)
 
     def strength(self, before: Shape, after: Shape, view: View, difference: float) -> float:
-        """How strong it is at the encoder's input, in `manipulation.unit`.
+        """Strength at the encoder's input, in `manipulation.unit`.
 
         Args:
-            before, after: shapes of the photograph and of what was made of it.
-            view: what the encoder sees.
-            difference: mean colour difference of the two at the encoder's input.
+            before, after: shapes of the photograph and of the manipulated photograph.
+            view: the part of a photograph that the encoder sees.
+            difference: mean colour difference between the two at the encoder's input.
         """
         measured = self.manipulation.strength
         return difference if measured is None else measured(self.manipulation.settle(self.severity), before, after, view)
 
     def __call__(self, image: RGB, seed: int, image_digest: str) -> RGB:
-        """Manipulate one image; see `Manipulation`."""
+        """Manipulate one image; see `Manipulation.__call__`."""
         return self.manipulation(image, seed, image_digest, self.severity, self.draw)
 
 
 def condition(text: str) -> Condition:
-    """The condition that a text such as `cropped/3#1` names.
+    """Parse the text form of a condition, such as `cropped/3#1`.
 
     Raises:
-        UserError: it names none.
+        UserError: the text is malformed, the manipulation is unknown, or it has no such severity.
+
+    >>> condition("gray/3")
+    Condition(manip='grey', severity=3, draw=0)
     """
     rest, _, draw = text.partition("#")
     name, _, severity = rest.partition("/")
     try:
         found = Condition(MANIPULATIONS.canonical(name), int(severity or 0), int(draw or 0))
     except ValueError:
-        raise UserError(f"{text!r} is no condition: write a manipulation and, after a slash, its severity (blurred/3)") from None
+        raise UserError(f"{text!r} is not a condition: write a manipulation and, after a slash, its severity (blurred/3)") from None
     if found.severity and (found.severity not in SEVERITIES or not found.manipulation.levels):
-        raise UserError(f"{found.manip} has no severity {found.severity}")
+        choices = "; choose from 1 to 5" if found.manipulation.levels else ""
+        raise UserError(f"{found.manip} has no severity {found.severity}{choices}")
     return found
+
+
+def apply(image: RGB, manipulation: str, severity: int = 0, seed: int = 0) -> RGB:
+    """Manipulate one image.
+
+    Random choices depend only on the seed and the pixels. A run uses the digest of the image file instead of the pixels,
+    so that its random choices differ.
+
+    Args:
+        image: (h, w, 3) uint8.
+        manipulation: name or alias in `MANIPULATIONS`, a composition such as `grey+blurred`, or a condition such as
+            `blurred/3`.
+        severity: 1 to 5; 0 is the fixed setting, or severity 3 if there is none.
+        seed: seed of the random choices.
+
+    Returns:
+        (h', w', 3) uint8.
+
+    Raises:
+        UserError: the manipulation is unknown or has no such severity, or the image is not an RGB array of uint8.
+
+    >>> import clipnb
+    >>> red = np.full((2, 3, 3), (200, 0, 0), np.uint8)
+    >>> clipnb.manipulations.apply(red, "grey")[0, 0].tolist()  # 0.299 * 200
+    [60, 60, 60]
+    >>> clipnb.manipulations.apply(np.zeros((224, 448, 3), np.uint8), "cropped").shape
+    (224, 224, 3)
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise UserError(f"an image is an array (height, width, 3) of uint8, not {image.shape} of {image.dtype}")
+    return condition(f"{manipulation}/{severity}" if severity else manipulation)(image, seed, digest(image.tobytes()))

@@ -1,4 +1,4 @@
-"""What happens to photographs on their way through phones, messengers and web pages."""
+"""Edits that photographs undergo on phones, in messengers and on web pages, each at five severities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THUMBNAIL = (192.0, 128.0, 96.0, 64.0, 32.0)
 DEGREES = (5.0, 10.0, 20.0, 45.0, 90.0)
 LINES = (1.0, 2.0, 3.0, 4.0, 6.0)
 LETTERS = 0.09
-"""Height of a letter as a share of the short side."""
+"""Font size of a caption as a share of the short side."""
 
 BORDER = (0.05, 0.1, 0.15, 0.2, 0.3)
 CAST = (0.1, 0.2, 0.3, 0.4, 0.6)
@@ -59,7 +59,7 @@ def _flipped(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
 
 
 def _captioned(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    """Lines of white letters with a black edge from the lower edge upwards, each as wide as the photograph."""
+    """Draw lines of white text with a black outline, from the lower edge upwards, each as wide as the photograph."""
     height, width = image.shape[:2]
     size = LETTERS * min(height, width)
     if size < 1:
@@ -87,7 +87,7 @@ def _tinted(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
 
 
 def _screenshot(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    """The photograph in the middle of a page: a bar above it, lines of text above and below."""
+    """Place the photograph in the middle of a page, with bars above and below it that stand for text."""
     height, width = image.shape[:2]
     grown = 1 / math.sqrt(1 - SCREEN[severity - 1])
     page = Image.new("RGB", (math.ceil(width * grown), math.ceil(height * grown)), PAPER)
@@ -109,14 +109,14 @@ def _short_side(severity: int, before: Shape, after: Shape, view: View) -> float
 
 
 ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
-    (Manipulation("jpeg", "JPEG", "saved again as JPEG", _jpeg, parameter="JPEG quality", levels=JPEG_QUALITY), ("jpeg_quality",)),
+    (Manipulation("jpeg", "JPEG", "saved as JPEG", _jpeg, parameter="JPEG quality", levels=JPEG_QUALITY), ("jpeg_quality",)),
     (
         Manipulation(
             "rescaled",
             "rescaled",
-            "sent as a thumbnail",
+            "reduced to a thumbnail",
             _rescaled,
-            parameter="short side in pixels, at most",
+            parameter="largest short side in pixels",
             levels=THUMBNAIL,
             unit="pixels of the short side",
             strength=_short_side,
@@ -128,7 +128,7 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
         Manipulation(
             "rotated",
             "rotated",
-            "turned, the side drawn",
+            "rotated to a random side",
             _rotated,
             draws=True,
             parameter="angle in degrees",
@@ -138,12 +138,12 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
         ),
         ("rotate",),
     ),
-    (Manipulation("flipped", "flipped", "left and right exchanged", _flipped, fixed=True), ("flip", "mirrored")),
+    (Manipulation("flipped", "flipped", "mirrored left to right", _flipped, fixed=True), ("flip", "mirrored")),
     (
         Manipulation(
             "captioned",
             "captioned",
-            "text over its lower part",
+            "text over the lower part",
             _captioned,
             parameter="lines",
             levels=LINES,
@@ -154,7 +154,7 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
         Manipulation(
             "bordered",
             "bordered",
-            "a white border around it",
+            "a white border around the photograph",
             _bordered,
             parameter="width as a share of the short side",
             levels=BORDER,
@@ -165,7 +165,7 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
         Manipulation(
             "tinted",
             "tinted",
-            "a colour cast of drawn hue",
+            "a colour cast of random hue",
             _tinted,
             draws=True,
             parameter="share of the colour mixed in",
@@ -177,9 +177,9 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
         Manipulation(
             "screenshot",
             "screenshot",
-            "on a page with bars and text around it",
+            "on a page with bars around the photograph",
             _screenshot,
-            parameter="share of the screen that is not photograph",
+            parameter="share of the page outside the photograph",
             levels=SCREEN,
         ),
         (),

@@ -1,19 +1,18 @@
 """The fifteen corruptions of ImageNet-C (Hendrycks & Dietterich 2019) at their five severities, by `imagecorruptions`.
 
-Their parameters are made for pictures of 224 x 224 pixels. So a photograph is first scaled to a short side of 224
-pixels, which is what CLIP's own preprocessing does next.
+Their parameters are chosen for images of 224 x 224 pixels. A photograph is therefore scaled to a short side of 224
+pixels first, as in CLIP's own preprocessing.
 
-Most of them change colours the more the higher the severity. The mean colour difference misjudges two, which have a
-strength of their own:
+For most corruptions the mean colour difference grows with the severity and serves as strength. Two have another strength:
 
-- `glass_blur` also moves the whole picture, by up to two pixels and furthest at severity 3, and that outweighs how far it
-  scatters it. Its strength is the scatter.
-- `frost` mixes a photograph with ice, and at severity 4 takes away some photograph but adds no ice: the mixture grows
-  darker again, and so more like the photograph. Its strength is the share of the ice.
+- `glass_blur` also shifts the whole image, by up to two pixels and furthest at severity 3. The shift changes the colours
+  more than the scatter does. Its strength is the scatter.
+- `frost` mixes the photograph with ice. Severity 4 has less of the photograph but no more ice than severity 3, so that the
+  mixture is darker and closer to the photograph. Its strength is the share of ice.
 
-In two steps ImageNet-C changes what a corruption looks like and not how much of it there is: `snow` from severity 2 to 3
-(longer and brighter streaks, fewer of them) and `fog` from 3 to 4 (finer wisps). The mean colour difference stays as it
-is there, and on a given photograph may fall.
+Two steps of ImageNet-C change the kind of a corruption rather than its amount: `snow` from severity 2 to 3 (fewer, longer
+and brighter streaks) and `fog` from 3 to 4 (finer wisps). There the mean colour difference hardly changes, and it may fall
+on a given photograph.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ CORRUPTIONS = {
     "impulse_noise": "salt-and-pepper noise",
     "defocus_blur": "the blur of a lens out of focus",
     "glass_blur": "frosted glass",
-    "motion_blur": "motion blur of a drawn direction",
+    "motion_blur": "motion blur in a random direction",
     "zoom_blur": "zooming during exposure",
     "snow": "falling snow",
     "frost": "ice crystals on the lens",
@@ -48,16 +47,16 @@ CORRUPTIONS = {
 }
 
 STEADY = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
-"""Corruptions that draw nothing."""
+"""Corruptions without random choices."""
 
 GLASS_SCATTER = (1.2, 1.7, 2.5, 3.1, 4.4)
-"""Standard deviation, along one axis, of where frosted glass leads the light of a point; pixels at a short side of 224."""
+"""Standard deviation, along one axis, of the displacement by frosted glass, in pixels at a short side of 224."""
 
 ICE = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
-"""How much of the photograph and how much of a picture of ice frost adds up."""
+"""Weights of the photograph and of the picture of ice in `frost`, at severities 1 to 5."""
 
 _ONE_AT_A_TIME = threading.Lock()
-"""The library draws from numpy's global generator, which threads share."""
+"""Lock for numpy's global generator, which the library uses and all threads share."""
 
 
 def _corrupted(image: RGB, rng: np.random.Generator, severity: int, name: str) -> RGB:
@@ -78,7 +77,7 @@ def _corrupted(image: RGB, rng: np.random.Generator, severity: int, name: str) -
 
 
 def at_reference(image: RGB) -> RGB:
-    """A photograph scaled to a short side of 224 pixels (bicubic), a long strip's middle alone."""
+    """Scale a photograph to a short side of 224 pixels (bicubic). Of a long strip, only the middle is used."""
     image = middle(image)
     height, width = image.shape[:2]
     scale = REFERENCE / min(height, width)

@@ -1,7 +1,7 @@
 """The study's four conditions at its fixed settings, and the same three manipulations at five severities.
 
-A severity means the same on a photograph of any size: the blur is given in pixels of a photograph whose short side is
-224 pixels (CLIP's input), the crop in area, the grey in saturation.
+Severities do not depend on the size of the photograph. The blur is given in pixels at a short side of 224 pixels (CLIP's
+input), the crop as a share of the area, and the grey as a share of the saturation.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from ..datasets.images import RGB, opencv
 from .base import REFERENCE, Manipulation, Shape, View
 
 CLEAN = "original"
+"""The condition without a manipulation."""
 
 STUDY = ("original", "blurred", "cropped", "grey")
-"""The study's conditions, in its order."""
+"""Conditions of the study, in its order."""
 
 BLUR_SIGMA = 3.0
-"""The study's blur, in pixels of the source image."""
+"""Standard deviation of the study's blur, in pixels of the source image."""
 
 BLUR_SIGMAS = (1.0, 2.0, 3.0, 4.0, 6.0)
-"""At a short side of 224 pixels; those of ImageNet-C's Gaussian blur."""
+"""Standard deviations in pixels at a short side of 224 pixels, as in ImageNet-C's Gaussian blur."""
 
 CROP_KEPT = (0.85, 0.7, 0.55, 0.4, 0.25)
-"""Share of the photograph's area that a crop keeps."""
+"""Shares of the photograph's area that a crop keeps."""
 
 CROP_ASPECT = 4 / 3
-"""A crop's aspect is drawn between the photograph's own divided and multiplied by this."""
+"""Largest factor between the aspect ratios of a crop and of the photograph."""
 
 GREY_LOST = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Share of the saturation that is taken away."""
+"""Shares of the saturation that are removed."""
 
 ROUNDING = 1e-4
-"""Added before truncating, so that float32 sums that fall just short of a whole number do not lose a grey level."""
+"""Added before truncation, so that float32 sums just below a whole number do not lose a grey level."""
 
 
 def _original(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
@@ -49,27 +50,27 @@ def _blurred(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
 
 
 def _study_blur(image: RGB) -> RGB:
-    # the study called scipy's gaussian_filter on 8-bit channels, which cuts the kernel at 4 sigma, mirrors at the border and
-    # truncates to 8 bits after each axis; the same by OpenCV is several times as fast and within one grey level of it
+    # The study called scipy's gaussian_filter on 8-bit channels. It cuts the kernel at 4 sigma, mirrors at the border and
+    # truncates to 8 bits after each axis. OpenCV is several times as fast and stays within one grey level of it.
     cv2 = opencv()
 
-    kernel, still = _kernel(BLUR_SIGMA), np.ones(1, np.float32)
+    kernel, identity = _kernel(BLUR_SIGMA), np.ones(1, np.float32)
     out = image
-    for along_x, along_y in ((still, kernel), (kernel, still)):
+    for along_x, along_y in ((identity, kernel), (kernel, identity)):
         blurred = cv2.sepFilter2D(out, cv2.CV_32F, along_x, along_y, delta=ROUNDING, borderType=cv2.BORDER_REFLECT)
         out = blurred.astype(np.uint8)
     return out
 
 
 def _kernel(sigma: float) -> np.ndarray:
-    """A Gaussian cut at 4 sigma, as scipy cuts it."""
+    """Gaussian kernel, cut at 4 sigma as in scipy."""
     offsets = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
     return np.asarray(weights / weights.sum(), dtype=np.float32)
 
 
 def _gaussian(image: RGB, sigma: float) -> RGB:
-    """Gaussian blur of each channel in float32, rounded once; sigma in pixels of this image."""
+    """Gaussian blur of each channel in float32, rounded once; sigma is in pixels of this image."""
     cv2 = opencv()
 
     kernel = _kernel(sigma)
@@ -96,10 +97,10 @@ def _sliding_square(image: RGB, rng: np.random.Generator) -> RGB:
 
 
 def _drawn_crop(image: RGB, rng: np.random.Generator, kept: float) -> RGB:
-    """A window of `kept` of the area, its aspect and place drawn.
+    """Draw a window with a share `kept` of the area, at a random place and aspect ratio.
 
-    The aspect runs log-uniformly over what `CROP_ASPECT` allows and what fits, so that a window that keeps more of a
-    photograph is never smaller on either side for the same draw.
+    The aspect ratio is log-uniform over the range that `CROP_ASPECT` allows and that fits. For the same random numbers, a
+    window with a larger share is never smaller on either side.
     """
     height, width = image.shape[:2]
     widest = min(CROP_ASPECT, 1 / kept)
@@ -147,7 +148,7 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             "random square of side min(width, height)",
             _cropped,
             draws=True,
-            parameter="share of the area kept, aspect and place drawn",
+            parameter="share of the area kept, at a random place and aspect ratio",
             levels=CROP_KEPT,
             fixed=True,
             unit="share of the seen area kept",
@@ -162,7 +163,7 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             "grey",
             "luma only (ITU-R 601)",
             _grey,
-            parameter="share of the saturation taken away",
+            parameter="share of the saturation removed",
             levels=GREY_LOST,
             fixed=True,
         ),

@@ -1,1 +1,1 @@
-"""Measures of retrieval: pure functions on arrays."""
+"""Measures of retrieval, as pure functions on arrays."""

@@ -1,6 +1,6 @@
-"""How far two result lists of one query agree: overlap, Jaccard, rank-biased overlap. No label is involved.
+"""Agreement of two result lists of one query: overlap, Jaccard and rank-biased overlap. No labels are needed.
 
-A list is a row of gallery indices, best first, -1 where there is no result; an index stands in a list once.
+A list is a row of gallery indices, best first, with -1 where there is no result. No index occurs twice in a list.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 Rows = NDArray[np.integer]
 
 PERSISTENCE = 0.8
-"""p of RBO: at k = 10 the first ten places then carry 96.9 % of the weight (Webber et al. 2010, eq. 21)."""
+"""p of RBO; at k = 10 the ten places carry 96.9 % of the weight (Webber et al. 2010, eq. 21)."""
 
 
 def _common(a: Rows, b: Rows) -> NDArray[np.int64]:
-    """(q, k) X_d: how many items the first d places of both lists share, d = 1..k."""
+    """(q, k) X_d: the number of items in the first d places of both lists, for d = 1..k."""
     queries, k = a.shape
     counts = np.zeros((queries, k), dtype=np.int64)
     block = max(1, 2**24 // max(1, k * k))
@@ -29,18 +29,23 @@ def _common(a: Rows, b: Rows) -> NDArray[np.int64]:
 
 
 def _lengths(a: Rows, b: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(q,) lengths of the shorter and of the longer list."""
     one, other = (a >= 0).sum(axis=1), (b >= 0).sum(axis=1)
     return np.minimum(one, other), np.maximum(one, other)
 
 
 def overlap(a: Rows, b: Rows) -> NDArray[np.float64]:
-    """overlap@k = |A ∩ B| / k, of two lists of the same k.
+    """overlap@k = |A ∩ B| / k of two lists with the same k.
 
     Args:
         a, b: (q, k) results.
 
     Returns:
-        (q,) in [0, 1]; with fewer than k results the longer list's length takes the place of k; NaN for two empty lists.
+        (q,) in [0, 1]. If both lists have fewer than k results, the length of the longer one replaces k. NaN for two
+        empty lists.
+
+    >>> overlap(np.array([[1, 2, 3, 4]]), np.array([[2, 1, 7, 8]]))
+    array([0.5])
     """
     _, longer = _lengths(a, b)
     shared = _common(a, b)[:, -1]
@@ -48,7 +53,17 @@ def overlap(a: Rows, b: Rows) -> NDArray[np.float64]:
 
 
 def jaccard(a: Rows, b: Rows) -> NDArray[np.float64]:
-    """Jaccard@k = |A ∩ B| / |A ∪ B|, (q,) in [0, 1]; NaN for two empty lists."""
+    """Jaccard@k = |A ∩ B| / |A ∪ B|.
+
+    Args:
+        a, b: (q, k) results.
+
+    Returns:
+        (q,) in [0, 1]; NaN for two empty lists.
+
+    >>> jaccard(np.array([[1, 2, 3]]), np.array([[2, 1, 7]]))
+    array([0.5])
+    """
     shorter, longer = _lengths(a, b)
     shared = _common(a, b)[:, -1]
     union = shorter + longer - shared
@@ -56,9 +71,9 @@ def jaccard(a: Rows, b: Rows) -> NDArray[np.float64]:
 
 
 def rbo(a: Rows, b: Rows, p: float = PERSISTENCE) -> NDArray[np.float64]:
-    """Rank-biased overlap, extrapolated beyond the lists (Webber et al. 2010, eq. 32); early places weigh most.
+    """Rank-biased overlap, extrapolated beyond the lists (Webber et al. 2010, eq. 32). Early places weigh most.
 
-    With X_d shared items in the first d places, s and l the lists' lengths, s ≤ l:
+    X_d is the number of shared items in the first d places; s and l are the lengths of the lists, s ≤ l:
     RBO = (1-p)/p (Σ_{d≤l} X_d/d p^d + Σ_{s<d≤l} X_s (d-s)/(s d) p^d) + ((X_l - X_s)/l + X_s/s) p^l.
 
     Args:
@@ -66,10 +81,13 @@ def rbo(a: Rows, b: Rows, p: float = PERSISTENCE) -> NDArray[np.float64]:
         p: persistence in (0, 1).
 
     Returns:
-        (q,) in [0, 1]; 0 where one list is empty, NaN where both are.
+        (q,) in [0, 1]; 0 if one list is empty, NaN if both are.
 
     Raises:
         ValueError: p is not in (0, 1).
+
+    >>> rbo(np.array([[1, 2]]), np.array([[2, 1]]), p=0.8).round(3)  # (1 - p) p + p² = p
+    array([0.8])
     """
     if not 0 < p < 1:
         raise ValueError(f"RBO's p must lie between 0 and 1, not {p!r}")

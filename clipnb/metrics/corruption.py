@@ -1,4 +1,4 @@
-"""Robustness over manipulations and severities: mPC, rPC, CE, mCE, relative CE; and accuracy as a function of the threshold."""
+"""Robustness over manipulations and severities (mPC, rPC, CE, mCE, relative CE) and accuracy as a function of the threshold."""
 
 from __future__ import annotations
 
@@ -11,47 +11,60 @@ from ..errors import UserError
 from .validity import Floats, valid_at_k
 
 Grid = Mapping[str, Mapping[int, float]]
-"""Manipulation -> severity -> performance, higher is better, in [0, 1]."""
+"""Manipulation -> severity -> performance in [0, 1]; higher is better."""
 
 
 def mean_performance(performance: Grid) -> float:
     """mPC: mean over manipulations of the mean over severities (Michaelis et al. 2019), in [0, 1].
 
     Raises:
-        ValueError: there is nothing to average.
+        ValueError: there is no manipulation, or a manipulation has no severity.
+
+    >>> mean_performance({"blurred": {1: 0.75, 3: 0.25}, "grey": {1: 1.0}})
+    0.75
     """
     if not performance or not all(performance.values()):
-        raise ValueError("mPC needs at least one manipulation, and a severity of each")
+        raise ValueError("mPC needs at least one manipulation, and at least one severity of each")
     return float(np.mean([np.mean(list(row.values())) for row in performance.values()]))
 
 
 def relative_performance(performance: Grid, clean: float) -> float:
-    """rPC = mPC / clean performance (Michaelis et al. 2019); NaN where clean performance is 0."""
+    """rPC = mPC / clean performance (Michaelis et al. 2019); NaN if the clean performance is 0.
+
+    >>> relative_performance({"grey": {1: 0.5, 2: 0.25}}, clean=0.75)
+    0.5
+    """
     return mean_performance(performance) / clean if clean else float("nan")
 
 
 def corruption_error(performance: Mapping[int, float], baseline: Mapping[int, float]) -> float:
-    """CE = Σ_s E_s / Σ_s E_s of the baseline encoder, E = 1 - performance (Hendrycks & Dietterich 2019).
+    """CE = Σ_s E_s / Σ_s E_s(baseline), where E = 1 - performance (Hendrycks & Dietterich 2019).
 
     Args:
-        performance: severity -> performance of one manipulation.
-        baseline: the same of the named weak baseline.
+        performance: severity -> performance of an encoder under one manipulation.
+        baseline: severity -> performance of the weak baseline encoder under that manipulation.
 
     Returns:
-        At least 0, 1 where it equals the baseline; NaN for a baseline without error.
+        0 or more; 1 if the errors equal those of the baseline; NaN if the baseline makes no errors.
 
     Raises:
         UserError: the baseline lacks a severity.
+
+    >>> corruption_error({1: 0.75, 2: 0.5}, baseline={1: 0.25, 2: 0.25})
+    0.5
     """
     return _ratio(_errors(performance, performance), _errors(baseline, performance))
 
 
 def mean_corruption_error(performance: Grid, baseline: Grid) -> float:
-    """mCE: mean of CE over manipulations (Hendrycks & Dietterich 2019).
+    """mCE: mean of CE over manipulations (Hendrycks & Dietterich 2019), 0 or more.
 
     Raises:
         UserError: the baseline lacks a manipulation or a severity.
         ValueError: there is no manipulation.
+
+    >>> mean_corruption_error({"grey": {1: 0.75}, "blurred": {1: 0.5}}, {"grey": {1: 0.5}, "blurred": {1: 0.5}})
+    0.75
     """
     if not performance:
         raise ValueError("mCE needs at least one manipulation")
@@ -61,13 +74,20 @@ def mean_corruption_error(performance: Grid, baseline: Grid) -> float:
 def relative_corruption_error(
     performance: Mapping[int, float], clean: float, baseline: Mapping[int, float], baseline_clean: float
 ) -> float:
-    """Relative CE = Σ_s (E_s - E_clean) / Σ_s (E_s - E_clean) of the baseline (Hendrycks & Dietterich 2019).
+    """Relative CE = Σ_s (E_s - E_clean) / Σ_s (E_s - E_clean)(baseline), where E = 1 - performance (Hendrycks & Dietterich 2019).
+
+    Args:
+        performance, baseline: severity -> performance under one manipulation, of an encoder and of the weak baseline encoder.
+        clean, baseline_clean: performance without manipulation, of the same two encoders.
 
     Returns:
-        How much faster than the baseline it degrades; NaN where the baseline does not degrade.
+        How many times as much as the baseline the encoder degrades; NaN if the baseline does not degrade.
 
     Raises:
         UserError: the baseline lacks a severity.
+
+    >>> relative_corruption_error({1: 0.75}, clean=1.0, baseline={1: 0.25}, baseline_clean=0.75)
+    0.5
     """
     ours = _errors(performance, performance) - (1 - clean)
     theirs = _errors(baseline, performance) - (1 - baseline_clean)
@@ -76,14 +96,14 @@ def relative_corruption_error(
 
 def _row(baseline: Grid, name: str) -> Mapping[int, float]:
     if name not in baseline:
-        raise UserError(f"the baseline encoder has no run of {name!r}: run it first, or leave {name!r} out")
+        raise UserError(f"the baseline encoder has no run of {name!r}: run it, or leave {name!r} out")
     return baseline[name]
 
 
 def _errors(row: Mapping[int, float], severities: Mapping[int, float]) -> NDArray[np.float64]:
     missing = [str(s) for s in severities if s not in row]
     if missing:
-        raise UserError(f"the baseline encoder has no run at severity {', '.join(missing)}: run it first, or leave that out")
+        raise UserError(f"the baseline encoder has no run at severity {', '.join(missing)}: run it, or leave that severity out")
     return 1.0 - np.array([row[s] for s in severities], dtype=np.float64)
 
 
@@ -92,14 +112,17 @@ def _ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
 
 
 def profile(distances: Floats, taus: Floats) -> NDArray[np.float64]:
-    """valid@k,tau at each of several thresholds: a performance profile (Agarwal et al. 2021).
+    """valid@k,tau at several thresholds: a performance profile (Agarwal et al. 2021).
 
     Args:
-        distances: (q, k) of results to the clean query, NaN where unusable.
+        distances: (q, k) distances of the results to the clean query, NaN where a result is not usable.
         taus: (t,) thresholds.
 
     Returns:
         (q, t) in [0, 1], NaN for a query without usable results.
+
+    >>> profile(np.array([[0.5, 1.5]]), np.array([0.4, 0.8, 1.6]))
+    array([[0. , 0.5, 1. ]])
     """
     return np.stack([valid_at_k(distances, float(tau)) for tau in taus], axis=1)
 
@@ -107,14 +130,20 @@ def profile(distances: Floats, taus: Floats) -> NDArray[np.float64]:
 def area_under_profile(distances: Floats, low: float = 0.0, high: float = 2.0) -> NDArray[np.float64]:
     """AUC_tau: mean of valid@k,tau over thresholds from `low` to `high`, computed exactly from the distances.
 
-    A result at distance d is valid for tau in (d, high], so that it adds (high - max(d, low)) / (high - low).
+    A result at distance d is valid for tau in (d, high] and contributes (high - max(d, low)) / (high - low).
 
     Args:
-        distances: (q, k), NaN where unusable.
-        low, high: range of thresholds, low < high.
+        distances: (q, k) distances of the results to the clean query, NaN where a result is not usable.
+        low, high: range of thresholds.
 
     Returns:
         (q,) in [0, 1], NaN for a query without usable results.
+
+    Raises:
+        ValueError: low is not below high.
+
+    >>> area_under_profile(np.array([[0.5, 1.0]]))  # (1.5 / 2 + 1 / 2) / 2
+    array([0.625])
     """
     if not low < high:
         raise ValueError(f"the range of thresholds must rise, not go from {low!r} to {high!r}")

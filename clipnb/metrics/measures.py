@@ -1,7 +1,17 @@
-"""The measures of a run, each one registered object: its name, range, meaning, and what a query without a value scores.
+"""The measures of a run: one registered object each, with name, range, meaning, and the queries that have no value.
 
-A run has a column for each measure that its gallery allows; tables, plots, `--measure` and the glossary follow from the
-registry. To add a measure is to add a function here.
+The rows of a run have a column for each measure that its gallery allows. Tables, plots, `--measure` and the glossary
+are made from the registry. To add a measure, add a line to the table.
+
+>>> results = QueryResults(
+...     clean=np.array([[1.0, 0.0]]),
+...     manipulated=np.array([[0.0, 1.0]]),
+...     rows=np.array([[4, 2]]),
+...     distances=np.array([[0.5, 1.0]]),
+...     tau=0.8,
+... )
+>>> MEASURES["valid"].function(results), MEASURES["shift"].function(results)
+(array([0.5]), array([1.]))
 """
 
 from __future__ import annotations
@@ -20,18 +30,18 @@ from .validity import Floats
 
 @dataclass(frozen=True)
 class QueryResults:
-    """What q queries of one condition found, k results each.
+    """The k results of each of q queries under one condition.
 
     Attributes:
-        clean, manipulated: (q, dim) unit embeddings v and v'.
-        rows: (q, k) results as rows of the gallery, best first, -1 where there is none.
-        distances: (q, k) L2 distance of each result to v, NaN where there is none.
-        tau: the threshold.
-        own_kind: (q, k) which results have the query's category; None where the gallery names no categories.
-        hits: (q, k) those of `own_kind` that are not the query's own image; None where not all of the gallery is labelled.
-        ranked: the whole gallery ranked for each query; None where not all of it is labelled.
-        before: (q, k) results of the clean queries, as `rows`; None of a service, which is asked once.
-        named: (q,) whether the nearest category name is the query's own; None where the encoder reads no texts.
+        clean, manipulated: (q, dim) unit embeddings v and v' of the queries.
+        rows: (q, k) rows of the gallery, best first, -1 where there is no result.
+        distances: (q, k) L2 distance of each result to v, NaN where there is no result.
+        tau: threshold on the distance.
+        own_kind: (q, k) whether a result has the query's category; None if the gallery has no categories.
+        hits: (q, k) `own_kind` without the query's own image; None unless the whole gallery is labelled.
+        ranked: ranking of the whole gallery for each query; None unless the whole gallery is labelled.
+        before: (q, k) `rows` of the clean queries; None for a search service, which gets only the manipulated queries.
+        named: (q,) whether the nearest category name is the query's own; None if the encoder cannot embed texts.
     """
 
     clean: Floats
@@ -47,7 +57,7 @@ class QueryResults:
 
 
 Values = NDArray[np.float64] | None
-"""(q,) a value a query, NaN where it has none; None where nothing can be said of any query."""
+"""(q,) one value per query, NaN for a query without a value; None if the measure is not defined for the run."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +65,12 @@ class Measure:
     """One measure.
 
     Attributes:
-        name: how it is typed, and its column in a run's rows.
-        label: how figures and tables call it.
+        name: the name to type, and the column in a run's rows.
+        label: the name in figures and tables.
         range: lowest and highest value.
-        meaning: what it says, in one sentence.
-        absent: which queries have no value.
-        function: its values.
+        meaning: the definition in one sentence.
+        absent: the queries that have no value.
+        function: computes the values.
     """
 
     name: str
@@ -73,63 +83,17 @@ class Measure:
 
 MEASURES: Registry[Measure] = Registry("measure")
 
+UNIT = (0.0, 1.0)
 NO_RESULT = "a query without a usable result"
 NO_RELEVANT = "a query whose category has no other image in the gallery"
+NO_ORIGINAL = "a query whose original is not in the gallery"
+NO_RESULTS = "a query without any result, clean or edited"
 
 
-def _register(
-    name: str, *aliases: str, label: str, meaning: str, absent: str, range: tuple[float, float] = (0.0, 1.0)
-) -> Callable[[Callable[[QueryResults], Values]], Callable[[QueryResults], Values]]:
-    def add(function: Callable[[QueryResults], Values]) -> Callable[[QueryResults], Values]:
-        MEASURES.register(name, *aliases)(Measure(name, label, range, meaning, absent, function))
-        return function
-
-    return add
-
-
-@_register(
-    "valid",
-    "accuracy",
-    "valid_at_k",
-    label="valid@k (L2 threshold)",
-    meaning="Share of the k results that lie within tau of the query before manipulation: the study's accuracy.",
-    absent=NO_RESULT,
-)
-def _valid(q: QueryResults) -> Values:
-    return validity.valid_at_k(q.distances, q.tau)
-
-
-@_register(
-    "found",
-    "self_at_1",
-    label="original found first",
-    meaning="Whether the unedited original, kept in the gallery for this, is the first result of the edited query.",
-    absent="a query whose original is not in the gallery",
-)
 def _found(q: QueryResults) -> Values:
-    if q.ranked is None:
-        return None
-    return np.where(np.isnan(q.ranked.self_rr), np.nan, q.ranked.self_rr == 1)
+    return None if q.ranked is None else np.where(np.isnan(q.ranked.self_rr), np.nan, q.ranked.self_rr == 1)
 
 
-@_register(
-    "found_rr",
-    "self_rr",
-    label="reciprocal rank of the original",
-    meaning="1 / rank of the unedited original among all images of the gallery.",
-    absent="a query whose original is not in the gallery",
-)
-def _found_rr(q: QueryResults) -> Values:
-    return None if q.ranked is None else q.ranked.self_rr
-
-
-@_register(
-    "p1",
-    "p_at_1",
-    label="P@1 by category",
-    meaning="Whether the first result is of the query's category.",
-    absent=NO_RESULT,
-)
 def _p1(q: QueryResults) -> Values:
     if q.own_kind is None:
         return None
@@ -138,79 +102,110 @@ def _p1(q: QueryResults) -> Values:
     return np.where(usable.any(axis=1), np.take_along_axis(q.own_kind, first[:, None], axis=1)[:, 0], np.nan)
 
 
-@_register("p_at_k", label="P@k by category", meaning="Share of the k results that are of the query's category.", absent=NO_RESULT)
-def _p_at_k(q: QueryResults) -> Values:
-    return None if q.hits is None else ranking.precision_at_k(q.hits)
-
-
-@_register(
-    "r_at_k",
-    label="R@k by category",
-    meaning="Share of the category's other images that are among the k results.",
-    absent=NO_RELEVANT,
-)
 def _r_at_k(q: QueryResults) -> Values:
     return None if q.hits is None or q.ranked is None else ranking.recall_at_k(q.hits, q.ranked.precisions.relevant)
 
 
-@_register(
-    "map",
-    "ap",
-    label="mAP by category",
-    meaning="Average precision of the whole ranking, by category; its mean over queries is mAP.",
-    absent=NO_RELEVANT,
+_ALL = (
+    Measure(
+        "valid",
+        "valid@k (L2 threshold)",
+        UNIT,
+        "Share of the k results within distance tau of the clean query; the accuracy of the study.",
+        NO_RESULT,
+        lambda q: validity.valid_at_k(q.distances, q.tau),
+    ),
+    Measure(
+        "found",
+        "original found first",
+        UNIT,
+        "Whether the unedited original, which stays in the gallery for this measure, is the first result of the edited query.",
+        NO_ORIGINAL,
+        _found,
+    ),
+    Measure(
+        "found_rr",
+        "reciprocal rank of the original",
+        UNIT,
+        "1 / rank of the unedited original among all images of the gallery.",
+        NO_ORIGINAL,
+        lambda q: None if q.ranked is None else q.ranked.self_rr,
+    ),
+    Measure("p1", "P@1 by category", UNIT, "Whether the first result has the query's category.", NO_RESULT, _p1),
+    Measure(
+        "p_at_k",
+        "P@k by category",
+        UNIT,
+        "Share of the k results that have the query's category.",
+        NO_RESULT,
+        lambda q: None if q.hits is None else ranking.precision_at_k(q.hits),
+    ),
+    Measure(
+        "r_at_k",
+        "R@k by category",
+        UNIT,
+        "Share of the category's other images that are among the k results.",
+        NO_RELEVANT,
+        _r_at_k,
+    ),
+    Measure(
+        "map",
+        "mAP by category",
+        UNIT,
+        "Average precision of the whole ranking, by category; its mean over queries is mAP.",
+        NO_RELEVANT,
+        lambda q: None if q.ranked is None else q.ranked.precisions.ap,
+    ),
+    Measure(
+        "map_at_r",
+        "mAP@R by category",
+        UNIT,
+        "Average precision of the first R results, where R is the number of other images in the category.",
+        NO_RELEVANT,
+        lambda q: None if q.ranked is None else q.ranked.precisions.ap_at_r,
+    ),
+    Measure(
+        "overlap",
+        "overlap with the clean results",
+        UNIT,
+        "Share of the k results that the clean query also finds.",
+        NO_RESULTS,
+        lambda q: None if q.before is None else agreement.overlap(q.rows, q.before),
+    ),
+    Measure(
+        "rbo",
+        "agreement with the clean results (RBO)",
+        UNIT,
+        "Rank-biased overlap of the results of the edited query and of the clean query.",
+        NO_RESULTS,
+        lambda q: None if q.before is None else agreement.rbo(q.rows, q.before),
+    ),
+    Measure(
+        "shift",
+        "shift of the embedding",
+        (0.0, 2.0),
+        "Distance that the manipulation moves the embedding: 1 - cos(v, v').",
+        "none",
+        lambda q: validity.shift(q.clean, q.manipulated),
+    ),
+    Measure(
+        "zero_shot",
+        "named by category, zero-shot",
+        UNIT,
+        "Whether the category name whose text embedding is nearest to the query is the query's own.",
+        "none",
+        lambda q: None if q.named is None else q.named.astype(np.float64),
+    ),
 )
-def _map(q: QueryResults) -> Values:
-    return None if q.ranked is None else q.ranked.precisions.ap
+_ALIASES = {
+    "valid": ("accuracy", "valid_at_k"),
+    "found": ("self_at_1",),
+    "found_rr": ("self_rr",),
+    "p1": ("p_at_1",),
+    "map": ("ap",),
+    "map_at_r": ("ap_at_r",),
+}
+"""Other spellings; columns of the first version are among them."""
 
-
-@_register(
-    "map_at_r",
-    "ap_at_r",
-    label="mAP@R by category",
-    meaning="Average precision of the first R results, R being the number of the category's other images.",
-    absent=NO_RELEVANT,
-)
-def _map_at_r(q: QueryResults) -> Values:
-    return None if q.ranked is None else q.ranked.precisions.ap_at_r
-
-
-@_register(
-    "overlap",
-    label="overlap with the clean results",
-    meaning="Share of the k results that the clean query finds too.",
-    absent="a query without any result, clean or edited",
-)
-def _overlap(q: QueryResults) -> Values:
-    return None if q.before is None else agreement.overlap(q.rows, q.before)
-
-
-@_register(
-    "rbo",
-    label="agreement with the clean results (RBO)",
-    meaning="Rank-biased overlap of the results with those of the clean query.",
-    absent="a query without any result, clean or edited",
-)
-def _rbo(q: QueryResults) -> Values:
-    return None if q.before is None else agreement.rbo(q.rows, q.before)
-
-
-@_register(
-    "shift",
-    label="shift of the embedding",
-    meaning="How far the manipulation moved the embedding: 1 - cos(v, v').",
-    absent="none",
-    range=(0.0, 2.0),
-)
-def _shift(q: QueryResults) -> Values:
-    return validity.shift(q.clean, q.manipulated)
-
-
-@_register(
-    "zero_shot",
-    label="named by category, zero-shot",
-    meaning="Whether the category name nearest to the query, as a text, is its own.",
-    absent="none",
-)
-def _zero_shot(q: QueryResults) -> Values:
-    return None if q.named is None else q.named.astype(np.float64)
+for _measure in _ALL:
+    MEASURES.register(_measure.name, *_ALIASES.get(_measure.name, ()))(_measure)

@@ -1,8 +1,8 @@
-"""How well a ranking puts images of the query's own category first: P@k, R@k, Success@k, AP, AP@R; and its own original.
+"""Ranking quality: how high images of the query's category rank (P@k, R@k, Success@k, AP, AP@R), and the query's original.
 
-A query's own image is junk: it is neither relevant nor irrelevant (revisitop; Radenović et al. 2018). Ties are broken
-against the query: of images at one similarity the irrelevant come first, so that equal scores earn nothing. Similarities
-are compared in float32, the precision of the embeddings.
+A query's own image is junk: it counts neither as relevant nor as irrelevant (revisitop; Radenović et al. 2018). Among
+images with equal similarity the irrelevant ones come first, so that ties earn nothing. Similarities are compared in
+float32, the precision of the embeddings.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ Bools = NDArray[np.bool_]
 Integers = NDArray[np.integer]
 
 BLOCK_BYTES = 8 * 2**20
-"""Size of the similarities that are held at once; a few arrays of it are."""
+"""Size of one block of similarities. A few arrays of this size are in memory at once."""
 
 
 def precision_at_k(hits: Bools) -> NDArray[np.float64]:
-    """P@k = hits / k (TREC): a result that is missing counts as a miss.
+    """P@k = hits / k (TREC). A missing result counts as a miss.
 
     Args:
         hits: (q, k) whether each result is relevant, k at least 1.
 
     Returns:
         (q,) in [0, 1].
+
+    >>> precision_at_k(np.array([[True, False, True, False]]))
+    array([0.5])
     """
     return np.asarray(hits.mean(axis=1), dtype=np.float64)
 
@@ -39,34 +42,44 @@ def recall_at_k(hits: Bools, relevant: Integers) -> NDArray[np.float64]:
 
     Args:
         hits: (q, k) whether each result is relevant.
-        relevant: (q,) relevant images in the gallery.
+        relevant: (q,) number of relevant images in the gallery.
 
     Returns:
-        (q,) in [0, 1]; NaN for a query with nothing to find.
+        (q,) in [0, 1]; NaN for a query without relevant images.
+
+    >>> recall_at_k(np.array([[True, False, True]]), np.array([8]))
+    array([0.25])
     """
     found = hits.sum(axis=1).astype(np.float64)
     return np.asarray(np.divide(found, relevant, out=np.full(len(hits), np.nan), where=np.asarray(relevant) > 0))
 
 
 def success_at_k(hits: Bools) -> Bools:
-    """Success@k: whether any of the k results is relevant, (q,). Not recall: one hit is enough."""
+    """Success@k: whether at least one of the k results is relevant, (q,). It differs from recall: one hit is enough.
+
+    >>> success_at_k(np.array([[False, True], [False, False]]))
+    array([ True, False])
+    """
     return np.asarray(hits.any(axis=1))
 
 
 def ordered_hits(similarity: Floats, relevant: Bools, junk: Bools | None = None) -> Bools:
-    """Relevance in ranked order, most similar first, ties worst case.
+    """Relevance in ranked order, most similar first. Among equal similarities the irrelevant images come first.
 
     Args:
-        similarity: (q, n), higher is nearer; finite.
-        relevant: (q, n).
-        junk: (q, n) left out of the ranking; nothing by default.
+        similarity: (q, n) finite similarities; higher is nearer.
+        relevant: (q, n) whether each image is relevant.
+        junk: (q, n) images to leave out of the ranking; none by default.
 
     Returns:
-        (q, n); a row with j junk images ends in j False.
+        (q, n); a row with j junk images ends with j times False.
+
+    >>> ordered_hits(np.array([[0.9, 0.5, 0.9]]), np.array([[True, True, False]]))
+    array([[False,  True,  True]])
     """
-    bits = (np.asarray(similarity, dtype=np.float32) + np.float32(0)).view(np.int32)  # + 0: no negative zero
-    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
-    keys = ~ascending.astype(np.int64) << 1  # descending; the lowest bit puts the relevant after their equals
+    bits = (np.asarray(similarity, dtype=np.float32) + np.float32(0)).view(np.int32)  # + 0 turns -0 into 0
+    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers sort as the floats do
+    keys = ~ascending.astype(np.int64) << 1  # descending; the lowest bit puts relevant images last among ties
     keys |= relevant
     if junk is not None:
         keys[junk] = np.iinfo(np.int64).max - 1
@@ -76,14 +89,14 @@ def ordered_hits(similarity: Floats, relevant: Bools, junk: Bools | None = None)
 
 @dataclass(frozen=True)
 class Precisions:
-    """Summaries of whole rankings, (q,) each, in [0, 1]; NaN for a query with nothing to find.
+    """Summaries of whole rankings, (q,) each, in [0, 1]; NaN for a query without relevant images.
 
     Attributes:
-        ap: average precision, AP = Σ_{i ≤ R} i / rank_i / R over the R relevant images (TREC); its mean is mAP.
-        ap_at_r: AP@R = Σ_{rank_i ≤ R} i / rank_i / R, precision counted within the first R places only
-            (Musgrave et al. 2020); its mean is mAP@R.
+        ap: average precision, AP = Σ_{i ≤ R} i / rank_i / R over the R relevant images (TREC). Its mean is mAP.
+        ap_at_r: AP@R = Σ_{rank_i ≤ R} i / rank_i / R, which counts only the first R places (Musgrave et al. 2020). Its
+            mean is mAP@R.
         first: 1 / rank of the first relevant image.
-        relevant: R.
+        relevant: R, the number of relevant images.
     """
 
     ap: NDArray[np.float64]
@@ -93,10 +106,14 @@ class Precisions:
 
 
 def average_precisions(hits: Bools) -> Precisions:
-    """AP, AP@R and the first hit's reciprocal rank of each ranking.
+    """AP, AP@R and the reciprocal rank of the first hit, for each ranking.
 
     Args:
-        hits: (q, n) relevance in ranked order, all relevant images in it (`ordered_hits`).
+        hits: (q, n) relevance in ranked order, from `ordered_hits`; it includes all relevant images.
+
+    >>> summary = average_precisions(np.array([[True, False, False, True]]))
+    >>> summary.ap, summary.ap_at_r, summary.first  # (1 / 1 + 2 / 4) / 2, (1 / 1) / 2, 1 / 1
+    (array([0.75]), array([0.5]), array([1.]))
     """
     relevant = hits.sum(axis=1)
     at, rank = np.nonzero(hits)
@@ -112,15 +129,18 @@ def average_precisions(hits: Bools) -> Precisions:
 
 
 def reciprocal_rank(similarity: Floats, target: Floats, junk: Bools | None = None) -> NDArray[np.float64]:
-    """1 / rank of one wanted image, ties worst case; the mean is MRR, and self@1 is where it is 1 (DISC21).
+    """1 / rank of one target image, which ranks last among ties. The mean is MRR; self@1 counts the values of 1 (DISC21).
 
     Args:
-        similarity: (q, n) to the other images; entries under `junk` do not count.
-        target: (q,) similarity to the wanted one; NaN where it is not in the gallery.
-        junk: (q, n).
+        similarity: (q, n) similarity to the other images.
+        target: (q,) similarity to the target image; NaN if it is not in the gallery.
+        junk: (q, n) images that do not count; none by default.
 
     Returns:
         (q,) in (0, 1]; NaN where there is no target.
+
+    >>> reciprocal_rank(np.array([[0.9, 0.5]]), np.array([0.7]))
+    array([0.5])
     """
     before = similarity >= np.asarray(target)[:, None]
     if junk is not None:
@@ -129,12 +149,12 @@ def reciprocal_rank(similarity: Floats, target: Floats, junk: Bools | None = Non
 
 
 def similarity_blocks(queries: Floats, gallery: Floats, rows: int = 0) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Cosines of unit vectors, some queries at a time: (which queries, (b, n)).
+    """Yield cosine similarities block by block: the slice of b queries and their (b, n) similarities.
 
     Args:
-        queries: (q, dim).
-        gallery: (n, dim).
-        rows: queries at a time; as many as `BLOCK_BYTES` hold by default.
+        queries: (q, dim) unit vectors.
+        gallery: (n, dim) unit vectors.
+        rows: queries per block; by default as many as fit `BLOCK_BYTES`.
     """
     rows = rows or max(1, BLOCK_BYTES // (4 * max(1, len(gallery))))
     wide = np.ascontiguousarray(gallery, dtype=np.float32).T
@@ -145,11 +165,11 @@ def similarity_blocks(queries: Floats, gallery: Floats, rows: int = 0) -> Iterat
 
 @dataclass(frozen=True)
 class Ranked:
-    """What whole rankings say of each query.
+    """Summaries of the ranking of the whole gallery, for each query.
 
     Attributes:
-        precisions: by category, the own image and its copies left out.
-        self_rr: reciprocal rank of the query's own original among all images; NaN where the gallery lacks it.
+        precisions: ranking by category, without the query's own image and its copies.
+        self_rr: reciprocal rank of the query's original among all images; NaN if the gallery does not contain it.
     """
 
     precisions: Precisions
@@ -165,17 +185,21 @@ def rank_all(
     bits: int = -1,
     rows: int = 0,
 ) -> Ranked:
-    """Rank the whole gallery for every query, a block at a time.
+    """Rank the whole gallery for every query. Memory does not grow with the number of queries.
 
     Args:
         queries: (q, dim) unit vectors.
         gallery: (n, dim) unit vectors.
-        same_category: (q,) and (n,) category codes; equal codes are relevant.
-        same_image: (q,) and (n,) content codes; equal codes are the query's own image, or a copy of it.
-        pictures: (q, 32) and (n, 32) picture hashes; what is left out of results as a near-copy is neither relevant nor in the
-            way.
-        bits: in which the hashes of near-copies may differ.
-        rows: queries at a time; memory is bounded whatever q is.
+        same_category: (q,) and (n,) category codes; an image with the query's code is relevant.
+        same_image: (q,) and (n,) content codes; an image with the query's code is the query's own image or a copy of it.
+        pictures: (q, 32) and (n, 32) picture hashes; near-copies are junk.
+        bits: number of bits in which the hashes of near-copies may differ.
+        rows: queries per block; by default as many as fit `BLOCK_BYTES`.
+
+    >>> gallery = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+    >>> ranked = rank_all(gallery[:1], gallery, codes(["cat"], ["cat", "cat", "dog"]), codes(["a"], ["a", "b", "c"]))
+    >>> ranked.precisions.ap, ranked.self_rr  # the other cat ranks after the dog
+    (array([0.5]), array([1.]))
     """
     kept: list[Precisions] = []
     own_rr: list[NDArray[np.float64]] = []
@@ -191,13 +215,21 @@ def rank_all(
 
 
 def codes(*labels: object) -> tuple[NDArray[np.int64], ...]:
-    """Several lists of labels as integers, equal where the labels are."""
+    """Encode several lists of labels as integers; equal labels get equal codes.
+
+    >>> codes(["cat"], ["dog", "cat"])
+    (array([0]), array([1, 0]))
+    """
     lists = [np.asarray(part, dtype=str).reshape(-1) for part in labels]
     _, at = np.unique(np.concatenate(lists), return_inverse=True)
     return tuple(np.split(at.astype(np.int64), np.cumsum([len(part) for part in lists])[:-1]))
 
 
 def differing_bits(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """In how many of 256 bits every two of (q, 32) and (n, 32) packed hashes differ: (q, n)."""
+    """Number of bits that differ between each of (q, b) and each of (n, b) packed hashes: (q, n).
+
+    >>> differing_bits(np.array([[0b1100]], np.uint8), np.array([[0b1010], [0b1100]], np.uint8))
+    array([[2., 0.]], dtype=float32)
+    """
     signs = [np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1 for hashes in (one, other)]
     return np.asarray((signs[0].shape[1] - signs[0] @ signs[1].T) / 2, dtype=np.float32)

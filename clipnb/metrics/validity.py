@@ -1,7 +1,7 @@
-"""Measures of retrieval under a manipulation: pure functions on arrays.
+"""Validity of results under a manipulation, shift of the embedding, and zero-shot classification.
 
-Notation: v is the clean embedding of a query, v' the manipulated one, both of unit length; a result is a gallery
-vector g. A query without a usable result has no score (NaN): it is absent, never 0.
+Notation: v is the embedding of a clean query, v' that of the manipulated query, both of unit length; a result is a
+gallery vector g. A query without a usable result scores NaN, never 0.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ Floats = NDArray[np.floating]
 
 
 def result_distances(clean: Floats, gallery: Floats, rows: NDArray[np.integer], block: int = 256) -> NDArray[np.float64]:
-    """L2 distance of each result to the CLEAN query: ‖g - v‖, in [0, 2] for unit vectors.
+    """L2 distance of each result to the clean query: ‖g - v‖, in [0, 2] for unit vectors.
 
     Args:
         clean: (q, dim) embeddings v.
         gallery: (n, dim) embeddings g.
-        rows: (q, k) results of each query as rows of the gallery, -1 where there is none.
-        block: queries at a time; bounds memory at block x k x dim.
+        rows: (q, k) rows of the gallery, -1 where there is no result.
+        block: queries per block; memory is bounded by block x k x dim.
 
     Returns:
         (q, k), NaN where there is no result.
+
+    >>> result_distances(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0, 1, -1]])).round(3)
+    array([[0.   , 1.414,   nan]])
     """
     out = np.empty(rows.shape)
     for start in range(0, len(rows), block):
@@ -32,16 +35,19 @@ def result_distances(clean: Floats, gallery: Floats, rows: NDArray[np.integer], 
 
 
 def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:
-    """The study's accuracy, valid@k,tau: share of a query's usable results with ‖g - v‖ < tau.
+    """valid@k,tau, the accuracy of the study: the share of a query's usable results with ‖g - v‖ < tau.
 
-    On unit vectors L2 distance d is cosine 1 - d²/2, so that tau = 0.8 is cosine 0.68.
+    For unit vectors an L2 distance d equals a cosine of 1 - d²/2; tau = 0.8 is a cosine of 0.68.
 
     Args:
-        distances: (q, k), NaN where a result is not usable.
+        distances: (q, k) distances of the results to the clean query, NaN where a result is not usable.
         tau: threshold.
 
     Returns:
         (q,) in [0, 1], NaN for a query without usable results.
+
+    >>> valid_at_k(np.array([[0.5, 1.0, np.nan]]), tau=0.8)
+    array([0.5])
     """
     usable = ~np.isnan(distances)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -49,20 +55,33 @@ def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:
 
 
 def shift(clean: Floats, manipulated: Floats) -> NDArray[np.float64]:
-    """How far a manipulation moved each embedding: 1 - cos(v, v'), (q,) in [0, 2]."""
+    """Shift of each embedding by a manipulation: 1 - cos(v, v').
+
+    Args:
+        clean, manipulated: (q, dim) unit embeddings v and v'.
+
+    Returns:
+        (q,) in [0, 2].
+
+    >>> shift(np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]]))
+    array([0.4])
+    """
     cosine = np.einsum("qd,qd->q", clean.astype(np.float64), manipulated.astype(np.float64))
     return np.asarray(np.clip(1.0 - cosine, 0.0, 2.0), dtype=np.float64)
 
 
 def zero_shot(queries: Floats, prompts: Floats, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Whether the text nearest to each query is that of its own category (Radford et al. 2021).
+    """Whether the text nearest to a query is the one of its own category (Radford et al. 2021).
 
     Args:
         queries: (q, dim) image embeddings of unit length.
-        prompts: (c, dim) text embeddings of unit length, one a category.
-        labels: (q,) each query's row of `prompts`.
+        prompts: (c, dim) text embeddings of unit length, one per category.
+        labels: (q,) row of `prompts` that belongs to each query.
 
     Returns:
-        (q,).
+        (q,) booleans.
+
+    >>> zero_shot(np.array([[0.6, 0.8]]), np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1]))
+    array([ True])
     """
     return np.asarray(np.argmax(queries @ prompts.T, axis=1) == labels)

@@ -1,7 +1,18 @@
-"""Same kind or not, by distance alone: ROC, EER, thresholds at a false positive rate or a precision, pooled average precision.
+"""Verification: does a pair show the same kind, judged by distance alone? ROC, EER, thresholds and pooled average precision.
 
-Everything is pooled over pairs. A pair is accepted when its distance is BELOW tau, as in valid@k,tau; pairs at one
-distance are accepted together, so that every point of a curve is a threshold that can be set.
+All pairs are pooled. A pair is accepted if its distance is below tau, as in valid@k,tau. Pairs with equal distance are
+accepted together, so that every point of a curve is a threshold that can be set.
+
+>>> curve = operating_curve(same=np.array([0.2, 0.4]), different=np.array([0.3, 0.9]))
+>>> curve.recall, curve.fpr
+(array([0.5, 0.5, 1. , 1. ]), array([0. , 0.5, 0.5, 1. ]))
+>>> roc_auc(curve), round(average_precision(curve), 3)  # 3 of 4 comparisons; (1 / 1 + 2 / 3) / 2
+(0.75, 0.833)
+>>> rate, tau = equal_error(curve)
+>>> rate, round(tau, 3), round(tau_at_fpr(curve, 0.0), 3)
+(0.5, 0.3, 0.2)
+>>> recall_at_precision(curve, 0.9)[0]
+0.5
 """
 
 from __future__ import annotations
@@ -19,13 +30,13 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OperatingCurve:
-    """What each threshold accepts.
+    """Rates of accepted pairs at each threshold.
 
     Attributes:
-        tau: (m,) rising thresholds; the first accepts something, the last everything.
+        tau: (m,) rising thresholds; the first accepts at least one pair, the last accepts all pairs.
         recall: (m,) share of same-kind pairs that are accepted, the true positive rate; NaN without such pairs.
-        fpr: (m,) share of different-kind pairs that are accepted; NaN without such pairs.
-        precision: (m,) share of accepted pairs that are of one kind. It depends on how common those are.
+        fpr: (m,) share of different-kind pairs that are accepted, the false positive rate; NaN without such pairs.
+        precision: (m,) share of accepted pairs that are same-kind. It depends on how common same-kind pairs are.
     """
 
     tau: Vector
@@ -35,11 +46,12 @@ class OperatingCurve:
 
 
 def curve_of_counts(tau: Floats, same: NDArray[Any], different: NDArray[Any]) -> OperatingCurve:
-    """The curve from counts between thresholds.
+    """Operating curve from the number of pairs between successive thresholds.
 
     Args:
         tau: (m,) rising thresholds.
-        same, different: (m,) pairs of either kind whose distance lies below tau, but not below the threshold before.
+        same, different: (m,) numbers of same-kind and different-kind pairs with a distance below tau, but not below the
+            previous threshold.
     """
     hits, misses = np.cumsum(same, dtype=np.float64), np.cumsum(different, dtype=np.float64)
     with np.errstate(invalid="ignore"):
@@ -49,7 +61,7 @@ def curve_of_counts(tau: Floats, same: NDArray[Any], different: NDArray[Any]) ->
 
 
 def operating_curve(same: Floats, different: Floats) -> OperatingCurve:
-    """The exact curve from distances.
+    """Exact operating curve from distances.
 
     Args:
         same: (p,) distances of same-kind pairs.
@@ -69,13 +81,13 @@ def operating_curve(same: Floats, different: Floats) -> OperatingCurve:
 
 
 def roc_auc(curve: OperatingCurve) -> float:
-    """Area under the ROC: the chance that a same-kind pair is nearer than a different-kind one, ties counting half."""
+    """Area under the ROC: the probability that a same-kind pair is nearer than a different-kind pair; ties count half."""
     fpr, recall = np.concatenate([[0.0], curve.fpr]), np.concatenate([[0.0], curve.recall])
     return float(np.trapezoid(recall, fpr))
 
 
 def equal_error(curve: OperatingCurve) -> tuple[float, float]:
-    """Equal error rate, where FPR = 1 - recall on the ROC drawn as a line, and the first threshold at or beyond it.
+    """Equal error rate: FPR = 1 - recall, interpolated linearly on the ROC. Also the first threshold at or beyond that point.
 
     Returns:
         (rate, tau).
@@ -88,16 +100,16 @@ def equal_error(curve: OperatingCurve) -> tuple[float, float]:
 
 
 def tau_at_fpr(curve: OperatingCurve, rate: float) -> float:
-    """The largest threshold that accepts at most this share of different-kind pairs; NaN if even the smallest accepts more."""
+    """The largest threshold with a false positive rate of at most `rate`; NaN if even the smallest threshold exceeds it."""
     allowed = curve.tau[curve.fpr <= rate]
     return float(allowed[-1]) if allowed.size else float("nan")
 
 
 def recall_at_precision(curve: OperatingCurve, precision: float = 0.9) -> tuple[float, float]:
-    """R@P90 and tau@P90: the largest recall of a threshold with at least this precision (ISC 2021, Douze et al.).
+    """R@P90 and tau@P90: the largest recall at a precision of at least `precision`, and its threshold (ISC 2021, Douze et al.).
 
     Returns:
-        (recall, tau), NaN both where no threshold is as precise.
+        (recall, tau); both are NaN if no threshold reaches the precision.
     """
     precise = np.flatnonzero(curve.precision >= precision)
     if not precise.size:
@@ -108,6 +120,6 @@ def recall_at_precision(curve: OperatingCurve, precision: float = 0.9) -> tuple[
 def average_precision(curve: OperatingCurve) -> float:
     """uAP: average precision of all pairs ranked together by distance (ISC 2021, Douze et al.), in [0, 1].
 
-    The sum of precisions, each times the recall that its threshold adds.
+    uAP = Σ_i (R_i - R_{i-1}) P_i, with recall R_i and precision P_i at threshold i.
     """
     return float(np.sum(np.diff(curve.recall, prepend=0.0) * curve.precision))

@@ -1,1 +1,1 @@
-"""Intervals, tests and effect sizes over categories: pure functions on arrays."""
+"""Intervals, tests and effect sizes over categories, as pure functions on arrays."""

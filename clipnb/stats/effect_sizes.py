@@ -1,4 +1,4 @@
-"""Sizes: of effects, of the dependence inside categories, and of what a data set could have shown."""
+"""Effect sizes, dependence of images within a category, and the smallest change that a data set can detect."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from .intervals import NO_SPREAD
 
 
 def rank_biserial(differences: ArrayLike) -> float:
-    """Matched-pairs rank-biserial correlation, (T+ - T-) / (T+ + T-) of the signed-rank sums (Kerby 2014); zeros are left out.
+    """Matched-pairs rank-biserial correlation (T+ - T-) / (T+ + T-) of the signed-rank sums (Kerby 2014). Zeros are left out.
 
     Args:
-        differences: (G,) d_c.
+        differences: (G,) d_c, the mean change of each category.
 
     Returns:
-        In [-1, 1]: -1 where every category loses; 0 where none changes; NaN for no differences.
+        A value in [-1, 1]; -1 if every category loses, 0 if none changes, NaN for no differences.
+
+    >>> round(rank_biserial([-3, 1, -2]), 3)  # (1 - 5) / 6
+    -0.667
     """
     d = np.asarray(differences, dtype=np.float64)
     if not d.size:
@@ -33,7 +36,17 @@ def rank_biserial(differences: ArrayLike) -> float:
 
 
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
-    """Cliff's delta, P(a > b) - P(a < b), of two independent sets (Cliff 1993), in [-1, 1]; NaN where one is empty."""
+    """Cliff's delta, P(a > b) - P(a < b), of two independent sets (Cliff 1993).
+
+    Args:
+        a, b: (G1,) and (G2,) values.
+
+    Returns:
+        A value in [-1, 1]; NaN if a set is empty.
+
+    >>> cliffs_delta([1, 2], [0, 2])  # (2 pairs above - 1 pair below) / 4
+    0.25
+    """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if not (x.size and y.size):
         return float("nan")
@@ -42,14 +55,14 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Nesting:
-    """How much alike the images of a category are.
+    """Similarity of the scores within a category.
 
     Attributes:
-        icc: intra-class correlation, ICC(1) by one-way analysis of variance (Shrout & Fleiss 1979); NaN where no
-            category has two images, or nothing varies.
-        design_effect: 1 + (m - 1) ICC, m = Σn² / Σn images a category (Kish 1965): how many times the variance of a
-            mean over images exceeds that of independent images. At least 1.
-        images, categories: how many.
+        icc: intra-class correlation, ICC(1) by one-way analysis of variance (Shrout & Fleiss 1979); NaN for fewer than
+            two categories, if no category has two images, or if all scores are equal.
+        design_effect: 1 + (m - 1) ICC with m = Σn² / Σn images per category (Kish 1965), at least 1: the variance of a
+            mean over images divided by the variance that independent images would give.
+        images, categories: numbers of images and categories with a score.
     """
 
     icc: float
@@ -62,7 +75,10 @@ def nesting(scores: Sequence[ArrayLike]) -> Nesting:
     """Intra-class correlation and design effect.
 
     Args:
-        scores: for each category its image scores; NaN is an image without one.
+        scores: the image scores of each category; NaN is an image without a score.
+
+    >>> nesting([[1, 1], [0, 0]])
+    Nesting(icc=1.0, design_effect=2.0, images=4, categories=2)
     """
     groups = [v[~np.isnan(v)] for v in (np.asarray(s, dtype=np.float64) for s in scores)]
     groups = [v for v in groups if v.size]
@@ -83,15 +99,19 @@ def nesting(scores: Sequence[ArrayLike]) -> Nesting:
 
 
 def detectable_change(sd: float, categories: int, *, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Minimum detectable effect: the mean change that a paired t test over so many categories finds with this power.
+    """Minimum detectable effect: the mean change that a two-sided paired t test finds with the given power.
 
     Args:
         sd: standard deviation of the categories' changes.
-        categories: G.
-        power, alpha: of the two-sided test.
+        categories: G, the number of categories.
+        power: probability that the test finds the change.
+        alpha: level of the test.
 
     Returns:
-        In the unit of `sd`; NaN for fewer than two categories, 0 without spread.
+        A change in the unit of `sd`; NaN for fewer than two categories, 0 if `sd` is 0.
+
+    >>> round(detectable_change(sd=0.1, categories=10), 4)
+    0.0996
     """
     if categories < 2 or np.isnan(sd):
         return float("nan")
@@ -99,7 +119,7 @@ def detectable_change(sd: float, categories: int, *, power: float = 0.8, alpha: 
 
     def excess(standardised: float) -> float:
         shift = standardised * math.sqrt(categories)
-        opposite = np.nan_to_num(stats.nct.cdf(-bound, freedom, shift))  # scipy gives NaN where it is 0 to machine precision
+        opposite = np.nan_to_num(stats.nct.cdf(-bound, freedom, shift))  # scipy returns NaN for values below machine precision
         return float(stats.nct.sf(bound, freedom, shift) + opposite) - power
 
     largest = 1.0

@@ -1,7 +1,7 @@
-"""Aggregates and intervals. The unit of inference is the category: images inside one are not independent.
+"""Aggregates and intervals. The unit of inference is the category, because the images of a category are not independent.
 
-Intervals are chosen by the number of categories G: Student's t below 30, BCa bootstrap over categories from 30 up,
-because simulation on the study's printed lists shows the bootstrap covering too little at small G.
+The interval depends on the number of categories G: Student's t below 30, and the BCa bootstrap over categories from 30
+up. In simulations on the study's printed lists, the bootstrap covers too little at small G.
 """
 
 from __future__ import annotations
@@ -21,23 +21,27 @@ ALPHA = 0.05
 """Level of every test."""
 
 RESAMPLES = 99_999
-"""Of the bootstrap."""
+"""Resamples of the bootstrap."""
 
 SMALL_G = 30
-NO_SPREAD = 1e-12
-"""Below this range values are taken for equal: their spread is rounding."""
+"""Number of categories from which "auto" is the BCa bootstrap."""
 
+NO_SPREAD = 1e-12
+"""Values within this range count as equal, because rounding explains their spread."""
 
 Absent = Literal["skip", "zero"]
-"""What a category without any score counts: nothing, or 0 (the study's rule)."""
+"""Treatment of a category without any score: leave it out, or count it as 0 (the study's rule)."""
 
 
 def category_means(scores: Mapping[str, Iterable[float]], *, absent: Absent = "skip") -> dict[str, float]:
-    """Mean score of each category over its images that have one.
+    """Mean score of each category, over its images with a score.
 
     Args:
         scores: category -> image scores; NaN is an image without a score.
-        absent: a category without any score is left out ("skip"), or counts 0 ("zero": the study's rule).
+        absent: leave out a category without any score ("skip"), or count it as 0 ("zero", the study's rule).
+
+    >>> category_means({"cat": [1.0, 0.5, math.nan], "dog": [math.nan]}, absent="zero")
+    {'cat': 0.75, 'dog': 0.0}
     """
     means: dict[str, float] = {}
     for category, values in scores.items():
@@ -50,10 +54,13 @@ def category_means(scores: Mapping[str, Iterable[float]], *, absent: Absent = "s
 
 
 def macro_mean(means: ArrayLike) -> float:
-    """Mean of category means: every category counts the same, however many images it has.
+    """Mean of category means. Every category has the same weight, whatever its number of images.
 
     Raises:
         ValueError: there are no categories.
+
+    >>> macro_mean([0.75, 0.25])
+    0.5
     """
     values = np.asarray(means, dtype=np.float64)
     if not values.size:
@@ -67,9 +74,9 @@ class Interval:
 
     Attributes:
         point: the estimate.
-        low, high: bounds; NaN where the data cannot give any: a single category, or no spread between categories.
+        low, high: bounds; NaN for a single category, or if all categories have the same value.
         method: "t", "BCa", "bootstrap-t", "percentile", "jackknife", "Welch" for a difference, or "given".
-        n: categories behind it, of both sides for a difference.
+        n: number of categories; for a difference, of both sides together.
         level: nominal coverage.
     """
 
@@ -82,10 +89,12 @@ class Interval:
 
     @property
     def bounded(self) -> bool:
+        """Whether the interval has bounds."""
         return not math.isnan(self.low)
 
     @property
     def why_unbounded(self) -> str:
+        """Why the interval has no bounds, in words."""
         return "one category" if self.n < 2 else "no spread between categories"
 
     def __contains__(self, value: float) -> bool:
@@ -104,16 +113,23 @@ def mean_interval(
     bounds: tuple[float, float] = (-math.inf, math.inf),
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Confidence interval of the macro mean, resampling or studentising over categories.
+    """Confidence interval of the macro mean, by Student's t or a bootstrap over categories.
 
     Args:
         means: (G,) category means.
         level: nominal coverage.
-        seed: of the bootstrap's resampling.
+        seed: seed of the bootstrap.
         method: "t" (mean ± t(G-1) s/√G), "BCa" (Efron 1987), "bootstrap-t" (Efron 1981: quantiles of the studentised
             mean), "percentile", or "auto": t below 30 categories, else BCa.
-        bounds: range of the quantity; the interval is cut to it.
-        resamples: of the bootstrap; with the usual number the bounds of a share move by about 0.0002 from seed to seed.
+        bounds: range of the quantity; the interval is clipped to it.
+        resamples: resamples of the bootstrap. With the default, the bounds of a share vary by about 0.0002 between seeds.
+
+    Raises:
+        ValueError: there are no categories.
+
+    >>> found = mean_interval([0.2, 0.4, 0.6])  # 0.4 ± 4.303 * 0.2 / sqrt(3)
+    >>> found.method, round(found.low, 3), round(found.high, 3)
+    ('t', -0.097, 0.897)
     """
     values = np.asarray(means, dtype=np.float64)
     point, n = macro_mean(values), values.size
@@ -139,7 +155,7 @@ def mean_interval(
 
 
 def _bootstrap_t(values: NDArray[np.float64], level: float, resamples: int, rng: np.random.Generator) -> tuple[float, float]:
-    """mean - q s/√G with q the quantiles of (mean* - mean) / (s*/√G); resamples of one repeated category have none."""
+    """mean - q s/√G, where q are quantiles of (mean* - mean) / (s*/√G). Resamples without spread are left out."""
     n, point = values.size, values.mean()
     studentised = []
     for start in range(0, resamples, 10_000):
@@ -154,13 +170,13 @@ def _bootstrap_t(values: NDArray[np.float64], level: float, resamples: int, rng:
 
 @dataclass(frozen=True)
 class Aggregates:
-    """Four ways to make one number of a data set; they differ where categories differ in size or in score.
+    """Four averages over a data set. They differ if categories differ in size or in score.
 
     Attributes:
-        macro: mean of category means, the study's and the headline.
+        macro: mean of category means, the headline number here and in the study.
         micro: mean over images.
-        median: of category means.
-        iqm: interquartile mean of category means, the middle half (Agarwal et al. 2021).
+        median: median of category means.
+        iqm: interquartile mean of category means, over the middle half (Agarwal et al. 2021).
     """
 
     macro: float
@@ -170,10 +186,16 @@ class Aggregates:
 
 
 def aggregates(scores: Mapping[str, Iterable[float]]) -> Aggregates:
-    """Summaries of category -> image scores, NaN being an image without a score.
+    """Four averages of image scores.
+
+    Args:
+        scores: category -> image scores; NaN is an image without a score.
 
     Raises:
         ValueError: no image has a score.
+
+    >>> aggregates({"cat": [1, 1, 1], "dog": [0]})
+    Aggregates(macro=0.5, micro=0.75, median=0.5, iqm=0.5)
     """
     lists = {c: list(values) for c, values in scores.items()}
     means = list(category_means(lists).values())
@@ -182,7 +204,11 @@ def aggregates(scores: Mapping[str, Iterable[float]]) -> Aggregates:
 
 
 def paired_differences(clean: Mapping[str, float], manipulated: Mapping[str, float]) -> list[float]:
-    """Manipulated minus clean, for each category that is in both: d_c, in the order of `clean`."""
+    """d_c, manipulated minus clean, of each category that both contain, in the order of `clean`.
+
+    >>> paired_differences({"cat": 0.75, "dog": 1.0}, {"cat": 0.5})
+    [-0.25]
+    """
     return [manipulated[c] - clean[c] for c in clean if c in manipulated]
 
 
@@ -190,8 +216,13 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> I
     """Difference of two independent means, mean(a) - mean(b), with Welch's interval.
 
     Args:
-        a, b: (G1,) and (G2,) values of independent categories; no bounds for fewer than two, or without any spread.
+        a, b: (G1,) and (G2,) values of independent categories. The interval has no bounds if a set has fewer than two
+            values, or if the values within each set are equal.
         level: nominal coverage.
+
+    >>> found = unpaired_difference([1, 2, 3], [2, 3, 4])  # -1 ± 2.776 * sqrt(2 / 3)
+    >>> found.point, round(found.low, 3), round(found.high, 3)
+    (-1.0, -3.267, 1.267)
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     point, n = float(x.mean() - y.mean()), x.size + y.size
@@ -203,10 +234,13 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> I
 
 
 def direction(difference: Interval) -> str:
-    """What an interval of a difference allows one to say.
+    """The conclusion from the interval of a difference: "a loss", "a gain", "no change" or "cannot tell".
 
-    An interval that includes zero says that a change cannot be told, not that there is none: that needs a test of
-    equivalence.
+    If the interval includes zero, the data leave the sign open. They do not show that there is no change; a test of
+    equivalence can show that.
+
+    >>> direction(Interval(-0.2, -0.3, -0.1, "t", 10)), direction(Interval(-0.2, -0.5, 0.1, "t", 10))
+    ('a loss', 'cannot tell')
     """
     if not difference.bounded:
         return "no change" if abs(difference.point) < NO_SPREAD else "cannot tell"

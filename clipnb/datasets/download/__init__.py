@@ -1,9 +1,9 @@
-"""`clipnb fetch`: the study's data sets from where they are published, laid out as any other.
+"""`clipnb fetch`: download the data sets of the study and lay them out as <category>/<image>.
 
-`sources`   what is fetched, and by which library (kagglehub, gdown)
-`archives`  reading an archive that may be hostile
-`fetching`  all of it or nothing, checksums, where it is put
-`layout`    from whatever folders it holds to <category>/<image>
+`sources`   the published archives, and the libraries that download them (kagglehub, gdown)
+`archives`  reads archives that may be hostile
+`fetching`  checks the checksum and writes the data set, completely or not at all
+`layout`    maps the folders of an archive to categories
 """
 
 from __future__ import annotations

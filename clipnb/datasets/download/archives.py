@@ -1,6 +1,6 @@
-"""Reading archives that may be hostile: nothing is unpacked by name, links are refused, and so is what swells.
+"""Read archives that may be hostile: paths that lead outside, links, and content that expands without bound are refused.
 
-A member is handed out as its path inside the archive and its bytes; where it is written is decided elsewhere.
+A member is returned as its path inside the archive and its bytes. Other modules decide where it is written.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from ...errors import UserError
 
 MOST_FILES = 1_000_000
 MOST_BYTES_A_FILE = 200 * 2**20
-"""No photograph of a data set is larger."""
+"""Largest size of one file; no photograph of a data set is larger."""
 
 SWELL = 20
 SLACK = 100 * 2**20
-"""An archive may unpack to its own size times `SWELL`, and this more: photographs hardly compress."""
+"""An archive may expand to `SWELL` times its size plus `SLACK`, because photographs hardly compress."""
 
 
 class HostileArchive(UserError):
-    """An archive that would write outside its folder, hold links, or swell without bound."""
+    """An archive with paths that lead outside, with links, or with content that expands without bound."""
 
 
 def members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Every regular file of a zip or tar archive: its path inside, and its content.
+    """Yield the path and the content of every regular file in a zip or tar archive.
 
     Raises:
-        HostileArchive: a path leads outside, a member is a link or a device, or too much comes out.
-        UserError: it is no archive, is damaged, needs a password, or is packed in a way that Python does not know.
+        HostileArchive: a path leads outside, a member is a link or a device, or the content is too large.
+        UserError: the file is not an archive, is damaged, needs a password, or uses a compression that Python lacks.
     """
     budget = _Budget(archive)
     try:
@@ -45,24 +45,24 @@ def members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
             raise UserError(f"{archive.name} is neither a zip nor a tar archive")
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise UserError(f"{archive.name} is damaged: {error}") from error
-    except RuntimeError as error:  # what zipfile raises for a password, and for a way of packing that it does not know
+    except RuntimeError as error:  # zipfile raises it for a password or an unknown compression
         raise UserError(f"{archive.name} cannot be unpacked here: {error}") from error
 
 
 def safe_path(name: str, archive: Path) -> PurePosixPath:
-    """A member's path, if it stays inside.
+    """The path of a member within its archive.
 
     Raises:
-        HostileArchive: it does not.
+        HostileArchive: the path leads outside.
     """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or "\0" in name or (path.parts and path.parts[0].endswith(":")):
-        raise HostileArchive(f"{archive.name} holds {name!r}, a path that leads outside: nothing of it was unpacked")
+        raise HostileArchive(f"{archive.name} holds {name!r}, a path that leads outside: nothing was unpacked")
     return path
 
 
 class _Budget:
-    """Counts what comes out of an archive."""
+    """Limits the number and the size of the files that an archive yields."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive
@@ -70,13 +70,13 @@ class _Budget:
         self.files = 0
 
     def read(self, file: IO[bytes], name: str) -> bytes:
-        """The content of a member, as far as it is honest about its size: what counts is what comes out."""
+        """Read a member. The limit applies to the bytes that come out, because the stated size may be false."""
         most = min(MOST_BYTES_A_FILE, self.left)
         content = file.read(most + 1)
         self.left -= len(content)
         self.files += 1
         if len(content) > most or self.files > MOST_FILES:
-            raise HostileArchive(f"{self.archive.name} swells beyond any photographs at {name!r}: nothing of it was unpacked")
+            raise HostileArchive(f"{self.archive.name} expands to more than photographs would at {name!r}: nothing was unpacked")
         return content
 
 
@@ -84,9 +84,9 @@ def _zip(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, bytes]
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
             path = safe_path(member.filename, archive)
-            kind = member.external_attr >> 28  # the type of a Unix mode, where there is one
+            kind = member.external_attr >> 28  # file type of the Unix mode, 0 if there is none
             if kind not in (0, 4, 8):
-                raise HostileArchive(f"{archive.name} holds a link or device, {member.filename!r}: nothing of it was unpacked")
+                raise HostileArchive(f"{archive.name} holds a link or device, {member.filename!r}: nothing was unpacked")
             if not member.is_dir():
                 with opened.open(member) as file:
                     yield path, budget.read(file, member.filename)
@@ -102,4 +102,4 @@ def _tar(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, bytes]
                 with file:
                     yield path, budget.read(file, member.name)
             elif not member.isdir():
-                raise HostileArchive(f"{archive.name} holds a link or device, {member.name!r}: nothing of it was unpacked")
+                raise HostileArchive(f"{archive.name} holds a link or device, {member.name!r}: nothing was unpacked")

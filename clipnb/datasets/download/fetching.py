@@ -1,4 +1,4 @@
-"""From a source to a data set in `$CLIPNB_DATA`: all of it or nothing, its checksum recorded at first use."""
+"""Download a data set to `$CLIPNB_DATA`, completely or not at all, and compare its checksum with that of the first download."""
 
 from __future__ import annotations
 
@@ -16,53 +16,57 @@ from .layout import destination, labelled
 from .sources import SOURCES
 
 ABOUT = ".clipnb.json"
-"""In a fetched data set: where it came from."""
+"""File in a fetched data set that records its origin."""
 
 
 def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
-    """Fetch a data set of the study into `$CLIPNB_DATA` and return its folder.
+    """Download a data set of the study to `$CLIPNB_DATA`.
 
-    What was fetched before is gone on with; the folder appears when everything is in it.
+    An interrupted download is resumed. The folder appears when it is complete.
 
     Args:
-        name: of `SOURCES`.
-        again: replace a folder that is there, and accept another checksum than the first one.
-        progress: show bars.
+        name: a name in `SOURCES`.
+        again: replace an existing folder, and accept a checksum that differs from that of the first download.
+        progress: show progress bars.
+
+    Returns:
+        Folder of the data set.
 
     Raises:
-        UserError: it cannot be had, is not what it was at first use, or is hostile.
+        UserError: the data set cannot be downloaded, its checksum differs from that of the first download, or the archive
+            is hostile.
     """
     if name not in SOURCES:
-        raise UserError(f"nothing is known of how to fetch {name!r}; choose from {', '.join(SOURCES)}")
+        raise UserError(f"cannot fetch {name!r}; choose from {', '.join(SOURCES)}")
     source, folder = SOURCES[name], data_root() / name
     if folder.exists() and not again:
-        raise UserError(f"{shown(folder)} is there already: pass --again to replace it")
-    came = source.bring(cache_root() / "downloads" / name)
-    checksum = file_sha256(came)
+        raise UserError(f"{shown(folder)} exists already: pass --again to replace it")
+    archive = source.bring(cache_root() / "downloads" / name)
+    checksum = file_sha256(archive)
     _compare(name, checksum, again)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with replaced_folder(folder) as partial:
-            counts = _lay_out(came, partial, progress)
+            counts = _lay_out(archive, partial, progress)
             fetched = datetime.now(UTC).isoformat(timespec="seconds")
             about = {"source": source.origin, "sha256": checksum, "fetched": fetched, **counts}
             write_text(partial / ABOUT, json.dumps(about, indent=1) + "\n")
-    except UserError:  # damaged or hostile: the next try must not go on with it
-        came.unlink()
+    except UserError:  # damaged or hostile: the next try must not resume this file
+        archive.unlink()
         raise
     _record(name, checksum)
-    came.unlink()
+    archive.unlink()
     return folder
 
 
-def _lay_out(came: Path, root: Path, progress: bool) -> dict[str, int]:
-    """Write every photograph to <category>/<image>; how many of what there were."""
-    paths = [path for path, _ in members(came)]
+def _lay_out(archive: Path, root: Path, progress: bool) -> dict[str, int]:
+    """Write every photograph to <category>/<image>, and count photographs, categories and other files."""
+    paths = [path for path, _ in members(archive)]
     categories = dict(labelled(paths))
     bar = tqdm(total=len(categories), desc="unpacking", unit="photo", disable=not progress)
     written = 0
     with bar:
-        for path, content in members(came):
+        for path, content in members(archive):
             if (kind := categories.get(path)) is None:
                 continue
             target = destination(root, kind, path, content)
@@ -78,12 +82,16 @@ def _known() -> Path:
 
 
 def _compare(name: str, checksum: str, again: bool) -> None:
-    """See that what came is what came at first use."""
+    """Compare the checksum with that of the first download.
+
+    Raises:
+        UserError: they differ and `again` is false.
+    """
     first = _checksums().get(name)
     if first and first != checksum and not again:
         raise UserError(
-            f"what was fetched as {name} is not what it was at first use (SHA-256 {checksum[:16]}, then {first[:16]}): "
-            "pass --again to take it all the same"
+            f"the download of {name} differs from the first one (SHA-256 now {checksum[:16]}, first {first[:16]}): "
+            "pass --again to accept it"
         )
 
 

@@ -1,4 +1,4 @@
-"""From the folders of a published data set to one folder per category."""
+"""Map the folders of a published data set to one folder per category."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from ..images import SUFFIXES
 
 SPLITS = ("train", "training")
 OTHER_SPLITS = ("val", "valid", "validation", "test", "testing")
-"""Parts of a data set whose photographs lie unlabelled beside the labelled ones, or would be counted double."""
+"""Splits that are left out, because their photographs have no labels or would count twice."""
 
 
 def is_photograph(path: PurePosixPath) -> bool:
-    """Whether a file counts as an image of a data set, by its name."""
+    """Whether the name of a file is that of an image; hidden files do not count."""
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
 def category(path: PurePosixPath) -> str:
-    """The category that an image's folders name, "" if none does.
+    """The category that the folders of an image name, or "" if there is none.
 
-    Splits and sorting by first letter are no part of a name; sub-scenes are: `images/train/c/church/outdoor/1.jpg` is of
-    `church_outdoor` once `images` is known to be above all categories.
+    Folders of a split and of a first letter are dropped, and sub-scenes are joined.
+
+    >>> category(PurePosixPath("train/c/church/outdoor/1.jpg"))
+    'church_outdoor'
     """
     parts = [part for part in path.parts[:-1] if part.lower() not in SPLITS]
     kept = []
@@ -37,7 +39,7 @@ def category(path: PurePosixPath) -> str:
 
 
 def below_common_folder(paths: Iterable[PurePosixPath]) -> int:
-    """How many leading folders all paths share, a category's own not among them."""
+    """Number of leading folders that all paths share, without the folder of a category."""
     folders = [path.parts[:-1] for path in paths]
     shared = 0
     while folders and all(len(f) > shared + 1 for f in folders) and len({f[shared] for f in folders}) == 1:
@@ -46,7 +48,7 @@ def below_common_folder(paths: Iterable[PurePosixPath]) -> int:
 
 
 def labelled(paths: Iterable[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str]]:
-    """Photographs with their categories; where there is a training split, of that one alone.
+    """Yield photographs and their categories. If there is a training split, only its photographs are used.
 
     Raises:
         DatasetError: no photograph lies in a category's folder.
@@ -59,12 +61,12 @@ def labelled(paths: Iterable[PurePosixPath]) -> Iterator[tuple[PurePosixPath, st
     shared = below_common_folder(photographs)
     found = [(path, category(PurePosixPath(*path.parts[shared:]))) for path in photographs]
     if not any(name for _, name in found):
-        raise DatasetError("it holds no photographs in folders: nothing says what they are of")
+        raise DatasetError("the archive holds no photographs in category folders")
     yield from ((path, name) for path, name in found if name)
 
 
 def destination(root: Path, name: str, path: PurePosixPath, content: bytes) -> Path:
-    """Where a photograph goes; two of one name in a category are told apart by content, and a copy is written once."""
+    """Target path of a photograph. Different photographs with one name get different paths; a copy gets the same path."""
     plain = root / name / path.name
     if not plain.exists() or plain.read_bytes() == content:
         return plain

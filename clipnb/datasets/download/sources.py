@@ -1,4 +1,4 @@
-"""The study's data sets: where each is published, and the library that brings it."""
+"""The data sets of the study: where each is published, and how to download it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Source:
     """One published data set.
 
     Attributes:
-        origin: where it is published.
-        bring: (folder for what is half done) -> an archive; what is there already is gone on with.
+        origin: where the data set is published.
+        bring: downloads the archive to a folder and returns its path; an interrupted download is resumed.
     """
 
     origin: str
@@ -28,7 +28,7 @@ class Source:
 
 
 def _kaggle(name: str) -> Callable[[Path], Path]:
-    """Brings a data set's archive as it is: `kagglehub.dataset_download` would unpack it unchecked."""
+    """Downloader of the packed archive; `kagglehub.dataset_download` would unpack it without checks."""
 
     def bring(folder: Path) -> Path:
         try:
@@ -51,18 +51,18 @@ def _kaggle(name: str) -> Callable[[Path], Path]:
                 newest = handle_call(lambda: kaggle.get_dataset(about), handle).current_version_number
                 wanted.dataset_version_number = newest
                 target = folder / f"{handle.dataset}-{newest}.archive"
-                for other in set(folder.glob("*.archive")) - {target}:  # half of a version that nobody gets any more
+                for other in set(folder.glob("*.archive")) - {target}:  # a partial download of an older version
                     other.unlink()
                 download_file(handle_call(lambda: kaggle.download_dataset(wanted), handle), str(target), handle)
         except UnauthenticatedError as error:
-            raise UserError(f"Kaggle asks who you are: {keys}") from error
+            raise UserError(f"Kaggle requires a login: {keys}") from error
         except KaggleApiHTTPError as error:
             status = error.response.status_code if error.response is not None else 0
             if status in (401, 403):
-                raise UserError(f"Kaggle does not let you have {name}: {keys}") from error
-            raise UserError(f"Kaggle does not give {name}: {_line(error)}") from error
+                raise UserError(f"Kaggle refuses access to {name}: {keys}") from error
+            raise UserError(f"Kaggle does not deliver {name}: {_line(error)}") from error
         except RequestException as error:
-            raise UserError(f"{name} could not be fetched, what came is kept and gone on with: {_line(error)}") from error
+            raise UserError(f"{name} could not be fetched completely, run this again to resume: {_line(error)}") from error
         except Exception as error:
             if type(error).__module__.startswith("kagglehub"):
                 raise UserError(f"{name} could not be fetched: {_line(error)}") from error
@@ -73,6 +73,8 @@ def _kaggle(name: str) -> Callable[[Path], Path]:
 
 
 def _drive(file_id: str, name: str) -> Callable[[Path], Path]:
+    """Downloader of a file on Google Drive."""
+
     def bring(folder: Path) -> Path:
         try:
             import gdown
@@ -87,11 +89,11 @@ def _drive(file_id: str, name: str) -> Callable[[Path], Path]:
             gdown.download(id=file_id, output=str(target), resume=True, use_cookies=False, timeout=TIMEOUT, retries=RETRIES)
         except FileURLRetrievalError as error:
             raise UserError(
-                f"Google Drive does not give the file {file_id} (moved, or asked for too often?): {_line(error)}"
+                f"Google Drive does not deliver the file {file_id} (moved, or requested too often?): {_line(error)}"
             ) from error
         except (DownloadError, RequestException) as error:
             raise UserError(
-                f"the file {file_id} could not be fetched, what came is kept and gone on with: {_line(error)}"
+                f"the file {file_id} could not be fetched completely, run this again to resume: {_line(error)}"
             ) from error
         return target
 
@@ -99,6 +101,7 @@ def _drive(file_id: str, name: str) -> Callable[[Path], Path]:
 
 
 def _line(error: Exception) -> str:
+    """The message of an error on one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -109,4 +112,4 @@ SOURCES = {
     "nba": Source(f"kaggle:{_NBA}", _kaggle(_NBA)),
     "miniplaces": Source(f"drive:{_MINIPLACES}", _drive(_MINIPLACES, "miniplaces.archive")),
 }
-"""The study's own data sets by name."""
+"""The data sets of the study, by name."""

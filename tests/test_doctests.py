@@ -1,0 +1,41 @@
+"""Every example in a docstring of the library gives what it shows."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+from conftest import REPOSITORY as ROOT
+
+WITH_EXAMPLES = sorted(path for path in (ROOT / "clipnb").rglob("*.py") if ">>> " in path.read_text(encoding="utf-8"))
+PUBLIC = (
+    "RunSpec",
+    "run",
+    "Result",
+    "load_results",
+    "study_runs",
+    "compare",
+    "calibrate",
+    "load_dataset",
+    "load_encoder",
+    "embed_images",
+)
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_examples_of_a_module_give_what_they_show(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    done = doctest.testmod(module)
+    assert done.attempted > 0
+    assert done.failed == 0
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_has_an_example(name: str) -> None:
+    clipnb = importlib.import_module("clipnb")
+    assert ">>> " in (getattr(clipnb, name).__doc__ or ""), name
