@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 
 from clipnb.cli import main
-from clipnb.datasets.dataset import load_dataset
 from clipnb.embedding import cache
-from clipnb.embedding.embed import embed
 from clipnb.embedding.store import EmbeddingStore, Entry
-from conftest import PhotoFolder, TinyEncoder
 
 
 @pytest.fixture
@@ -23,15 +20,16 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def fill(root: Path, identity: str, rows: int) -> EmbeddingStore:
+def fill(root: Path, identity: str, rows: range = range(3), days: float = 0) -> Path:
     store = EmbeddingStore(root / "embeddings", identity, 8)
-    store.add((bytes([n]) * 32, Entry(np.zeros(8, np.float32), bytes([n]) * 16)) for n in range(rows))
-    return store
+    store.add((bytes([n]) * 32, Entry(np.zeros(8, np.float32), bytes([n]) * 16)) for n in rows)
+    store.close()
+    os.utime(store.path, (time.time() - days * cache.DAY,) * 2)
+    return store.path
 
 
-def age(folder: Path, days: float) -> None:
-    for path in folder.rglob("*"):
-        os.utime(path, (time.time() - days * cache.DAY,) * 2)
+def names() -> list[str]:
+    return sorted(part.name for part in cache.contents())
 
 
 def test_an_empty_cache_is_nothing_to_worry_about(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,72 +38,67 @@ def test_an_empty_cache_is_nothing_to_worry_about(root: Path, capsys: pytest.Cap
 
 
 def test_encoders_and_the_rest_are_listed_with_counts_and_sizes(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fill(root, "ViT-L/14|weights|preprocessing|bf16", 5)
-    fill(root, "histogram|x", 3)
+    fill(root, "ViT-L/14|weights|preprocessing|bf16", range(100))
+    fill(root, "histogram|x", range(3), days=2)
     (root / "samples" / "v2").mkdir(parents=True)
     (root / "samples" / "v2" / "a.jpg").write_bytes(bytes(2_500_000))
     assert main(["cache"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    sizes = {part.count: cache.readable(part.size) for part in cache.contents()}
-    assert [line.split() for line in lines[1:]] == [
-        ["kind", "encoder", "holds", "size", "last", "used"],
-        ["samples", "1", "files", "2.5", "MB", "0", "days", "ago"],
-        ["embeddings", "ViT-L/14", "bf16", "5", "embeddings", *sizes[5].split(), "0", "days", "ago"],
-        ["embeddings", "histogram", "3", "embeddings", *sizes[3].split(), "0", "days", "ago"],
+    lines, sizes = capsys.readouterr().out.splitlines(), [cache.readable(part.size) for part in cache.contents()]
+    assert sorted(" ".join(line.split()) for line in lines[1:]) == [
+        f"embeddings ViT-L/14 bf16 100 embeddings {sizes[1]} 0 days ago",
+        f"embeddings histogram 3 embeddings {sizes[2]} 2 days ago",
+        "kind encoder holds size last used",
+        "samples 1 files 2.5 MB 0 days ago",
     ]
-    listed = sum(part.size for part in cache.contents())
-    assert listed == sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    assert sum(part.size for part in cache.contents()) == sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
 
 
 def test_one_encoder_is_pruned_and_the_others_stay(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for identity in ("ViT-L/14|w|p|fp32", "ViT-L/14|w|p|bf16", "histogram|x"):
-        fill(root, identity, 3)
+        fill(root, identity)
     assert main(["cache", "prune", "ViT-L/14 bf16"]) == 0
     assert "1 parts of the cache deleted" in capsys.readouterr().out
-    assert sorted(part.name for part in cache.contents()) == ["ViT-L/14", "histogram"]
+    assert names() == ["ViT-L/14", "histogram"]
     assert main(["cache", "prune", "ViT-L/14"]) == 0
-    assert [part.name for part in cache.contents()] == ["histogram"]
+    assert names() == ["histogram"]
 
 
-def test_what_was_not_used_for_long_is_pruned(root: Path) -> None:
-    age(fill(root, "old|x", 2).folder, 40)
-    age(fill(root, "new|x", 2).folder, 5)
+def test_what_no_run_opened_for_long_is_pruned(root: Path) -> None:
+    for name, days in (("old", 40), ("opened", 40), ("new", 5)):
+        fill(root, f"{name}|x", days=days)
+    EmbeddingStore(root / "embeddings", "opened|x", 8)
     assert main(["cache", "prune", "--older-than", "30"]) == 0
-    assert [part.name for part in cache.contents()] == ["new"]
+    assert names() == ["new", "opened"]
 
 
-def test_opening_a_store_is_using_it(root: Path) -> None:
-    age(fill(root, "old|x", 2).folder, 40)
-    EmbeddingStore(root / "embeddings", "old|x", 8)
-    assert main(["cache", "prune", "--older-than", "30"]) == 0
-    assert [part.name for part in cache.contents()] == ["old"]
-
-
-def test_embeddings_of_an_older_layout_are_marked_and_pruned_first(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = fill(root, "tiny|x", 2).folder
-    folder.rename(folder.with_name("tiny-000000000000"))
-    fill(root, "tiny|x", 2)
+def test_embeddings_that_no_run_reads_are_marked_and_pruned_first(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(root, "damaged|x").write_bytes(b"no database")
+    fill(root, "older|x").rename(root / "embeddings" / "older-000000000000.sqlite")
+    (root / "embeddings" / "tiny-000000000000").mkdir()
+    (root / "embeddings" / "tiny-000000000000" / "encoder.json").write_text("{}", "utf-8")
+    with pytest.warns(UserWarning, match=r"embeddings of version 0.1, .*: `clipnb cache prune` deletes them") as said:
+        [fill(root, "tiny|x") for _ in range(2)]
+    assert len(said) == 1
     assert main(["cache"]) == 0
-    assert capsys.readouterr().out.count("unused)") == 1
+    listed = capsys.readouterr().out
+    assert all(f"({why}, unused)" in listed for why in ("damaged", "of an older layout", "of version 0.1"))
     assert main(["cache", "prune"]) == 0
-    assert [part.folder for part in cache.contents()] == [folder]
+    assert names() == ["tiny"]
 
 
 @pytest.mark.parametrize(("arguments", "said"), [([], "say what to prune"), (["VIT"], "holds nothing called VIT")])
 def test_a_mistake_deletes_nothing(root: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
-    fill(root, "tiny|x", 2)
+    fill(root, "tiny|x")
     assert main(["cache", "prune", *arguments]) == 1
     assert said in capsys.readouterr().err
-    assert len(cache.contents()) == 1
+    assert names() == ["tiny"]
 
 
-def test_everything_can_be_made_again(root: Path, photo_folder: PhotoFolder, tiny: TinyEncoder) -> None:
-    photos = load_dataset(str(photo_folder({"cats": 4}))).photos
-
-    def go() -> int:
-        store = EmbeddingStore(root / "embeddings", tiny.identity, tiny.dim)
-        return embed(photos, ["original"], tiny, store, progress=False).computed
-
-    assert (go(), go()) == (4, 0)
-    assert main(["cache", "prune", "--all"]) == 0
-    assert go() == 4
+def test_what_is_pruned_in_use_harms_neither_its_user_nor_what_comes_after(root: Path) -> None:
+    in_use = EmbeddingStore(root / "embeddings", "tiny|x", 8)
+    assert main(["cache", "prune", in_use.path.stem]) == 0
+    later = EmbeddingStore(root / "embeddings", "tiny|x", 8)
+    for store in (in_use, later):
+        store.add([(bytes(32), Entry(np.zeros(8, np.float32), bytes(16)))])
+    in_use.close()
+    assert len(EmbeddingStore(root / "embeddings", "tiny|x", 8)) == len(later) == 1

@@ -190,7 +190,11 @@ def test_many_photographs_give_mapped_arrays_with_the_same_rows(
     for condition in CONDITIONS:
         assert isinstance(found.vectors[condition], np.memmap)
         assert_array_equal(found.vectors[condition], expected.vectors[condition])
-    assert {path.suffix for path in (tmp_path / "b").glob("*/*")} == {".json", ".keys", ".vectors"}
+    assert {path.suffix for path in (tmp_path / "b").iterdir()} <= {
+        ".sqlite",
+        ".sqlite-wal",
+        ".sqlite-shm",
+    }  # the mapped file has no name
 
 
 def test_ctrl_c_keeps_what_is_done(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:

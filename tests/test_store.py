@@ -2,252 +2,258 @@
 
 from __future__ import annotations
 
-import json
+import math
 import multiprocessing
+import os
+import random
+import shutil
+import sqlite3
 import subprocess
 import sys
-import warnings
+import time
+import tracemalloc
 from collections.abc import Callable
-from multiprocessing.synchronize import Barrier
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from clipnb.embedding.store import KEYS, EmbeddingStore, Entry, embedding_key
+from clipnb.embedding import store as module
+from clipnb.embedding.store import ROWS, EmbeddingStore, Entry, embedding_key, store_file
+from clipnb.errors import UserError
 
-DIM = 5
-IDENTITY = "tiny|weights|preprocessing"
+DIM = 40
+IDENTITY = "tiny/1|weights|preprocessing"
 
 
 def key(number: int) -> bytes:
-    return embedding_key(f"image {number}", "original")
+    return bytes(32) if number == 0 else embedding_key(f"image {number}", "original")  # NUL bytes are bytes like others
 
 
 def entry(number: int) -> Entry:
     vector = np.random.default_rng(number).normal(size=DIM).astype(np.float32)
-    return Entry(vector, number.to_bytes(16, "little"))
+    return Entry(vector, number.to_bytes(16, "little"), number / 2, math.nan)
 
 
-def open_store(folder: Path, identity: str = IDENTITY, dim: int = DIM) -> EmbeddingStore:
-    return EmbeddingStore(folder, identity, dim)
+def open_store(folder: Path, identity: str = IDENTITY) -> EmbeddingStore:
+    return EmbeddingStore(folder, identity, DIM)
 
 
-def fill(store: EmbeddingStore, numbers: range, shard: int = 1000) -> None:
-    for start in range(numbers.start, numbers.stop, shard):
-        store.add((key(n), entry(n)) for n in range(start, min(start + shard, numbers.stop)))
+def fill(store: EmbeddingStore, numbers: range, batch: int = 1000) -> None:
+    for start in range(0, len(numbers), batch):
+        store.add((key(n), entry(n)) for n in numbers[start : start + batch])
 
 
 def check(store: EmbeddingStore, numbers: range) -> None:
-    for n in numbers:
-        assert key(n) in store
-        assert_array_equal(store.get(key(n)).vector, entry(n).vector)
-        assert store.get(key(n)).input == entry(n).input
+    for n, found in zip(numbers, store.entries(map(key, numbers)), strict=True):
+        assert_array_equal(found.vector, entry(n).vector)
+        assert found[1:3] == entry(n)[1:3]
+        assert math.isnan(found.difference)
+    assert store.missing(map(key, numbers)) == []
 
 
-def shards(store: EmbeddingStore) -> list[Path]:
-    return sorted(store.folder.glob("*.keys"))
+def pragma(store: EmbeddingStore, name: str) -> int | bytes:
+    return store._idle[-1].execute(f"PRAGMA {name}").fetchone()[0]
 
 
-def test_entries_are_there_before_after_and_long_after_they_are_written(tmp_path: Path) -> None:
+def refuse(said: str, do: Callable[[], object]) -> None:
+    with pytest.raises(UserError, match=f"^the embeddings kept in .*tiny-1-.*{said}.*$"):
+        do()
+
+
+def test_entries_are_there_before_and_after_the_store_is_opened_again(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    store.add((key(n), entry(n)) for n in range(10))
-    check(store, range(10))
-    check(open_store(tmp_path), range(10))
-    assert len(open_store(tmp_path)) == 10
-
-
-def test_what_was_never_added_is_not_there(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    fill(store, range(3))
-    assert key(3) not in store
-    with pytest.raises(KeyError):
-        store.get(key(3))
-
-
-def test_every_process_appends_to_a_shard_of_its_own(tmp_path: Path) -> None:
-    for start in (0, 6, 12):
-        fill(open_store(tmp_path), range(start, start + 6), shard=2)
-    store = open_store(tmp_path)
-    assert len(shards(store)) == 3
-    check(store, range(18))
-    assert len(store) == 18
-
-
-def test_many_entries_are_found_while_they_are_added(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    fill(store, range(9000), shard=500)  # more than the newest that are kept apart
-    assert len(store) == 9000
-    check(store, range(0, 9000, 700))
-    check(open_store(tmp_path), range(0, 9000, 700))
+    fill(store, range(3 * ROWS), batch=100)
+    for opened in (store, open_store(tmp_path)):
+        check(opened, range(3 * ROWS))
+        check(opened, range(3 * ROWS - 1, 0, -7))
+        assert len(opened) == 3 * ROWS
+        assert opened.missing(map(key, (-4, 0, -3, 2))) == [key(-4), key(-3)]
+        refuse("lost 1 embeddings", lambda: list(opened.entries(map(key, (0, -3)))))  # noqa: B023 (called at once)
+    store.add([(key(5), entry(6))])
+    assert_array_equal(next(store.entries([key(5)])).vector, entry(6).vector)  # the newest counts, once
+    assert len(store) == 3 * ROWS
 
 
 def test_an_entry_is_found_by_what_the_network_saw(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    assert store.seen(entry(1).input) is None
-    store.add([(key(1), entry(1))])
-    for found in (store.seen(entry(1).input), open_store(tmp_path).seen(entry(1).input)):
-        assert found is not None
+    assert store.seen([entry(1).input]) == {}
+    store.add([(key(1), entry(1)), (key(2), entry(1)._replace(strength=7.0))])
+    for opened in (store, open_store(tmp_path)):
+        ((seen, found),) = opened.seen(entry(n).input for n in (0, 1)).items()
+        assert seen == found.input == entry(1).input
         assert_array_equal(found.vector, entry(1).vector)
-
-
-def test_adding_nothing_writes_nothing(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    store.add([])
-    assert shards(store) == []
-
-
-def test_an_entry_that_two_shards_hold_counts_once(tmp_path: Path) -> None:
-    for _ in range(2):
-        one, other = open_store(tmp_path), open_store(tmp_path)
-        fill(one, range(4))
-        fill(other, range(4))
-    assert len(open_store(tmp_path)) == 4
-    check(open_store(tmp_path), range(4))
-
-
-@pytest.mark.parametrize("raw", [bytes(32), b"\1" + bytes(31), bytes(31) + b"\1", b"a" + bytes(30) + b"\0"])
-def test_nul_bytes_in_keys_and_inputs_are_kept(tmp_path: Path, raw: bytes) -> None:
-    store = open_store(tmp_path)
-    store.add([(raw, Entry(entry(0).vector, raw[16:]))])
-    again = open_store(tmp_path)
-    assert raw in again
-    assert len(again) == 1
-    assert again.get(raw).input == raw[16:]
-
-
-def test_another_encoder_has_another_folder(tmp_path: Path) -> None:
-    fill(open_store(tmp_path), range(3))
-    other = open_store(tmp_path, "tiny|other weights|preprocessing")
-    assert len(other) == 0
-    assert other.folder.parent == open_store(tmp_path).folder.parent
-    fill(other, range(3, 5))
-    check(open_store(tmp_path), range(3))
-    assert len(open_store(tmp_path)) == 3
-
-
-def test_a_folder_says_whose_it_is(tmp_path: Path) -> None:
-    about = json.loads((open_store(tmp_path).folder / "encoder.json").read_text(encoding="utf-8"))
-    assert about == {"identity": IDENTITY, "dim": DIM}
 
 
 def test_keys_tell_images_and_conditions_apart() -> None:
     keys = {embedding_key(image, condition) for image in ("ab", "abc") for condition in ("original", "cropped/0", "cropped/1")}
-    assert len(keys) == 6
-    assert {len(k) for k in keys} == {32}
+    assert (len(keys), {len(k) for k in keys}) == (6, {32})
 
 
-DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], int]] = {
-    "vectors emptied": (".vectors", lambda content: b"", 0),
-    "vectors cut in a row": (".vectors", lambda content: content[: 4 * DIM * 3 + 7], 3),
-    "vectors overwritten": (".vectors", lambda content: content[: 4 * DIM * 2] + b"x" * (4 * DIM * 3), 2),
-    "vectors of zeros, as a power cut leaves them": (".vectors", lambda content: bytes(len(content)), 0),
-    "keys emptied": (".keys", lambda content: b"", 0),
-    "keys cut in a row": (".keys", lambda content: content[: KEYS.itemsize * 4 + 20], 4),
-    "keys overwritten": (".keys", lambda content: b"not a key " * (len(content) // 10), 0),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_row_is_one_that_is_not_there_and_can_be_made_again(tmp_path: Path, damage: str) -> None:
-    store = open_store(tmp_path)
-    fill(store, range(5))
-    (first,) = shards(store)
-    fill(open_store(tmp_path), range(5, 10))
-    suffix, change, left = DAMAGE[damage]
-    file = first.with_suffix(suffix)
-    file.write_bytes(change(file.read_bytes()))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        again = open_store(tmp_path)
-        check(again, range(left))
-        check(again, range(5, 10))
-        for n in range(left, 5):
-            assert key(n) not in again
-            assert again.seen(entry(n).input) is None
-            with pytest.raises(KeyError):
-                again.get(key(n))
-        fill(again, range(left, 5))
-        check(again, range(10))
-        check(open_store(tmp_path), range(10))
-
-
-def test_damage_is_said_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["vector", "effect", "checksum"])
+def test_a_damaged_row_is_noticed_and_can_be_made_again(tmp_path: Path, part: str) -> None:
     fill(open_store(tmp_path), range(5))
+    content = bytearray(store_file(tmp_path, IDENTITY).read_bytes())
+    content[content.index(entry(3).vector.tobytes()) + {"vector": 9, "effect": -8, "checksum": 4 * DIM + 1}[part]] ^= 16
+    store_file(tmp_path, IDENTITY).write_bytes(content)
     store = open_store(tmp_path)
-    vectors = shards(store)[0].with_suffix(".vectors")
-    vectors.write_bytes(bytes(vectors.stat().st_size))
-    with pytest.warns(UserWarning, match=f"damaged embeddings in {vectors.name}") as said:
-        assert not any(key(n) in store for n in range(5))
-    assert len(said) == 1
+    with pytest.warns(UserWarning, match="damaged embeddings in tiny-1-"):
+        assert store.missing(map(key, range(5))) == [key(3)]
+    with pytest.warns(UserWarning, match="damaged embeddings in tiny-1-"):
+        assert store.seen([entry(3).input]) == {}
+    fill(store, range(3, 4))
+    for opened in (store, open_store(tmp_path)):
+        check(opened, range(5))
 
 
-def test_a_vector_whose_key_was_not_written_is_ignored(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    fill(store, range(5))
-    with shards(store)[0].with_suffix(".vectors").open("ab") as file:
-        file.write(entry(5).vector.tobytes())  # killed between the two files
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check(open_store(tmp_path), range(5))
-    assert key(5) not in open_store(tmp_path)
+@pytest.mark.filterwarnings("ignore:passing over damaged")
+def test_whatever_bytes_are_damaged_nothing_wrong_is_read(tmp_path: Path) -> None:
+    dice, ends, refusals = random.Random(0), set(), []
+    fill(open_store(tmp_path), range(200), batch=50)
+    good = store_file(tmp_path, IDENTITY).read_bytes()
+    for case in map(str, range(150)):
+        content, size, at = bytearray(good), dice.choice([1, 1, 30, 4096]), dice.randrange(dice.choice([200, len(good)]))
+        content[at : at + size] = dice.randbytes(size)
+        (tmp_path / case).mkdir()
+        store_file(tmp_path / case, IDENTITY).write_bytes(content)
+        try:
+            store = open_store(tmp_path / case)
+            lost = store.missing(map(key, range(200)))
+            store.add((key(n), entry(n)) for n in range(200) if key(n) in lost)
+            check(store, range(200))
+            ends.add(bool(lost))
+        except UserError as error:
+            refusals.append("clipnb cache prune tiny-1-" in str(error))
+    assert ends == {True, False}
+    assert set(refusals) == {True}
 
 
-def test_an_interrupt_between_the_two_files_loses_that_batch_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_store(tmp_path)
-    fill(store, range(5))
-    opened = Path.open
-
-    def interrupt(path: Path, *rest: str) -> object:
-        if path.suffix == ".keys":
-            raise KeyboardInterrupt
-        return opened(path, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            store.add((key(n), entry(n)) for n in range(5, 10))
-    assert key(5) not in store
-    fill(store, range(10, 15))
-    for found in (store, open_store(tmp_path)):
-        assert len(found) == 10
-        check(found, range(5))
-        check(found, range(10, 15))
+@pytest.mark.parametrize("damage", [lambda content: content[:-20_000], lambda content: b"no database" * 2000])
+def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    fill(open_store(tmp_path), range(300))
+    path = store_file(tmp_path, IDENTITY)
+    path.write_bytes(damage(path.read_bytes()))
+    refuse(f"`clipnb cache prune {path.stem}`", lambda: open_store(tmp_path))
 
 
-def _write_in_a_process(folder: Path, start: int, together: Barrier) -> None:
-    together.wait(60)
-    fill(open_store(folder), range(start, start + 150), shard=2)
+def _write(folder: Path, numbers: range, local: frozenset[str], kept: Path) -> None:
+    module.LOCAL = local
+    store = open_store(folder)
+
+    def step(n: int) -> None:
+        fill(store, range(n, n + 3))
+        with kept.open("a") as file:
+            file.write(f"{n}\n")
+        check(store, range(n, n + 3))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(step, numbers[::3]))
 
 
-def test_processes_that_write_at_once_keep_everything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("local", [module.LOCAL, frozenset[str]()], ids=["log", "journal"])
+def test_of_three_writers_one_is_killed_and_nothing_else_is_lost(tmp_path: Path, local: frozenset[str]) -> None:
     spawn = multiprocessing.get_context("spawn")
-    together = spawn.Barrier(2)
-    processes = [spawn.Process(target=_write_in_a_process, args=(tmp_path, s, together)) for s in (0, 100)]  # 50 of them twice
+    parts, kept = [range(k, k + 600) for k in (0, 1000, 1300)], [tmp_path / f"kept{k}" for k in range(3)]  # 300 of them twice
+    processes = [spawn.Process(target=_write, args=(tmp_path / "s", *job)) for job in zip(parts, [local] * 3, kept, strict=True)]
     for process in processes:
         process.start()
+    while not kept[0].is_file() and processes[0].is_alive():
+        time.sleep(0.001)
+    time.sleep(random.uniform(0, 0.2))
+    processes[0].kill()
     for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        store = open_store(tmp_path)
-    assert len(store) == 250
-    check(store, range(250))
+        process.join(120)
+    assert [process.exitcode for process in processes[1:]] == [0, 0]
+    store, done = open_store(tmp_path / "s"), kept[0].read_text().split()
+    for n in map(int, done):
+        check(store, range(n, n + 3))
+    check(store, range(1000, 1900))
+    assert len(store) - 900 - 3 * len(done) in (0, 3, 6)
+    assert pragma(store, "integrity_check") == b"ok"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on open files to lower")
-def test_a_store_of_more_shards_than_open_files_is_read_whole(tmp_path: Path) -> None:
-    for n in range(120):
-        fill(open_store(tmp_path), range(n, n + 1))
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))\n"
-        "from pathlib import Path\n"
-        "sys.path.insert(0, sys.argv[2])\n"
-        "from test_store import check, open_store\n"
-        "check(open_store(Path(sys.argv[1])), range(120))\n"
-        "print('all read')"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], capture_output=True, text=True)
-    assert done.stdout.strip() == "all read", done.stderr[-500:]
+class Refusing(sqlite3.Connection):
+    """A drive on which SQLite finds no shared memory."""
+
+    def execute(self, sql: str, *values: object) -> sqlite3.Cursor:  # type: ignore[override]
+        return super().execute("PRAGMA journal_mode" if "= WAL" in sql else sql, *values)
+
+
+@pytest.mark.parametrize("drive", ["local", "network", "refused"])
+def test_a_log_is_kept_where_the_drive_lets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drive: str) -> None:
+    folder = tmp_path / "My Drive" / "embeddings"
+    mounts = f"disk / ext4\nx {tmp_path.resolve()}/My\\040Drive {'fuse.drive' if drive == 'network' else 'ext4'}\n"
+    monkeypatch.setattr(Path, "read_text", lambda *rest: mounts)
+    if drive == "refused":
+        real = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, **k, factory=Refusing))
+    store = open_store(folder)
+    fill(store, range(20))
+    assert (pragma(store, "journal_mode"), pragma(store, "synchronous")) == ((b"wal", 1) if drive == "local" else (b"delete", 2))
+    store.close()
+    assert list(folder.iterdir()) == [store.path]  # the log was taken up
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "LOCAL", frozenset())
+    moved = open_store(folder)
+    check(moved, range(20))
+    assert pragma(moved, "journal_mode") == b"delete"
+
+
+READ_ONLY = """
+import sys; sys.path.insert(0, sys.argv[2])
+from test_store import *
+store = open_store(Path(sys.argv[1]))
+check(store, range(5))
+refuse("readonly", lambda: fill(store, range(5, 6)))
+refuse("unable to open", lambda: open_store(Path(sys.argv[1]), "tiny/1|new"))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no folders that cannot be written")
+@pytest.mark.parametrize("taken_up", [True, False], ids=["no log", "log of a killed process"])
+def test_a_cache_that_cannot_be_written_is_read(tmp_path: Path, taken_up: bool) -> None:
+    powerless = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 else []
+    if powerless and not shutil.which("setpriv"):
+        pytest.skip("root can write anywhere, and there is no setpriv to take that from it")
+    folder, store = tmp_path / "shared", open_store(tmp_path / "own")
+    fill(store, range(5))
+    if taken_up:
+        store.close()
+    shutil.copytree(tmp_path / "own", folder)
+    for path in (*folder.iterdir(), folder):
+        path.chmod(0o555)
+    subprocess.run([*powerless, sys.executable, "-c", READ_ONLY, str(folder), str(Path(__file__).parent)], check=True)
+    folder.chmod(0o755)
+
+
+def test_reading_many_holds_a_few_in_memory(tmp_path: Path) -> None:
+    store, size = EmbeddingStore(tmp_path, IDENTITY, 1280), 4 * 1280
+    for start in range(0, 6000, 500):
+        store.add((key(n), Entry(np.full(1280, n, np.float32), key(n)[:16])) for n in range(start, start + 500))
+    keys = list(map(key, range(6000)))
+    tracemalloc.start()
+    assert store.missing(keys) == []
+    assert sum(float(found.vector[0]) for found in store.entries(keys)) == sum(range(6000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * ROWS * size < 6000 * size / 4
+
+
+def test_a_batch_that_fails_is_lost_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, asked = open_store(tmp_path), list[str]()
+    fill(store, range(20))
+    monkeypatch.setattr(module, "_checksum", lambda *row: 1 // (row[1] != entry(27).input))
+    with pytest.raises(ZeroDivisionError):
+        fill(store, range(20, 40))
+    monkeypatch.undo()
+    pragma(store, f"max_page_count = {pragma(store, 'page_count')}")
+    refuse("full; its drive must have room", lambda: fill(store, range(40, 2000)))
+    assert len(store) == 20
+    pragma(store, "max_page_count = 100000")
+    fill(store, range(20, 2000))
+    check(open_store(tmp_path), range(2000))
+    store._idle[-1].set_trace_callback(asked.append)
+    store.add([])
+    assert asked == []  # nothing to add takes no lock, which a cache may not give that cannot be written

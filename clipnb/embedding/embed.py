@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +24,7 @@ from ..datasets.images import RGB, decode, digest, read
 from ..encoders import Encoder, TextEncoder
 from ..errors import UnreadableImage, UserError
 from ..manipulations import CLEAN, View, condition
-from .store import EmbeddingStore, Entry, embedding_key, release
+from .store import EmbeddingStore, Entry, embedding_key
 
 IN_MEMORY = 4 * 2**20
 """Size in bytes above which embeddings lie in a memory-mapped file, so that memory does not grow with the photographs."""
@@ -127,11 +128,11 @@ def embed(
             content = read(photo.path)
             work.digest = digest(content)
             keys = {embedding_key(work.digest, asked.key(seed)): asked for asked in conditions.values()}
-            missing = {key: asked for key, asked in keys.items() if key not in store}
-            if missing:
+            if missing := store.missing(keys):
                 image = decode(content, photo.id)
                 clean = encoder.prepare(image)
-                for key, asked in missing.items():
+                for key in missing:
+                    asked = keys[key]
                     made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
                     pixels = clean if asked.manip == CLEAN else encoder.prepare(made)
                     difference = colour_difference(clean, pixels)
@@ -149,12 +150,11 @@ def embed(
     bar = tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5)
     with bar, ThreadPoolExecutor(threads) as pool:
         for work in _in_order(pool, prepare, photos, ahead=2 * threads + batch_size):
-            batch += [item for item in work.ready if item.key not in store]
+            fresh = store.missing(item.key for item in work.ready)
+            batch += [item for item in work.ready if item.key in fresh]
             work.ready = []
             done.append(work)
             bar.update()
-            if len(done) % RELEASE == 0:
-                store.release()
             if len(batch) >= batch_size:
                 computed += _encode(batch, encoder, store, batch_size)
                 batch = []
@@ -166,12 +166,10 @@ def embed(
     effects: dict[str, NDArray[np.float64]] = {}
     for name, asked in conditions.items():
         vectors[name], inputs[name], effects[name] = _array(len(good), encoder.dim, store), [], np.empty((len(good), 2))
-        for row, work in enumerate(good):
-            entry = store.get(embedding_key(work.digest, asked.key(seed)))
+        for row, entry in enumerate(store.entries(embedding_key(work.digest, asked.key(seed)) for work in good)):
             vectors[name][row], effects[name][row] = entry.vector, (entry.strength, entry.difference)
             inputs[name].append(entry.input)
             if row % RELEASE == RELEASE - 1:
-                store.release()
                 release(vectors[name])
     return Embeddings(
         photos=[work.photo for work in good],
@@ -218,35 +216,42 @@ def colour_difference(clean: NDArray[Any], pixels: NDArray[Any]) -> float:
     return float(np.abs(clean.astype(np.int16) - pixels).mean() / 255)
 
 
+def release(mapped: NDArray[Any]) -> None:
+    """Let the pages of a mapped array leave memory; they come back from the file when they are needed."""
+    mapping = getattr(mapped, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
 def _array(n: int, dim: int, store: EmbeddingStore) -> NDArray[np.float32]:
-    """An empty (n, dim) array, in a memory-mapped file if it is large."""
     if 4 * n * dim <= IN_MEMORY:
         return np.empty((n, dim), np.float32)
-    with tempfile.TemporaryFile(dir=store.folder) as file:  # an unnamed file disappears with the mapping
+    folder = store.path.parent  # not the folder of temporary files, which may be in memory
+    with tempfile.TemporaryFile(dir=folder if os.access(folder, os.W_OK) else None) as file:  # it vanishes with the mapping
         return np.memmap(file, np.float32, "w+", shape=(n, dim))
 
 
 def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStore) -> NDArray[np.float32]:
     """Embed n texts as (n, dim) float32 with unit rows. Embeddings that the store has are not computed again."""
     keys = [hashlib.sha256(f"text|{text}".encode()).digest() for text in texts]
-    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in store}
-    if missing:
-        vectors = encoder.encode_text(list(missing.values()))
-        store.add((key, Entry(vector, key[:16])) for key, vector in zip(missing, vectors, strict=True))
-    return np.stack([store.get(key).vector for key in keys])
+    if missing := store.missing(keys):
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key in missing}
+        vectors = encoder.encode_text(list(new.values()))
+        store.add((key, Entry(vector, key[:16])) for key, vector in zip(new, vectors, strict=True))
+    return np.stack([entry.vector for entry in store.entries(keys)])
 
 
-def _encode(items: Iterable[Item], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:
+def _encode(items: Sequence[Item], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:
     """Store the embedding of each item, and embed each distinct input only once.
 
     Returns:
         Number of inputs that were embedded.
     """
+    known = store.seen({item.input for item in items})
+    store.add((item.key, Entry(known[item.input].vector, item.input, *item.effect)) for item in items if item.input in known)
     distinct: dict[bytes, list[Item]] = {}
     for item in items:
-        if known := store.seen(item.input):
-            store.add([(item.key, Entry(known.vector, item.input, *item.effect))])
-        else:
+        if item.input not in known:
             distinct.setdefault(item.input, []).append(item)
     groups = iter(distinct.values())
     while chunk := list(islice(groups, batch_size)):

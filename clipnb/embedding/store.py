@@ -1,44 +1,49 @@
 """Embeddings on disk, keyed by content: an image that was embedded once is never embedded again.
 
-A store is a folder of shards for one encoder identity. A shard is a pair of files to which one process appends:
-`<name>.vectors` holds the rows (dim,) float32, `<name>.keys` for each of them its key, the digest of the network's input,
-the manipulation's effect on it and a checksum of all. The keys of a row are written after its vector, so that a killed
-process leaves whole rows, and a row cut short or damaged is one that is not there. Several processes may write at once,
-each to its own shard; vectors are memory-mapped, and the keys kept in memory as 16 bytes each.
+A store is one SQLite database for one encoder, and a call of `add` one transaction: a killed process loses the batch that it was
+writing, and nothing else. On a local drive commits go to a write-ahead log with `synchronous` NORMAL: they outlive the process,
+and a power cut takes the last ones at most. Other drives may lack the shared memory that such a log needs: there SQLite keeps a
+rollback journal with `synchronous` FULL, without which a power cut could damage the file. Rows are only ever added.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import mmap
+import os
 import re
-import threading
-import uuid
+import sqlite3
+import struct
 import warnings
 import zlib
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.files import write_text
+from .._core.paths import shown
 from ..datasets.images import DECODER
+from ..errors import UserError
 
-LAYOUT = 3
-"""Raised when the rows of a shard change: a store of another layout is another folder."""
+LAYOUT = 4
+"""Raised when the tables change: a store of another layout is another file; up to 3 (version 0.1) it was a folder."""
 
-MAPPED = 32
-"""Shards kept open at a time."""
+ROWS = 256
+"""Embeddings in memory at a time while many are looked up."""
 
-KEYS = np.dtype(
-    [("key", "V32"), ("input", "V16"), ("effect", "<f4", (2,)), ("check", "<u4")]
-)  # void, not bytes: numpy strips trailing NULs from those
-_ROWS = 40  # bits of a place that say which row of its shard
+LOCAL = frozenset(("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"))
+"""File systems of Linux on which processes share mapped files, as a write-ahead log needs."""
+
+_SCHEMA = f"""BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS encoder (identity TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS embeddings (key BLOB, input BLOB, effect BLOB, vector BLOB, checksum INTEGER);
+CREATE INDEX IF NOT EXISTS keys ON embeddings (key);
+CREATE INDEX IF NOT EXISTS inputs ON embeddings (input);
+PRAGMA user_version = {LAYOUT};"""
 
 
 class Entry(NamedTuple):
@@ -62,189 +67,126 @@ def embedding_key(image_digest: str, condition: str) -> bytes:
     return hashlib.sha256(f"{image_digest}|{DECODER}|{condition}".encode()).digest()
 
 
-def _check(row: np.void, vector: bytes) -> int:
-    return zlib.crc32(vector, zlib.crc32(row.tobytes()[: -KEYS["check"].itemsize]))
-
-
-def release(mapped: NDArray[Any]) -> None:
-    """Let the pages of a mapped array leave memory; they come back from the file when they are needed."""
-    mapping = getattr(mapped, "_mmap", None)
-    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapping.madvise(mmap.MADV_DONTNEED)
-
-
-class _Places:
-    """Where digests are, as sorted arrays of their first 8 bytes, with a small dictionary for the newest."""
-
-    def __init__(self) -> None:
-        self._sorted: tuple[NDArray[np.uint64], NDArray[np.int64]] = (np.empty(0, np.uint64), np.empty(0, np.int64))
-        self._new: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        prefixes = self._sorted[0]
-        return len(np.union1d(prefixes, np.fromiter(self._new, np.uint64, len(self._new))))
-
-    def extend(self, digests: NDArray[np.void], places: NDArray[np.int64]) -> None:
-        """Add many: (n,) rows of at least 8 bytes."""
-        raw = np.ascontiguousarray(digests).view(np.uint8).reshape(len(digests), digests.dtype.itemsize)
-        self._merge(np.ascontiguousarray(raw[:, :8]).view("<u8").ravel().astype(np.uint64), places)
-
-    def put(self, digest: bytes, place: int) -> None:
-        self._new.setdefault(int.from_bytes(digest[:8], "little"), place)
-        if len(self._new) >= 4096:
-            new = self._new
-            self._merge(np.fromiter(new, np.uint64, len(new)), np.fromiter(new.values(), np.int64, len(new)))
-            self._new = {}  # after the merge: a reader in another thread looks here first
-
-    def _merge(self, prefixes: NDArray[np.uint64], places: NDArray[np.int64]) -> None:
-        prefixes = np.concatenate([self._sorted[0], prefixes])
-        places = np.concatenate([self._sorted[1], places])
-        order = np.argsort(prefixes, kind="stable")
-        self._sorted = prefixes[order], places[order]
-
-    def find(self, digest: bytes) -> list[int]:
-        """Places that may hold a digest: whoever asks compares the rest of it."""
-        prefix = int.from_bytes(digest[:8], "little")
-        recent = self._new.get(prefix)
-        prefixes, places = self._sorted
-        low, high = np.searchsorted(prefixes, np.uint64(prefix), "left"), np.searchsorted(prefixes, np.uint64(prefix), "right")
-        return ([] if recent is None else [recent]) + [int(place) for place in places[low:high]]
-
-
-def store_folder(folder: Path, identity: str) -> Path:
-    """Where below `folder` the embeddings of an encoder are."""
+def store_file(folder: Path, identity: str) -> Path:
+    """Where in `folder` the embeddings of an encoder are."""
     name = re.sub(r"[^\w.-]+", "-", identity.split("|")[0])
-    return folder / f"{name}-{hashlib.sha256(f'{identity}|{LAYOUT}'.encode()).hexdigest()[:12]}"
+    return folder / f"{name}-{hashlib.sha256(f'{identity}|{LAYOUT}'.encode()).hexdigest()[:12]}.sqlite"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a database, creating it if need be; where its folder cannot be written, as a file that nobody writes."""
+    path, mounts = path.resolve(), Path("/proc/self/mounts")
+    unfinished = any(path.with_name(path.name + journal).exists() for journal in ("-wal", "-journal"))
+    frozen = path.exists() and not os.access(path.parent, os.W_OK) and not unfinished
+    address = path.as_uri() + "?immutable=1" * frozen
+    db = sqlite3.connect(address, timeout=60, isolation_level=None, check_same_thread=False, uri=True)
+    db.text_factory = bytes  # of what is damaged
+    kinds = dict(line.split()[1:3] for line in mounts.read_text("utf-8", "replace").splitlines()) if mounts.exists() else {}
+    kind = next((kinds[at] for at in (str(at).replace(" ", "\\040") for at in path.parents) if at in kinds), "")
+    # elsewhere than on Linux SQLite itself refuses a log on a network drive; a log that came with a copied file is read alone
+    journal = ["journal_mode = WAL"] if kind in LOCAL or not kinds else ["locking_mode = EXCLUSIVE", "journal_mode = DELETE"]
+    for setting in ("page_size = 16384", *journal, "locking_mode = NORMAL"):
+        with suppress(sqlite3.OperationalError):  # another process is at it: whatever journal that one has will do
+            db.execute(f"PRAGMA {setting}")
+    if db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal":
+        db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def _failure(path: Path, error: Exception) -> UserError:
+    of_drive = isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 1) != sqlite3.SQLITE_ERROR
+    advice = f"`clipnb cache prune {path.stem}` deletes it, and what it held is embedded again"
+    if of_drive or isinstance(error, OSError):
+        advice = "its drive must have room and let files be written and locked: set $CLIPNB_CACHE to a folder on one that does"
+    return UserError(f"the embeddings kept in {shown(path)} cannot be used: {error}; {advice}")
+
+
+def _checksum(key: bytes, seen: bytes, effect: bytes, vector: bytes) -> int:
+    return zlib.crc32(vector, zlib.crc32(key + seen + effect))
 
 
 class EmbeddingStore:
-    """The embeddings of one encoder."""
+    """The embeddings of one encoder, for any threads; a method raises `UserError` where the file or its drive fails."""
 
     def __init__(self, folder: Path, identity: str, dim: int) -> None:
-        """Open the store of an encoder below `folder`, creating it if need be."""
-        self.folder = store_folder(folder, identity)
-        self._dim = dim
-        self._shards: list[str] = []
-        self._mine: int | None = None
-        self._keys, self._inputs = _Places(), _Places()
-        self._mapped: OrderedDict[int, tuple[NDArray[np.void], NDArray[np.float32]]] = OrderedDict()
-        self._lock = threading.Lock()
-        self._damaged: set[int] = set()
-        about = self.folder / "encoder.json"
-        if not about.exists():
-            write_text(about, json.dumps({"identity": identity, "dim": dim}, indent=1) + "\n")
-        about.touch()  # for `clipnb cache`: when it was last used
-        found = [self._index(path.stem) for path in sorted(self.folder.glob("*.keys"))]
-        rows = np.concatenate([keys for keys, _ in found]) if found else np.empty(0, KEYS)
-        places = np.concatenate([places for _, places in found]) if found else np.empty(0, np.int64)
-        self._keys.extend(rows["key"], places)
-        self._inputs.extend(rows["input"], places)
+        """Open the store of an encoder in `folder`, creating it if need be."""
+        self.path, self._dim, self._idle = store_file(folder, identity), dim, list[sqlite3.Connection]()
+        with self._connection() as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
+                with db:
+                    db.executescript(_SCHEMA)
+                    db.execute("INSERT OR IGNORE INTO encoder VALUES (?)", (identity,))
+                if any(folder.glob("*/encoder.json")):
+                    old = f"{shown(folder)} holds embeddings of version 0.1, which are not read: `clipnb cache prune` deletes them"
+                    warnings.warn(old, stacklevel=2)
+            with suppress(OSError):
+                os.utime(self.path)  # for `clipnb cache`: when it was last used
 
-    def _files(self, shard: int) -> tuple[Path, Path]:
-        return self.folder / f"{self._shards[shard]}.keys", self.folder / f"{self._shards[shard]}.vectors"
-
-    def _length(self, shard: int) -> int:
-        """Rows that both files of a shard hold whole."""
-        sizes = [path.stat().st_size if path.is_file() else 0 for path in self._files(shard)]
-        return min(sizes[0] // KEYS.itemsize, sizes[1] // (4 * self._dim))
-
-    def _index(self, name: str) -> tuple[NDArray[np.void], NDArray[np.int64]]:
-        self._shards.append(name)
-        shard = len(self._shards) - 1
-        rows = np.fromfile(self._files(shard)[0], KEYS, self._length(shard))
-        return rows, (shard << _ROWS) + np.arange(len(rows), dtype=np.int64)
-
-    def _map(self, shard: int, row: int) -> tuple[NDArray[np.void], NDArray[np.float32]]:
-        """A shard's two files, memory-mapped; a mapping holds a file open, so only the last few are kept."""
-        with self._lock:
-            if shard not in self._mapped or row >= len(self._mapped[shard][0]):
-                keys, vectors = self._files(shard)
-                n = self._length(shard)
-                self._mapped[shard] = (
-                    np.memmap(keys, KEYS, "r", shape=n),
-                    np.memmap(vectors, np.float32, "r", shape=(n, self._dim)),
-                )
-                if len(self._mapped) > MAPPED:
-                    self._mapped.popitem(last=False)
-            self._mapped.move_to_end(shard)
-            return self._mapped[shard]
-
-    def release(self) -> None:
-        """Let what was read leave memory."""
-        with self._lock:
-            for keys, vectors in self._mapped.values():
-                release(keys)
-                release(vectors)
-
-    def _read(self, place: int) -> tuple[bytes, Entry] | None:
-        """Key and entry at a place, None where it is damaged."""
-        shard, row = place >> _ROWS, place & ((1 << _ROWS) - 1)
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """One that no other thread uses meanwhile: with one for all, each look-up would wait for those of other threads."""
         try:
-            keys, vectors = self._map(shard, row)
-            about, vector = keys[row], np.array(vectors[row])
-        except (OSError, ValueError, IndexError):  # gone or cut short since it was indexed
-            about = None
-        if about is not None:
-            key, seen = about["key"].tobytes(), about["input"].tobytes()
-            if _check(about, vector.tobytes()) == int(about["check"]):
-                return key, Entry(vector, seen, *map(float, about["effect"]))
-        if shard not in self._damaged:
-            self._damaged.add(shard)
-            warnings.warn(f"passing over damaged embeddings in {self._shards[shard]}.vectors: they are made again", stacklevel=4)
-        return None
+            try:
+                db = self._idle.pop()
+            except IndexError:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                db = connect(self.path)
+            try:
+                yield db
+            finally:
+                self._idle.append(db)
+        except (sqlite3.Error, OSError, UnicodeError) as error:
+            raise _failure(self.path, error) from error
 
-    def _find(self, places: _Places, digest: bytes, field: int) -> Entry | None:
-        for place in places.find(digest):
-            found = self._read(place)
-            if found is not None and (found[0] if field == 0 else found[1].input) == digest:
-                return found[1]
-        return None
+    def close(self) -> None:
+        """Let go of the file, which takes up the log then; what is called later opens it again."""
+        while self._idle:
+            self._idle.pop().close()
 
-    def __contains__(self, key: bytes) -> bool:
-        return self._find(self._keys, key, 0) is not None
+    __del__ = close
 
     def __len__(self) -> int:
-        return len(self._keys)
+        with self._connection() as db:
+            return int(db.execute("SELECT count(DISTINCT key) FROM embeddings").fetchone()[0])
 
-    def get(self, key: bytes) -> Entry:
-        """The entry under a key.
+    def missing(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Those of the keys, in their order, that have no entry or a damaged one."""
+        return [key for chunk, found in self._read("key", keys) for key in chunk if key not in found]
 
-        Raises:
-            KeyError: it was never added, or is damaged.
-        """
-        found = self._find(self._keys, key, 0)
-        if found is None:
-            raise KeyError(key.hex())
-        return found
+    def entries(self, keys: Iterable[bytes]) -> Iterator[Entry]:
+        """The entries under keys, in their order; UserError where one is missing: after `add` only damage can take it."""
+        for chunk, found in self._read("key", keys):
+            if lost := set(chunk) - found.keys():
+                raise _failure(self.path, LookupError(f"it has lost {len(lost)} embeddings"))
+            yield from map(found.__getitem__, chunk)
 
-    def seen(self, pixels: bytes) -> Entry | None:
-        """An entry whose network input has this digest, if there is one: a manipulation that changed nothing, a copy."""
-        return self._find(self._inputs, pixels, 1)
+    def seen(self, inputs: Iterable[bytes]) -> dict[bytes, Entry]:
+        """Network inputs that were embedded before, by digest: of copies, or where a manipulation changed nothing."""
+        return {digest: entry for _, found in self._read("input", inputs) for digest, entry in found.items()}
 
     def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
-        """Append entries to this process's shard; once this returns, a killed process does not lose them."""
-        new = list(entries)
-        if not new:
+        """Keep entries; once this returns, a killed process does not lose them. One under a key that is there takes its place."""
+        rows = [(key, e.input, struct.pack("<2f", *e[2:]), np.asarray(e.vector, np.float32).tobytes()) for key, e in entries]
+        if not rows:
             return
-        vectors = [np.asarray(entry.vector, dtype=np.float32).tobytes() for _, entry in new]
-        rows = np.zeros(len(new), KEYS)
-        for row, ((key, entry), vector) in enumerate(zip(new, vectors, strict=True)):
-            rows[row] = (np.void(key), np.void(entry.input), (entry.strength, entry.difference), 0)
-            rows["check"][row] = _check(rows[row], vector)
-        if self._mine is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._shards.append(uuid.uuid4().hex)
-            self._mine, self._written = len(self._shards) - 1, 0
-        shard = self._mine
-        try:
-            keys_file, vectors_file = self._files(shard)
-            for path, content in ((vectors_file, b"".join(vectors)), (keys_file, rows.tobytes())):
-                with path.open("ab") as file:
-                    file.write(content)
-        except BaseException:
-            self._mine = None  # its two files may be out of step: the next entries go to another shard
-            raise
-        for row, (key, entry) in enumerate(new, start=self._written):
-            self._keys.put(key, (shard << _ROWS) + row)
-            self._inputs.put(entry.input, (shard << _ROWS) + row)
-        self._written += len(new)
+        with self._connection() as db, db:
+            db.execute("BEGIN IMMEDIATE")  # the only wait for other writers
+            db.executemany("INSERT INTO embeddings VALUES (?, ?, ?, ?, ?)", ((*row, _checksum(*row)) for row in rows))
+
+    def _read(self, column: str, digests: Iterable[bytes]) -> Iterator[tuple[list[bytes], dict[bytes, Entry]]]:
+        """`ROWS` digests at a time, and their whole entries; of several with one digest the newest is looked at."""
+        source = iter(digests)
+        while chunk := list(islice(source, ROWS)):
+            marks = ",".join("?" * len(chunk))
+            newest = f"SELECT max(rowid) FROM embeddings WHERE {column} IN ({marks}) GROUP BY {column}"
+            select = f"SELECT {column}, key, input, effect, vector, checksum FROM embeddings WHERE rowid IN ({newest})"
+            with self._connection() as db:
+                rows = db.execute(select, chunk).fetchall()
+            yield chunk, {row[0]: entry for row in rows if (entry := self._entry(*row[1:]))}
+
+    def _entry(self, key: bytes, seen: bytes, effect: bytes, vector: bytes, checksum: int) -> Entry | None:
+        with suppress(TypeError):  # damage may change the type of a column
+            if _checksum(key, seen, effect, vector) == checksum and len(vector) == 4 * self._dim:
+                return Entry(np.frombuffer(vector, np.float32), seen, *struct.unpack("<2f", effect))
+        warnings.warn(f"passing over damaged embeddings in {self.path.name}: they are made again", stacklevel=2)
+        return None
