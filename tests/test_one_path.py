@@ -54,7 +54,7 @@ def test_the_same_contrast_has_the_same_interval_wherever_it_is_printed(project:
         printed[key].add(interval)
         places[key] += 1
 
-    changes = [row for table in rows(html / "claims.html")for row in table if {"data set", "change, points"} <= row.keys()]
+    changes = [row for table in rows(html / "claims.html") for row in table if {"data set", "change, points"} <= row.keys()]
     first = next(
         table for table in rows(html / "findings.html") if table and "change, points" in table[0]
     )  # of the offline encoder
