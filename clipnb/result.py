@@ -38,6 +38,13 @@ class Result:
         spec: what was asked.
         provenance: versions, weights, counts, unreadable images: where the numbers come from.
         rows: one row a query and draw.
+
+    >>> from clipnb import RunSpec, run
+    >>> result = run(RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3), progress=False)
+    >>> result.rows[["category", "image", "valid"]].shape
+    (24, 3)
+    >>> sorted(result.means("p1")) == sorted(set(result.rows["category"]))
+    True
     """
 
     spec: RunSpec
@@ -192,7 +199,15 @@ def _clash(about: Path, result: Result) -> str | None:
 
 
 def load_results(root: Path | None = None) -> list[Result]:
-    """All finished runs, by encoder, data set and then condition in the study's order; a damaged one is warned of."""
+    """All finished runs, by encoder, data set and then condition in the study's order; a damaged one is warned of.
+
+    >>> import tempfile
+    >>> from clipnb import RunSpec, run
+    >>> root = Path(tempfile.mkdtemp())
+    >>> folder = run(RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3), progress=False).save(root)
+    >>> [result.spec.manip for result in load_results(root)]
+    ['grey']
+    """
     found: list[Result] = []
     for about in (root or results_root()).glob("*/run.json"):
         if about.parent.name.startswith("."):

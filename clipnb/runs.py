@@ -49,6 +49,10 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
 
     Raises:
         UserError: the data set is missing or too small, or a package is missing.
+
+    >>> spec = RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3)
+    >>> run(spec, progress=False).noop_share
+    0.0
     """
     started = time.monotonic()
     dataset = drawn_for(spec)
@@ -182,6 +186,9 @@ def study_runs(dataset: str, encoder: str = "", **settings: object) -> list[Resu
     """The saved runs of the study's conditions that can be compared with the clean one, in the study's order.
 
     Where the clean run was never saved (in Colab, say), all of them are run now.
+
+    >>> [result.spec.manip for result in study_runs("sample-figures", "histogram", per_category=4, k=3)]
+    ['original', 'blurred', 'cropped', 'grey']
     """
     clean = RunSpec(dataset, CLEAN, encoder, **settings)  # type: ignore[arg-type]
     specs = [clean.under(manip) for manip in STUDY]

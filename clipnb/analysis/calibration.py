@@ -154,6 +154,11 @@ def calibrate(vectors: Floats, categories: Sequence[str], images: Sequence[str],
 
     Raises:
         UserError: fewer than two categories, or none with two images.
+
+    >>> angles = np.array([0.0, 0.1, 1.5, 1.6])  # two categories of two photographs each
+    >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    >>> calibrate(vectors, ["cats", "cats", "dogs", "dogs"], ["a", "b", "c", "d"]).values["roc_auc"].point
+    1.0
     """
     names = sorted(set(categories))
     divided = len(names) >= ENOUGH

@@ -24,6 +24,15 @@ def compare(a: str, b: str, measure: str = "valid") -> list[Contrast]:
 
     Raises:
         UserError: one of them is unknown, or they have nothing in common.
+
+    >>> import tempfile
+    >>> from clipnb.study_log import write
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for manip, score in (("original", 0.9), ("grey", 0.7)):
+    ...     write(folder / f"clip_output_set_{manip}.json", manip, {"cats": [score], "dogs": [score, score]})
+    >>> logs = (str(folder / f"clip_output_set_{manip}.json") for manip in ("original", "grey"))
+    >>> [round(contrast.interval.point, 3) for contrast in compare(*logs)]
+    [-0.2]
     """
     first, second = _open(a, measure), _open(b, measure)
     if first is not None and second is not None:
