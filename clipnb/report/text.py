@@ -29,7 +29,8 @@ def summary(result: Result) -> str:
     made = ", ".join(
         f"{name} {p['versions'][name]}" for name in ("clipnb", "torch", "faiss-cpu", "pillow") if name in p["versions"]
     )
-    cells = {MEASURES[name].label: _macro(result, name) for name in MEASURES if name in result.rows} | {
+    labels = {name: MEASURES[name].label for name in MEASURES} | {"valid": f"valid@{s.k}, L2 < {s.tau:g}"}
+    cells = {label: _macro(result, name) for name, label in labels.items() if name in result.rows} | {
         "strength at the encoder's input": None if s.manip == CLEAN else result.strength,
         "photographs left pixel-identical": None if s.manip == CLEAN else f"{result.noop_share:.0%}",
         "searched": _searched(result),
@@ -40,7 +41,7 @@ def summary(result: Result) -> str:
         "code, SHA-256": p["code_sha256"][:16],
         "made with": made,
     }
-    lines = [f"| {s.dataset_name}, {result.label} | |", "|:--|--:|"]
+    lines = [f"| {s.dataset_name}, {result.label} | mean over categories (95% interval) |", "|:--|--:|"]
     lines += [f"| {name} | {value} |" for name, value in cells.items() if value is not None]
     return "\n".join(lines + [""] + [f"**Note:** {w}.\n" for w in warnings(result)])
 
