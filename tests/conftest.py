@@ -11,6 +11,10 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+# before torch is loaded: its threads otherwise spin, ten times slower, when another process has a core
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is loaded, which otherwise asks the network again and again
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -24,8 +28,6 @@ from clipnb.encoders import ENCODERS, Encoder, load_encoder
 settings.register_profile("clipnb", deadline=None, database=None, print_blob=True)
 settings.load_profile("clipnb")
 
-# set before torch is loaded: its threads otherwise spin, ten times slower, when another process has a core
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _DATA = os.environ.get("CLIPNB_DATA")  # before the tests take it away

@@ -72,7 +72,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
 
 

@@ -32,34 +32,25 @@ AS_MUCH = {"snow": 2, "fog": 3}
 """Severities whose next one looks different and is no stronger: what the docstring of imagenet_c says."""
 
 
-@needs_imagecorruptions
-@pytest.mark.parametrize("name", CORRUPTIONS)
-def test_corruptions_at_a_short_side_of_224(name: str) -> None:
-    for severity in (1, 5):
-        made = keeps_the_rules(MANIPULATIONS[name], picture(0, 300, 200), severity)
-        assert made.shape == (224, 336, 3)
-    if MANIPULATIONS[name].draws:
-        assert (MANIPULATIONS[name](picture(0), 0, "d", 5) != MANIPULATIONS[name](picture(0), 1, "d", 5)).any()
-    else:
-        assert_array_equal(MANIPULATIONS[name](picture(0), 0, "d", 5), MANIPULATIONS[name](picture(0), 1, "d", 5))
+SHAPES = {"16 bits": (224, 321), "one pixel": (224, 224), "a line": (224, 224 * LONGEST), "a column": (224 * LONGEST, 224)}
+"""What a corruption makes of these of the odd files, at a short side of 224; the others decode to arrays like the first."""
 
 
 @needs_imagecorruptions
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_corruptions_take_any_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for kind, image in ODD.items():
-        height, width = image.shape[:2]
-        long = round(224 * min(LONGEST, max(height, width) / min(height, width)))
-        for severity in (1, 5) if max(height, width) < 100 else (3,):
-            made = keeps_the_rules(MANIPULATIONS[name], image, severity)
-            assert made.shape == ((224, long, 3) if width >= height else (long, 224, 3)), kind
+    for kind, shape in SHAPES.items():
+        for severity in (3,) if max(shape) > 400 else (1, 5):
+            assert keeps_the_rules(MANIPULATIONS[name], ODD[kind], severity).shape == (*shape, 3), kind
+    draws = [MANIPULATIONS[name](picture(0), seed, "d", 5) for seed in (0, 1)]
+    assert np.array_equal(*draws) != MANIPULATIONS[name].draws
     assert capsys.readouterr().out == ""  # the library prints where it cannot do what it should
 
 
 @example("glass_blur", 1, 60, 5, 0)
 @example("elastic_transform", 60, 1, 5, 0)
 @needs_imagecorruptions
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.sampled_from(list(CORRUPTIONS)), st.integers(1, 60), st.integers(1, 60), st.integers(1, 5), st.integers(0, 2**16))
 def test_corruptions_keep_the_rules(name: str, height: int, width: int, severity: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -70,9 +61,9 @@ def test_corruptions_keep_the_rules(name: str, height: int, width: int, severity
 
 @pytest.fixture(scope="module")
 def photographs() -> list[RGB]:
-    """A real photograph of each category of the sample sets."""
+    """A real photograph of every second category of the sample sets."""
     every = [photo for name in SAMPLES for photo in load_dataset(name).photos]
-    return [decode(photo.path.read_bytes()) for photo in {photo.category: photo for photo in every}.values()]
+    return [decode(photo.path.read_bytes()) for photo in [*{photo.category: photo for photo in every}.values()][::2]]
 
 
 def at_input(image: RGB) -> np.ndarray:

@@ -23,7 +23,6 @@ wds = pytest.importorskip("webdataset", reason="needs pip install 'clipnb[datase
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 def png(seed: int) -> bytes:
