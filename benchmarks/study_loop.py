@@ -88,7 +88,7 @@ def grid(folder: Path, scratch: Path, queries: int) -> list[Row]:
     for i, (precision, engine, reach) in enumerate(ways):
         ratios = [each * len(photos) / ours[precision, engine] for each in loops[i : i + 2]]  # the slice before, the slice after
         found = scores[precision, engine]
-        same = np.mean([abs(found[manip][at] - value) < 1e-9 for (at, manip), value in loop.valid.items()])
+        same = np.mean([abs(found[manip][at] - value) < 1e-9 for (at, manip), value in loop.accuracy.items()])
         changed = np.mean([np.abs(found[m] - base[m]) > 1e-9 for m in STUDY])
         moved = np.mean([np.abs(found[m] - base[m]) for m in STUDY])
         detail = (
