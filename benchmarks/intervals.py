@@ -1,9 +1,9 @@
-"""How often the intervals cover and the tests err, on data made like the study's: `python benchmarks/intervals.py`.
+"""Coverage of the intervals and error rates of the tests on simulated data: `python benchmarks/intervals.py`.
 
-Categories are drawn from the two lists that the study prints, so that they are as skewed; images are nested in them with
-the intra-class correlation that the study's own show; an image's accuracy is a share of ten results. The truth is known.
-Every replicate has a generator of its own, named by what it is for: order, number of processes and which cells are
-computed change nothing. Writes `book/clipnb_book/data/simulation.csv`, which the book shows.
+The true accuracies of categories are drawn from the two lists that the study prints, so that they are equally skewed. Images
+are nested in categories with the intra-class correlation of the study's images, and an image's accuracy is a share of ten
+results. Each replicate has a generator of its own, whose seed derives from its purpose; the numbers depend neither on the
+order nor on the number of processes nor on which cells are computed. Writes `book/clipnb_book/data/simulation.csv`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Population:
-    """Categories to draw from.
+    """A population of categories.
 
     Attributes:
-        name: as the table says it.
-        centres: true accuracies of categories, each as likely as the others.
-        images: fewest and most images a category.
-        within: variance of image accuracies around their category's.
+        name: name in the table.
+        centres: true accuracies of categories, which are equally likely.
+        images: smallest and largest number of images in a category.
+        within: variance of image accuracies in a category.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Population:
         return float(self.centres.mean())
 
     def categories(self, n: int, rng: np.random.Generator) -> tuple[Vector, NDArray[np.int64]]:
-        """True accuracies of n new categories, and how many images each has."""
+        """Draw n categories: their true accuracies and their numbers of images."""
         return rng.choice(self.centres, n), rng.integers(self.images[0], self.images[1] + 1, n)
 
     def images_of(self, centres: Vector, sizes: NDArray[np.int64], rng: np.random.Generator) -> Vector:
-        """Accuracies of the images of each category, one after the other: beta-binomial shares of ten results."""
+        """Draw the accuracies of the images, category after category: beta-binomial shares of ten results."""
         spread = centres * (1 - centres)
         typical = float(np.mean(self.centres * (1 - self.centres)))
         overdispersion = np.clip((self.within / typical - 1 / RESULTS) / (1 - 1 / RESULTS), 1e-3, 0.99)
@@ -80,9 +80,9 @@ def by_category(images: Vector, sizes: NDArray[np.int64]) -> Vector:
 
 
 def population(name: str, printed: list[float], images: tuple[int, int]) -> Population:
-    """A population whose observed category means spread as the printed list does.
+    """Make a population whose observed category means have the variance of the printed list.
 
-    Part of a list's variance is noise of few images a category; the rest is the categories' own, and their ratio is ICC.
+    The variance of a list is the variance between categories plus the noise of few images; ICC determines their ratio.
     """
     values = np.asarray(printed)
     inverse = float(np.mean(1 / np.arange(images[0], images[1] + 1)))
@@ -97,17 +97,17 @@ POPULATIONS = (PLAYERS, SCENES)
 
 
 def _means(people: Population, n: int, rng: np.random.Generator) -> tuple[Vector, Vector]:
-    """Category means of n categories, and all their images together."""
+    """Draw n categories: the category means, and the accuracies of all images."""
     centres, sizes = people.categories(n, rng)
     images = people.images_of(centres, sizes, rng)
     return by_category(images, sizes), images
 
 
 def _changes(people: Population, n: int, rng: np.random.Generator, skewed: bool) -> Vector:
-    """d_c of a manipulation whose true mean change is zero.
+    """Draw the changes d_c under a manipulation whose true mean change is zero.
 
-    Either it draws anew around the same category (exchangeable signs), or it also moves categories by changes of mean
-    zero that are as skewed as the population (they are not).
+    Before and after are independent draws of the same categories, so that the signs of the changes are exchangeable. With
+    `skewed`, the categories also change by amounts with mean zero and the skewness of the population; then they are not.
     """
     centres, sizes = people.categories(n, rng)
     before, after = (by_category(people.images_of(centres, sizes, rng), sizes) for _ in range(2))
@@ -119,7 +119,7 @@ Row = dict[str, float]
 
 
 def intervals(people: Population, n: int, replicate: int, seed: int) -> Row:
-    """Whether each interval of the macro mean holds the true one."""
+    """Whether each interval of the macro mean contains the true mean, and its width."""
     means, images = _means(people, n, rng_for(seed, "intervals", people.name, n, replicate))
     found: Row = {}
     for method in ("t", "bootstrap-t", "BCa", "percentile"):
@@ -132,7 +132,7 @@ def intervals(people: Population, n: int, replicate: int, seed: int) -> Row:
 
 
 def tests(people: Population, n: int, replicate: int, seed: int) -> Row:
-    """Whether each test rejects a null that is true, at 5 %."""
+    """Whether each test rejects a true null hypothesis at the level of 5 %."""
     rng = rng_for(seed, "tests", people.name, n, replicate)
     found: Row = {}
     for null, skewed in (("exchangeable", False), ("skewed change", True)):
@@ -149,7 +149,7 @@ def tests(people: Population, n: int, replicate: int, seed: int) -> Row:
 
 
 def two_sets(people: Population, n: int, replicate: int, seed: int) -> Row:
-    """The interaction of n categories of this population and n of the other, both with a true change of zero."""
+    """Test the interaction of n categories of this population and n of the other, both with a true change of zero."""
     rng = rng_for(seed, "two sets", people.name, n, replicate)
     other = next(p for p in POPULATIONS if p is not people)
     a, b = _changes(people, n, rng, True), _changes(other, n, rng, True)
@@ -162,7 +162,7 @@ def two_sets(people: Population, n: int, replicate: int, seed: int) -> Row:
 
 
 def _clusters(groups: int, each: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Unit vectors around centres of few dimensions, so that some categories are hard to tell apart, as scenes are."""
+    """Draw unit vectors around centres in few dimensions, so that some categories are as hard to separate as scenes."""
     at = np.repeat(np.arange(groups), each)
     centres = np.pad(rng.normal(size=(groups, 4)), ((0, 0), (0, 12)))
     vectors = centres[at] + 0.6 * rng.normal(size=(len(at), 16))
@@ -171,14 +171,14 @@ def _clusters(groups: int, each: int, rng: np.random.Generator) -> tuple[NDArray
 
 @cache
 def _true_thresholds(seed: int) -> dict[str, float]:
-    """Thresholds of the clusters' population, from 1,500 categories."""
+    """Thresholds of the population of clusters, from 1,500 categories."""
     vectors, at = _clusters(1_500, 4, rng_for(seed, "true thresholds"))
     curve = pair_counts(vectors, at, np.arange(len(at))).curve()
     return {name: STATISTICS[name](curve) for name in THRESHOLDS}
 
 
 def thresholds(people: Population, n: int, replicate: int, seed: int) -> Row:
-    """Whether each calibrated threshold's interval holds the one of the population; the clusters are their own population."""
+    """Whether the interval of each calibrated threshold contains the threshold of the population of clusters."""
     vectors, at = _clusters(n, 8, rng_for(seed, "thresholds", n, replicate))
     counts, true = pair_counts(vectors, at, np.arange(len(at))), _true_thresholds(seed)
     found = jackknife(counts, {name: STATISTICS[name] for name in THRESHOLDS})
@@ -191,10 +191,10 @@ QUESTIONS: dict[str, tuple[Callable[[Population, int, int, int], Row], float]] =
     "two sets": (two_sets, 0.25),
     "thresholds": (thresholds, 1.0),
 }
-"""What is simulated, and its share of the replicates."""
+"""Name of a question -> function of a replicate, and the question's share of the replicates."""
 
 POOLED = {"two sets": "both", "thresholds": "clusters"}
-"""Questions that are asked once, and the name of their population."""
+"""Questions that do not depend on the population -> name in the column `population`."""
 
 COVERS = (
     "t",
@@ -208,7 +208,7 @@ COVERS = (
 
 
 def cell(task: tuple[str, int, int], replicates: int, seed: int) -> pd.DataFrame:
-    """One question about one population and size: a row for each method; `width` is the median one over that of t."""
+    """Simulate a question for a population and size: a row for each method; `width` is the median width relative to t."""
     question, which, n = task
     ask, share = QUESTIONS[question]
     people = POPULATIONS[which]
@@ -240,20 +240,22 @@ def simulate(
     sizes: Sequence[int] = SIZES,
     questions: Sequence[str] = tuple(QUESTIONS),
 ) -> pd.DataFrame:
-    """All cells as one table, sorted."""
+    """Simulate all cells and return them as one sorted table."""
     asked = [(q, which) for q in questions for which in (0, 1) if not (which and q in POOLED)]
     tasks = [(q, which, n) for n in sorted(sizes, reverse=True) for q, which in asked]
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         work = pool.map(partial(cell, replicates=replicates, seed=seed), tasks)
-        parts = list(tqdm(work, total=len(tasks), desc="simulating", unit="cell"))
-    return pd.concat(parts).sort_values(["what", "method", "population", "categories"], ignore_index=True)
+        cells = list(tqdm(work, total=len(tasks), desc="simulating", unit="cell"))
+    return pd.concat(cells).sort_values(["what", "method", "population", "categories"], ignore_index=True)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     options.add_argument("--replicates", type=int, default=1_000)
     options.add_argument("--seed", type=int, default=2022)
-    options.add_argument("--processes", type=int, default=0, help="0 for all cores; does not change the numbers")
+    options.add_argument(
+        "--processes", type=int, default=0, help="number of processes, 0 for the number of cores; the numbers do not depend on it"
+    )
     options.add_argument("--out", type=Path, default=OUT)
     given = options.parse_args()
     table = simulate(given.replicates, given.seed, given.processes)

@@ -1,4 +1,4 @@
-"""What the measurements of speed share: a clock, a row of the table, encoders that are warm, data sets of a given size."""
+"""Helpers of the measurements of speed: a clock, a row of the table, warm encoders, data sets of a given size."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ from clipnb.datasets.dataset import load_dataset
 from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder, load_encoder
 
-STUDY = ("original", "blurred", "cropped", "grey")
-"""The four conditions."""
-
 Row = dict[str, Any]
 
 
 def seconds(action: Callable[[], object]) -> float:
+    """Time an action."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def row(measure: str, rounds: list[float], reach: float, detail: str, at_most: bool = False) -> Row:
-    """One line of the table, the median of its rounds: `reach` is what it should be at least, or at most."""
+    """Make a row of the table with the median of its rounds; `reach` is the target, a lower or an upper bound."""
     ratio = statistics.median(rounds)
     tqdm.write(f"{measure}: {ratio:.2f} ({'at most' if at_most else 'at least'} {reach:g}); {detail}")
     return {
@@ -43,7 +41,7 @@ def row(measure: str, rounds: list[float], reach: float, detail: str, at_most: b
 
 
 def network(name: str, precision: str = "fp32", engine: str = "torch") -> Encoder:
-    """An encoder that is really loaded, and has run once."""
+    """Load an encoder completely and run it once."""
     found: Any = load_encoder(name, precision, engine)
     found = getattr(found, "loaded", found)
     found.encode(np.stack([found.prepare(np.zeros((300, 300, 3), np.uint8))] * 4))
@@ -51,11 +49,12 @@ def network(name: str, precision: str = "fp32", engine: str = "torch") -> Encode
 
 
 def new_store(encoder: Encoder, folder: Path) -> EmbeddingStore:
+    """Make an empty store in a new folder."""
     return EmbeddingStore(Path(tempfile.mkdtemp(dir=folder)), encoder.identity, encoder.dim)
 
 
 def subset(dataset: str, images: int, folder: Path) -> Path:
-    """A data set of `images` photographs, the same number of each category, as links."""
+    """Make a data set of links to `images` photographs, with equally many in each category."""
     photos = load_dataset(dataset).photos
     categories = sorted({photo.category for photo in photos})
     share = -(-images // len(categories))

@@ -1,4 +1,4 @@
-"""Networks of real architecture with random weights: how fast they are does not depend on the weights."""
+"""Networks with real architectures and random weights, since the speed does not depend on the weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from clipnb.encoders.openai_clip import MEAN, STD, OpenAIClip
 from clipnb.encoders.torch_base import Preprocessing
 
 if torch.version.cuda is None:
-    # beside a CPU torch the registry's torchvision misses two operators; their names alone let it be imported
-    OPERATORS = torch.library.Library("torchvision", "DEF")  # kept: it unregisters when collected
+    # with a CPU build of torch, torchvision lacks two operators; their names suffice for its import
+    OPERATORS = torch.library.Library("torchvision", "DEF")  # a global, because garbage collection would unregister them
     OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def random_vit(name: str, path: Path | None = None) -> OpenClip:
-    """An open_clip model such as `ViT-L-14`; its weights are written to `path` if one is given."""
+    """Make an open_clip model such as `ViT-L-14`, and write its weights to `path` if one is given."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import open_clip
@@ -35,7 +35,7 @@ def random_vit(name: str, path: Path | None = None) -> OpenClip:
 
 
 def random_clip(dim: int) -> OpenAIClip:
-    """A CLIP of two layers that sees 32 pixels."""
+    """Make a CLIP model with two layers and an input of 32 x 32 pixels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import clip

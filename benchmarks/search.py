@@ -1,12 +1,13 @@
-"""How fast galleries answer: `python benchmarks/search.py`, or `python benchmarks/search.py scale`.
+"""Measure the speed of galleries: `python benchmarks/search.py` or `python benchmarks/search.py scale`.
 
-Without argument: 1,000 queries, k = 10, against 100,000 generated vectors of 768 values: the in-process exact index, a bare
-torch matrix product with top-k, HNSW, and (where $CLIPNB_CLIP_RETRIEVAL names an environment with clip-retrieval) the real
-back end serving the same vectors to 16 requests at a time. The contestants take turns, and ratios are of neighbours in time.
-With `OPENBLAS_CORETYPE=SkylakeX` (or `Haswell`) FAISS's BLAS computes for that processor; such rows are written beside the others.
+Without an argument, 1,000 queries with k = 10 search 100,000 generated vectors of 768 values by the exact index, by a bare
+torch matrix product with top-k, by HNSW, and, if $CLIPNB_CLIP_RETRIEVAL names an environment with clip-retrieval, by its back
+end with 16 requests at a time. The methods take turns, and each ratio is of measurements from the same round. With
+`OPENBLAS_CORETYPE=SkylakeX` (or `Haswell`) the BLAS of FAISS uses the kernels of that processor; such rows are added to the
+table. Writes `book/clipnb_book/data/search.csv`.
 
-`scale`: one point a decade, 1,000 to 1,000,000 vectors: bytes, build time, queries a second, recall. Writes
-`book/clipnb_book/data/search.csv` or `book/clipnb_book/data/scale.csv`, which the book shows.
+`scale` measures the size, the build time, the queries per second and the recall of the indexes of 1,000 to 1,000,000
+vectors, one size for each power of ten. Writes `book/clipnb_book/data/scale.csv`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as clipnb itself sets it: waiting threads yield
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as clipnb sets it: waiting threads yield the processor
 
 import faiss
 import numpy as np
@@ -43,7 +44,7 @@ DIM, K = 768, 10
 
 
 def vectors(n: int, *identity: object) -> NDArray[np.float32]:
-    """Unit vectors in clusters of about 100 around one of 20 topics, as embeddings of photographs lie, not a ball of noise."""
+    """Draw (n, 768) unit vectors in clusters of about 100 around 20 topics, as embeddings of photographs are clustered."""
     topics = rng_for(0, "topics").normal(size=(20, DIM)).astype(np.float32)
     centres = topics[rng_for(0, "topic").integers(0, 20, 10_000)] + 0.8 * rng_for(0, "centres").normal(size=(10_000, DIM)).astype(
         np.float32
@@ -56,12 +57,14 @@ def vectors(n: int, *identity: object) -> NDArray[np.float32]:
 
 
 def timed(work: Callable[[], object]) -> float:
+    """Time an action in seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def speed(rounds: int) -> None:
+    """Measure the methods in turn and write `search.csv`."""
     import torch
 
     gallery, asked = vectors(100_000, "gallery"), vectors(1_000, "queries")
@@ -82,7 +85,7 @@ def speed(rounds: int) -> None:
         if address:
             for name in ("exact", "hnsw"):
                 client = KnnClient(address, name, concurrency=16)
-                client.query(asked[:16], Options(K))  # its first answers are slower
+                client.query(asked[:16], Options(K))  # the first answers are slower
                 few = asked[:200]
                 contestants[f"clip-retrieval back, {name}"] = (200, lambda client=client, few=few: client.query(few, Options(K)))
                 recall[f"clip-retrieval back, {name}"] = recall[f"clipnb {name}"]
@@ -109,10 +112,13 @@ def speed(rounds: int) -> None:
 
 @contextmanager
 def back_end(folder: Path, galleries: dict[str, faiss_index.FaissIndex]) -> Iterator[str]:
-    """The real clip-retrieval on loopback, its address; "" where it is not installed."""
+    """Serve galleries by clip-retrieval's back end on this machine: its address, or "" without clip-retrieval."""
+    import torch
+    from networks import random_clip
+
     python = Path(os.environ.get("CLIPNB_CLIP_RETRIEVAL", "/nowhere")) / "bin" / "python"
     if not python.is_file():
-        print("without clip-retrieval: set CLIPNB_CLIP_RETRIEVAL to an environment that has it")
+        print("clip-retrieval is not measured: CLIPNB_CLIP_RETRIEVAL names no environment that has it")
         yield ""
         return
     for name, index in galleries.items():
@@ -121,7 +127,7 @@ def back_end(folder: Path, galleries: dict[str, faiss_index.FaissIndex]) -> Iter
         urls = [f"http://images.invalid/{i}.jpg" for i in range(index.size)]
         pd.DataFrame({"url": urls}).to_parquet(folder / name / "metadata" / "metadata_0.parquet")
     (folder / "indices.json").write_text(json.dumps({name: str(folder / name) for name in galleries}))
-    tiny_model(folder / "tiny.pt")
+    torch.save(random_clip(64).model.state_dict(), folder / "tiny.pt")  # the back end loads a model, but does not use it
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -142,22 +148,8 @@ def back_end(folder: Path, galleries: dict[str, faiss_index.FaissIndex]) -> Iter
             server.terminate()
 
 
-def tiny_model(path: Path) -> None:
-    """A CLIP of random weights: the back end loads one, though a query that is a vector never meets it."""
-    import torch
-
-    if torch.version.cuda is None:
-        global operators
-        operators = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import clip
-
-    text = {"context_length": 77, "vocab_size": 49408, "transformer_width": 64, "transformer_heads": 1, "transformer_layers": 1}
-    torch.save(clip.model.CLIP(64, 32, 2, 64, 16, **text).state_dict(), path)
-
-
 def scale(decades: list[int], hnsw_up_to: int, rounds: int) -> None:
+    """Measure the indexes of each size and write `scale.csv`."""
     rows = []
     asked = vectors(1_000, "queries")
     for n in decades:
@@ -188,13 +180,13 @@ def scale(decades: list[int], hnsw_up_to: int, rounds: int) -> None:
 
 
 def kernels() -> str:
-    """The processor for which FAISS's own BLAS computes: its oldest, Prescott, on one that is newer than that BLAS."""
+    """The processor whose kernels the BLAS of FAISS uses; on a processor that is newer than the BLAS, the oldest, Prescott."""
     found = (each for each in threadpool_info() if each["internal_api"] == "openblas" and "faiss" in each["filepath"])
     return next((str(each["architecture"]) for each in found), "unknown")
 
 
 def write(table: pd.DataFrame, name: str, beside: bool = False) -> None:
-    """The table with where it was measured; `beside` the rows that are there and were measured with other kernels."""
+    """Write the table with the machine; `beside` keeps the rows of the file that were measured with other kernels."""
     path = ROOT / "book" / "clipnb_book" / "data" / name
     table["kernels"] = kernels()
     table["cores"] = os.cpu_count()

@@ -1,8 +1,7 @@
-"""How fast clipnb is beside what it could be: `python benchmarks/speed.py [folder]`. Every figure is a ratio taken in one run.
+"""Measure the speed of clipnb relative to references: `python benchmarks/speed.py [folder]`.
 
-The two sides of a ratio are timed in turn, so that what else the machine does falls on both. The folder is a data set
-(`$CLIPNB_DATA/miniplaces` by default, the sample photographs where there is none). Writes `book/clipnb_book/data/speed.json`, which
-the book shows.
+The two sides of a ratio are timed in turn, so that other work of the machine affects both. The folder is a data set, by
+default `$CLIPNB_DATA/miniplaces` or, without it, the sample photographs. Writes `book/clipnb_book/data/speed.json`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as clipnb sets it; read w
 
 import numpy as np
 import torch
-from measuring import STUDY, Row, network, new_store, row, seconds, subset
+from measuring import Row, network, new_store, row, seconds, subset
 from networks import random_vit
 from study_loop import grid
 from tqdm import tqdm
@@ -35,13 +34,13 @@ from clipnb._core.paths import data_root
 from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.images import decode, read
 from clipnb.embedding.embed import embed
-from clipnb.manipulations import condition
+from clipnb.manipulations import STUDY, condition
 
 OUT = Path(__file__).resolve().parent.parent / "book" / "clipnb_book" / "data" / "speed.json"
 
 
 def end_to_end(folder: Path, scratch: Path, images: int, rounds: int) -> Row:
-    """ViT-L/14: photographs to stored embeddings, against the bare forward pass on ready tensors."""
+    """Time ViT-L/14 from photographs to stored embeddings against its forward pass on prepared tensors."""
     encoder: Any = random_vit("ViT-L-14")
     photos = load_dataset(str(folder)).photos[:images]
     size = encoder.batch_size
@@ -63,7 +62,7 @@ def end_to_end(folder: Path, scratch: Path, images: int, rounds: int) -> Row:
 
 
 def four_conditions(folder: Path, scratch: Path, images: int, rounds: int) -> Row:
-    """efficientnet-lite2 under four conditions, against decoding, manipulating and the forward pass measured apart."""
+    """Time efficientnet-lite2 under four conditions against its steps, each timed separately."""
     encoder = network("efficientnet-lite2")
     photos = load_dataset(str(folder)).photos[:images]
     size = getattr(encoder, "batch_size", 4)
@@ -73,7 +72,7 @@ def four_conditions(folder: Path, scratch: Path, images: int, rounds: int) -> Ro
         with ThreadPoolExecutor(threads) as pool:
             kept: dict[str, Any] = {}
 
-            def parts(pool: ThreadPoolExecutor = pool, kept: dict[str, Any] = kept) -> float:
+            def steps(pool: ThreadPoolExecutor = pool, kept: dict[str, Any] = kept) -> float:
                 total = seconds(lambda: kept.update(images=list(pool.map(lambda p: decode(read(p.path)), photos))))
                 jobs = [(image, manip) for image in kept["images"] for manip in STUDY]
                 total += seconds(lambda: kept.update(made=list(pool.map(lambda job: condition(job[1])(job[0], 0, "x"), jobs))))
@@ -83,7 +82,7 @@ def four_conditions(folder: Path, scratch: Path, images: int, rounds: int) -> Ro
                 batches = [np.stack(inputs[i : i + size]) for i in range(0, len(inputs), size)]
                 return total + seconds(lambda: [encoder.encode(batch) for batch in batches])
 
-            apart = parts()
+            apart = steps()
         ratios.append(apart / seconds(lambda: embed(photos, STUDY, encoder, new_store(encoder, scratch), progress=False)))
     detail = (
         f"{images} photographs, {threads} cores, median of {rounds} rounds in turn; above 1 where decoding hides behind the network"
@@ -92,17 +91,17 @@ def four_conditions(folder: Path, scratch: Path, images: int, rounds: int) -> Ro
 
 
 def clip_retrieval(folder: Path, scratch: Path, images: int, rounds: int) -> list[Row]:
-    """ViT-B/32 by clipnb against `clip-retrieval inference`, which runs in an environment of its own."""
+    """Time ViT-B/32 by clipnb against `clip-retrieval inference`, which runs in another environment."""
     environment = os.environ.get("CLIPNB_CLIP_RETRIEVAL", "")
     if not Path(environment, "bin", "python").is_file():
-        tqdm.write("clip-retrieval is left out: CLIPNB_CLIP_RETRIEVAL names no environment that holds it")
+        tqdm.write("clip-retrieval is not measured: CLIPNB_CLIP_RETRIEVAL names no environment that has it")
         return []
     model = random_vit("ViT-B-32", scratch / "vit-b-32.pt")
     photos = load_dataset(str(folder)).photos[:images]
     side = Path(__file__).resolve().parent.parent / "tests" / "clip_retrieval_side.py"
 
     def theirs() -> float:
-        """Images/s by its own clock: reading, inference and writing, without the loading of the model."""
+        """Images per second as it reports them: reading, inference and writing, without loading the model."""
         there = Path(tempfile.mkdtemp(dir=scratch))
         for i, photo in enumerate(photos):
             shutil.copy(photo.path, there / f"{i:05d}{photo.path.suffix}")
@@ -154,9 +153,9 @@ print(json.dumps(peak))
 
 
 def memory(scratch: Path, few: int, many: int) -> list[Row]:
-    """Peak memory of embedding many small photographs against few, by a tiny CLIP with 768 dimensions."""
+    """Measure the peak memory of embedding many small photographs against few, by a tiny CLIP with 768 dimensions."""
     if not Path("/proc/self/status").is_file():
-        tqdm.write("memory is left out: it is read from /proc")
+        tqdm.write("memory is not measured: this machine has no /proc/self/status")
         return []
     from PIL import Image
 
@@ -191,7 +190,7 @@ print(time.perf_counter() - start)
 
 
 def second_run(folder: Path, scratch: Path) -> Row:
-    """The whole grid again in a new process, everything kept from the first time."""
+    """Time four conditions in a new process, with all embeddings in the store."""
     os.environ["CLIPNB_CACHE"] = tempfile.mkdtemp(dir=scratch)
 
     def go() -> float:
@@ -208,11 +207,11 @@ def second_run(folder: Path, scratch: Path) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", help="data set: a folder, or a name in $CLIPNB_DATA")
-    parser.add_argument("--images", type=int, default=500, help="photographs of the grid (default 500)")
-    parser.add_argument("--queries", type=int, default=24, help="queries on which the study's loop is timed (default 24)")
-    parser.add_argument("--only", nargs="*", help="some of grid, end, parts, clip-retrieval, memory, second")
-    parser.add_argument("--many", type=int, default=20000, help="photographs of the memory test (default 20000)")
-    parser.add_argument("--out", type=Path, default=OUT, help="where the table goes")
+    parser.add_argument("--images", type=int, default=500, help="number of photographs of the grid (default 500)")
+    parser.add_argument("--queries", type=int, default=24, help="number of queries of the study's loop (default 24)")
+    parser.add_argument("--only", nargs="*", help="measure only these: grid, end, parts, clip-retrieval, memory, second")
+    parser.add_argument("--many", type=int, default=20000, help="number of photographs of the memory test (default 20000)")
+    parser.add_argument("--out", type=Path, default=OUT, help="file of the table")
     options = parser.parse_args()
     dataset = options.folder or ("miniplaces" if (data_root() / "miniplaces").is_dir() else "sample-figures")
     rows: list[Row] = []

@@ -1,4 +1,4 @@
-"""The whole grid by clipnb, against the study's loop over the same photographs and the same encoder."""
+"""Measure the four conditions by clipnb against the study's loop, with the same photographs and encoder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from measuring import STUDY, Row, network, new_store, row, seconds
+from measuring import Row, network, new_store, row, seconds
 from tqdm import tqdm
 
 import clipnb
@@ -17,13 +17,13 @@ from clipnb.datasets.images import decode, digest, read
 from clipnb.embedding.embed import embed
 from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder
-from clipnb.manipulations import condition
+from clipnb.manipulations import STUDY, condition
 
 K, TAU = 10, 0.8
 
 
 class StudyLoop:
-    """The study's loop, plainly: one image at a time, and every result of every query is opened and embedded again."""
+    """The study's loop: it embeds one image at a time, and opens and embeds every result of every query again."""
 
     def __init__(self, encoder: Encoder, photos: Sequence[Photo], gallery: np.ndarray) -> None:
         self.encoder, self.photos, self.gallery = encoder, photos, gallery
@@ -35,6 +35,7 @@ class StudyLoop:
         return self.encoder.encode(self.encoder.prepare(image)[None])[0]
 
     def query(self, at: int) -> None:
+        """Compute the accuracy of a photograph under each condition."""
         content = read(self.photos[at].path)
         name, image = digest(content), decode(content)
         for manip in STUDY:
@@ -47,7 +48,7 @@ class StudyLoop:
 
 
 def grid(folder: Path, scratch: Path, queries: int) -> list[Row]:
-    """The whole grid by clipnb, three ways, between slices of the study's loop over some of the same queries."""
+    """Time clipnb in three configurations, each between two slices of the study's loop over some of the queries."""
     photos = load_dataset(str(folder)).photos
     ways = [("fp32", "torch", 11.0), ("fp32", "openvino", 11.0), ("bf16", "openvino", 20.0)]
     loops: list[float] = []
@@ -59,11 +60,11 @@ def grid(folder: Path, scratch: Path, queries: int) -> list[Row]:
     order = np.random.default_rng(0).permutation(len(photos))[:queries]
     slices = np.array_split(order, len(ways) + 1)
 
-    def go_on(part: np.ndarray) -> None:
-        loops.append(seconds(lambda: [loop.query(int(at)) for at in tqdm(part, "the study's loop")]) / len(part))
+    def go_on(asked: np.ndarray) -> None:
+        loops.append(seconds(lambda: [loop.query(int(at)) for at in tqdm(asked, "the study's loop")]) / len(asked))
 
     go_on(slices[0])
-    for (precision, engine, _), part in zip(ways, slices[1:], strict=True):
+    for (precision, engine, _), following in zip(ways, slices[1:], strict=True):
         encoder = network("efficientnet-lite2", precision, engine)
         cache = tempfile.mkdtemp(dir=scratch)
         os.environ["CLIPNB_CACHE"] = cache
@@ -82,7 +83,7 @@ def grid(folder: Path, scratch: Path, queries: int) -> list[Row]:
             }
 
         ours[precision, engine] = seconds(whole)
-        go_on(part)
+        go_on(following)
     rows = []
     base = scores["fp32", "torch"]
     for i, (precision, engine, reach) in enumerate(ways):

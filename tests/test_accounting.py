@@ -20,22 +20,10 @@ from clipnb.spec import RunSpec
 def result(manip: str, counts: dict[str, list[tuple[int, int, int, int, int]]], mode: str = "corrected") -> Result:
     """A run of these queries: category -> (returned, dead, unreadable, usable, valid) of 10 asked."""
     rows = [
-        {
-            "category": category,
-            "image": f"{i}.jpg",
-            "draw": 0,
-            "noop": False,
-            "shift": 0.0,
-            "n_asked": 10,
-            "n_returned": returned,
-            "n_dead": dead,
-            "n_unreadable": unreadable,
-            "n_results": usable,
-            "n_valid": valid,
-            "valid": valid / usable if usable else np.nan,
-            "result_categories": [category] * usable,
-            "distances": np.full(usable, 0.5),
-        }
+        {"category": category, "image": f"{i}.jpg", "draw": 0, "noop": False, "shift": 0.0, "n_asked": 10, "n_returned": returned}
+        | {"n_dead": dead, "n_unreadable": unreadable, "n_results": usable, "n_valid": valid}
+        | {"valid": valid / usable if usable else np.nan, "result_categories": [category] * usable}
+        | {"distances": np.full(usable, 0.5)}
         for category, queries in counts.items()
         for i, (returned, dead, unreadable, usable, valid) in enumerate(queries)
     ]

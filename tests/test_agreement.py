@@ -79,9 +79,8 @@ def test_a_list_agrees_with_itself_and_with_no_other_set(items: list[int], p: fl
     assert [overlap(same, elsewhere)[0], jaccard(same, elsewhere)[0], rbo(same, elsewhere, p)[0]] == [0, 0, 0]
 
 
-def test_rbo_sees_the_order_and_weighs_the_top() -> None:
-    a = rows([1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
-    b = rows([9, 2, 3, 4, 5], [1, 2, 3, 4, 9])
+def test_rbo_weighs_the_top() -> None:
+    a, b = rows([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]), rows([9, 2, 3, 4, 5], [1, 2, 3, 4, 9])
     assert overlap(a, b)[0] == overlap(a, b)[1]
     assert rbo(a, b)[0] < rbo(a, b)[1]
 

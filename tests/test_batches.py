@@ -35,6 +35,13 @@ def test_the_fastest_for_an_input_is_kept_to(seconds: Callable[[int], float], be
     assert set(taken[TRIALS * 3 : -1]) == {best}
 
 
+def test_a_slow_first_trial_does_not_count() -> None:
+    size = FastestSize((4, 8))
+    for inputs, seconds in ((4, 40.0), (8, 8.0), (4, 0.4), (8, 8.0)):
+        size.note(inputs, seconds)
+    assert size.best == 4
+
+
 @given(st.integers(1, 300), st.lists(st.floats(0.001, 10), min_size=17, max_size=17))
 def test_every_input_is_taken_once_in_batches_that_are_allowed(inputs: int, seconds: list[float]) -> None:
     taken = work(FastestSize((4, 8, 16)), inputs, lambda n: seconds[min(n, 16)])

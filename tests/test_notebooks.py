@@ -64,13 +64,8 @@ def test_every_parameter_is_typed_explained_and_named_like_the_specification() -
 
 
 def test_help_notebook_shows_the_parameters() -> None:
-    shown = subprocess.run(
-        [str(Path(sys.executable).with_name("papermill")), "--help-notebook", "notebooks/run.ipynb"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    ).stdout
+    command = [str(Path(sys.executable).with_name("papermill")), "--help-notebook", "notebooks/run.ipynb"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
     assert "dataset: str" in shown
     assert "original, blurred, cropped or grey" in shown
 
@@ -89,11 +84,8 @@ def colab(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (site / package / "__init__.py").touch()
     (site / "sitecustomize.py").write_text("import google.colab\n")
     source = home / "source"
-    shutil.copytree(
-        ROOT,
-        source,
-        ignore=shutil.ignore_patterns(".git", ".venv*", "_build", "results", "book", "tests", ".*_cache"),
-    )
+    without = shutil.ignore_patterns(".git", ".venv*", "_build", "results", "book", "tests", ".*_cache")
+    shutil.copytree(ROOT, source, ignore=without)
     shutil.copytree(ROOT / "book" / "clipnb_book", source / "book" / "clipnb_book")  # the wheel carries it
     (site / "pip" / "__main__.py").write_text(
         "import os, subprocess, sys\n"
@@ -118,13 +110,8 @@ def test_the_run_notebook_runs_in_an_empty_colab(colab: dict[str, str], monkeypa
     assert (home / "content" / "results" / "sample-figures-grey-efficientnet-lite2" / "run.json").is_file()
     pictures = [o for c in executed.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
     assert len(pictures) == 4
-    installed = subprocess.run(
-        [sys.executable, "-c", "import clipnb; print(clipnb.__file__)"],
-        env={**os.environ},
-        cwd=home,
-        capture_output=True,
-        text=True,
-    ).stdout
+    command = [sys.executable, "-c", "import clipnb; print(clipnb.__file__)"]
+    installed = subprocess.run(command, env={**os.environ}, cwd=home, capture_output=True, text=True).stdout
     assert str(home) in installed, "the notebook should have used the installed package, not the checkout"
 
 

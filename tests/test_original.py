@@ -19,47 +19,31 @@ def test_the_printed_table() -> None:
     assert printed_means() == MEANS
 
 
-def test_the_nba_list() -> None:
-    log = printed_log("NBA")
-    assert (log.manip, len(log.total)) == ("original", 51)
-    assert_allclose(np.mean(log.total), 0.9615034774998419, rtol=0, atol=1e-15)
-
-
-def test_the_miniplaces_list() -> None:
-    log = printed_log("MiniPlaces")
-    assert (log.manip, len(log.total)) == ("cropped", 28)
-    assert round(float(np.mean(log.total)), 4) == 0.7301
+def test_the_lists() -> None:
+    nba, scenes = printed_log("NBA"), printed_log("MiniPlaces")
+    assert (nba.manip, len(nba.total), scenes.manip, len(scenes.total)) == ("original", 51, "cropped", 28)
+    assert_allclose(np.mean(nba.total), 0.9615034774998419, rtol=0, atol=1e-15)
+    assert "Adams, Steven" in nba.scores  # whose name holds a comma
 
 
 @pytest.mark.parametrize("dataset", ["NBA", "MiniPlaces"])
-def test_each_list_reproduces_its_cell_of_the_table(dataset: str) -> None:
+def test_each_list_reproduces_its_cell_of_the_table_and_holds_accuracies(dataset: str) -> None:
     log = printed_log(dataset)  # type: ignore[arg-type]
     assert round(float(np.mean(log.total)), 4) == printed_means()[dataset][log.manip]
-
-
-@pytest.mark.parametrize("dataset", ["NBA", "MiniPlaces"])
-def test_the_printed_categories_hold_accuracies(dataset: str) -> None:
-    log = printed_log(dataset)  # type: ignore[arg-type]
     assert 0 < len(log.scores) < len(log.total)  # the study prints a few categories of each list
     assert all(0 <= v <= 1 for values in [*log.scores.values(), log.total] for v in values)
 
 
-def test_players_whose_names_hold_a_comma_survive() -> None:
-    assert "Adams, Steven" in printed_log("NBA").scores
+SPREADS = {
+    "NBA": (0.0257034, [0.9441498, 0.9642512, 0.9828706], [0.8854772, 1.0]),
+    "MiniPlaces": (0.1596955, [0.6957631, 0.7479907, 0.8203827], [0.15, 0.9306444]),
+}
 
 
-def test_the_spread_of_the_nba_list() -> None:
-    facts = list_facts(printed_log("NBA").total)
-    assert_allclose(facts.sd, 0.0257034, atol=5e-8)
-    assert_allclose(facts.quartiles, [0.9441498, 0.9642512, 0.9828706], atol=5e-8)
-    assert_allclose([facts.minimum, facts.maximum], [0.8854772, 1.0], atol=5e-8)
-
-
-def test_the_spread_of_the_miniplaces_list() -> None:
-    facts = list_facts(printed_log("MiniPlaces").total)
-    assert_allclose(facts.sd, 0.1596955, atol=5e-8)
-    assert_allclose(facts.quartiles, [0.6957631, 0.7479907, 0.8203827], atol=5e-8)
-    assert_allclose([facts.minimum, facts.maximum], [0.15, 0.9306444], atol=5e-8)
+@pytest.mark.parametrize("dataset", ["NBA", "MiniPlaces"])
+def test_the_spread_of_each_list(dataset: str) -> None:
+    facts, (sd, quartiles, ends) = list_facts(printed_log(dataset).total), SPREADS[dataset]  # type: ignore[arg-type]
+    assert_allclose([facts.sd, *facts.quartiles, facts.minimum, facts.maximum], [sd, *quartiles, *ends], atol=5e-8)
 
 
 def test_the_bca_interval_of_the_nba_list() -> None:
@@ -80,14 +64,10 @@ def test_the_bca_interval_of_the_miniplaces_list() -> None:
     assert_allclose([shown.low, shown.high], [0.652, 0.776], atol=2e-3)
 
 
-def test_the_nba_list_may_be_normal() -> None:
+def test_the_nba_list_may_be_normal_and_the_miniplaces_list_is_not() -> None:
     assert round(list_facts(printed_log("NBA").total).shapiro_p, 3) == 0.092
-
-
-def test_the_miniplaces_list_is_not_normal() -> None:
     facts = list_facts(printed_log("MiniPlaces").total)
-    assert round(facts.shapiro_p, 5) == 0.00076
-    assert round(facts.skew, 2) == -1.83
+    assert (round(facts.shapiro_p, 5), round(facts.skew, 2)) == (0.00076, -1.83)
 
 
 def test_the_difference_that_the_study_calls_not_significant() -> None:

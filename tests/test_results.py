@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -68,23 +69,14 @@ def test_all_results_come_in_the_studys_order(photo_folder: PhotoFolder, tmp_pat
     for root, manip in ((scenes, "grey"), (figures, "cropped"), (scenes, "original"), (figures, "blurred"), (figures, "original")):
         tiny_run(root, manip).save(tmp_path / "results")
     found = [(r.spec.dataset_name, r.spec.manip) for r in load_results(tmp_path / "results")]
-    assert found == [
-        ("figures", "original"),
-        ("figures", "blurred"),
-        ("figures", "cropped"),
-        ("scenes", "original"),
-        ("scenes", "grey"),
-    ]
-
-
-def test_no_results_are_no_error(tmp_path: Path) -> None:
-    assert load_results(tmp_path / "nothing here") == []
+    scenes_of, figures_of = (("original", "grey"), ("original", "blurred", "cropped"))
+    assert found == [*(("figures", m) for m in figures_of), *(("scenes", m) for m in scenes_of)]
 
 
 def test_an_unfinished_run_is_not_a_result(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
     (folder / "run.json").unlink()
-    assert load_results(tmp_path / "results") == []
+    assert load_results(tmp_path / "results") == load_results(tmp_path / "nothing here") == []
     with pytest.raises(UserError, match="not the folder of a finished run"):
         Result.load(folder)
 
@@ -154,6 +146,22 @@ def test_rows_of_the_first_version_get_p1_from_their_first_result(results: list[
     assert present(rows).get("p1", pd.Series(dtype=float)).mean() == pytest.approx(p, nan_ok=True)
 
 
+def test_a_run_of_version_0_1_is_read_under_todays_names(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    """Version 0.1 named some columns differently, had no `found` and `p1`, and kept warnings beside the provenance."""
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    folder = result.save(tmp_path / "results")
+    old = {"valid": "accuracy", "map": "ap", "map_at_r": "ap_at_r", "found_rr": "self_rr"}
+    result.rows.drop(columns=["found", "p1"]).rename(columns=old).to_parquet(folder / "rows.parquet", index=False)
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record["warnings"] = record["provenance"].pop("warnings")
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    again = Result.load(folder)
+    assert_same_rows(again.rows[list(result.rows)], result.rows)
+    assert set(again.rows) == set(result.rows)
+    assert again.valid == result.valid
+    assert warnings(again) == warnings(result)
+
+
 def test_a_damaged_result_counts_as_none_so_that_a_sweep_makes_it_again(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +177,7 @@ def test_a_run_replaces_an_earlier_one_of_the_same_specification(photo_folder: P
     root = photo_folder({"cats": 3, "dogs": 3})
     tiny_run(root).save(tmp_path / "results")
     (root / "dogs" / "02.png").unlink()
-    tiny_run(root).save(tmp_path / "results")
+    tiny_run(f"{root}/").save(tmp_path / "results")  # a slash at the end does not make another data set
     (only,) = load_results(tmp_path / "results")
     assert len(only.rows) == 5
 
@@ -183,13 +191,6 @@ def test_a_data_set_of_the_same_name_does_not_overwrite_another(photo_folder: Ph
     assert "yours" in str(caught.value)
     (kept,) = load_results(tmp_path / "results")
     assert kept.spec.dataset == str(mine)
-
-
-def test_a_slash_at_the_end_does_not_make_another_data_set(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    root = photo_folder({"cats": 3, "dogs": 3})
-    tiny_run(root).save(tmp_path / "results")
-    tiny_run(f"{root}/").save(tmp_path / "results")
-    assert len(load_results(tmp_path / "results")) == 1
 
 
 def test_checkpoints_of_the_same_file_name_do_not_overwrite_each_other(photo_folder: PhotoFolder, tmp_path: Path) -> None:

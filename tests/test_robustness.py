@@ -27,6 +27,7 @@ WEAK = {"blur": {1: 0.6, 2: 0.2}, "grey": {1: 0.6}, "other": {1: 0.0}}
 
 def test_mean_and_relative_performance_weigh_manipulations_equally() -> None:
     assert mean_performance(OURS) == pytest.approx(0.8)
+    assert mean_performance({"a": {1: 1.0, 2: 1.0}, "b": {1: 0.0}}) == 0.5  # of manipulations, not of all severities
     assert relative_performance(OURS, 0.95) == pytest.approx(0.8 / 0.95)
     assert np.isnan(relative_performance(OURS, 0.0))
 
@@ -43,17 +44,13 @@ def test_relative_ce_takes_clean_errors_out() -> None:
     assert np.isnan(relative_corruption_error(OURS["grey"], 0.9, WEAK["grey"], 0.6))
 
 
-@pytest.mark.parametrize("baseline", [{}, {"blur": {1: 0.5}, "grey": {1: 0.5}}])
-def test_a_missing_baseline_is_a_line_and_no_traceback(baseline: dict[str, dict[int, float]]) -> None:
-    with pytest.raises(UserError, match="baseline encoder has no run"):
-        mean_corruption_error(OURS, baseline)
-
-
-def test_nothing_to_average_is_an_error() -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        mean_performance({})
-    with pytest.raises(ValueError, match="at least one"):
-        mean_corruption_error({}, WEAK)
+def test_a_missing_baseline_is_a_line_and_nothing_to_average_an_error() -> None:
+    for baseline in ({}, {"blur": {1: 0.5}, "grey": {1: 0.5}}):
+        with pytest.raises(UserError, match="baseline encoder has no run"):
+            mean_corruption_error(OURS, baseline)
+    for nothing in (lambda: mean_performance({}), lambda: mean_corruption_error({}, WEAK)):
+        with pytest.raises(ValueError, match="at least one"):
+            nothing()
 
 
 def test_the_profile_is_valid_at_each_threshold() -> None:

@@ -39,11 +39,7 @@ def test_a_grid_starts_with_the_photograph_and_grows_stronger() -> None:
 
 
 def test_blocks_stand_side_by_side_and_the_last_row_may_be_short() -> None:
-    rows = drawn(grid(("blurred", "grey", "jpeg"), (1, 5), blocks=2))
-    assert [len(row) for row in rows] == [4, 2]
-
-
-def test_the_corruptions_have_a_grid_where_their_package_is() -> None:
+    assert [len(row) for row in drawn(grid(("blurred", "grey", "jpeg"), (1, 5), blocks=2))] == [4, 2]
     pytest.importorskip("imagecorruptions")
     rows = drawn(grid(tuple(CORRUPTIONS)[:2], (1, 5), blocks=2))
     assert not np.array_equal(rows[0][0], rows[0][1])
@@ -54,8 +50,8 @@ def test_the_kept_picture_of_the_corruptions_is_the_one_that_the_code_draws() ->
     now, kept = (
         np.asarray(Image.open(io.BytesIO(data)).convert("L"), dtype=float) for data in (jpeg(corruptions()), KEPT.read_bytes())
     )
-    assert now.shape == kept.shape, "run `python -m clipnb.severity_pictures`"
-    assert most_changed(now, kept) < 12, "run `python -m clipnb.severity_pictures`"
+    assert now.shape == kept.shape, "run `python -m clipnb_book.slider`"
+    assert most_changed(now, kept) < 12, "run `python -m clipnb_book.slider`"
     assert KEPT.stat().st_size < 300_000
     assert kept_corruptions().format == "jpeg"
 

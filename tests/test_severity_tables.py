@@ -22,17 +22,8 @@ from conftest import PhotoFolder
 def table(**performance: dict[str, list[float]]) -> pd.DataFrame:
     """A table by hand: encoder -> manipulation -> performance at severities, `original` being the clean one."""
     rows = [
-        {
-            "dataset": "d",
-            "encoder": encoder,
-            "manip": manip,
-            "severity": s,
-            "map": value,
-            "map_low": value - 0.1,
-            "map_high": value + 0.1,
-            "map_points": [value - 0.1, value + 0.1],
-        }
-        | {"strength": float(s), "unit": "u"}
+        {"dataset": "d", "encoder": encoder, "manip": manip, "severity": s, "strength": float(s), "unit": "u", "map": value}
+        | {"map_low": value - 0.1, "map_high": value + 0.1, "map_points": [value - 0.1, value + 0.1]}
         for encoder, manips in performance.items()
         for manip, values in manips.items()
         for s, value in enumerate(values, start=0 if manip == "original" else 1)
@@ -94,13 +85,8 @@ def test_a_baseline_that_lacks_a_run_is_one_line(without: tuple[str, str, int | 
 def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     root = str(photo_folder({"cats": 5, "dogs": 5}))
     results = severity.results_for(root, "tiny", ("blurred", "cropped"), (1, 5), k=3)
-    assert [(r.spec.manip, r.spec.severity) for r in results] == [
-        ("original", 0),
-        ("blurred", 1),
-        ("blurred", 5),
-        ("cropped", 1),
-        ("cropped", 5),
-    ]
+    found = [(r.spec.manip, r.spec.severity) for r in results]
+    assert found == [("original", 0), *((manip, s) for manip in ("blurred", "cropped") for s in (1, 5))]
     made = severity.tabulate(results)
     first = results[1]
     assert made["valid"][1] == pytest.approx(first.valid.point)
@@ -122,7 +108,7 @@ def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tm
 
 def test_a_file_that_is_no_table_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("[]")
-    with pytest.raises(UserError, match=r"t\.json is no table of severities"):
+    with pytest.raises(UserError, match=r"t\.json is not a table of severities"):
         severity.read_table(tmp_path / "t.json")
 
 

@@ -58,29 +58,22 @@ def test_a_wrong_grid_is_one_line(tmp_path: Path, text: str, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("grid", "said"),
-    [
+def test_a_grid_that_makes_no_sense_is_refused() -> None:
+    for grid, said in (
         (Grid(()), "needs data sets"),
         (Grid(("a",), ("gry",)), "unknown manipulation"),
         (Grid(("a",), severities=(6,)), "severity must be"),
         (Grid(("a",), settings={"severity": 2}), "settings hold severity"),
         (Grid(("a",), settings={"kk": 2}), "unknown settings: kk"),
-    ],
-)
-def test_a_grid_that_makes_no_sense_is_refused(grid: Grid, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        grid.specs()
+    ):
+        with pytest.raises(UserError, match=said):
+            grid.specs()
 
 
 def test_the_cost_counts_photographs_draws_and_batches(photo_folder: PhotoFolder) -> None:
     root = str(photo_folder({"cats": 5, "dogs": 5}))
-    specs = [
-        RunSpec(root, "original", "tiny", 2),
-        RunSpec(root, "cropped", "tiny", 2, draws=3),
-        RunSpec(root, "grey", "tiny", 2, per_category=2, step=1),
-    ]
-    found = cost(specs)
+    settings = ({"manip": "original"}, {"manip": "cropped", "draws": 3}, {"manip": "grey", "per_category": 2, "step": 1})
+    found = cost([RunSpec(root, encoder="tiny", k=2, **s) for s in settings])  # type: ignore[arg-type]
     assert (found.runs, found.embeddings) == (3, 10 + 30 + 2)
     assert found.seconds > 0
     assert "3 runs to do: at most 42 embeddings" in found.sentence(2)
@@ -106,11 +99,6 @@ def test_the_cost_is_that_of_the_runs_own_engine(photo_folder: PhotoFolder, monk
     assert asked[3:] == asked[1:3]
 
 
-@pytest.fixture
-def project(bare_project: Path) -> Path:
-    return bare_project
-
-
 COMMAND = (str(Path(sys.executable).parent / "clipnb"), "sweep")
 
 
@@ -118,7 +106,7 @@ def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=HANGS)
 
 
-def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(project: Path, photo_folder: PhotoFolder) -> None:
+def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(bare_project: Path, photo_folder: PhotoFolder) -> None:
     good, small = photo_folder({"cats": 6, "dogs": 6}), photo_folder({"cats": 2, "dogs": 2}, "small")
     flags = ["--manips", "grey", "--severities", "2", "--encoders", "histogram", "--k", "5", "--jobs", "2"]
     first = sweep("--datasets", str(good), str(small), "nowhere", *flags)
@@ -129,20 +117,20 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(project: Path, p
     assert len(failed) == 4
     assert sum("no data set 'nowhere'" in line for line in failed) == 2
     assert sum("k = 5 is more than the 3 other images" in line for line in failed) == 2
-    pages = sorted(p.name for p in (project / "book" / "runs").iterdir())
+    pages = sorted(p.name for p in (bare_project / "book" / "runs").iterdir())
     assert pages == ["photos-grey-s2-histogram-k5.ipynb", "photos-original-histogram-k5.ipynb"]
 
-    saved = Result.load(project / "results" / "photos-grey-s2-histogram-k5")
+    saved = Result.load(bare_project / "results" / "photos-grey-s2-histogram-k5")
     assert saved.scores == run(RunSpec(str(good), "grey", "histogram", 5, severity=2), progress=False).scores
 
-    before = {p: p.stat().st_mtime_ns for p in (project / "book" / "runs").iterdir()}
+    before = {p: p.stat().st_mtime_ns for p in (bare_project / "book" / "runs").iterdir()}
     again = sweep("--datasets", str(good), *flags)
     assert again.returncode == 0, again.stderr
     assert "2 of 2 runs are up to date" in again.stdout
-    assert {p: p.stat().st_mtime_ns for p in (project / "book" / "runs").iterdir()} == before
+    assert {p: p.stat().st_mtime_ns for p in (bare_project / "book" / "runs").iterdir()} == before
 
 
-def test_numbers_alone_are_made_without_pages(project: Path, photo_folder: PhotoFolder) -> None:
+def test_numbers_alone_are_made_without_pages(bare_project: Path, photo_folder: PhotoFolder) -> None:
     root, small = str(photo_folder({"cats": 5, "dogs": 5})), str(photo_folder({"cats": 1, "dogs": 1}, "small"))
     flags = ["--datasets", root, small, "--manips", "grey", "--severities", "5", "--encoders", "histogram", "--k", "3"]
     flags += ["--engine", "compile"]
@@ -150,23 +138,23 @@ def test_numbers_alone_are_made_without_pages(project: Path, photo_folder: Photo
     assert done.returncode == 1
     assert "2 of 4 results are there" in done.stdout
     assert done.stderr.count("clipnb: small-") == 2
-    table, sources = read_table(project / "numbers.json")
+    table, sources = read_table(bare_project / "numbers.json")
     assert list(zip(table["manip"], table["severity"], strict=True)) == [("original", 0), ("grey", 5)]
     assert list(sources) == ["photos, histogram"]
     assert sources["photos, histogram"]["settings"] == {
         "k": 3, "tau": 0.8, "seed": 0, "precision": "fp32", "engine": "compile", "categories": 0, "per_category": 0
     }  # fmt: skip
     assert "| k 3, tau 0.8, compile |" in sources_table(sources)
-    assert not (project / "book").exists()
+    assert not (bare_project / "book").exists()
 
 
-def test_a_dry_run_only_says_what_it_would_cost(project: Path, photo_folder: PhotoFolder) -> None:
+def test_a_dry_run_only_says_what_it_would_cost(bare_project: Path, photo_folder: PhotoFolder) -> None:
     root = str(photo_folder({"cats": 3, "dogs": 3}))
     done = sweep("--datasets", root, "--severities", "1", "5", "--encoders", "histogram", "--k", "2", "--dry-run", "--jobs", "1")
     assert done.returncode == 0, done.stderr
     assert "7 runs to do: at most 42 embeddings" in done.stdout
-    assert not (project / "results").exists()
-    assert not (project / "book").exists()
+    assert not (bare_project / "results").exists()
+    assert not (bare_project / "book").exists()
 
 
 def kept(project: Path, pages: bool) -> dict[str, list[tuple[int, int, bytes]]]:
@@ -180,14 +168,14 @@ def kept(project: Path, pages: bool) -> dict[str, list[tuple[int, int, bytes]]]:
     return found
 
 
-@pytest.mark.parametrize("how", [["--jobs", "1"], ["--jobs", "2"], ["--no-pages"]], ids=" ".join)
+@pytest.mark.parametrize("how", [["--jobs", "2"], ["--no-pages"]], ids=" ".join)
 def test_a_sweep_that_was_killed_goes_on_where_it_was(
-    project: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, how: list[str]
+    bare_project: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, how: list[str]
 ) -> None:
     pages = "--no-pages" not in how
     manips, severities = (("grey", "flipped"), (2,)) if pages else (("grey", "blurred", "cropped"), (1, 2, 3, 4, 5))
     root = str(photo_folder({"cats": 6, "dogs": 6}))
-    monkeypatch.setenv("CLIPNB_CACHE", str(project / "cache"))
+    monkeypatch.setenv("CLIPNB_CACHE", str(bare_project / "cache"))
     specs = Grid((root,), manips, severities, ("histogram",), {"k": 5}).specs()
     grid = ["--datasets", root, "--manips", *manips, "--severities", *map(str, severities), "--encoders", "histogram", "--k", "5"]
 
@@ -195,11 +183,11 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(
         [*COMMAND, *grid, *how], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as first:
         started = time.monotonic()
-        while not kept(project, pages) and first.poll() is None and time.monotonic() - started < 500:
+        while not kept(bare_project, pages) and first.poll() is None and time.monotonic() - started < 500:
             time.sleep(0.01)
         os.killpg(first.pid, signal.SIGKILL)  # the workers too
     assert first.returncode == -signal.SIGKILL
-    finished = kept(project, pages)
+    finished = kept(bare_project, pages)
     assert 1 <= len(finished) < len(specs)
 
     second = sweep(*grid, *how)
@@ -207,14 +195,14 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(
     assert f"{len(specs)} of {len(specs)} {'runs' if pages else 'results'} are there" in second.stdout
     if pages:
         assert f"{len(finished)} of {len(specs)} runs are up to date" in second.stdout
-    now = kept(project, pages)
+    now = kept(bare_project, pages)
     assert {name: now[name] for name in finished} == finished
     assert set(now) == {spec.run_id for spec in specs}
 
-    monkeypatch.setenv("CLIPNB_CACHE", str(project / "another cache"))
-    found = {result.spec: result for result in load_results(project / "results")}
+    monkeypatch.setenv("CLIPNB_CACHE", str(bare_project / "another cache"))
+    found = {result.spec: result for result in load_results(bare_project / "results")}
     assert set(found) == set(specs)
     for spec, result in found.items():
         assert result.scores == run(spec, progress=False).scores
     assert sweep(*grid, *how).returncode == 0
-    assert kept(project, pages) == now
+    assert kept(bare_project, pages) == now

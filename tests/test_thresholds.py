@@ -44,7 +44,7 @@ def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(phot
 
 def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder) -> None:
     found = calibration_of(RunSpec(str(photo_folder({"a": 4, "b": 4, "c": 4})), encoder="tiny"), progress=False)
-    assert "for want of more to check on" in threshold_answer(found)
+    assert "because there are too few" in threshold_answer(found)
     assert "recall_held_out" not in threshold_frame(found)
 
 
@@ -54,10 +54,7 @@ def test_the_command_prints_and_writes(photo_folder: PhotoFolder, tmp_path: Path
     assert "Take" in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"threshold.csv", "threshold.tex", "threshold.md", "threshold.png"}
     assert pd.read_csv(tmp_path / "out" / "threshold.csv")["tau"].between(0, 2).all()
-
-
-def test_one_kind_has_no_threshold(photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["threshold", str(photo_folder({"a": 4})), "--encoder", "tiny"]) == 1
+    assert main(["threshold", str(photo_folder({"a": 4}, "one kind")), "--encoder", "tiny"]) == 1
     assert "two categories" in capsys.readouterr().err
 
 
