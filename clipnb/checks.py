@@ -1,6 +1,6 @@
-"""Guards that speak up: a manipulation that does nothing, and two conditions that are one.
+"""Warnings about a run: a manipulation without effect, two conditions that are the same, lost results.
 
-What counts is what the network sees: two photographs are the same for it if and only if its inputs are, pixel for pixel.
+Two photographs are the same for a network if and only if its inputs are equal, pixel for pixel.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from .result import Result
 
 NOTICED = 0.25
-"""Share of untouched photographs, or of equal inputs, from which a reader is told."""
+"""Share of unchanged photographs, or of equal inputs, from which a warning is given."""
 
 ALIKE = 0.95
-"""Share of equal scores from which two lists of scores are suspected to be one."""
+"""Share of equal scores from which two lists of scores may be the same list."""
 
 
 class Agreement(NamedTuple):
-    """How far two lists of scores of the same images agree.
+    """Agreement of two lists of scores of the same images.
 
     Attributes:
-        equal: share of images with exactly the same score in both.
-        by_chance: that share if each category's images were matched at random.
-        p: of an agreement at least as large by such a matching, (b + 1) / (B + 1).
+        equal: share of images with exactly the same score in both lists.
+        by_chance: mean of this share over B random matchings of the images within each category.
+        p: (b + 1) / (B + 1), where b matchings agree at least as much as the lists do.
     """
 
     equal: float
@@ -42,21 +42,22 @@ class Agreement(NamedTuple):
 
     @property
     def suspicious(self) -> bool:
+        """Whether the two lists may be the same list."""
         return self.equal >= ALIKE and self.p < 0.01
 
 
 def score_agreement(
     a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]], *, resamples: int = 999, seed: int = 0
 ) -> Agreement:
-    """Whether two conditions' scores agree beyond chance: all that can be asked where the photographs are not at hand.
+    """Test by permutation whether two conditions' scores agree beyond chance. It needs no photographs.
 
     Args:
-        a, b: category -> image scores, the same images in the same order.
-        resamples: random matchings within categories.
-        seed: of those.
+        a, b: category -> one score per image, with the same images in the same order.
+        resamples: number B of random matchings within categories.
+        seed: seed of the matchings.
 
     Raises:
-        ValueError: they are not of the same images.
+        ValueError: the two do not score the same images.
     """
     if {c: len(v) for c, v in a.items()} != {c: len(v) for c, v in b.items()} or not sum(map(len, a.values())):
         raise ValueError("the two do not score the same images")
@@ -65,23 +66,23 @@ def score_agreement(
     rng = rng_for(seed, "score agreement")
     equal = float(np.mean(left == right))
     if equal < ALIKE:
-        resamples = 19  # enough to say what chance gives; nothing is suspected
+        resamples = 19  # enough to estimate `by_chance`; p does not matter here
     chance = np.empty(resamples)
     for i in range(resamples):
-        order = np.lexsort((rng.random(len(group)), group))  # shuffles inside each category
+        order = np.lexsort((rng.random(len(group)), group))  # shuffles within each category
         chance[i] = np.mean(left == right[order])
     return Agreement(equal, float(chance.mean()), float((np.sum(chance >= equal) + 1) / (resamples + 1)))
 
 
 def equal_inputs(a: pd.DataFrame, b: pd.DataFrame) -> float:
-    """Share of the first draws of two runs' queries whose network inputs are the same; NaN where they share no query."""
+    """Share of the common queries of two runs whose network inputs are equal in the first draw; NaN without common queries."""
     both = [rows[rows["draw"] == 0].set_index(["category", "image"])["input"] for rows in (a, b)]
     left, right = both[0].align(both[1], join="inner")
     return float((left == right).mean()) if len(left) else float("nan")
 
 
 def duplicate_conditions(results: Sequence[Result]) -> list[str]:
-    """What to say of pairs of runs, alike but for the manipulation, that asked the same or were answered the same."""
+    """Warnings about runs that differ only in the condition, but have equal inputs or equal scores."""
     said = []
     for a, b in combinations([r for r in results if r.spec.manip != CLEAN], 2):
         if a.spec.group_id != b.spec.group_id or a.spec.condition_id == b.spec.condition_id:
@@ -96,7 +97,7 @@ def duplicate_conditions(results: Sequence[Result]) -> list[str]:
 
 
 def agreement_warning(a: str, b: str, agreement: Agreement) -> str:
-    """How a reader is told that two lists of scores may be one."""
+    """The warning that two lists of scores may be the same list."""
     return (
         f"{a} and {b} score exactly the same on {agreement.equal:.0%} of the photographs, where chance gives "
         f"{agreement.by_chance:.0%}: one condition may have been run twice"
@@ -104,12 +105,12 @@ def agreement_warning(a: str, b: str, agreement: Agreement) -> str:
 
 
 def duplicate_warning(a: str, b: str, share: float) -> str:
-    """How a reader is told."""
+    """The warning that two conditions are the same."""
     return f"{a} and {b} are the same for the encoder on {share:.0%} of the photographs: these two conditions are not two"
 
 
 def warnings(result: Result) -> list[str]:
-    """What a reader must know before believing the number of a run; it depends on this run alone."""
+    """Warnings about the numbers of a run. They depend on this run alone."""
     said = []
     if result.spec.manip != CLEAN and result.noop_share >= NOTICED:
         said.append(
@@ -135,7 +136,7 @@ def warnings(result: Result) -> list[str]:
 
 
 def _lost(result: Result) -> str:
-    """What became of results that were asked for and cannot be scored."""
+    """The number of results that were requested but cannot be scored, by reason; "" if there are none."""
     if "n_asked" not in result.rows:
         return ""
     total = result.rows[["n_asked", "n_returned", "n_dead", "n_unreadable"]].sum()
@@ -151,5 +152,5 @@ def _lost(result: Result) -> str:
 
 
 def checked(result: Result) -> Result:
-    """A result with its warnings recorded in its provenance."""
+    """The result with its warnings in its provenance."""
     return replace(result, provenance=result.provenance | {"warnings": warnings(result)})

@@ -1,4 +1,4 @@
-"""Runs made in batches of categories (`start`, `step`) put together: each query once, as the whole run would have it."""
+"""Merge runs that were made in batches of categories (`start`, `step`) into one run, with each query once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .result import Result, load_results
 from .runs import drawn_for, saved_result
 
 KEY = ["category", "image", "draw"]
-"""What names a query."""
+"""Columns that identify a row."""
 
 
 def merge(results: Sequence[Result]) -> Result:
-    """One run from batches of it. A query that two batches hold counts once: that of the later run.
+    """Merge the batches of one run. If two batches hold the same query, the later batch wins.
 
     Raises:
-        UserError: they differ in more than `start` and `step`, or saw other photographs or weights.
+        UserError: there are no batches, or they differ in settings other than `start` and `step`, in photographs or in weights.
     """
     if not results:
         raise UserError("there are no batches to put together")
@@ -43,7 +43,7 @@ def merge(results: Sequence[Result]) -> Result:
 
 
 def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Run id of the whole -> its batches."""
+    """Run id of the merged run -> its batches."""
     found: dict[str, list[Result]] = {}
     for result in results:
         if result.spec.start or result.spec.step:
@@ -52,7 +52,7 @@ def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def _keeps(result: Result, saved: Result | None) -> None:
-    """See that no query of a saved run is lost when this takes its place."""
+    """Require that the merged run holds every query of the saved run that it replaces."""
     if saved is None:
         return
     lost = set(saved.rows[KEY].itertuples(index=False)) - set(result.rows[KEY].itertuples(index=False))
@@ -64,10 +64,13 @@ def _keeps(result: Result, saved: Result | None) -> None:
 
 
 def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
-    """Merge all batches among the saved runs; the folders written, and how many categories each still lacks.
+    """Merge all batches among the saved runs, and save the merged runs.
+
+    Returns:
+        For each merged run its folder, and the number of categories that no batch covers yet.
 
     Raises:
-        UserError: there are none, some do not belong together, or a saved run holds queries that its batches do not.
+        UserError: there are no batches, batches do not belong together, or a saved run holds queries that its batches do not.
     """
     found = groups(load_results(root))
     if not found:

@@ -1,4 +1,4 @@
-"""Where numbers come from: versions, weights, machine and counts, recorded with every run."""
+"""Provenance of a run: versions, weights, machine and counts."""
 
 from __future__ import annotations
 
@@ -7,18 +7,65 @@ import os
 import platform
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any
+from typing import Any, TypedDict
 
 from ._core.code_state import digest_of, needed_by
 from .datasets.dataset import Dataset, fingerprint
 from .embedding.embed import Embeddings
 from .encoders import Encoder
 
+
+class Provenance(TypedDict, total=False):
+    """The origin of a run's numbers, as plain JSON values. A run of an earlier version lacks some keys.
+
+    Attributes:
+        created: time at which the run ended, ISO 8601, UTC.
+        seconds: duration of the run.
+        versions: package -> version, with Python's under `python`.
+        code_sha256: digest of the code that the numbers depend on.
+        device: device of the encoder, such as `cpu`.
+        machine: operating system and processor.
+        encoder: `identity`, `weights_sha256` ("" without weights) and `dim` of the encoder.
+        root_sha256: digest of the path of the data set's folder; the path itself is private.
+        data_fingerprint: digest of the ids and contents of the photographs.
+        categories: number of categories with a readable photograph.
+        images: number of readable photographs.
+        embedded_now: number of embeddings that the cache did not have.
+        unreadable: id of an unreadable photograph -> reason.
+        passed_over: suffix (or "folder") -> number of files that are not images.
+        empty_categories: categories without a readable photograph.
+        gallery: what was searched, with `unusable`: result -> reason why it cannot be scored.
+        warnings: warnings about the numbers (`clipnb.checks.warnings`).
+        batches: run ids of the batches, in a merged run.
+        categories_missing: number of categories that no batch covers, in a merged run that lacks some.
+    """
+
+    created: str
+    seconds: float
+    versions: dict[str, str]
+    code_sha256: str
+    device: str
+    machine: str
+    encoder: dict[str, Any]
+    root_sha256: str
+    data_fingerprint: str
+    categories: int
+    images: int
+    embedded_now: int
+    unreadable: dict[str, str]
+    passed_over: dict[str, int]
+    empty_categories: list[str]
+    gallery: dict[str, Any]
+    warnings: list[str]
+    batches: list[str]
+    categories_missing: int
+
+
 PACKAGES = ("clipnb", "faiss-cpu", "imagehash", "numpy", "opencv-python-headless", "pandas", "pillow", "scipy", "torch")
 
 
 def code_sha256() -> str:
-    """SHA-256 over the source files that the numbers of a run depend on: those of `clipnb.runs` and all that it imports."""
+    """SHA-256 over the source code that the numbers of a run depend on: `clipnb.runs` and all modules that it imports."""
     return digest_of(needed_by("runs"))
 
 
@@ -32,14 +79,15 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed: int, seconds: float) -> dict[str, Any]:
-    """The provenance of a run, as plain JSON values.
+def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed: int, seconds: float) -> Provenance:
+    """The provenance of a run as plain JSON values, without its gallery and warnings.
 
     Args:
-        dataset: what was drawn from.
-        embedded: its readable photographs.
-        computed: embeddings that were not in the store yet.
-        seconds: that the run took.
+        dataset: photographs of the run.
+        encoder: the encoder.
+        embedded: embeddings of the readable photographs.
+        computed: number of embeddings that the store did not have.
+        seconds: duration of the run.
     """
     readable = {photo.category for photo in embedded.photos}
     return {

@@ -1,10 +1,10 @@
-"""The result of a run: its specification, its provenance and a row for every query; on disk a folder of three files.
+"""The result of a run: specification, provenance, and one row per query and draw. Its folder holds three files.
 
-`run.json`      specification, provenance (with its warnings) and the headline number (a folder without it is not a result)
-`rows.parquet`  one row a query and draw: category, image, draw, sha256, input (digest of what the encoder saw), noop,
+`run.json`      specification, headline number, and provenance with warnings; a folder without this file is not a result
+`rows.parquet`  one row per query and draw: category, image, draw, sha256, input (digest of the encoder's input), noop,
                 strength and difference (at the encoder's input), n_asked, n_returned, n_dead, n_unreadable, n_results,
                 n_valid, results, result_categories, distances, and a column for each measure (`clipnb.metrics.measures`)
-`clip_output_<dataset>_<manip>.json`  the study's own log format
+`clip_output_<dataset>_<manip>.json`  the log format of the study
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ._core.paths import results_root, shown
 from .errors import UserError
 from .manipulations import CLEAN, MANIPULATIONS
 from .metrics.measures import MEASURES
+from .provenance import Provenance
 from .spec import RunSpec
 from .stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
 
@@ -35,9 +36,9 @@ class Result:
     """One finished run.
 
     Attributes:
-        spec: what was asked.
-        provenance: versions, weights, counts, unreadable images: where the numbers come from.
-        rows: one row a query and draw.
+        spec: specification of the run.
+        provenance: the origin of the numbers: versions, weights, counts, unreadable images, gallery and warnings.
+        rows: data frame with one row per query and draw, with the columns of `rows.parquet`.
 
     >>> from clipnb import RunSpec, run
     >>> result = run(RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3), progress=False)
@@ -48,55 +49,59 @@ class Result:
     """
 
     spec: RunSpec
-    provenance: dict[str, Any]
+    provenance: Provenance
     rows: pd.DataFrame
 
     @cached_property
     def scores(self) -> dict[str, list[float]]:
-        """Category -> valid@k of its images, the mean over draws; NaN where an image has none."""
+        """Category -> valid@k of each image, averaged over draws; NaN for an image without a value."""
         return self.by_category(self.rows["valid"])
 
     def by_image(self, values: pd.Series[Any]) -> pd.Series[float]:
-        """A value a row to one an image, the mean over draws: indexed by category and image, in order."""
+        """Average a value per row over draws: one value per image, indexed and sorted by category and image."""
         return values.groupby([self.rows["category"], self.rows["image"]], sort=True).mean()
 
     def by_category(self, values: pd.Series[Any]) -> dict[str, list[float]]:
-        """A value a row to category -> one an image, the mean over draws."""
+        """Average a value per row over draws: category -> one value per image."""
         return {str(c): [float(v) for v in part] for c, part in self.by_image(values).groupby(level="category", sort=True)}
 
     @property
     def absent(self) -> Absent:
-        """What a category without any score counts in this run."""
+        """The rule for a category without a score: it counts 0 in mode study, and is skipped otherwise."""
         return "zero" if self.spec.mode == "study" else "skip"
 
     @cached_property
     def category_means(self) -> dict[str, float]:
-        """Category -> mean of valid@k."""
+        """Category -> mean of valid@k over its images."""
         return self.means("valid")
 
     @cached_property
     def valid(self) -> Interval:
-        """Macro mean of valid@k,tau with its interval over categories."""
+        """Macro mean of valid@k with its interval over categories."""
         return self.macro("valid")
 
-    def means(self, measure: str) -> dict[str, float]:
-        """Category -> mean of a measure; categories without a value are left out, or count 0 in mode study.
+    def column(self, measure: str) -> pd.Series[Any]:
+        """The values of a measure, one per row.
 
         Raises:
-            UserError: no measure goes by that name, or the run lacks it.
+            UserError: the measure is unknown, or the run does not have it.
         """
         name = MEASURES.canonical(measure)
         if name not in self.rows:
             raise UserError(f"{self.spec.run_id} has no {measure!r}: its gallery does not allow it, or an earlier version made it")
-        return category_means(self.by_category(self.rows[name]), absent=self.absent)
+        return self.rows[name]
+
+    def means(self, measure: str) -> dict[str, float]:
+        """Category -> mean of a measure. A category without a value is left out, or counts 0 in mode study."""
+        return category_means(self.by_category(self.column(measure)), absent=self.absent)
 
     def mean(self, measure: str) -> float:
-        """Mean over categories of a measure (macro mean); NaN where no category has a value."""
+        """Macro mean of a measure: the mean over categories; NaN if no category has a value."""
         means = list(self.means(measure).values())
         return macro_mean(means) if means else math.nan
 
     def macro(self, measure: str) -> Interval:
-        """Mean over categories of a measure, with its interval; NaN without bounds where no category has a value."""
+        """Macro mean of a measure with its interval over categories; NaN without bounds if no category has a value."""
         means = list(self.means(measure).values())
         if not means:
             return Interval(math.nan, math.nan, math.nan, "t", 0)
@@ -104,7 +109,7 @@ class Result:
 
     @property
     def noop_share(self) -> float:
-        """Share of queries that the manipulation left pixel-identical at the encoder's input."""
+        """Share of the rows whose manipulated photograph is pixel-identical to the clean one at the encoder's input."""
         return float(self.rows["noop"].mean())
 
     @property
@@ -113,7 +118,7 @@ class Result:
 
     @property
     def strength(self) -> str:
-        """How strong the manipulation was at the encoder's input: mean and, where photographs differ, range, with unit."""
+        """Strength of the manipulation at the encoder's input, with its unit: mean, and range if photographs differ."""
         values, unit = self.rows["strength"], MANIPULATIONS[self.spec.manip].unit
         spread = f" ({values.min():.3g} to {values.max():.3g})" if values.max() - values.min() > 0.005 * abs(values.mean()) else ""
         return f"{unit} {values.mean():.3g}{spread}"
@@ -122,10 +127,10 @@ class Result:
         return f"<Result {self.spec.run_id}: valid@{self.spec.k} {self.valid.point:.4f}, {len(self.rows)} queries>"
 
     def save(self, root: Path | None = None) -> Path:
-        """Write the run's folder below `root` (`results/` by default) and return it.
+        """Write the run's folder into `root` (`results/` by default) and return the folder.
 
         Raises:
-            UserError: the folder holds a run on another data set of the same name.
+            UserError: the folder holds a run with another data set, gallery or encoder of the same short name.
         """
         folder = (root or results_root()) / self.spec.run_id
         if (clash := _clash(folder / "run.json", self)) is not None:
@@ -143,10 +148,10 @@ class Result:
 
     @classmethod
     def load(cls, folder: Path) -> Result:
-        """Read a run's folder.
+        """Read the folder of a run, of this version or an earlier one.
 
         Raises:
-            UserError: it is not one, or is damaged.
+            UserError: the folder is not that of a finished run, or it is damaged.
         """
         try:
             record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -157,7 +162,7 @@ class Result:
 
 
 def present(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows as this version names them, where an earlier one wrote them."""
+    """Rename the columns of an earlier version, and add the measures that follow from them."""
     rows = rows.rename(columns={name: MEASURES.canonical(name) for name in rows if name in MEASURES.aliases})
     if "found" not in rows and "found_rr" in rows:
         rows["found"] = (rows["found_rr"] == 1).astype(float).where(rows["found_rr"].notna())
@@ -168,23 +173,27 @@ def present(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def same_photographs(a: Result, b: Result) -> bool:
-    """Whether two runs saw the same photographs, by whatever encoder."""
+    """Whether two runs used the same photographs; their encoders may differ."""
     return bool(a.provenance["data_fingerprint"] == b.provenance["data_fingerprint"])
 
 
 def comparable(a: Result, b: Result) -> bool:
-    """Whether two runs saw the same photographs through the same encoder."""
+    """Whether two runs used the same photographs and the same encoder."""
     return same_photographs(a, b) and bool(a.provenance["encoder"]["identity"] == b.provenance["encoder"]["identity"])
 
 
 def comparable_with_clean(results: Sequence[Result]) -> list[Result]:
-    """Of runs that differ in their condition alone, those that can be compared with the clean one; all where there is none."""
+    """The runs that used the photographs and the encoder of the clean run; all runs if there is no clean one.
+
+    Args:
+        results: runs that differ only in their condition.
+    """
     clean = [result for result in results if result.spec.manip == CLEAN]
     return [result for result in results if all(comparable(result, first) for first in clean)]
 
 
 def _clash(about: Path, result: Result) -> str | None:
-    """What the run whose file this is was made from, if that only shares its short name with what `result` was made from."""
+    """The source of the run in the file `about`, if it has the name of `result` but another gallery, encoder or folder."""
     try:
         record = json.loads(about.read_text(encoding="utf-8"))
         if record["spec"].get("gallery", "") != result.spec.gallery:
@@ -194,24 +203,27 @@ def _clash(about: Path, result: Result) -> str | None:
         if all(record["provenance"][name] != result.provenance[name] for name in ("root_sha256", "data_fingerprint")):
             return f"another folder, {record['spec']['dataset']!r}, than this {result.spec.dataset!r}"
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # not there, or damaged: to be replaced
+        return None  # missing or damaged: it may be replaced
     return None
 
 
 def load_results(root: Path | None = None) -> list[Result]:
-    """All finished runs, by encoder, data set and then condition in the study's order; a damaged one is warned of.
+    """Read all finished runs below `root` (`results/` by default). A damaged one gives a warning.
+
+    They are sorted by encoder, data set and condition; conditions keep the order of `clipnb.manipulations.MANIPULATIONS`.
 
     >>> import tempfile
     >>> from clipnb import RunSpec, run
-    >>> root = Path(tempfile.mkdtemp())
-    >>> folder = run(RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3), progress=False).save(root)
-    >>> [result.spec.manip for result in load_results(root)]
+    >>> result = run(RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3), progress=False)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     saved = result.save(Path(folder))
+    ...     [result.spec.manip for result in load_results(Path(folder))]
     ['grey']
     """
     found: list[Result] = []
     for about in (root or results_root()).glob("*/run.json"):
         if about.parent.name.startswith("."):
-            continue  # what a save left that was killed
+            continue  # left by a save that was killed
         try:
             found.append(Result.load(about.parent))
         except UserError as error:

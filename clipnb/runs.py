@@ -1,4 +1,4 @@
-"""One run, from specification to result: the line that everything else extends.
+"""One run, from its specification to its result.
 
 data set -> photographs -> embeddings (clean, manipulated) -> neighbours -> distances -> rows
 """
@@ -37,18 +37,19 @@ from .spec import RunSpec
 def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progress: bool = True) -> Result:
     """Measure one data set under one manipulation.
 
-    The gallery is the data set (what was drawn of it), clean, unless the specification names another; each query is an image
-    of the data set under the manipulation, its own image and copies of it excluded from the results. Embeddings are kept in
-    the cache as they are made: an interrupted run goes on from there.
+    Each query is a photograph of the data set under the manipulation. The gallery is the clean data set, or a random part
+    of it, unless the specification names another. Results exclude the query's own image and its copies. The cache keeps
+    every embedding, so that an interrupted run continues where it stopped. Nothing is written to `results/` before
+    `Result.save`.
 
     Args:
         spec: what to measure.
-        batch_size: images embedded at once, 0 for what suits the encoder; does not change the numbers.
-        workers: threads that decode and manipulate; does not change the numbers.
-        progress: show a bar.
+        batch_size: number of images per call of the encoder, 0 for the encoder's preferred number.
+        workers: number of threads that decode and manipulate; one per core by default.
+        progress: show a progress bar.
 
     Raises:
-        UserError: the data set is missing or too small, or a package is missing.
+        UserError: the data set is missing or too small, a package is missing, or no result can be scored.
 
     >>> spec = RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3)
     >>> run(spec, progress=False).noop_share
@@ -80,7 +81,7 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
 
 
 def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
-    """The result of exactly this specification, if a finished one was saved; a damaged one is warned of."""
+    """The saved result of this specification; None if there is none, with a warning if it is damaged."""
     folder = (root or results_root()) / spec.run_id
     if not (folder / "run.json").is_file():
         return None
@@ -93,12 +94,13 @@ def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
 
 
 def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, named: Mapping[str, Bools] | None = None) -> pd.DataFrame:
-    """Retrieve and score every query under the run's manipulation: one row a query and draw.
+    """Search the gallery for every query and score its results: one row per query and draw.
 
     Args:
-        asked: the queries, clean and under each of the run's conditions.
-        look_up: gives what they find under a condition.
-        named: condition -> whether the category name nearest to each query is its own, where the encoder reads texts.
+        spec: specification of the run.
+        asked: embeddings of the queries, clean and under each condition of the run.
+        look_up: searches the gallery under a condition.
+        named: condition -> (q,) whether the category name nearest to each query is its own; None for an encoder without text.
     """
     parts = [_score(spec, asked, look_up(name), name, draw, named) for draw, name in enumerate(spec.conditions)]
     return pd.concat(parts, ignore_index=True)
@@ -107,7 +109,7 @@ def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, named: Mapping[str,
 def _score(
     spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, draw: int, named: Mapping[str, Bools] | None
 ) -> pd.DataFrame:
-    found = answer.found
+    found = answer.retrieved
     query_results = _query_results(spec, asked, answer, condition, named)
     distances = query_results.distances
     values = {name: MEASURES[name].function(query_results) for name in MEASURES}
@@ -138,8 +140,8 @@ def _score(
 def _query_results(
     spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, named: Mapping[str, Bools] | None
 ) -> QueryResults:
-    """What the queries found, as the measures take it."""
-    found, clean = answer.found, asked.vectors[CLEAN]
+    """The results of the queries in the form that the measures take."""
+    found, clean = answer.retrieved, asked.vectors[CLEAN]
     rows, categories = found.rows, [photo.category for photo in asked.photos]
     own_kind = hits = ranked = None
     if any(found.categories):
@@ -166,7 +168,7 @@ def _query_results(
 def name_categories(
     encoder: TextEncoder, asked: Embeddings, gallery: Embeddings, conditions: Sequence[str], store: EmbeddingStore
 ) -> dict[str, Bools]:
-    """Condition -> whether each query's nearest category name, as a text, is its own. The prompt is the bare name."""
+    """Condition -> (q,) whether the category name nearest to each query is its own. The prompt is the name alone."""
     labels = sorted({photo.category for photo in gallery.photos})
     prompts = embed_texts([label.replace("_", " ") for label in labels], encoder, store)
     at = np.searchsorted(labels, [photo.category for photo in asked.photos])
@@ -174,18 +176,27 @@ def name_categories(
 
 
 def drawn_for(spec: RunSpec) -> Dataset:
-    """The photographs that take part in a run.
+    """The photographs of a run: its data set, or the random part that `categories` and `per_category` ask for.
 
     Raises:
-        DatasetError: its data set is missing, or has fewer categories than asked for.
+        DatasetError: the data set is missing, or it has too few categories.
     """
     return sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
 
 
 def study_runs(dataset: str, encoder: str = "", **settings: object) -> list[Result]:
-    """The saved runs of the study's conditions that can be compared with the clean one, in the study's order.
+    """Results of the study's four conditions, in the study's order: original, blurred, cropped, grey.
 
-    Where the clean run was never saved (in Colab, say), all of them are run now.
+    If the clean run is saved, these are the saved runs with the same photographs and weights. Otherwise, as in Colab, all
+    four are run now and not saved.
+
+    Args:
+        dataset: data set, as in `RunSpec`.
+        encoder: encoder, as in `RunSpec`.
+        settings: further fields of `RunSpec`.
+
+    Raises:
+        UserError: a setting is wrong, or a run fails.
 
     >>> [result.spec.manip for result in study_runs("sample-figures", "histogram", per_category=4, k=3)]
     ['original', 'blurred', 'cropped', 'grey']
@@ -198,6 +209,6 @@ def study_runs(dataset: str, encoder: str = "", **settings: object) -> list[Resu
 
 
 def saved_group(dataset: str, encoder: str = "", **settings: object) -> list[Result]:
-    """All saved runs of `study_runs`, those that cannot be compared too."""
+    """The saved runs of the study's conditions, including runs with other photographs or weights."""
     clean = RunSpec(dataset, CLEAN, encoder, **settings)  # type: ignore[arg-type]
     return [result for manip in STUDY if (result := saved_result(clean.under(manip)))]

@@ -233,18 +233,13 @@ def spec_of(parameters: Mapping[str, Any]) -> RunSpec:
     return RunSpec(**{key: value for key, value in parameters.items() if key in FIELDS})
 
 
-def kind_of(field: dataclasses.Field[Any]) -> type:
-    """The type of a field's values."""
-    return type(field.default)
-
-
 def is_service(gallery: str) -> bool:
     """Whether a gallery is the address of a service."""
     return re.match(r"[a-z][a-z0-9+.-]*://", gallery, re.IGNORECASE) is not None
 
 
 def _breaks_rule(field: dataclasses.Field[Any], value: object) -> str:
-    kind = kind_of(field)
+    kind = type(field.default)
     right = isinstance(value, kind) or (kind is float and isinstance(value, int))
     if right and isinstance(value, bool) == (kind is bool) and field.metadata["allows"](value):
         return ""

@@ -1,8 +1,7 @@
-"""The study's JSON log: {"<manip>": {"<category>": [image accuracy, ...], ..., "total": [category mean, ...]}}.
+"""The JSON log of the study: {"<manip>": {"<category>": [image accuracy, ...], ..., "total": [category mean, ...]}}.
 
-`total` is a reserved key. A category of that name is written `total/`: no folder can be called so, which keeps the
-file in the study's format and the category apart. Reading tolerates what the study's printed logs contain: `//` and
-`/* */` comments and trailing commas.
+`total` is a reserved key. A category with this name is written as `total/`, which no folder can be called. The reader
+accepts what the printed logs of the study contain: `//` and `/* */` comments, and trailing commas.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .stats.intervals import Absent
 RESERVED = "total"
 _ESCAPED = "total/"
 
-# a string is matched first, so that nothing inside one is taken for a comment or a comma
+# strings match first, so that their content is never taken for a comment or a trailing comma
 _NOISE = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _TRAILING = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[\]}])')
 
@@ -31,9 +30,9 @@ class StudyLog:
     """One log.
 
     Attributes:
-        manip: the condition, as the file spells it.
-        scores: category -> accuracies of its images that have one.
-        total: category means as the file lists them; the study's printed logs list more than their categories show.
+        manip: the condition, as spelled in the file.
+        scores: category -> accuracy in [0, 1] of each image that has one.
+        total: category means as listed in the file; the printed logs of the study list more means than categories.
     """
 
     manip: str
@@ -42,7 +41,7 @@ class StudyLog:
 
     @property
     def absent(self) -> Absent:
-        """What a category without any score counts, as `total` has it."""
+        """The rule for a category without a score, as `total` follows it."""
         return "zero" if len(self.total) == len(self.scores) else "skip"
 
 
@@ -51,9 +50,9 @@ def file_name(dataset: str, manip: str) -> str:
 
 
 def dumps(manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero") -> str:
-    """The log as JSON text.
+    """Write a log as JSON text.
 
-    Images without a score (NaN) are left out. A category without any is listed empty, and in `total` it counts 0 as in
+    Images without a score (NaN) are left out. A category without a score is an empty list; in `total` it counts 0 as in
     the study, or is left out if `absent` is "skip".
     """
     body: dict[str, list[float]] = {}
@@ -68,12 +67,15 @@ def dumps(manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "z
 
 
 def loads(text: str, source: str = "log") -> StudyLog:
-    """Read a log.
+    """Read a log from text.
 
     Raises:
-        UserError: it is not in the format; the message names `source` and the place.
+        UserError: the text is not in the format; the message names `source` and the place.
+
+    >>> loads('{"grey": {"cats": [0.5, 1], "total": [0.75,]}}  // as printed').scores
+    {'cats': [0.5, 1.0]}
     """
-    cleaned = _NOISE.sub(lambda m: m[1] or "\n" * m[0].count("\n"), text)  # errors then name the file's own lines
+    cleaned = _NOISE.sub(lambda m: m[1] or "\n" * m[0].count("\n"), text)  # newlines stay, so that errors name the right line
     cleaned = _TRAILING.sub(lambda m: m[1] or "", cleaned)
     try:
         data = json.loads(cleaned)
@@ -98,7 +100,7 @@ def read(path: Path) -> StudyLog:
     """Read a log file.
 
     Raises:
-        UserError: missing or not in the format.
+        UserError: the file is missing or not in the format.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -47,7 +47,7 @@ def answer(path: Path | None = None) -> str:
         path: the ledger.
 
     Raises:
-        LedgerError: the verdict of an entry differs from that of the numbers.
+        LedgerError: the numbers give another verdict on an entry.
         UserError: the ledger lacks an entry, or has a mistake.
     """
     wanted = [entry for group in PARTS.values() for entry in group]

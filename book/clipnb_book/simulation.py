@@ -15,7 +15,7 @@ NOMINAL, LOW, HIGH = 0.95, 0.93, 0.97
 """Coverage within which an interval counts as a 95% interval."""
 
 ICC = 0.10
-"""Intra-class correlation of the simulated images; that of the study is 0.07 to 0.14."""
+"""Intra-class correlation of the simulated images; the study has 0.07 to 0.14."""
 
 
 IMAGES = {"players": (20, 100), "scenes": (5, 13)}

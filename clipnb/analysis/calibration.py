@@ -1,7 +1,7 @@
-"""Which threshold for these photographs and this encoder: calibrated on pairs of categories that are kept out of scoring.
+"""Calibrate distance thresholds for an encoder on pairs of photographs whose categories are held out of the scoring.
 
-Distances are counted in fine bins, category by category, so that memory does not grow with the number of pairs and
-leaving a category out costs nothing: intervals are a jackknife over categories.
+The distances of each category are counted in fine bins. Memory therefore does not grow with the number of pairs, and the
+jackknife over categories, which gives the intervals, need not compute any distance again.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from ..metrics.verification import (
 from ..stats.intervals import Interval
 
 BINS = 8192
-"""Of distances from 0 to 2: a threshold is known to 0.00025."""
+"""Number of bins for distances from 0 to 2; the resolution of a threshold is 0.00025."""
 
 ENOUGH = 10
-"""Categories from which half are kept out of scoring for the calibration; with fewer, all serve for both."""
+"""Number of categories from which half of them calibrate and the others check; below it, all categories calibrate."""
 
 STATISTICS: dict[str, Callable[[OperatingCurve], float]] = {
     "roc_auc": roc_auc,
@@ -46,23 +46,23 @@ STATISTICS: dict[str, Callable[[OperatingCurve], float]] = {
     "tau_p90": lambda curve: recall_at_precision(curve, 0.9)[1],
     "recall_p90": lambda curve: recall_at_precision(curve, 0.9)[0],
 }
-"""What is calibrated: areas and rates in [0, 1], thresholds in [0, 2]."""
+"""Statistics of an operating curve: areas and rates in [0, 1], thresholds (`tau_*`) in [0, 2]."""
 
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Distances of all pairs of images, counted.
+    """Histograms of the distances of all pairs of images, for G categories.
 
     Attributes:
-        same: (G, BINS) ordered pairs within each category.
-        different: (G, BINS) ordered pairs from each category to the others.
+        same: (G, BINS) number of ordered pairs within each category.
+        different: (G, BINS) number of ordered pairs from each category to the others.
     """
 
     same: NDArray[np.int64]
     different: NDArray[np.int64]
 
     def curve(self, without: int | None = None) -> OperatingCurve:
-        """The operating curve of all categories, or of all but one."""
+        """Compute the operating curve of all categories, or of all categories but `without`."""
         same, different = self._totals
         if without is not None:
             same, different = same - self.same[without], different - 2 * self.different[without]
@@ -79,15 +79,15 @@ def pair_counts(vectors: Floats, categories: Integers, images: Integers) -> Pair
     Args:
         vectors: (n, dim) unit vectors.
         categories: (n,) codes from 0 to G - 1.
-        images: (n,) content codes; pairs of one image with itself or a copy are left out.
+        images: (n,) codes of the content; pairs of equal content are excluded.
     """
     groups = int(categories.max()) + 1 if len(categories) else 0
     counts = np.zeros(2 * groups * (BINS + 1), dtype=np.int64)
-    for part, cosine in similarity_blocks(vectors, vectors):
+    for rows, cosine in similarity_blocks(vectors, vectors):
         distance = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosine))
         at = np.minimum((distance * (BINS / 2)).astype(np.int64), BINS - 1)
-        at[images[part, None] == images] = BINS
-        at += (2 * categories[part, None] + (categories[part, None] == categories)) * (BINS + 1)
+        at[images[rows, None] == images] = BINS
+        at += (2 * categories[rows, None] + (categories[rows, None] == categories)) * (BINS + 1)
         counts += np.bincount(at.ravel(), minlength=len(counts))
     table = counts.reshape(groups, 2, BINS + 1)[:, :, :BINS]
     return PairCounts(same=table[:, 1], different=table[:, 0])
@@ -96,16 +96,17 @@ def pair_counts(vectors: Floats, categories: Integers, images: Integers) -> Pair
 def jackknife(
     counts: PairCounts, statistics: Mapping[str, Callable[[OperatingCurve], float]], *, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Statistics of the curve with intervals over categories: estimate ± t(G-1) s, s by leaving each category out.
+    """Compute statistics of the operating curve with jackknife intervals over G categories (Efron 1982).
 
-    No bounds for fewer than three categories, or where leaving one out leaves nothing to compute.
+    The interval is θ ± t(G - 1) s with s² = (G - 1) / G · Σ (θ₍c₎ - mean of θ₍c₎)², where θ₍c₎ is the statistic without
+    category c. It has no bounds for fewer than three categories, or where a θ₍c₎ is undefined.
     """
     groups = len(counts.same)
-    whole, parts = counts.curve(), [counts.curve(without=c) for c in range(groups)] if groups > 2 else []
+    whole, reduced = counts.curve(), [counts.curve(without=c) for c in range(groups)] if groups > 2 else []
     found = {}
     for name, statistic in statistics.items():
-        point, left_out = statistic(whole), np.array([statistic(curve) for curve in parts])
-        if not parts or np.isnan(left_out).any():
+        point, left_out = statistic(whole), np.array([statistic(curve) for curve in reduced])
+        if not reduced or np.isnan(left_out).any():
             found[name] = Interval(point, math.nan, math.nan, "jackknife", groups, level)
             continue
         error = math.sqrt((groups - 1) / groups * float(((left_out - left_out.mean()) ** 2).sum()))
@@ -116,13 +117,13 @@ def jackknife(
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the pairs say about thresholds.
+    """Calibrated thresholds.
 
     Attributes:
         values: name in `STATISTICS` -> estimate with its interval over categories.
-        curve: the operating curve of the calibration categories.
-        calibrated_on, scored_on: categories; the same ones where there are too few to divide.
-        check: the curve of the scoring categories; None where they are the same.
+        curve: operating curve of the calibration categories.
+        calibrated_on, scored_on: names of the categories; they are equal if there are too few categories to divide.
+        check: operating curve of the scoring categories; None if they are the calibration categories.
     """
 
     values: dict[str, Interval]
@@ -136,7 +137,10 @@ class Calibration:
         return self.check is not None
 
     def at(self, tau: float, *, checked: bool = False) -> tuple[float, float, float]:
-        """(recall, FPR, precision) of a threshold, on the calibration or the scoring categories; 0, 0, NaN below all pairs."""
+        """(recall, FPR, precision) of a threshold, each in [0, 1]; (0, 0, NaN) if no pair is as close as that.
+
+        They are those of the calibration categories or, with `checked`, of the scoring categories.
+        """
         curve = self.check if checked and self.check is not None else self.curve
         below = np.flatnonzero(curve.tau <= tau + 1e-12)
         if not below.size:
@@ -145,15 +149,17 @@ class Calibration:
 
 
 def calibrate(vectors: Floats, categories: Sequence[str], images: Sequence[str], *, seed: int = 0) -> Calibration:
-    """Calibrate on half of the categories, drawn by the seed, and check on the others; on all where there are few.
+    """Calibrate thresholds on a random half of the categories and check them on the others.
+
+    With fewer than `ENOUGH` categories, all of them calibrate and nothing is checked.
 
     Args:
         vectors: (n, dim) unit vectors of clean photographs.
-        categories, images: n category names and content digests.
-        seed: decides which categories are kept out.
+        categories, images: n category names and n digests of the files.
+        seed: seed of the division into halves.
 
     Raises:
-        UserError: fewer than two categories, or none with two images.
+        UserError: there are fewer than two categories, or no category has two images.
 
     >>> angles = np.array([0.0, 0.1, 1.5, 1.6])  # two categories of two photographs each
     >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -172,7 +178,7 @@ def calibrate(vectors: Floats, categories: Sequence[str], images: Sequence[str],
 
     counts = counted(set(chosen))
     if not (counts.same.sum() and counts.different.sum()):
-        raise UserError("a threshold needs two categories or more, and two photographs in one of them")
+        raise UserError("a threshold needs at least two categories, and two photographs in one of them")
     rest = set(names) - set(chosen)
     return Calibration(
         values=jackknife(counts, STATISTICS),

@@ -1,4 +1,4 @@
-"""`clipnb compare A B`: two runs, two encoders or two logs, paired, with intervals."""
+"""`clipnb compare A B`: the paired changes between two runs, two encoders or two logs, with intervals."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from .scores import Scores, of_result, read_log
 
 
 def compare(a: str, b: str, measure: str = "valid") -> list[Contrast]:
-    """What changes from A to B, on everything that both have.
+    """Compute the changes from A to B with 95% intervals, paired by image or, where a log names no images, by category.
 
     Args:
-        a, b: each the id or folder of a finished run, a log in the study's format, or the name of an encoder (then all
-            of its runs are compared with the other encoder's runs of the same specification).
-        measure: a column of the runs' rows; a log has accuracies only.
+        a, b: each is the id or folder of a finished run, the path of a log in the study's format, or the name of an
+            encoder. All runs of an encoder are compared with the other encoder's runs of the same specification.
+        measure: name of a registered measure that the runs have; a log holds only valid@k.
+
+    Returns:
+        One contrast for two runs or logs; one contrast for each pair of runs for two encoders.
 
     Raises:
-        UserError: one of them is unknown, or they have nothing in common.
+        UserError: A or B is unknown, or they have nothing in common.
 
     >>> import tempfile
     >>> from clipnb.study_log import write
@@ -38,21 +41,21 @@ def compare(a: str, b: str, measure: str = "valid") -> list[Contrast]:
     if first is not None and second is not None:
         (one, run_a), (other, run_b) = first, second
         if run_a and run_b and not same_photographs(run_a, run_b):
-            raise UserError(f"{a} and {b} saw different photographs: they cannot be paired")
+            raise UserError(f"{a} and {b} have different photographs and cannot be paired")
         found = contrast(one, other)
         return [dataclasses.replace(found, before=one.source, after=other.source)]
     if first is not None or second is not None:
         known, unknown = (a, b) if second is None else (b, a)
-        raise UserError(f"{unknown!r} is no run or log that could be compared with {known}: clipnb export lists the runs")
+        raise UserError(f"{unknown!r} is neither a run nor a log and cannot be compared with {known}; clipnb export lists the runs")
     return _encoders(a, b, measure)
 
 
 def _open(name: str, measure: str) -> tuple[Scores, Result | None] | None:
-    """A run or a log, if the name is one."""
+    """Open a run or a log; None if the name is neither."""
     path = Path(name)
     if path.suffix == ".json" and path.name != "run.json":
         if MEASURES.canonical(measure) != "valid":
-            raise UserError(f"{name} is a log: it holds valid@k and no {measure!r}")
+            raise UserError(f"{name} is a log: it holds valid@k but not {measure!r}")
         return read_log(path), None
     for folder in (path.parent if path.name == "run.json" else path, results_root() / name):
         if (folder / "run.json").is_file():
@@ -67,16 +70,15 @@ def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
     known = sorted({r.spec.encoder for r in results})
     for name in (a, b):
         if name not in known:
-            raise UserError(
-                f"{name!r} is no finished run, no log, and no encoder with runs; encoders with runs: {', '.join(known) or 'none'}"
-            )
+            have = f"encoders with runs: {', '.join(known) or 'none'}"
+            raise UserError(f"{name!r} is neither a finished run, a log nor an encoder with runs; {have}")
     pairs: Sequence[tuple[Result, Result]] = [
         (r, other)
         for r in results
         if r.spec.encoder == a and (other := by_spec.get(dataclasses.replace(r.spec, encoder=b))) and same_photographs(r, other)
     ]
     if not pairs:
-        raise UserError(f"{a} and {b} have no run in common: same data set, photographs, manipulation and settings")
+        raise UserError(f"{a} and {b} have no pair of runs with the same data set, photographs, manipulation and settings")
     found = []
     for r, other in pairs:
         c = contrast(of_result(r, measure), of_result(other, measure))

@@ -1,15 +1,15 @@
-"""What became of every result that was asked for, and how far the headline depends on those that were lost.
+"""Account for every requested result, and bound the influence of lost results on the accuracy.
 
-Per query: asked = usable + dead + unreadable + not returned. The headline is the available case, valid / usable. What was
-lost could have been anything: all of it invalid gives the worst case, valid / asked, all of it valid the best,
-(valid + lost) / asked; the truth lies between (Manski 1990). The study's own rule drops what was lost, passes over a query
-without any result, and counts a category without any as 0.
+For each query, asked = usable + dead + unreadable + not returned. The reported accuracy is the available case,
+valid / usable. A lost result could have been valid or not. If all lost results were invalid, the accuracy would be
+valid / asked (worst case); if all were valid, (valid + lost) / asked (best case). The true value lies between these bounds
+(Manski 1990). The study's rule drops lost results, skips a query without any result, and counts a category without any
+result as 0.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,27 +18,24 @@ from numpy.typing import ArrayLike, NDArray
 from ..result import Result
 from ..stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
 
-if TYPE_CHECKING:
-    pass
-
 FATES = ("valid", "not valid", "dead", "unreadable", "not returned")
-"""What can become of a result."""
+"""Possible fates of a requested result."""
 
 
 def available_case(valid: ArrayLike, usable: ArrayLike) -> NDArray[np.float64]:
-    """valid / usable of each query, in [0, 1]; NaN where nothing is usable."""
+    """Compute valid / usable for each query: (q,) in [0, 1], NaN without usable results."""
     v, u = np.asarray(valid, dtype=np.float64), np.asarray(usable, dtype=np.float64)
     return np.asarray(np.divide(v, u, out=np.full(v.shape, np.nan), where=u > 0))
 
 
 def bounds(valid: ArrayLike, usable: ArrayLike, asked: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Worst and best case of each query: what was lost all invalid, and all valid.
+    """Compute the worst and the best case of each query: valid / asked and (valid + asked - usable) / asked.
 
     Args:
-        valid, usable, asked: (q,) counts, valid ≤ usable ≤ asked, asked at least 1.
+        valid, usable, asked: (q,) counts with valid ≤ usable ≤ asked and asked ≥ 1.
 
     Returns:
-        (q,) and (q,) in [0, 1]; both equal the available case where nothing was lost.
+        (q,) and (q,) in [0, 1]; both equal the available case if no result is lost.
     """
     v, u, a = (np.asarray(x, dtype=np.float64) for x in (valid, usable, asked))
     return v / a, (v + a - u) / a
@@ -46,16 +43,16 @@ def bounds(valid: ArrayLike, usable: ArrayLike, asked: ArrayLike) -> tuple[NDArr
 
 @dataclass(frozen=True)
 class Account:
-    """The books of one run (one arm).
+    """Account of the results of a run.
 
     Attributes:
-        label: of its condition.
-        queries: how many.
-        fates: fate -> results, over all queries; they sum to what was asked for.
-        empty: queries without any usable result.
-        available: macro mean of the available case, with its interval over categories.
-        categories: category -> mean of the available case; one without any usable result is left out.
-        worst, best: macro means of the bounds.
+        label: label of the run's condition.
+        queries: number of queries.
+        fates: fate -> number of results of all queries; the numbers sum to the number of requested results.
+        empty: number of queries without any usable result.
+        available: macro mean of the available case with its interval over categories.
+        categories: category -> mean of the available case, for categories with a usable result.
+        worst, best: macro means of the worst and the best case.
         study: macro mean by the study's rule.
     """
 
@@ -75,7 +72,7 @@ class Account:
 
     @property
     def lost(self) -> int:
-        """Results asked for that could not be scored."""
+        """Number of requested results that could not be scored."""
         return self.asked - self.fates["valid"] - self.fates["not valid"]
 
 
@@ -84,15 +81,15 @@ def _by_category(result: Result, values: NDArray[np.float64], absent: Absent = "
 
 
 def available_by_category(result: Result, *, absent: Absent = "skip") -> dict[str, float]:
-    """Category -> mean of the available case; a category without any is left out, or counts 0 (the study's rule)."""
+    """Map category -> mean of the available case; a category without any is skipped or counts 0 (the study's rule)."""
     return _by_category(result, available_case(result.rows["n_valid"], result.rows["n_results"]), absent)
 
 
 def account(result: Result) -> Account:
-    """The books of a run.
+    """Account for the results of a run.
 
     Raises:
-        ValueError: not one of its queries has a usable result.
+        ValueError: no query has a usable result.
     """
     rows = result.rows
     totals = {name: int(rows[name].sum()) for name in ("n_asked", "n_returned", "n_dead", "n_unreadable", "n_results", "n_valid")}

@@ -12,7 +12,6 @@ import numpy as np
 from .. import study_log
 from ..errors import UserError
 from ..manipulations import CLEAN
-from ..metrics.measures import MEASURES
 from ..result import Result
 from ..stats.intervals import Absent, category_means
 from ..study_log import StudyLog
@@ -56,10 +55,7 @@ def of_result(result: Result, measure: str = "valid") -> Scores:
     Raises:
         UserError: no measure goes by that name, or the run lacks it.
     """
-    name = MEASURES.canonical(measure)
-    if name not in result.rows:
-        raise UserError(f"{result.spec.run_id} has no {measure!r}: its gallery does not allow it, or an earlier version made it")
-    means = result.by_image(result.rows[name])
+    means = result.by_image(result.column(measure))
     groups = list(means.groupby(level="category", sort=True))
     return Scores(
         result.spec.dataset_name,

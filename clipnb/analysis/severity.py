@@ -1,7 +1,7 @@
-"""Severity curves: performance as a manipulation grows, its strength at the encoder's input, and scores over all of them.
+"""Severity curves: performance and strength at the encoder's input by severity, and scores over all manipulations.
 
-A table has a row for each data set, encoder, manipulation and severity; severity 0 of `original` is the clean row. It is
-made from results, or read from a file of numbers that a sweep wrote elsewhere.
+A table has a row for each data set, encoder, manipulation and severity; severity 0 of `original` is the clean row. A table
+is made from results, or read from a JSON file that another machine wrote.
 """
 
 from __future__ import annotations
@@ -31,33 +31,32 @@ from ..runs import run, saved_result
 from ..spec import RunSpec
 
 BASELINE = "histogram"
-"""The weak encoder that corruption errors are relative to."""
+"""The weak encoder to which corruption errors are relative."""
 
 GRADED = tuple(name for name in STUDY if name != CLEAN)
-"""The study's manipulations."""
+"""The manipulations of the study."""
 
 SHOWN = ("valid", "map", "p1")
-"""Measures in a table."""
+"""Measures in a table of severities."""
 
 HARM = 0.01
-"""Mean loss of the baseline below which a relative corruption error would divide by next to nothing, and is left out."""
-
+"""Smallest mean loss of the baseline for a relative corruption error, whose denominator is this loss."""
 
 SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_category")
-"""Settings of a run that a table of numbers names."""
+"""Settings of the runs that a file of `write_table` records."""
 
 
 def results_for(
     dataset: str, encoder: str, manips: Sequence[str] = GRADED, severities: Iterable[int] = SEVERITIES, **settings: Any
 ) -> list[Result]:
-    """Clean and manipulated runs of one data set and encoder at each severity: the saved ones, the others made now."""
+    """Load the clean run and the runs at each severity of a data set and encoder, and make those that are not saved."""
     specs = [RunSpec(dataset, CLEAN, encoder, **settings)]
     specs += [RunSpec(dataset, manip, encoder, severity=severity, **settings) for manip in manips for severity in severities]
     return [saved_result(spec) or run(spec, progress=False) for spec in dict.fromkeys(specs)]
 
 
 def saved_table(dataset: str, encoder: str, **settings: Any) -> pd.DataFrame:
-    """The table of all saved runs at severities, and of their clean one, under the same settings; empty if there are none."""
+    """Tabulate the saved runs at severities and their clean run under the same settings; empty if there are none."""
     clean = RunSpec(dataset, CLEAN, encoder, **settings)
     specs = [clean.under(m, s) for m in MANIPULATIONS if MANIPULATIONS[m].levels for s in SEVERITIES]
     found = comparable_with_clean([result for spec in (clean, *specs) if (result := saved_result(spec))])
@@ -65,16 +64,16 @@ def saved_table(dataset: str, encoder: str, **settings: Any) -> pd.DataFrame:
 
 
 def names(table: pd.DataFrame) -> tuple[str, str]:
-    """Data set and encoder of a table that holds one of each."""
+    """Data set and encoder of a table that holds only one of each."""
     return str(table["dataset"].iloc[0]), str(table["encoder"].iloc[0])
 
 
 def tabulate(results: Iterable[Result]) -> pd.DataFrame:
-    """A row a run: dataset, encoder, manip, severity, what it was and what came of it.
+    """Tabulate results: a row for each run, identified by dataset, encoder, manip and severity.
 
-    Columns: `strength` (mean at the encoder's input, in `unit`), `difference` (mean colour difference), `untouched` (share of
-    queries left pixel-identical), `categories`, `queries`, `shift`, and each of `SHOWN` with its 95% interval over
-    categories (`_low`, `_high`, NaN where there is none) and the category means behind it (`_points`, a list).
+    The other columns are `strength` (mean at the encoder's input, in `unit`), `difference` (mean colour difference in
+    [0, 1]), `untouched` (share of pixel-identical queries), `categories`, `queries`, `shift`, and each measure in `SHOWN`
+    with its 95% interval over categories (`_low`, `_high`, NaN if unbounded) and its category means (`_points`, a list).
     """
     rows = []
     for r in results:
@@ -100,9 +99,9 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
 
 
 def write_table(results: Sequence[Result], path: Path) -> None:
-    """Add the table of some runs, with where they come from, to a JSON file: numbers and names only.
+    """Add the table of some runs and the provenance of its numbers to a JSON file.
 
-    Rows of the same data sets and encoders that the file holds already are replaced, others are kept.
+    The rows replace the file's rows for the same data set and encoder; other rows stay.
     """
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sources": {}, "rows": []}
     sources: dict[str, Any] = {}
@@ -124,15 +123,15 @@ def write_table(results: Sequence[Result], path: Path) -> None:
     found = {**kept["sources"], **sources}
     sources_text = json.dumps({name: found[name] for name in sorted(found)}, indent=1, ensure_ascii=False)
     ordered = sorted(others + rows, key=lambda row: (row["dataset"], row["encoder"]))
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in ordered)  # a line a row: points are many
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in ordered)  # a row on each line, because points are many
     write_text(path, f'{{"sources": {sources_text},\n"rows": [\n{lines}\n]}}\n')
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A table that `write_table` wrote, and where its numbers come from.
+    """Read a table that `write_table` wrote, and the provenance of its numbers.
 
     Raises:
-        UserError: there is none, or the file holds something else.
+        UserError: the file is missing or is not such a table.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -141,14 +140,14 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         numbers = [c for c in rows if c not in others and not str(c).endswith("_points")]
         return rows.astype({"severity": int, **dict.fromkeys(numbers, float)}), dict(record["sources"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path.name} is no table of severities: {error}") from error
+        raise UserError(f"{path.name} is not a table of severities: {error}") from error
 
 
 def clean_value(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> float:
-    """Performance on the photographs as they are.
+    """Performance on the clean photographs.
 
     Raises:
-        UserError: the table has no such row.
+        UserError: the table has no clean row for the data set and encoder.
     """
     rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["manip"] == CLEAN)]
     if rows.empty:
@@ -157,7 +156,7 @@ def clean_value(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -
 
 
 def grid(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Grid:
-    """Manipulation -> severity -> performance, fixed settings left out."""
+    """Map manipulation -> severity -> performance, without fixed settings."""
     rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["severity"] > 0)]
     found: dict[str, dict[int, float]] = {}
     for row in rows.to_dict("records"):
@@ -166,12 +165,13 @@ def grid(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Grid:
 
 
 def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> pd.DataFrame:
-    """CE and relative CE by manipulation, mCE, mPC and rPC, of each data set and encoder that has severities.
+    """Compute mPC, rPC, mCE, and CE and relative CE by manipulation: a row for each data set and encoder with severities.
 
-    The error is 1 - `measure`, which must mean the same for both encoders: a label's, not the study's threshold.
+    The error is 1 - `measure`. The measure must be comparable across encoders, so it must depend on labels (such as map)
+    and not on a distance threshold (such as valid). A relative CE is NaN if the baseline's mean loss is below `HARM`.
 
     Raises:
-        UserError: the baseline lacks a run that is compared with it.
+        UserError: the baseline lacks a run that an encoder has.
     """
     rows = []
     pairs = dict.fromkeys(table.loc[table["severity"] > 0, ["dataset", "encoder"]].itertuples(index=False, name=None))

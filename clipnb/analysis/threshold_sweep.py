@@ -19,7 +19,7 @@ TAUS = np.round(np.arange(0.05, 2.0001, 0.025), 3)
 """Thresholds of a sweep."""
 
 FEWER = 9_999
-"""Resamples of the bootstrap at each threshold but that of the runs."""
+"""Resamples of the bootstrap at thresholds other than the runs' own."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Sweep:
 
     @property
     def holds(self) -> tuple[float, float]:
-        """The range of thresholds around that of the runs with the same verdict throughout: (lowest, highest)."""
+        """The thresholds around the runs' own that give the same verdict without a gap: (lowest, highest)."""
         verdicts, low, high = self.verdicts, self._at, self._at
         while low > 0 and verdicts[low - 1] == self.verdict:
             low -= 1

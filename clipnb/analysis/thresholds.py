@@ -1,4 +1,4 @@
-"""Which threshold to take for a data set and an encoder: calibration, the verdicts it touches, and the answer in words."""
+"""Choose a threshold for a data set and an encoder: its calibration, and the change of each condition at every threshold."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from ..spec import RunSpec
 from .calibration import Calibration, calibrate
 from .threshold_sweep import Sweep, sweep
 
-WORDS = {
+ACCEPTS = {
     "tau_fpr_1": "at most 1% of pairs of different kinds",
     "tau_fpr_5": "at most 5% of pairs of different kinds",
     "tau_eer": "as many mistakes of either sort",
     "tau_p90": "nine in ten accepted pairs of one kind",
 }
+"""Name of a calibrated threshold -> what it accepts."""
 
 
 def calibration_of(spec: RunSpec, *, progress: bool = True) -> Calibration:
-    """Calibrate on a run's photographs as they are, by its encoder; embeddings come from the cache where they are there.
+    """Calibrate on the clean photographs of a run with its encoder; stored embeddings are used.
 
     Raises:
-        UserError: the data set is missing, or too small for pairs.
+        UserError: the data set is missing, or has too few photographs.
     """
     dataset = drawn_for(spec)
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
@@ -38,12 +39,12 @@ def calibration_of(spec: RunSpec, *, progress: bool = True) -> Calibration:
 
 
 def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
-    """A row a threshold: calibrated ones with their interval, then `tau` as it is.
+    """Tabulate the calibrated thresholds with their intervals, then `tau`: a row for each threshold.
 
-    Recall, FPR and precision are those of the calibration categories; `*_held_out` those of the categories kept out of it.
+    `recall`, `fpr` and `precision` are computed on the calibration categories, `*_held_out` on the held-out categories.
     """
     rows = []
-    for name, wanted in [*WORDS.items(), ("tau", "the study's" if tau == 0.8 else "as given")]:
+    for name, wanted in [*ACCEPTS.items(), ("tau", "the study's" if tau == 0.8 else "as given")]:
         interval = calibration.values.get(name)
         value = interval.point if interval else tau
         recall, fpr, precision = calibration.at(value) if not math.isnan(value) else (math.nan,) * 3
@@ -66,6 +67,6 @@ def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
 
 
 def sweeps_of(conditions: Sequence[Result]) -> list[Sweep]:
-    """Every condition against the clean one at every threshold."""
+    """Compute the change of each condition against the clean one at every threshold."""
     clean = next(r for r in conditions if r.spec.manip == CLEAN)
     return [sweep(clean, r) for r in conditions if r.spec.manip != CLEAN]

@@ -1,4 +1,4 @@
-"""The command `clipnb`: a file a group of commands, each of which imports what it needs when it is called."""
+"""The command `clipnb`. Each group of commands has one file; a command imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMMANDS = (*runs.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
 
 
 def parser(chosen: str = "") -> argparse.ArgumentParser:
-    """The command line; only the chosen command has its arguments, so that `clipnb --help` imports nothing for them."""
+    """The parser of the command line. Only the chosen command gets its arguments: `clipnb --help` then imports little."""
     main = argparse.ArgumentParser(
         prog="clipnb",
         description="How far can a photograph be blurred, cropped or greyed before an embedding stops finding it, and its kind?",
@@ -31,7 +31,11 @@ def parser(chosen: str = "") -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status."""
+    """Run a command and return its exit status.
+
+    Args:
+        arguments: the words after `clipnb`; those of the process by default.
+    """
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = parser(next((word for word in typed if not word.startswith("-")), "")).parse_args(typed)

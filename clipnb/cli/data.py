@@ -1,14 +1,10 @@
-"""The commands on photographs and what is kept of them: info, fetch, card, index, cache."""
+"""The commands on photographs and on the cache: info, fetch, card, index, cache."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from .flags import Command
-
-if TYPE_CHECKING:
-    pass
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What the groups of commands share: a command, and parameters of a run as flags."""
+"""Shared by all groups of commands: the class of a command, and parameters of a run as flags."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Command(NamedTuple):
     """One command.
 
     Attributes:
-        name: what is typed.
-        help: its line in the list of commands.
-        arguments: adds its arguments to its parser; called when this command was typed.
-        go: carries it out; gives the exit status.
+        name: the word to type.
+        help: line in the list of commands.
+        arguments: adds arguments to the parser of the command; called only for the command that was typed.
+        go: runs the command and returns the exit status.
     """
 
     name: str
@@ -24,18 +24,28 @@ class Command(NamedTuple):
 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str, note: str = "") -> None:
-    """Give a command some of `clipnb.spec.FLAGS`; one that is not typed is absent, so that the run's default holds."""
-    from ..spec import FIELDS, kind_of
+    """Add flags for fields of `RunSpec`. A flag that is not typed is absent, so that the default of the field applies.
+
+    Args:
+        parser: parser of the command.
+        names: names in `clipnb.spec.FLAGS`.
+        note: end of each help text.
+    """
+    from ..spec import FIELDS
 
     for name in names:
         what = FIELDS[name].metadata["help"].replace("%", "%%") + note
         parser.add_argument(
-            f"--{name.replace('_', '-')}", type=kind_of(FIELDS[name]), metavar=name.upper(), default=argparse.SUPPRESS, help=what
+            f"--{name.replace('_', '-')}",
+            type=type(FIELDS[name].default),
+            metavar=name.upper(),
+            default=argparse.SUPPRESS,
+            help=what,
         )
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were typed."""
+    """Name -> value of the fields of `RunSpec` that were typed."""
     from ..spec import FLAGS
 
     return {name: value for name, value in vars(options).items() if name in FLAGS}

@@ -1,4 +1,4 @@
-"""The commands that make runs: report, sweep, merge."""
+"""The commands that make and merge runs: report, sweep, merge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _report(options: argparse.Namespace) -> int:
     from .._core.paths import shown
     from ..execution import pages
 
-    pages.template()  # says so at once where this is no checkout
+    pages.template()  # fails at once outside a project
     failures = pages.ensure(pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options)))
     for run, why in failures.items():
         print(f"clipnb: {run} failed: {why}", file=sys.stderr)
@@ -60,7 +60,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
     from ..execution import pages, sweep
 
-    pages.template()  # says so at once where this is no checkout
+    pages.template()  # fails at once outside a project
     fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "manips", "severities", "encoders")}
     grid = sweep.merged(sweep.read_grid(Path(options.grid)) if options.grid else {}, settings=given_settings(options), **fields)
     jobs = options.jobs or min(4, os.cpu_count() or 1)

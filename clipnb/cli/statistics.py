@@ -1,4 +1,4 @@
-"""The commands on numbers that are already there: compare, analyse, export, threshold."""
+"""The commands on finished runs and on logs: compare, analyse, export, threshold."""
 
 from __future__ import annotations
 

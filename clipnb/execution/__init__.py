@@ -1,1 +1,1 @@
-"""Many runs: pages of the book, sweeps, and the papermill plug-in."""
+"""Execution of many runs: pages of the book, sweeps, and the papermill plug-in."""

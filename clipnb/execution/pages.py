@@ -1,4 +1,4 @@
-"""`clipnb report`: run the notebook for each data set and manipulation, then build the book; redo only what changed."""
+"""`clipnb report`: run the notebook for each data set and manipulation where something changed, then build the book."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ from ..retrieval.image_paths import gallery_files
 from ..spec import RunSpec
 
 IN_A_RUN = ("report.photos", "report.plots", "report.text")
-"""Modules that the notebook of a run calls beside `clipnb.runs`: they, and what they import, make the page's words and figures."""
+"""Modules that the run notebook calls besides `clipnb.runs`. With their imports, they make the text and figures of a page."""
 
 
 def sample_specs() -> list[RunSpec]:
-    """The study on the photographs that ship with packages, with the encoder that works offline."""
+    """The study's conditions on the sample photographs, with the encoder that works offline."""
     return [RunSpec(dataset, manip, OFFLINE) for dataset in SAMPLES for manip in STUDY]
 
 
 def template() -> Path:
-    """The parameterised notebook.
+    """Path of the parameterised notebook.
 
     Raises:
-        UserError: this is not a checkout of the project.
+        UserError: the project folder is not a checkout of the repository.
     """
     path = project_root() / "notebooks" / "run.ipynb"
     if not path.is_file():
-        raise UserError(f"{shown(path)} is not there: run this in a checkout of the clipnb repository")
+        raise UserError(f"{shown(path)} is missing: run this in a checkout of the clipnb repository")
     return path
 
 
 def page(spec: RunSpec) -> Path:
-    """Where the executed notebook of a run goes."""
+    """Path of the executed notebook of a run."""
     return runs_root() / f"{spec.run_id}.ipynb"
 
 
 def state_of(spec: RunSpec) -> str:
-    """Digest of everything that a run's page is made from: notebook, code, specification and image files.
+    """Digest of everything that a run's page depends on: notebook, code, specification and image files.
 
-    Any change of a file that numbers depend on counts; of the files that only present them, comments do not.
+    Of the modules that numbers depend on, the whole text counts; of those that present numbers, comments do not count.
     """
     sha = hashlib.sha256(template().read_bytes())
     sha.update((code_sha256() + digest_of(needed_by(*IN_A_RUN), comments=False)).encode())
@@ -72,7 +72,7 @@ def state_of(spec: RunSpec) -> str:
 
 
 def is_current(spec: RunSpec, state: str) -> bool:
-    """Whether a run's page and result were made from exactly this state."""
+    """Whether a run has a result, and a page that was made from exactly this state."""
     if not (results_root() / spec.run_id / "run.json").is_file():
         return False
     try:
@@ -83,11 +83,11 @@ def is_current(spec: RunSpec, state: str) -> bool:
 
 
 def run_page(spec: RunSpec, state: str) -> None:
-    """Execute the notebook for one run and write its page, all of it or nothing.
+    """Execute the notebook for a run and write its page, completely or not at all.
 
     Raises:
-        UserError: the notebook reported one.
-        PapermillExecutionError: anything else went wrong in it.
+        UserError: the notebook raised a UserError.
+        PapermillExecutionError: the notebook raised another error.
     """
     try:
         import nbformat
@@ -110,7 +110,7 @@ def run_page(spec: RunSpec, state: str) -> None:
 
 
 def _forget_times(notebook: Any) -> None:
-    """Leave out when and where each cell ran, and papermill's random cell id: the same run gives the same page."""
+    """Remove times, paths and papermill's random cell id, so that equal runs have equal pages."""
     for at, part in enumerate([notebook, *notebook.cells]):
         for name in ("start_time", "end_time", "duration", "input_path", "output_path"):
             part.metadata.get("papermill", {}).pop(name, None)
@@ -122,13 +122,16 @@ def _forget_times(notebook: Any) -> None:
 def ensure(
     specs: Sequence[RunSpec], *, jobs: int = 1, progress: bool = True, announce: Callable[[list[RunSpec]], None] | None = None
 ) -> dict[str, str]:
-    """Run those of the specifications that are not current; the failures, run -> message, stop none of the others.
+    """Run the specifications whose pages are not current. A run that fails does not stop the others.
 
     Args:
-        specs: what must be there in the end.
-        jobs: runs at a time, each in a process of its own if there are several.
-        progress: show a bar over the runs.
-        announce: is told what is due before it starts.
+        specs: specifications whose pages must be current at the end.
+        jobs: number of runs at a time; if there are several, each has a process of its own.
+        progress: show a progress bar.
+        announce: receives the runs that are due, before the first of them starts.
+
+    Returns:
+        Run -> message, for each run that failed.
     """
     states: dict[RunSpec, str] = {}
     failures: dict[str, str] = {}
@@ -152,7 +155,7 @@ def ensure(
 
 
 def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[RunSpec, str]]:
-    """Each run as it ends, with what went wrong; clean runs first, since what they embed serves the others."""
+    """Yield each run when it ends, with its failure or "". Clean runs come first, because the others use their embeddings."""
     if jobs <= 1:
         for spec, state in due.items():
             bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
@@ -162,52 +165,55 @@ def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[Ru
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _share_the_machine, (threads,))
     try:
         for clean in (True, False):
-            part = {pool.submit(_attempt, spec, state): spec for spec, state in due.items() if (spec.manip == CLEAN) == clean}
-            for future in as_completed(part):
-                bar.set_postfix_str(f"{part[future].dataset_name} {part[future].condition}")
-                yield part[future], future.result()
+            runs = {pool.submit(_attempt, spec, state): spec for spec, state in due.items() if (spec.manip == CLEAN) == clean}
+            for future in as_completed(runs):
+                bar.set_postfix_str(f"{runs[future].dataset_name} {runs[future].condition}")
+                yield runs[future], future.result()
     except BrokenProcessPool:
-        raise UserError("a process of the sweep was killed (memory?): the same command goes on from there, try --jobs 1") from None
+        raise UserError(
+            "a process of the sweep was killed (out of memory?): type the same command to continue, or try --jobs 1"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _share_the_machine(threads: int) -> None:
-    """In a process among several: a share of the cores for its kernels, and an end when the first process ends."""
+    """Initialise a worker process: limit its numeric kernels to some cores, and end it when its parent ends."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if parent := parent_process():
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
 def _attempt(spec: RunSpec, state: str) -> str:
-    """Make a run's page; what went wrong, or nothing."""
+    """Make a run's page and return its failure, or ""."""
     try:
         run_page(spec, state)
     except UserError as error:
         return str(error)
-    except Exception as error:  # one broken run must not cost the others
+    except Exception as error:  # one broken run must not stop the others
         return f"{type(error).__name__}: {error}"
     return ""
 
 
 def specs_for(datasets: Iterable[str], **settings: Any) -> list[RunSpec]:
-    """The study's conditions on each of the data sets, under the same settings (fields of `RunSpec`)."""
+    """The study's conditions on each data set, with the same settings (fields of `RunSpec`)."""
     return [RunSpec(dataset, manip, **settings) for dataset in datasets for manip in STUDY]
 
 
 def build_book() -> Path:
-    """Build the book and return its first page.
+    """Build the book and return the path of its first page.
 
     Raises:
-        UserError: the build failed, or Jupyter Book is missing.
+        MissingExtra: Jupyter Book is not installed.
+        UserError: the build failed.
     """
     from importlib.util import find_spec
 
     if find_spec("jupyter_book") is None:
         raise MissingExtra("the book", "book")
     book = project_root() / "book"
-    jb = "from jupyter_book.cli.main import main; main()"  # the `jb` of this very environment
+    jb = "from jupyter_book.cli.main import main; main()"  # `jb` of this environment
     command = [sys.executable, "-c", jb, "build", str(book), "-W", "-n", "--keep-going", "-q"]
     if subprocess.run(command, cwd=project_root()).returncode:
-        raise UserError("the book was not built: the lines above say why")
-    return project_root() / "_build" / "html" / "index.html"  # beside the _config.yml, which is where jb puts it
+        raise UserError("the book could not be built; the lines above give the reason")
+    return project_root() / "_build" / "html" / "index.html"  # jb writes beside _config.yml

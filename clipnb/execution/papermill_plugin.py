@@ -1,11 +1,11 @@
 """A papermill plug-in: `papermill notebooks/run.ipynb -p dataset nba -p manip grey` works as typed, without an output path.
 
-papermill loads the entry points of the group `papermill.io` before it reads its command line. When that line names one
-notebook and no output, and the notebook's metadata has `papermill_output`, the output path is filled in from the
-parameters. An explicit output path, or `-` for standard output, always wins.
+papermill loads the entry points of the group `papermill.io` before it reads its command line. If the command line names a
+notebook and no output, and the notebook's metadata have `papermill_output`, the plug-in fills in the output path from the
+parameters. An explicit output path, or `-` for standard output, always has precedence.
 
-A page that is written this way is replaced only by a finished run; one that failed is kept beside the results. A
-mistake in the parameters, or one that the notebook reports as a UserError, is one line and not a traceback.
+Only a finished run replaces such an output; the notebook of a failed run is kept beside the results. A mistake in the
+parameters, or a UserError in the notebook, is reported in one line without a traceback.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _ASK_ONLY = ("--help", "-h", "--help-notebook", "--version")
 
 
 def _value(text: str) -> Any:
-    """A -p value as papermill understands it."""
+    """Convert a -p value as papermill does."""
     if text in ("True", "False", "None"):
         return {"True": True, "False": False, "None": None}[text]
     for kind in (int, float):
@@ -70,7 +70,7 @@ def _from_yaml(source: str, kind: str) -> dict[str, Any]:
 
 
 def read_command_line(arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """What a papermill command line says: its positional arguments and the parameters it passes."""
+    """Read the positional arguments and the parameters of a papermill command line."""
     positional: list[str] = []
     parameters: dict[str, Any] = {}
     rest = iter(arguments)
@@ -102,10 +102,10 @@ def default_parameters(notebook: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def output_for(arguments: list[str]) -> Path | None:
-    """Where a command line without output path should write, or None if that is not ours to say.
+    """Output path for a command line, or None if the command line has one or the notebook names no `papermill_output`.
 
     Raises:
-        UserError: the parameters describe no possible run.
+        UserError: the parameters are invalid.
     """
     positional, parameters = read_command_line(arguments)
     if len(positional) != 1 or any(a in _ASK_ONLY for a in arguments) or not Path(positional[0]).is_file():
@@ -113,7 +113,7 @@ def output_for(arguments: list[str]) -> Path | None:
     try:
         notebook = json.loads(Path(positional[0]).read_text(encoding="utf-8"))
     except ValueError:
-        return None  # papermill has its own words for it
+        return None  # papermill reports it
     template = notebook.get("metadata", {}).get("papermill_output")
     if not template:
         return None
@@ -131,14 +131,14 @@ def output_for(arguments: list[str]) -> Path | None:
 
 
 class Handler(LocalHandler):  # type: ignore[misc]
-    """Writes a notebook when its run is over: to its place if it finished, beside the results if it did not."""
+    """Writes the notebook at the end of its run: to the output path if the run finished, else beside the results."""
 
     running = False
 
     def say_if_stopped(self) -> None:
-        """At exit: an interrupt ends papermill without an error of its own."""
+        """Print a message at exit after an interrupt, which papermill does not report."""
         if self.running:
-            _complain("stopped; the embeddings that were finished are kept, the same command goes on from there")
+            _complain("stopped; finished embeddings are kept, type the same command to continue")
 
     def write(self, buf: str, path: str) -> None:
         notebook = json.loads(buf)
@@ -153,13 +153,13 @@ class Handler(LocalHandler):  # type: ignore[misc]
             first = not kept.is_file() or kept.read_text(encoding="utf-8") != buf
             write_text(kept, buf)
             if first:
-                print(f"The notebook, as far as it came, is in {shown(kept)}", file=sys.stderr)
+                print(f"The incomplete notebook is in {shown(kept)}", file=sys.stderr)
 
 
 def finished(notebook: Mapping[str, Any]) -> bool:
-    """Whether the kernel answered for every code cell, and none ended in an error.
+    """Whether the kernel answered for every code cell and no cell ended in an error.
 
-    After an interrupt papermill's own flags can say that all is well; what nbclient noted of each answer cannot.
+    papermill's own flags can report success after an interrupt; the replies that nbclient records cannot.
     """
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
     answered = all("shell.execute_reply" in cell["metadata"].get("execution", {}) for cell in cells)
@@ -171,7 +171,7 @@ def _complain(message: str) -> None:
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """`sys.excepthook`: a UserError raised inside the notebook is a line, anything else stays as it is."""
+    """`sys.excepthook`: report a UserError of the notebook in one line and any other error as usual."""
     if isinstance(error, PapermillExecutionError) and error.ename in user_errors():
         _complain(error.evalue)
     else:
@@ -184,12 +184,12 @@ def _stop(message: str) -> NoReturn:
 
 
 def fill_in() -> None:
-    """Complete papermill's command line, if it is papermill that is running."""
-    by_module = sys.argv[0] == "-m" and "papermill" in sys.orig_argv  # python -m papermill, before it has found itself
+    """Complete the command line if this process runs papermill."""
+    by_module = sys.argv[0] == "-m" and "papermill" in sys.orig_argv  # python -m papermill, before Python sets argv[0]
     if Path(sys.argv[0]).stem != "papermill" and not by_module:
         return
     sys.excepthook = _one_line
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # an interrupt would print the cell's traceback once more
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it repeats the cell's traceback after an interrupt
     try:
         output = output_for(sys.argv[1:])
     except UserError as error:

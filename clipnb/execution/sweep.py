@@ -1,6 +1,6 @@
-"""Grids of runs: data sets x manipulations x severities x encoders, what they will cost, and the specifications of each.
+"""Grids of runs: data sets x manipulations x severities x encoders, the specification of each run, and the cost of all.
 
-A grid is given by flags or by a YAML file:
+Flags or a YAML file describe a grid:
 
     datasets: [athletes, miniplaces]
     manips: [blurred, cropped, grey]        # the study's, by default
@@ -31,22 +31,22 @@ from ..manipulations import CLEAN, MANIPULATIONS, STUDY
 from ..spec import RunSpec
 
 TRIAL = 6
-"""Photographs that are timed where no earlier run tells how quick an encoder is."""
+"""Number of photographs in a trial, which measures the speed of an encoder without earlier runs."""
 
 NOTEBOOK_SECONDS = 12.0
-"""What a run's kernel, figures and page take beside its embeddings, on one core."""
+"""Time that a run's kernel, figures and page take besides its embeddings, on one core."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What to sweep over.
+    """The axes of a sweep.
 
     Attributes:
-        datasets: names or folders.
-        manips: manipulations; the photographs as they are always belong to it.
-        severities: 0 (the fixed setting) to 5; a manipulation without severities is run once.
-        encoders: by name; the default one if there is none.
-        settings: further fields of `RunSpec`, the same for all runs.
+        datasets: names or folders of data sets.
+        manips: names of manipulations; the clean condition is always added.
+        severities: severities from 0 (the fixed setting) to 5; a manipulation without severities runs once.
+        encoders: names of encoders; if empty, the default encoder.
+        settings: further fields of `RunSpec`, which all runs share.
     """
 
     datasets: tuple[str, ...]
@@ -56,10 +56,10 @@ class Grid:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def specs(self) -> list[RunSpec]:
-        """Every run of the grid once, the clean ones first: what they embed serves all others.
+        """List the runs of the grid without duplicates, clean runs first, because all others use their embeddings.
 
         Raises:
-            UserError: one line naming what is wrong in the grid.
+            UserError: the grid is invalid.
         """
         if not self.datasets:
             raise UserError("a sweep needs data sets: clipnb sweep --datasets <folder or name> ...")
@@ -67,7 +67,7 @@ class Grid:
         if over:
             raise UserError(f"settings hold {', '.join(sorted(over))}: name these as datasets, manips, severities or encoders")
         if unknown := set(self.settings) - set(RunSpec.__dataclass_fields__):
-            raise UserError(f"unknown settings: {', '.join(sorted(unknown))}; they are those of the run notebook")
+            raise UserError(f"unknown settings: {', '.join(sorted(unknown))}; settings are parameters of the run notebook")
         conditions = [(CLEAN, 0)]
         for manip in map(MANIPULATIONS.canonical, self.manips):
             levels = self.severities if MANIPULATIONS[manip].levels else (0,)
@@ -82,10 +82,10 @@ class Grid:
 
 
 def read_grid(path: Path) -> dict[str, Any]:
-    """The fields of a grid that a YAML file gives.
+    """Read the fields of a grid from a YAML file.
 
     Raises:
-        UserError: the file is missing, no YAML, or holds something else.
+        UserError: the file is missing, is not YAML, or does not describe a grid.
     """
     try:
         import yaml
@@ -113,12 +113,12 @@ def read_grid(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What runs will take.
+    """Estimated cost of runs.
 
     Attributes:
-        runs: how many.
-        embeddings: at most so many; those that are kept from earlier runs cost nothing.
-        seconds: an estimate, on one process.
+        runs: number of runs.
+        embeddings: largest number of embeddings; stored embeddings of earlier runs cost nothing.
+        seconds: estimated time in one process.
     """
 
     runs: int
@@ -129,13 +129,13 @@ class Cost:
         minutes = self.seconds / jobs / 60
         how_long = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute or two"
         return (
-            f"{self.runs} runs to do: at most {self.embeddings:,} embeddings (those kept from earlier runs are free), "
+            f"{self.runs} runs to do: at most {self.embeddings:,} embeddings (embeddings of earlier runs are reused), "
             f"about {how_long} on {jobs} {'process' if jobs == 1 else 'processes'}"
         )
 
 
 def cost(specs: Sequence[RunSpec]) -> Cost:
-    """Estimate what runs will take, from earlier runs with the same encoder or a trial on a few photographs."""
+    """Estimate the cost of runs from earlier runs with the same encoder, or from a trial on a few photographs."""
     counts: dict[RunSpec, int] = {}
     for spec in specs:
         photos = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed).photos
@@ -148,7 +148,7 @@ def cost(specs: Sequence[RunSpec]) -> Cost:
 
 
 def seconds_an_image(spec: RunSpec) -> float:
-    """Time to embed one photograph: from saved runs, else from a few photographs embedded now, outside the store."""
+    """Estimate the time to embed a photograph from saved runs, or from a trial that does not use the store."""
     seconds = images = 0.0
     for about in results_root().glob("*/run.json"):
         try:
@@ -171,14 +171,14 @@ def _trial(spec: RunSpec) -> float:
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
     with tempfile.TemporaryDirectory() as folder:
         store = EmbeddingStore(Path(folder), encoder.identity, encoder.dim)
-        embed(photos[:1], [CLEAN], encoder, store, progress=False)  # the first is slower than the others
+        embed(photos[:1], [CLEAN], encoder, store, progress=False)  # the first embedding is slower
         started = time.monotonic()
         done = embed(photos, [CLEAN, "blurred"], encoder, store, progress=False)
     return (time.monotonic() - started) / max(1, done.computed)
 
 
 def outstanding(specs: Sequence[RunSpec], *, with_pages: bool) -> list[RunSpec]:
-    """Those that are not up to date: without a result, or a page where pages are wanted."""
+    """Select the runs that have no saved result or, with pages, no current page."""
     from ..runs import saved_result
     from . import pages
 
@@ -188,7 +188,7 @@ def outstanding(specs: Sequence[RunSpec], *, with_pages: bool) -> list[RunSpec]:
 
 
 def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]:
-    """Make the results of runs without their pages, those that are saved already left alone; failures, run -> message."""
+    """Compute the results that are not saved yet, without pages, and return run -> message for each run that failed."""
     from ..runs import run, saved_result
 
     failures: dict[str, str] = {}
@@ -200,12 +200,12 @@ def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str
                 run(spec, progress=False).save()
         except UserError as error:
             failures[spec.run_id] = str(error)
-        except Exception as error:  # one broken run must not cost the others
+        except Exception as error:  # one broken run must not stop the others
             failures[spec.run_id] = f"{type(error).__name__}: {error}"
     return failures
 
 
 def merged(grid: Mapping[str, Any], **given: Any) -> Grid:
-    """A grid from a file's fields and from flags, which win."""
+    """Make a grid from the fields of a file and from flags, which have precedence."""
     settings = {**grid.get("settings", {}), **given.pop("settings", {})}
     return replace(Grid(()), **{**grid, **{k: v for k, v in given.items() if v}, "settings": settings})

@@ -1,4 +1,4 @@
-"""How numbers are written in prose and tables: one way for each, in the book and in notebooks."""
+"""Format numbers for text and tables, in the same way in the book and in notebooks."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import math
 from ..stats.intervals import Interval
 
 NB = "\u00a0"
-"""No-break space: keeps an interval on one line."""
+"""No-break space; it keeps an interval on one line."""
 
 NB_HYPHEN = "\u2011"
-"""No-break hyphen: keeps a name on one line."""
+"""No-break hyphen; it keeps a name on one line."""
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def minus(value: float, digits: int = 2) -> str:
-    """A number with a typographic minus."""
+    """Format a number with a typographic minus."""
     return f"{value:.{digits}f}".replace("-", "−")
 
 
 def p_value(p: float) -> str:
+    """Format a p-value for text."""
     if p >= 0.001:
         return f"p{NB}={NB}{p:.3f}"
     mantissa, exponent = f"{p:.1e}".split("e")
@@ -28,36 +29,36 @@ def p_value(p: float) -> str:
 
 
 def p_short(p: float) -> str:
-    """A p-value in a table."""
+    """Format a p-value for a table; NaN becomes "none"."""
     if math.isnan(p):
         return "none"
     return f"{p:.3f}" if p >= 0.001 else f"<{NB}0.001"
 
 
 def points(value: float) -> str:
-    """A difference of shares in percentage points, signed."""
+    """Format a difference of shares in percentage points, with its sign."""
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def span(interval: Interval, digits: int = 3) -> str:
-    """The bounds of an interval, or why there are none."""
+    """Format the bounds of an interval, or the reason for missing bounds."""
     if not interval.bounded:
         return f"none: {interval.why_unbounded}"
     return f"{interval.low:.{digits}f}{NB}to{NB}{interval.high:.{digits}f}"
 
 
 def percent_span(interval: Interval) -> str:
-    """The bounds of an interval of a share, in percent."""
+    """Format the bounds of an interval of a share in percent."""
     return f"{interval.low:.1%}{NB}to{NB}{interval.high:.1%}" if interval.bounded else span(interval)
 
 
 def points_span(interval: Interval) -> str:
-    """The bounds of an interval of a difference of shares, in percentage points."""
+    """Format the bounds of an interval of a difference of shares in percentage points."""
     return f"{points(interval.low)}{NB}to{NB}{points(interval.high)}" if interval.bounded else span(interval)
 
 
 def table(head: list[str], rows: list[list[str]], align: str) -> str:
-    """A Markdown table; `align` has a letter, l or r, for each column."""
+    """Make a Markdown table; `align` has a letter, l or r, for each column."""
     rule = "|".join({"l": ":--", "r": "--:"}[letter] for letter in align)
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
     return "\n".join([lines[0], f"|{rule}|", *lines[1:]])

@@ -1,4 +1,4 @@
-"""What became of every result, as a table and a plot."""
+"""The fates of requested results as a table and as a figure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from ..analysis.missing import FATES, account
 from ..result import Result
 from .format import percent_span, table
-from .plots import MID, PALE
+from .plots import INK, MID, PALE, WIDTH, jitter, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def accounts_table(results: Sequence[Result]) -> str:
-    """A row an arm: what was asked for and what came of it, then the headline, its bounds and the study's rule.
+    """Make a Markdown table with a row for each run: fates of its results, available case, bounds and the study's rule.
 
-    A run that was saved before its results were counted has no row.
+    A run that an early version saved without counts of results has no row.
     """
     head = [
         "arm",
@@ -50,9 +50,7 @@ def accounts_table(results: Sequence[Result]) -> str:
 
 
 def figure(results: Sequence[Result]) -> Figure:
-    """Two panels, a row an arm: shares of what was asked for, and the headline with interval, bounds and categories."""
-    from .plots import INK, WIDTH, jitter, new_figure, plain
-
+    """Draw two panels with a row for each run: shares of the fates; available case with interval, bounds and categories."""
     arms = [account(result) for result in results]
     drawn, axes = new_figure(WIDTH, 1.3 + 0.42 * len(arms), 1, 2, width_ratios=[1.25, 1], sharey=True)
     shares, cases = axes[0]

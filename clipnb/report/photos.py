@@ -1,4 +1,4 @@
-"""Figures made of photographs: what a manipulation does, and what a query finds."""
+"""Figures of photographs: the effect of a manipulation, and the results of queries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
-    """Draw a photograph without axes, its title centred over it."""
+    """Draw a photograph without axes and with a centred title."""
     ax.imshow(image)
     ax.set_title(plain(title), fontsize=8, loc="center", pad=3, **options)
     ax.set(xticks=[], yticks=[])
@@ -34,9 +34,9 @@ def show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
 
 
 def _result(ax: Axes, path: Path | None, category: str, distance: float, tau: float, expected: str = "") -> None:
-    """A result with its distance: solid frame and "valid" within the threshold, dotted frame beyond it; blank if lost.
+    """Draw a result with its distance and, unless expected, its category; it is blank if its file is missing.
 
-    Its category is named unless it is the expected one.
+    The frame is solid, and the title says "valid", if the distance is below the threshold; else the frame is dotted.
     """
     valid = distance < tau
     name = "" if category == expected else f"{category}\n"
@@ -47,7 +47,7 @@ def _result(ax: Axes, path: Path | None, category: str, distance: float, tau: fl
 
 
 def _spread(dataset: Dataset, n: int) -> list[Photo]:
-    """n readable photographs, from as many categories as there are."""
+    """Choose n readable photographs from as many categories as possible."""
     chosen: list[Photo] = []
     by_category = {c: [p for p in dataset.photos if p.category == c] for c in dataset.categories}
     while len(chosen) < n and any(by_category.values()):
@@ -64,10 +64,10 @@ def _spread(dataset: Dataset, n: int) -> list[Photo]:
 
 
 def before_after(spec: RunSpec, columns: int = 6) -> Figure:
-    """Photographs of the data set as they are and, below, under the run's manipulation.
+    """Draw photographs of the data set and, below them, the same photographs under the run's manipulation.
 
     Raises:
-        UserError: the data set is missing, or holds no readable image.
+        UserError: the data set is missing or has no readable image.
     """
     dataset = drawn_for(spec)
     photos = _spread(dataset, columns)
@@ -88,10 +88,10 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
 
 
 def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
-    """Queries with their nearest results: the clean query, what was asked instead, and each result with its distance.
+    """Draw queries with their nearest results: the clean photograph, the manipulated query, and each result with its distance.
 
-    The queries shown are those of lowest, middle and highest accuracy (evenly spaced ranks). A result within the
-    threshold has a solid frame and "valid" over it, another a dotted frame.
+    The queries have evenly spaced ranks of accuracy, from the lowest to the highest. A result within the threshold has a
+    solid frame and the title "valid"; any other has a dotted frame.
     """
     dataset = load_dataset(result.spec.dataset)
     by_id = {photo.id: photo for photo in dataset.photos}
@@ -113,14 +113,14 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
 
 
 def one_photograph(results: Sequence[Result], category: str, columns: int = 5) -> Figure:
-    """One photograph under each condition: the query, its nearest results, and the accuracy over its category.
+    """Draw a photograph under each condition: the query, its nearest results, and the accuracy of its category.
 
-    The photograph is the category's one of middling accuracy when clean.
+    The photograph is the one with the median accuracy of its category in the clean run.
 
     Args:
-        results: runs on one data set that differ in the manipulation only, the clean one first.
-        category: where to take the photograph from.
-        columns: results shown a row.
+        results: runs on one data set that differ only in the manipulation, the clean run first.
+        category: category of the photograph.
+        columns: number of results in a row.
     """
     dataset = load_dataset(results[0].spec.dataset)
     by_id = {photo.id: photo for photo in dataset.photos}

@@ -1,6 +1,6 @@
-"""Charts of results. One function, one figure, returned and not shown; raw points drawn, and intervals of means.
+"""Figures of results. Each function returns a figure and does not show it; figures contain raw points and intervals.
 
-Conditions are told apart by lightness and position, so that a greyscale print and a colour-blind reader lose nothing.
+Lightness and position distinguish conditions, so that the figures remain readable in greyscale and for colour-blind readers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STYLE: Any = {
     "axes.spines.right": False,
 }
 WIDTH = 6.4
-"""Inches; one width for every chart, so that text has one size on a page."""
+"""Width of every figure in inches; with equal widths, all text on a page has the same size."""
 
 AXIS = "category accuracy (share of valid results)"
 
@@ -43,12 +43,12 @@ OTHER_SCRIPTS = (
     "Droid Sans Fallback", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo",
     "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai",
 )  # fmt: skip
-"""Fonts with letters that Matplotlib's own lacks, as systems call them."""
+"""Names of fonts with scripts that Matplotlib's own font lacks."""
 
 
 @cache
 def label_fonts() -> list[str]:
-    """Matplotlib's own font, then those of `OTHER_SCRIPTS` that this machine has: names of folders in any script are read."""
+    """Matplotlib's own font and the fonts in `OTHER_SCRIPTS` that this machine has, so that labels may be in any script."""
     from matplotlib import font_manager
 
     here = set(font_manager.get_font_names())
@@ -56,10 +56,10 @@ def label_fonts() -> list[str]:
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: object) -> tuple[Figure, np.ndarray]:
-    """A closed figure (notebooks show it once, where it is returned) and its axes, (rows, columns)."""
+    """Make a figure and its (rows, columns) axes. The figure is closed, so that a notebook shows it only where it is returned."""
     import matplotlib.pyplot as plt
 
-    plt.rcParams["font.family"] = label_fonts()  # of texts that are added later too
+    plt.rcParams["font.family"] = label_fonts()  # also for text that is added later
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)  # type: ignore[call-overload]
     plt.close(figure)
@@ -67,21 +67,22 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
 
 
 def plain(name: str) -> str:
-    """A name as a label: a dollar sign in it starts no formula."""
+    """Escape dollar signs in a label, which would start a formula."""
     return name.replace("$", r"\$")
 
 
 def axis_title(ax: Axes, title: str) -> None:
+    """Set the title of an axis, left-aligned."""
     ax.set_title(plain(title), fontsize=9, loc="left")
 
 
 def jitter(n: int) -> np.ndarray:
-    """Sideways offsets that keep points apart: a fixed low-discrepancy sequence, not a random one."""
+    """Offsets in [-0.12, 0.12) that keep n points apart: (n,) values of a fixed low-discrepancy sequence."""
     return (np.arange(1, n + 1) * 0.618034) % 1.0 * 0.24 - 0.12
 
 
 def histograms(groups: Groups, bins: int = 20) -> Figure:
-    """Histogram of category accuracies, one panel a condition, the mean as a line, categories as ticks."""
+    """Draw a histogram of category accuracies for each condition, with the mean as a line and the categories as ticks."""
     figure, axes = new_figure(WIDTH, 1.15 * len(groups) + 0.7, len(groups), sharex=True, sharey=True)
     for ax, (name, values) in zip(axes[:, 0], groups.items(), strict=True):
         ax.hist(values, bins=np.linspace(0, 1, bins + 1).tolist(), color=PALE, edgecolor=MID)
@@ -114,7 +115,7 @@ def _boxes(ax: Axes, groups: Groups) -> None:
 
 
 def boxes(groups: Groups, title: str = "") -> Figure:
-    """Box plot by condition: median and quartiles, whiskers at 1.5 IQR, every category a dot, the mean a diamond."""
+    """Draw a box plot of each condition: median, quartiles, whiskers at 1.5 IQR, categories as dots, the mean as a diamond."""
     figure, axes = new_figure(WIDTH, 3.2)
     _boxes(axes[0, 0], groups)
     axis_title(axes[0, 0], title)
@@ -122,7 +123,7 @@ def boxes(groups: Groups, title: str = "") -> Figure:
 
 
 def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title: str = "") -> Figure:
-    """Macro means by condition with their intervals; `points` adds the category means behind each."""
+    """Draw the macro mean of each condition with its interval; `points` adds the category means."""
     figure, axes = new_figure(WIDTH, 3.2)
     ax = axes[0, 0]
     at = np.arange(len(intervals))
@@ -144,7 +145,7 @@ def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title:
 
 
 def categories(result: Result) -> Figure:
-    """Accuracy of each category of a run, best at the top, images as dots, the macro mean and its interval behind them."""
+    """Draw the accuracy of each category of a run, best at the top, with images as dots and the macro mean with its interval."""
     order = sorted(result.category_means, key=lambda c: result.category_means[c])
     figure, axes = new_figure(WIDTH, max(1.8, 0.24 * len(order) + 0.9))
     ax = axes[0, 0]
@@ -162,7 +163,7 @@ def categories(result: Result) -> Figure:
 
 
 def distances(result: Result) -> Figure:
-    """Distances of all results to the clean query, same category and other, against the threshold."""
+    """Draw a histogram of the results' distances to the clean query, by same and other category, with the threshold."""
     figure, axes = new_figure(WIDTH, 2.4)
     ax = axes[0, 0]
     values = np.concatenate(result.rows["distances"].to_numpy())
@@ -185,7 +186,7 @@ def distances(result: Result) -> Figure:
 
 
 def operating_points(calibration: Calibration, tau: float) -> Figure:
-    """What each threshold accepts of pairs of one kind and of different kinds, and the ROC; crosses: held-out categories."""
+    """Draw recall and FPR of each threshold on the left and the ROC on the right; crosses mark the held-out categories."""
     figure, axes = new_figure(WIDTH, 2.9, 1, 2)
     curve, check = calibration.curve, calibration.check
     left, right = axes[0]
@@ -221,7 +222,7 @@ def operating_points(calibration: Calibration, tau: float) -> Figure:
 
 
 def over_thresholds(sweeps: Sequence[Sweep], title: str = "") -> Figure:
-    """Change against the clean query at every threshold with its interval; thick where the verdict is that of the runs."""
+    """Draw the change at every threshold with its interval; the line is thick where the verdict equals that of the runs."""
     figure, axes = new_figure(WIDTH, 1.3 * len(sweeps) + 0.6, len(sweeps), sharex=True, sharey=True)
     for ax, s in zip(axes[:, 0], sweeps, strict=True):
         point = 100 * np.array([c.point for c in s.changes])

@@ -1,4 +1,4 @@
-"""Figures of changes: one condition against another, and one kind of photographs against another."""
+"""Figures of changes between conditions, and of differences of changes between data sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _row(ax: Axes, at: float, interval: Interval, values: Sequence[float] = (), marker: str = "D", fill: str = "white") -> None:
-    """A mean with its interval and, below, the values behind it, in hundredths."""
+    """Draw a mean with its interval and, below it, the values, all multiplied by 100."""
     ax.plot(100 * np.asarray(values), at - 0.13 + 0.5 * jitter(len(values)), "o", color=MID, ms=3, alpha=0.45, mew=0)
     if interval.bounded:
         ax.plot([100 * interval.low, 100 * interval.high], [at, at], color=INK, lw=2)
@@ -25,7 +25,7 @@ def _row(ax: Axes, at: float, interval: Interval, values: Sequence[float] = (), 
 
 
 def forest(family: Sequence[Contrast], xlabel: str = "change of accuracy, percentage points") -> Figure:
-    """A row a contrast: the mean change with its interval, every category as a dot, and a line where nothing changes."""
+    """Draw a row for each contrast: the mean change with its interval, categories as dots, and a line at zero."""
     figure, axes = new_figure(WIDTH, 0.42 * len(family) + 0.9)
     ax = axes[0, 0]
     for at, c in enumerate(reversed(family)):
@@ -37,10 +37,10 @@ def forest(family: Sequence[Contrast], xlabel: str = "change of accuracy, percen
 
 
 def interactions(pairs: Sequence[Crossed]) -> Figure:
-    """Left: what each condition does to two data sets, as in `forest`. Right: the difference of the two changes.
+    """Draw, for each condition, the changes on two data sets on the left and the difference of the changes on the right.
 
     Args:
-        pairs: one for each condition, of the same two data sets; at least one.
+        pairs: one for each condition, at least one, all of the same two data sets.
     """
     figure, axes = new_figure(WIDTH, 0.75 * len(pairs) + 1.1, 1, 2, sharey=True, width_ratios=(3, 2))
     left, right = axes[0]

@@ -1,4 +1,4 @@
-"""Figures of severity: curves by encoder, and a heat map of manipulation x severity."""
+"""Figures of severities: curves by encoder, and a heat map of manipulation x severity."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FILLS = (INK, "white", MID, PALE)
 
 
 def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figure:
-    """Performance against severity: a row a data set, a column a manipulation, a line an encoder.
+    """Draw performance against severity, with a row for each data set, a column for each manipulation, a line for each encoder.
 
-    95% intervals are drawn, and a dot for each category.
-    Severity 0 is the photograph as it is. Under each severity stands its mean strength at the input of the first encoder.
+    Error bars are 95% intervals, and dots are categories. The label of a severity gives the mean strength at the input of
+    the first encoder.
     """
     graded = table[table["severity"] > 0]
     datasets, manips = list(dict.fromkeys(graded["dataset"])), list(dict.fromkeys(graded["manip"]))
@@ -84,12 +84,12 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
 
 
 def _short(strength: float) -> str:
-    """Two digits, without a leading zero, so that five stand beside each other."""
+    """Format with two digits and without a leading zero, so that the labels of five severities fit side by side."""
     return f"{strength:.2g}".removeprefix("0")
 
 
 def heat_map(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> Figure:
-    """Manipulation x severity: performance, printed in every cell; the first column is the photograph as it is."""
+    """Draw performance by manipulation and severity, printed in every cell; the first column is the clean run."""
     found = grid(table, dataset, encoder, measure)
     severities = sorted({s for row in found.values() for s in row})
     clean = clean_value(table, dataset, encoder, measure)

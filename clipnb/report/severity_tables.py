@@ -1,4 +1,4 @@
-"""Severity curves as Markdown tables."""
+"""Tables of severities in Markdown."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .format import minus
 from .format import table as markdown_table
 
 SCORES = {"clean": 3, "mPC": 3, "rPC": 2, "mCE": 2}
-"""Scores over all manipulations, and the decimals that a table gives of each."""
+"""Scores over all manipulations, each with its number of decimals in a table."""
 
 
 def how_to(dataset: str, encoder: str, **settings: Any) -> str:
-    """What to type for a data set that has no runs at severities, so that they are under the same settings.
+    """Name the command that makes the runs at severities of a data set under these settings.
 
-    A setting that the command has no flag for goes into its grid file, and is named.
+    A setting without a flag belongs into the grid file of the command; the text names it.
     """
     spec, usual = RunSpec(dataset, CLEAN, encoder, **settings).to_dict(), RunSpec(dataset, CLEAN, encoder).to_dict()
     own = {name: value for name, value in spec.items() if value != usual[name]}
@@ -36,7 +36,7 @@ def how_to(dataset: str, encoder: str, **settings: Any) -> str:
 
 
 def scores_table(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> str:
-    """`scores` as Markdown: a column a data set and encoder; of a manipulation the CE, and in brackets the relative CE."""
+    """Show `scores` with a column for each data set and encoder; a manipulation's CE is followed by its relative CE in brackets."""
     columns = scores(table, measure, baseline).to_dict("records")
     manips = dict.fromkeys(str(name).removeprefix("CE ") for row in columns for name in row if str(name).startswith("CE "))
     rows = [[name, *(f"{row[name]:.{digits}f}" for row in columns)] for name, digits in SCORES.items()]
@@ -46,12 +46,12 @@ def scores_table(table: pd.DataFrame, measure: str = "map", baseline: str = BASE
 
 
 def curves_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> str:
-    """Manipulation x severity of one data set and encoder as Markdown: performance and, below, strength at the input."""
-    part = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["severity"] > 0)]
-    severities = sorted(part["severity"].unique())
+    """Show manipulation x severity of a data set and encoder: performance and, below it, strength at the encoder's input."""
+    graded = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["severity"] > 0)]
+    severities = sorted(graded["severity"].unique())
     rows = []
-    for manip in dict.fromkeys(part["manip"]):
-        own = part[part["manip"] == manip].set_index("severity")
+    for manip in dict.fromkeys(graded["manip"]):
+        own = graded[graded["manip"] == manip].set_index("severity")
         rows.append([manip, *(f"{own[measure][s]:.3f}" if s in own.index else "" for s in severities)])
         unit = str(own["unit"].iloc[0])
         rows.append([f"· {unit}", *(f"{own['strength'][s]:.3g}" if s in own.index else "" for s in severities)])
@@ -60,7 +60,7 @@ def curves_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str =
 
 
 def sources_table(sources: dict[str, Any]) -> str:
-    """Where a table's numbers come from, as Markdown: a row a data set and encoder."""
+    """Show the provenance of a table's numbers, with a row for each data set and encoder."""
     rows = []
     for name, about in sources.items():
         kept = about["settings"]
@@ -78,7 +78,7 @@ def sources_table(sources: dict[str, Any]) -> str:
 
 
 def fixed_table(table: pd.DataFrame) -> str:
-    """The study's fixed settings as Markdown: strength at the encoder's input and what came of it."""
+    """Show the study's fixed settings: strength at the encoder's input and performance."""
     rows = []
     fixed = table[(table["severity"] == 0) & (table["manip"] != CLEAN)]
     for row in fixed.to_dict("records"):

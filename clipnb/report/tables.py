@@ -1,4 +1,4 @@
-"""Every table as a file: CSV, parquet, LaTeX or Markdown; all numbers unrounded but in LaTeX and Markdown."""
+"""Write tables as CSV, parquet, LaTeX or Markdown; LaTeX and Markdown round the numbers, the others do not."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from ..stats.intervals import aggregates, mean_interval
 
 FORMATS = ("csv", "parquet", "tex", "md")
 PAGE, LONG, WIDE = 40, 40, 8
-"""Of a LaTeX table: rows of a page, characters of a column, columns that fit an upright page."""
+"""Limits of a LaTeX table: rows on a page, characters in a column, columns on an upright page."""
 PACKAGES = "% packages: booktabs, longtable, graphicx, pdflscape"
 
 
 def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
-    """Write a table in the format that the file's ending names.
+    """Write a table in the format of the file's extension, and return the path.
 
     Args:
-        frame: the table; cells that are lists are joined by semicolons, but in parquet.
-        path: ends in one of `FORMATS`.
-        caption: of a LaTeX table; without one, the file's name.
+        frame: the table; except in parquet, the items of a cell that is a list are joined by semicolons.
+        path: file with an extension in `FORMATS`.
+        caption: caption of a LaTeX table; the default is the file's name.
 
     Raises:
-        UserError: another ending.
+        UserError: the extension is unknown.
     """
     kind = path.suffix.removeprefix(".")
     if kind not in FORMATS:
@@ -56,16 +56,17 @@ def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
 
 
 def _cell(value: object) -> str:
-    """A value as people read it: four significant digits, nothing where there is nothing."""
+    """Format a value for reading: four significant digits, "" for a missing value."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
 
 
 def _latex(frame: pd.DataFrame, caption: str) -> str:
-    """A table that fits a page: what all rows share is said in the caption, what is too long for a column is left out.
+    """Make a LaTeX table that fits a page.
 
-    One of many rows goes over pages; a wide one lies, with headings that stand upright.
+    The caption states values that all rows share and names columns that are too long, which are omitted. A long table
+    continues on further pages; a wide table is set in landscape with rotated headings.
     """
     shown = frame.map(lambda v: _cell(v).replace("\\|", "|"))
     several = len(shown.drop_duplicates()) > 1
@@ -98,18 +99,22 @@ def _latex(frame: pd.DataFrame, caption: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text as LaTeX takes it."""
+    """Escape text for LaTeX."""
     return re.sub(r"[&%$#_{}]", r"\\\g<0>", text.replace("\\", "/")).replace("~", "-").replace("^", "-").replace("|", ", ")
 
 
 def printable(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
-    """A table for the terminal, numbers short; `columns` chooses and orders."""
+    """Format a table for the terminal with short numbers; `columns` selects and orders the columns."""
     shown = frame[list(columns)] if columns else frame
     return str(shown.map(_cell).to_string(index=False))
 
 
 def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
-    """A row for each data set and condition: aggregates, interval over categories, nesting of images."""
+    """Tabulate scores: a row for each data set and condition, with aggregates, interval over categories and nesting of images.
+
+    Raises:
+        UserError: no image has a score under a condition.
+    """
     rows = []
     for s in scores:
         means = s.means
@@ -137,7 +142,7 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
 
 
 def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
-    """A row a run: what was asked, the macro mean of each measure with its interval, and where it was made."""
+    """Tabulate runs: a row for each run, with its specification, macro means of measures with intervals, and provenance."""
     rows = []
     for r in results:
         p = r.provenance
@@ -151,7 +156,7 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
 
 
 def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
-    """Name -> table: runs, categories, contrasts, queries."""
+    """Make the tables runs, categories, contrasts and queries, by name."""
     categories = [
         {"run": r.spec.run_id, "category": c, "images": len(values), "valid": r.category_means.get(c, float("nan"))}
         for r in results

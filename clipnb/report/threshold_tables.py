@@ -1,4 +1,4 @@
-"""Thresholds as sentences and Markdown tables."""
+"""Thresholds in sentences and Markdown tables."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .format import table
 
 
 def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
-    """The same for a page, in Markdown."""
+    """Show `threshold_frame` as a Markdown table."""
     head = ["accepts", "threshold", "95% interval", "cosine", "same kind accepted", "different kinds accepted"]
     if calibration.held_out:
         head += ["same, held out", "different, held out"]
     rows = []
     for r in threshold_frame(calibration, tau).to_dict("records"):
         if math.isnan(r["tau"]):
-            rows.append([r["accepts"], "none is so precise"] + [""] * (len(head) - 2))
+            rows.append([r["accepts"], "no threshold is so precise"] + [""] * (len(head) - 2))
             continue
         span = "" if math.isnan(r["low"]) else f"{r['low']:.3f} to {r['high']:.3f}"
         cells = [r["accepts"], f"{r['tau']:.3f}", span, f"{r['cosine']:.3f}", f"{r['recall']:.1%}", f"{r['fpr']:.1%}"]
@@ -42,12 +42,12 @@ def _held_out(calibration: Calibration, tau: float) -> str:
 
 
 def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
-    """Which threshold to take, and what the given one does, in sentences."""
+    """Recommend a threshold, and describe the effect of the given one, in sentences."""
     v = calibration.values
     one = v["tau_fpr_1"]
     recall, fpr, _ = calibration.at(tau)
     who = f"{len(calibration.calibrated_on)} categories"
-    checked = "all of them, for want of more to check on"
+    checked = "but not checked on others, because there are too few"
     if calibration.held_out:
         checked = f"and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]
@@ -62,14 +62,14 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         got = calibration.at(one.point)[0]
         span = f" (95% interval {one.low:.3f} to {one.high:.3f})" if one.bounded else ""
         lines.append(f"**Take {one.point:.3f}**{span} to accept at most 1% of pairs of different kinds:")
-        lines.append(f"it accepts {got:.1%} of those of one kind{_held_out(calibration, one.point)}.")
+        lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
     lines.append(f"At {tau:g}, {recall:.1%} of pairs of one kind are accepted and {fpr:.1%} of pairs of different kinds.")
     return " ".join(lines)
 
 
 def holds_table(sweeps: Sequence[Sweep]) -> str:
-    """A row a condition: the verdict at the runs' threshold, and the thresholds around it that agree."""
+    """Show, for each condition, the verdict at the runs' threshold and the range of thresholds with the same verdict."""
     rows = [[s.condition, s.verdict, f"{s.holds[0]:g} to {s.holds[1]:g}"] for s in sweeps]
     return table(
-        ["condition", f"reading at {sweeps[0].tau:g}" if sweeps else "reading", "the same for thresholds from"], rows, "lll"
+        ["condition", f"verdict at {sweeps[0].tau:g}" if sweeps else "verdict", "same verdict for thresholds"], rows, "lll"
     )

@@ -1,1 +1,1 @@
-"""What is searched, and what each query finds: the data set itself, folders, or a clip-retrieval service."""
+"""Retrieval: search the data set itself, further folders, or a clip-retrieval service for the results of each query."""

@@ -1,8 +1,8 @@
-"""`clipnb index`: a folder of photographs to a gallery on disk, shard by shard, on this machine or on a cluster.
+"""`clipnb index`: build a gallery on disk from a folder of photographs, shard by shard, on this machine or on a cluster.
 
-A shard is a fixed run of the image files in sorted order; its embeddings and its metadata are two files, each written
-whole or not at all. A build that was stopped leaves finished shards, and the same command makes the others. Shards are
-made by one function in fixed batches on a fixed number of threads, so that every engine writes the same bytes.
+A shard is a fixed run of the image files in sorted order. Its embeddings and its metadata are two files, and each is
+written completely or not at all. A build that is stopped keeps its finished shards; the same command makes the others. One
+function makes all shards, in fixed batches on a fixed number of threads, so that every engine writes the same bytes.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from .faiss_index import APPROXIMATE_FROM
 from .folder import ABOUT, INDEX, GalleryFolder, is_gallery, open_folder
 
 SHARD = 1_000
-"""Images a shard: what a killed worker loses at most, and what a worker does at a time."""
+"""Number of images in a shard: the unit of work, and the most that a killed worker loses."""
 BATCH = 32
-"""Images that the encoder gets at once; fixed, because rounding may depend on it."""
+"""Number of images in a batch of the encoder; it is fixed because rounding may depend on it."""
 PLAN = "build.json"
-"""What a build was begun with, in its folder."""
+"""Name of the file, in the gallery's folder, that holds the plan of the build."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the bytes of a gallery.
+    """Everything that determines the bytes of a gallery.
 
     Attributes:
-        encoder: by name.
-        precision: of its weights.
-        identity: of the encoder, with its weights.
+        encoder: name of the encoder.
+        precision: precision of its weights.
+        identity: identity of the encoder, which includes its weights.
         dim: length of an embedding.
-        images: how many files.
-        listing: SHA-256 of their names, sizes and times.
-        shard: images a shard.
-        threads: that the encoder computes with.
+        images: number of image files.
+        listing: SHA-256 of the names, sizes and times of the files.
+        shard: number of images in a shard.
+        threads: number of threads that the encoder computes with.
     """
 
     encoder: str
@@ -71,10 +71,10 @@ class Shard:
     """One unit of work.
 
     Attributes:
-        number: its place.
-        of: how many there are.
+        number: its position among the shards, from 0.
+        of: number of shards.
         photos: its image files.
-        out: the gallery's folder.
+        out: folder of the gallery.
     """
 
     number: int
@@ -99,18 +99,18 @@ class Shard:
 
     @property
     def done(self) -> bool:
-        """Whether it is finished: the metadata are written last."""
+        """Whether the shard is finished: its metadata are written last."""
         return self.metadata.is_file()
 
 
 Engine = Callable[[Sequence[Shard], Plan], Iterable[int]]
-"""Makes shards and yields the number of each as it is finished."""
+"""(shards, plan) -> the number of each shard, as soon as the shard is finished."""
 
 
 def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None:
     """Embed the images of a shard and write its files.
 
-    An image that cannot be read is left out of both and named in `unreadable/`.
+    Both files omit an image that cannot be read; a file in `unreadable/` names it with the reason.
     """
     vectors: list[NDArray[np.float32]] = []
     rows: list[dict[str, str]] = []
@@ -153,7 +153,7 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
 
 
 def local_engine(shards: Sequence[Shard], plan: Plan) -> Iterable[int]:
-    """One shard after the other, in this process."""
+    """Make one shard after the other, in this process."""
     encoder = load_worker(plan)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for shard in shards:
@@ -162,15 +162,15 @@ def local_engine(shards: Sequence[Shard], plan: Plan) -> Iterable[int]:
 
 
 def load_worker(plan: Plan) -> Encoder:
-    """The plan's encoder, computing with the plan's number of threads.
+    """Load the plan's encoder and make it compute with the plan's number of threads.
 
     Raises:
-        UserError: this machine's weights are not those of the plan.
+        UserError: the weights on this machine differ from the plan's.
     """
     encoder = load_encoder(plan.encoder, plan.precision)
     if encoder.identity != plan.identity:
-        raise UserError(f"{plan.encoder!r} is {encoder.identity} on this machine, and was {plan.identity} when the build began")
-    encoder = getattr(encoder, "loaded", encoder)  # one that is only noted would load torch after its threads are set
+        raise UserError(f"{plan.encoder!r} is {encoder.identity} on this machine, but it was {plan.identity} when the build began")
+    encoder = getattr(encoder, "loaded", encoder)  # a lazy encoder would load torch after the threads are set
     _set_threads(plan.threads)
     return encoder
 
@@ -197,21 +197,22 @@ def build_gallery(
     """Embed and index a folder of photographs.
 
     Args:
-        folder: data set by name, or path of a folder <root>/<category>/<image>.
-        out: where the gallery goes; an unfinished one of the same plan is gone on with.
-        encoder: by name; "" for the usual one.
-        precision: of its weights.
-        index: exact, hnsw or ivf; "" for exact up to a million images and hnsw above.
-        engine: what makes the shards.
-        shard_size: images a shard.
-        threads: that the encoder computes with, 0 for this machine's cores. Embeddings may depend on it in the last bit.
-        progress: show a bar.
+        folder: name of a data set, or path of a folder <root>/<category>/<image>.
+        out: folder of the gallery; an unfinished gallery with the same plan is continued.
+        encoder: name of an encoder; "" stands for the default encoder.
+        precision: precision of its weights.
+        index: exact, hnsw or ivf; "" stands for exact below a million images and for hnsw from there on.
+        engine: makes the shards.
+        shard_size: number of images in a shard.
+        threads: number of threads that the encoder computes with; 0 stands for the number of cores. The last bit of an
+            embedding may depend on it.
+        progress: show a progress bar.
 
     Raises:
-        UserError: no photographs, or the folder holds another gallery.
+        UserError: there are no photographs, or `out` holds another gallery.
     """
     if shard_size < 1 or threads < 0:
-        raise UserError("shard_size is a whole number from 1 up, threads one from 0 up")
+        raise UserError("shard_size must be a whole number of at least 1, threads one of at least 0")
     dataset = load_dataset(folder)
     name = resolve(encoder or default_encoder())[0]
     name = str(Path(name).resolve()) if Path(name).is_file() else name
@@ -229,7 +230,7 @@ def build_gallery(
     )
     _begin(out, plan)
     count = -(-len(photos) // shard_size)
-    shards = [Shard(n, count, part, out.resolve()) for n, part in enumerate(_runs_of(photos, shard_size))]
+    shards = [Shard(n, count, run, out.resolve()) for n, run in enumerate(_runs_of(photos, shard_size))]
     due = [shard for shard in shards if not shard.done]
     begun = sum(len(shard.photos) for shard in shards if shard.done)
     bar = tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo", disable=not progress)
@@ -238,7 +239,7 @@ def build_gallery(
             bar.update(len(shards[number].photos))
     left = [shard.number for shard in shards if not shard.done]
     if left:
-        raise UserError(f"{len(left)} of {count} shards are not finished; the same command goes on from there")
+        raise UserError(f"{len(left)} of {count} shards are not finished; type the same command to continue")
     return _finish(out, plan, shards, index)
 
 
@@ -247,7 +248,7 @@ def _runs_of(photos: Sequence[Photo], size: int) -> list[tuple[Photo, ...]]:
 
 
 def _begin(out: Path, plan: Plan) -> None:
-    """See that the folder is empty, or holds what was begun with the same plan."""
+    """Check that the folder is empty or holds a build with the same plan."""
     begun = out / PLAN
     if begun.is_file():
         try:
@@ -256,21 +257,23 @@ def _begin(out: Path, plan: Plan) -> None:
             held = None
         if held != asdict(plan):
             differ = [name for name, value in asdict(plan).items() if not isinstance(held, dict) or held.get(name) != value]
-            raise UserError(f"{shown(out)} holds a gallery of other {', '.join(differ)}: give another folder, or remove that one")
+            raise UserError(
+                f"{shown(out)} holds a gallery that differs in {', '.join(differ)}: name another folder, or remove that one"
+            )
     elif out.is_dir() and any(out.iterdir()):
-        what = "a gallery of another program" if is_gallery(out) else "other files"
-        raise UserError(f"{shown(out)} holds {what}: give an empty folder")
+        what = "a gallery that another program made" if is_gallery(out) else "other files"
+        raise UserError(f"{shown(out)} holds {what}: name an empty folder")
     else:
         write_text(begun, json.dumps(asdict(plan), indent=1) + "\n")
 
 
 def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> GalleryFolder:
-    """Index all shards and say what they are."""
+    """Index all shards and describe the gallery in `clipnb.json`."""
     unreadable: dict[str, str] = {}
     for shard in shards:
         if shard.unreadable.is_file():
             unreadable |= json.loads(shard.unreadable.read_text(encoding="utf-8"))
-    for left in [*out.glob("*/.*.part"), *out.glob(".*.part")]:  # by workers that were killed while they wrote
+    for left in [*out.glob("*/.*.part"), *out.glob(".*.part")]:  # left by workers that were killed while they wrote
         left.unlink(missing_ok=True)
     (out / INDEX).unlink(missing_ok=True)
     opened = open_folder(out)

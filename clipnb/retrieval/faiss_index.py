@@ -1,4 +1,4 @@
-"""Indexes over unit vectors: exact, or approximate with a measured recall (faiss, inner product)."""
+"""FAISS indexes of unit vectors by inner product: exact, or approximate with a measured recall."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from .neighbours import Index
 EF_SEARCH = 128
 NPROBE = 64
 SEARCH_BLOCK = 4096
-"""Vectors that a batch of queries is compared with at once, by exact search; measured 1.2 times as fast as faiss's 1024."""
+"""Number of vectors in a block of the exact search; measured to be 1.2 times as fast as the 1024 of FAISS."""
 SAMPLE = 200
-"""Queries on which the recall of an approximate index is measured."""
+"""Number of queries on which the recall of an approximate index is measured."""
 APPROXIMATE_FROM = 1_000_000
-"""Vectors from which `clipnb index` writes HNSW with 16-bit vectors instead of the exact index: half the memory, recall .998."""
+"""Number of vectors from which `clipnb index` writes HNSW with 16-bit vectors instead of the exact index.
+
+HNSW takes half the memory and has a recall of 0.998.
+"""
 TRAIN = 100_000
-"""Vectors on which a quantizer is trained, at most."""
+"""Largest number of vectors on which a quantizer is trained."""
 
 
 class FaissIndex:
-    """A faiss index, built here or read from a file."""
+    """A FAISS index that was built here or read from a file."""
 
     def __init__(self, index: Any) -> None:
         self.faiss = index
@@ -47,13 +50,13 @@ class FaissIndex:
         return isinstance(faiss.downcast_index(self.faiss), faiss.IndexFlat)
 
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """Rows of the gallery nearest to each of (q, dim) unit queries, best first: (q, k), -1 where there is none."""
+        """Find the gallery rows nearest to each of (q, dim) unit queries: (q, k), best first, -1 where there is none."""
         _, rows = self.faiss.search(np.ascontiguousarray(queries, dtype=np.float32), k)
         found: NDArray[np.int64] = rows
         return found
 
     def stored_vectors(self) -> NDArray[np.float32]:
-        """The vectors as the index holds them, (n, dim): those that were added, or what its compression left of them."""
+        """The (n, dim) vectors as the index holds them, after any compression."""
         import faiss
 
         inner = faiss.downcast_index(self.faiss.index if isinstance(self.faiss, faiss.IndexPreTransform) else self.faiss)
@@ -67,19 +70,19 @@ def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: in
     """Index vectors that come in blocks.
 
     Args:
-        kind: "exact"; "hnsw" (a graph of 32 links a node, vectors in 16 bits); "ivf" (about 4 √n lists, vectors in full).
-        vectors: blocks of (b, dim), unit rows; read once, in order.
-        size: of all blocks together.
+        kind: "exact", "hnsw" (a graph with 32 links at each node, 16-bit vectors) or "ivf" (about 4 √n lists, full vectors).
+        vectors: blocks of (b, dim) unit rows, which are read once and in order.
+        size: number of vectors in all blocks.
         dim: length of a vector.
-        seed: of the sample that lists are trained on.
+        seed: seed of the sample on which the lists are trained.
 
     Raises:
-        UserError: there are no vectors, or none such kind.
+        UserError: there are no vectors, or the kind is unknown.
     """
     import faiss
 
     if size < 1:
-        raise UserError("a gallery of no vectors cannot be searched")
+        raise UserError("a gallery without vectors cannot be searched")
     index: Any
     faiss.cvar.distance_compute_blas_database_bs = SEARCH_BLOCK
     if kind == "exact":
@@ -107,7 +110,7 @@ def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: in
 
 
 def lists(size: int) -> int:
-    """Inverted lists for a gallery of that size: about 4 √n, and 39 vectors at least to train each."""
+    """Number of inverted lists for a gallery of n vectors: about 4 √n, with at least 39 training vectors for each list."""
     return max(1, min(int(4 * size**0.5), size // 39))
 
 
@@ -121,7 +124,7 @@ def _enough(blocks: Iterable[NDArray[np.float32]], least: int) -> list[NDArray[n
 
 
 def write(index: FaissIndex, path: Path) -> None:
-    """Write an index file, all of it or nothing."""
+    """Write an index file, completely or not at all."""
     import faiss
 
     with atomic(path) as file:
@@ -129,10 +132,10 @@ def write(index: FaissIndex, path: Path) -> None:
 
 
 def read(path: Path) -> FaissIndex:
-    """Open an index file; it stays on disk, and the system reads of it what is asked for (memory mapping).
+    """Open an index file by memory mapping: the index stays on disk.
 
     Raises:
-        UserError: it is no index that faiss reads, or one of distances instead of inner products.
+        UserError: FAISS cannot read the file, or the index compares distances instead of inner products.
     """
     import faiss
 
@@ -146,14 +149,14 @@ def read(path: Path) -> FaissIndex:
 
 
 def exact_search(vectors: Any, queries: NDArray[np.float32], k: int, block: int = 100_000) -> NDArray[np.int64]:
-    """Exact search through vectors that may lie on disk, a block in memory at a time: (q, k) rows, best first."""
+    """Search vectors that may lie on disk exactly, with one block in memory at a time: (q, k) rows, best first."""
     import faiss
 
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)
     rows = np.full((len(queries), k), -1, dtype=np.int64)
     for start in range(0, len(vectors), block):
-        part = np.ascontiguousarray(vectors[start : start + block], dtype=np.float32)
-        near, at = faiss.knn(queries, part, min(k, len(part)), metric=faiss.METRIC_INNER_PRODUCT)
+        held = np.ascontiguousarray(vectors[start : start + block], dtype=np.float32)
+        near, at = faiss.knn(queries, held, min(k, len(held)), metric=faiss.METRIC_INNER_PRODUCT)
         both, where = np.hstack([best, near]), np.hstack([rows, at + start])
         order = np.argsort(-both, axis=1, kind="stable")[:, :k]
         best, rows = np.take_along_axis(both, order, axis=1), np.take_along_axis(where, order, axis=1)
@@ -161,15 +164,15 @@ def exact_search(vectors: Any, queries: NDArray[np.float32], k: int, block: int 
 
 
 def recall_at_k(index: Index, vectors: Any, queries: NDArray[np.float32], k: int) -> float:
-    """recall@k of an index against exact search: the share of the k truly nearest that it finds, in [0, 1].
+    """recall@k of an index against exact search, in [0, 1]: the share of the k nearest vectors that the index finds.
 
-    Results that are as near as the k-th nearest count as found, so that ties cost nothing.
+    A result that is as near as the k-th nearest vector counts as found, so that ties do not lower the recall.
 
     Args:
-        index: over `vectors`.
+        index: index of `vectors`.
         vectors: (n, dim) gallery.
-        queries: (q, dim) to measure on.
-        k: at most n.
+        queries: (q, dim) queries.
+        k: number of results, at most n.
     """
     found = index.search(queries, k)
     exact = exact_search(vectors, queries, k)

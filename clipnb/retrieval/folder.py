@@ -1,12 +1,12 @@
-"""The gallery format on disk, which is clip-retrieval's: any of its back ends serves a folder that was written here.
+"""The format of a gallery on disk. It is the format of clip-retrieval, whose back end serves a folder that is written here.
 
 `img_emb/img_emb_<n>.npy`         (rows, dim) embeddings, float16 or float32
-`metadata/metadata_<n>.parquet`   a row for each embedding; `image_path` or `url` say where the image is
-`image.index`                     a faiss index over all rows
-`clipnb.json`                     written by `clipnb index` only: the encoder and the counts
+`metadata/metadata_<n>.parquet`   a row for each embedding; `image_path` or `url` locates the image
+`image.index`                     a FAISS index of all rows
+`clipnb.json`                     the encoder and the counts; only `clipnb index` writes it
 
-`clip-retrieval index` leaves the embeddings where `clip-retrieval inference` wrote them; a folder with an index and
-metadata alone opens too, its vectors taken from the index.
+`clip-retrieval index` leaves the embeddings where `clip-retrieval inference` wrote them. A folder that holds only an index
+and metadata can be opened too; its vectors are then taken from the index.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BLOCK = 65_536
 
 
 class Vectors:
-    """Embeddings in several files, memory-mapped; what is taken from them is float32 and of unit length."""
+    """Embeddings in several memory-mapped files; rows are returned as float32 and with unit length."""
 
     def __init__(self, arrays: Sequence[NDArray[np.floating]]) -> None:
         self.arrays = list(arrays)
@@ -43,7 +43,7 @@ class Vectors:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> NDArray[np.float32]:
-        """A slice or an integer array of rows: the array's shape + (dim,)."""
+        """Take a slice or an integer array of rows: the array's shape + (dim,)."""
         wanted = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
         flat = np.where(wanted < 0, wanted + len(self), wanted).ravel()
         out = np.empty((flat.size, self.shape[1]), dtype=np.float32)
@@ -54,13 +54,13 @@ class Vectors:
         return unit(out).reshape(*wanted.shape, self.shape[1])
 
     def blocks(self, size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
-        """All rows, in order, a block in memory at a time."""
+        """Yield all rows in order, with one block in memory at a time."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
 
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows brought to unit length; those that are, to float32 rounding, stay as they are to the bit."""
+    """Scale (n, dim) rows to unit length, in place; a row whose length is 1 up to float32 rounding does not change at all."""
     length = np.linalg.norm(rows.astype(np.float64), axis=1)
     off = (np.abs(length - 1) > 1e-6) & (length > 0)
     rows[off] = (rows[off] / length[off, None]).astype(np.float32)
@@ -74,7 +74,7 @@ class GalleryFolder:
     Attributes:
         path: its folder.
         metadata: a row for each image.
-        about: what `clipnb.json` says; {} where another program made it.
+        about: content of `clipnb.json`; {} for a gallery that another program made.
     """
 
     path: Path
@@ -87,17 +87,17 @@ class GalleryFolder:
 
     @cached_property
     def index(self) -> faiss_index.FaissIndex | None:
-        """The folder's own index, if it has one."""
+        """The index in the folder, if it has one."""
         return faiss_index.read(self.path / INDEX) if (self.path / INDEX).is_file() else None
 
     @cached_property
     def vectors(self) -> Vectors:
-        """The embeddings: from their files, or from the index where there are none."""
+        """The embeddings, from their files or, without such files, from the index."""
         files = sorted((self.path / "img_emb").glob("*.npy"))
         if files:
             return Vectors([_mapped(file) for file in files])
         if self.index is None:
-            raise UserError(f"{shown(self.path)} holds neither img_emb/*.npy nor {INDEX}: it is no gallery")
+            raise UserError(f"{shown(self.path)} holds neither img_emb/*.npy nor {INDEX}: it is not a gallery")
         return Vectors([self.index.stored_vectors()])
 
     @property
@@ -109,7 +109,7 @@ class GalleryFolder:
         return self.vectors.shape[1]
 
     def column(self, *names: str) -> list[str]:
-        """The first of these columns that the metadata have, as texts; "" where it says nothing."""
+        """The first of these columns that the metadata have, as strings; "" for a missing value."""
         for name in names:
             if name in self.metadata:
                 return ["" if value is None or value != value else str(value) for value in self.metadata[name].tolist()]
@@ -117,19 +117,18 @@ class GalleryFolder:
 
 
 def is_gallery(path: Path) -> bool:
-    """Whether a folder is in this format: metadata beside embeddings or an index."""
+    """Whether a folder has this format: metadata together with embeddings or an index."""
     return (path / "metadata").is_dir() and ((path / "img_emb").is_dir() or (path / INDEX).is_file())
 
 
 def open_folder(path: Path) -> GalleryFolder:
-    """Open a gallery; vectors and index stay on disk.
+    """Open a gallery; its vectors and its index stay on disk.
 
     Raises:
-        UserError: its parts do not fit together; the message says which.
+        UserError: its files are damaged or do not fit together; the message names them.
     """
-    parts = sorted((path / "metadata").glob("*.parquet"))
     try:
-        tables = [pd.read_parquet(part) for part in parts]
+        tables = [pd.read_parquet(file) for file in sorted((path / "metadata").glob("*.parquet"))]
         about = json.loads((path / ABOUT).read_text(encoding="utf-8")) if (path / ABOUT).is_file() else {}
     except (OSError, ValueError) as error:
         raise UserError(f"{shown(path)} is a damaged gallery: {error}") from error
@@ -140,9 +139,9 @@ def open_folder(path: Path) -> GalleryFolder:
     if opened.index is not None:
         counts[INDEX] = opened.index.size
         if opened.index.dim != opened.dim:
-            raise UserError(f"{shown(path)}: {INDEX} holds {opened.index.dim} values a vector, img_emb {opened.dim}")
+            raise UserError(f"{shown(path)}: {INDEX} holds vectors of {opened.index.dim} values, img_emb of {opened.dim}")
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} in {part}" for part, count in counts.items())
+        told = ", ".join(f"{count} in {file}" for file, count in counts.items())
         raise UserError(f"{shown(path)}: the numbers of images differ ({told}): build it again")
     return opened
 

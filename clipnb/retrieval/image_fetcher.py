@@ -1,9 +1,9 @@
-"""Fetching images that strangers' pages hold: many at once, each within bounds, each once ever.
+"""Fetch images from web servers: many at once, within limits, and each image only once.
 
-A fetch ends in one of three ways: an image file in the cache, *dead* (no answer, an error, too large, not allowed), or
-*unreadable* (an answer that is no image, or one of too many pixels). Only http and https are spoken; an address that is
-private, loopback or the like is refused unless its host was allowed by name. The address that was checked is the one
-connected to, at every redirect anew. No proxy, cookie or credential of this machine is used.
+A fetch ends in one of three ways: *ok* (an image file in the cache), *dead* (no answer, an error, too large, not allowed)
+or *unreadable* (the answer is not an image, or has too many pixels). The schemes are http and https. A private, loopback or
+similar address is refused unless its host is allowed by name. The connection goes to the very address that was checked, and
+every redirect is checked again. No proxy, cookie or credential of this machine is used.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one fetch.
+    """Limits of a fetch.
 
     Attributes:
-        seconds: for one URL, with all attempts and redirects.
-        attempt: for one attempt.
-        attempts: how often a server that fails, or does not answer, is asked.
-        pause: seconds before the second attempt; doubled before each further one.
-        size: bytes.
-        pixels: width x height.
-        redirects: followed.
-        at_once: fetches under way.
-        per_host: of them to one host.
+        seconds: longest time for a URL in seconds, including all attempts and redirects.
+        attempt: longest time for an attempt in seconds.
+        attempts: largest number of requests to a server that fails or does not answer.
+        pause: seconds before the second attempt; the pause doubles before each further attempt.
+        size: largest size of an image file in bytes.
+        pixels: largest number of pixels, width x height.
+        redirects: largest number of redirects.
+        at_once: largest number of fetches at a time.
+        per_host: largest number of connections to a host at a time.
     """
 
     seconds: float = 30.0
@@ -60,13 +60,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What became of a URL.
+    """Outcome of a fetch.
 
     Attributes:
         status: ok, dead or unreadable.
-        path: the image file, if it is ok.
-        problem: why it is not.
-        final: whether asking again would give the same; such answers are kept, others are asked for again next time.
+        path: the image file if the status is ok.
+        problem: the reason for any other status.
+        final: whether another request would have the same outcome. The cache keeps final outcomes only.
     """
 
     status: Status
@@ -84,7 +84,7 @@ class _Stop(Exception):
 
 
 class ImageCache:
-    """Fetched images and final answers, a file each, by the digest of the URL."""
+    """Fetched images and final outcomes, each in a file that is named by the digest of the URL."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -94,7 +94,7 @@ class ImageCache:
         return self.folder / name[:2] / name
 
     def get(self, url: str) -> Fetched | None:
-        """What is known of a URL, or None."""
+        """The stored outcome for a URL, or None."""
         path = self._path(url)
         try:
             about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -105,7 +105,7 @@ class ImageCache:
         return Fetched(about["status"], path if about["status"] == "ok" else None, about["problem"])
 
     def put(self, url: str, fetched: Fetched, content: bytes = b"") -> Fetched:
-        """Keep a final answer, and the image if there is one."""
+        """Store a final outcome, and the image if there is one."""
         path = self._path(url)
         if fetched.status == "ok":
             with atomic(path) as file:
@@ -120,17 +120,17 @@ class ImageCache:
 def fetch_images(
     urls: Iterable[str], cache: ImageCache, *, allow: Iterable[str] = (), limits: Limits | None = None, progress: bool = False
 ) -> dict[str, Fetched]:
-    """Fetch images; none is fetched that the cache has, and no URL can stop the others.
+    """Fetch the images that the cache does not have. A URL that fails does not affect the others.
 
     Args:
-        urls: http or https; duplicates are fetched once.
-        cache: where images and final answers are kept as they come.
-        allow: host names, or host:port, whose addresses may be private.
-        limits: bounds of one fetch.
-        progress: show a bar.
+        urls: http or https URLs; a URL that occurs twice is fetched once.
+        cache: stores images and final outcomes as they arrive.
+        allow: hosts, as name or name:port, whose addresses may be private.
+        limits: limits of each fetch.
+        progress: show a progress bar.
 
     Returns:
-        URL -> what became of it, for every URL.
+        URL -> outcome, for every URL.
 
     Raises:
         MissingExtra: the HTTP library is not installed.
@@ -174,7 +174,7 @@ async def _fetch_all(
                         found[url] = Fetched("dead", None, f"not complete after {limits.seconds:g} s", final=False)
                     except _Stop as stop:
                         found[url] = cache.put(url, stop.fetched)
-                    except Exception as error:  # one page must not cost the others
+                    except Exception as error:  # one URL must not stop the others
                         found[url] = Fetched("dead", None, f"{type(error).__name__}: {error}", final=False)
                     bar.update()
 
@@ -185,10 +185,10 @@ async def _fetch_all(
 
 
 async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], limits: Limits) -> bytes:
-    """The image's bytes.
+    """Fetch the bytes of an image.
 
     Raises:
-        _Stop: there is none to be had.
+        _Stop: the image cannot be fetched.
     """
     aiohttp = network.aiohttp()
     problem = ""
@@ -207,19 +207,19 @@ async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], lim
         except aiohttp.ClientError as error:
             problem = str(error) or type(error).__name__
             if "is not a public address" in problem:
-                raise _Stop("dead", f"{problem}: allow its host by name to fetch from it", final=False) from error
+                raise _Stop("dead", f"{problem}: to fetch from it, allow its host by name", final=False) from error
     raise _Stop("dead", problem, final=False)
 
 
 async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], limits: Limits) -> tuple[bytes, str]:
-    """Follow redirects and read the body: (content, "") or (b"", why it may be worth another attempt)."""
+    """Follow redirects and read the body: (content, ""), or (b"", problem) where another attempt may succeed."""
     for _ in range(limits.redirects + 1):
         try:
-            parts = urlsplit(url)
-            names = {(parts.hostname or "").lower(), parts.netloc.rpartition("@")[2].lower()}
+            target = urlsplit(url)
+            names = {(target.hostname or "").lower(), target.netloc.rpartition("@")[2].lower()}
         except ValueError as error:
             raise _Stop("dead", f"not a URL: {error}") from error
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if target.scheme not in ("http", "https") or not target.hostname:
             raise _Stop("dead", f"only http and https are fetched, not {url[:100]!r}")
         session = trusted if names & allow else public
         async with session.get(url, allow_redirects=False) as response:
@@ -243,14 +243,14 @@ async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], l
 
 
 def _checked(content: bytes, limits: Limits) -> bytes:
-    """The content, if its first bytes are those of an image of bounded size; it is decoded later, elsewhere."""
+    """Return the content if its header is that of an image within the limits. The image is decoded later, elsewhere."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
     except Image.DecompressionBombError as error:
         raise _Stop("unreadable", str(error)) from error
-    except Exception as error:  # what Pillow raises on hostile headers is not one kind
-        raise _Stop("unreadable", "not an image, whatever it is called") from error
+    except Exception as error:  # Pillow raises many kinds of errors on hostile headers
+        raise _Stop("unreadable", "not an image") from error
     if width * height > limits.pixels:
         raise _Stop("unreadable", f"{width} x {height} pixels are more than {limits.pixels:,}")
     return content

@@ -1,4 +1,4 @@
-"""Where the image of a result is on this machine, for pictures of results."""
+"""Locate the image files of results on this machine, for figures that show them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..errors import UserError
 from ..spec import RunSpec, is_service
 from .folder import open_folder
 from .image_fetcher import ImageCache
-from .sources import gallery_path, part_names
+from .sources import gallery_path, source_names
 
 
 def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
-    """For the name of a result of this run, its image file; None where there is none any more."""
+    """Return a function from the name of a result of this run to its image file, or to None if the file is gone."""
     known = {photo.id: photo.path for photo in load_dataset(spec.dataset).photos}
     if is_service(spec.gallery):
         cache = ImageCache(cache_root() / "fetched")
@@ -25,7 +25,7 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
             return kept.path if kept else _there(name)
 
         return fetched
-    for name, prefix in part_names(spec.gallery).items() if spec.gallery else ():
+    for name, prefix in source_names(spec.gallery).items() if spec.gallery else ():
         try:
             if path := gallery_path(name):
                 folder = open_folder(path)
@@ -34,7 +34,7 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
             elif locate(name).resolve() != locate(spec.dataset).resolve():
                 known |= {f"{prefix}{photo.id}": photo.path for photo in load_dataset(name).photos}
         except UserError:
-            continue  # moved away since the run
+            continue  # the folder was moved since the run
     return lambda name: _there(str(known[name])) if name in known else None
 
 
@@ -43,15 +43,15 @@ def _there(path: str) -> Path | None:
 
 
 def gallery_files(gallery: str) -> list[Path]:
-    """The files that a gallery consists of; none of the data set itself, or of a service, whose files are elsewhere.
+    """List the files of a gallery. The list is empty for the data set itself and for a service.
 
     Raises:
-        UserError: a folder of it is missing.
+        UserError: a folder of the gallery is missing.
     """
     if not gallery or is_service(gallery):
         return []
     found: list[Path] = []
-    for name in part_names(gallery):
+    for name in source_names(gallery):
         if path := gallery_path(name):
             found += sorted(p for folder in ("img_emb", "metadata", ".") for p in (path / folder).glob("*.*") if p.is_file())
         else:

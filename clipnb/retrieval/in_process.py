@@ -1,4 +1,4 @@
-"""Galleries that are searched in this process: the data set itself, more folders, clip-retrieval folders."""
+"""Search in this process: the data set itself, further data sets, and clip-retrieval folders."""
 
 from __future__ import annotations
 
@@ -24,22 +24,25 @@ from ..spec import NOTHING_LEFT_OUT, RunSpec
 from . import duplicates, faiss_index
 from .folder import Vectors
 from .neighbours import Index, retrieve
-from .results import ABSENT, USABLE, Found
-from .sources import Images, Part, open_parts
+from .results import ABSENT, USABLE, Retrieved
+from .sources import Images, Source, open_sources
 from .study_protocol import without_lookalikes
 
 SAME_VECTOR = 0.9999
-"""Cosine from which embeddings are one image's, where nothing but the embedding is known (float16 leaves more)."""
+"""Cosine from which two embeddings count as the same image, where only the embeddings are known.
+
+Rounding an embedding to float16 keeps the cosine above this value.
+"""
 
 
 @dataclass(frozen=True)
 class Gallery(Images):
-    """Images to be searched.
+    """Images with an index for the search.
 
     Attributes:
-        index: over the vectors.
-        exact: whether the index compares everything.
-        about: plain JSON values for the run's provenance.
+        index: index of the vectors.
+        exact: whether the index compares a query with every vector.
+        about: description for the provenance of a run, in plain JSON values.
     """
 
     index: Index
@@ -47,25 +50,25 @@ class Gallery(Images):
     about: dict[str, Any]
 
 
-def open_gallery(spec: RunSpec, own: Part, encoder: Encoder, store: EmbeddingStore, progress: bool) -> Gallery:
-    """The gallery that a run names, with an index over it.
+def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, progress: bool) -> Gallery:
+    """Open the gallery that a run names, and index it.
 
     Args:
-        spec: the run.
-        own: its data set.
-        encoder: of both.
-        store: where embeddings of more folders are kept.
-        progress: show a bar.
+        spec: specification of the run.
+        own: images of the run's data set.
+        encoder: encoder of the queries and of the gallery.
+        store: stores the embeddings of further data sets.
+        progress: show progress bars.
 
     Raises:
         UserError: a folder is missing or does not fit the encoder.
     """
-    parts = open_parts(spec, own, encoder, store, progress)
-    vectors = parts[0].vectors if len(parts) == 1 else Vectors([a for part in parts for a in _arrays(part.vectors)])
-    index, exact, how = _index(spec, parts, vectors)
+    sources = open_sources(spec, own, encoder, store, progress)
+    vectors = sources[0].vectors if len(sources) == 1 else Vectors([a for source in sources for a in _arrays(source.vectors)])
+    index, exact, how = _index(spec, sources, vectors)
     about = {
         "kind": "in-process",
-        "parts": [{"name": p.name, "images": len(p.ids), "unreadable": p.unreadable, **p.origin()} for p in parts],
+        "parts": [{"name": s.name, "images": len(s.ids), "unreadable": s.unreadable, **s.origin()} for s in sources],
         "images": len(vectors),
         "index": how,
     }
@@ -75,7 +78,7 @@ def open_gallery(spec: RunSpec, own: Part, encoder: Encoder, store: EmbeddingSto
         about["recall"] = {"k": k, "queries": len(sample), "recall": faiss_index.recall_at_k(index, vectors, sample, k)}
 
     def joined(field: str) -> list[str]:
-        return [text for part in parts for text in getattr(part, field)]
+        return [text for source in sources for text in getattr(source, field)]
 
     return Gallery(
         vectors=vectors,
@@ -83,8 +86,8 @@ def open_gallery(spec: RunSpec, own: Part, encoder: Encoder, store: EmbeddingSto
         categories=joined("categories"),
         digests=joined("digests"),
         paths=joined("paths"),
-        hashes=np.concatenate([part.hashes for part in parts]),
-        known=np.concatenate([part.known for part in parts]),
+        hashes=np.concatenate([source.hashes for source in sources]),
+        known=np.concatenate([source.known for source in sources]),
         index=index,
         exact=exact,
         about=about,
@@ -95,13 +98,15 @@ def _arrays(vectors: Any) -> list[Any]:
     return vectors.arrays if isinstance(vectors, Vectors) else [vectors]
 
 
-def _index(spec: RunSpec, parts: Sequence[Part], vectors: Any) -> tuple[Index, bool, str]:
-    """The index asked for: (index, whether it is exact, its description)."""
+def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> tuple[Index, bool, str]:
+    """Make or open the index that the run names: (index, whether it is exact, its description)."""
     size, dim = vectors.shape
-    folder = parts[0].folder if len(parts) == 1 else None
+    folder = sources[0].folder if len(sources) == 1 else None
     if spec.index == "stored":
         if folder is None or folder.index is None:
-            raise UserError("index stored is a clip-retrieval folder's image.index: name such a gallery, or pass -p index exact")
+            raise UserError(
+                "index stored needs a clip-retrieval folder with an image.index: name such a gallery, or pass -p index exact"
+            )
         return folder.index, folder.index.is_exact, f"stored {type(folder.index.faiss).__name__}"
 
     def blocks() -> Iterable[Any]:
@@ -118,15 +123,17 @@ def _index(spec: RunSpec, parts: Sequence[Part], vectors: Any) -> tuple[Index, b
     return faiss_index.read(kept), False, spec.index
 
 
-def search(spec: RunSpec, gallery: Gallery, queries: NDArray[np.float32], embedded: Embeddings, hashes: NDArray[np.uint8]) -> Found:
-    """Each query's results.
+def search(
+    spec: RunSpec, gallery: Gallery, queries: NDArray[np.float32], embedded: Embeddings, hashes: NDArray[np.uint8]
+) -> Retrieved:
+    """Retrieve the k results of every query.
 
     Args:
-        spec: the run; it says what is left out.
-        gallery: what is searched.
-        queries: (q, dim) what is asked: manipulated embeddings, moved if the protocol says so.
-        embedded: the data set, for its clean embeddings and digests.
-        hashes: (q, 32) its picture hashes.
+        spec: specification of the run, which decides what is excluded.
+        gallery: the gallery.
+        queries: (q, dim) manipulated embeddings, moved if the protocol says so.
+        embedded: the queries' photographs, for their clean embeddings and digests.
+        hashes: (q, 32) picture hashes of the queries.
 
     Raises:
         UserError: the gallery is too small to give k results for every query.
@@ -137,11 +144,11 @@ def search(spec: RunSpec, gallery: Gallery, queries: NDArray[np.float32], embedd
     if spec.deduplicate:
         rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])
     status = np.where(rows < 0, ABSENT, USABLE).astype(np.uint8)
-    return Found(gallery.vectors, rows, status, gallery.ids, gallery.categories, {}, gallery.about)
+    return Retrieved(gallery.vectors, rows, status, gallery.ids, gallery.categories, {}, gallery.about)
 
 
 def exclusion(spec: RunSpec, gallery: Gallery, embedded: Embeddings, hashes: NDArray[np.uint8]) -> duplicates.Excluded:
-    """The rule by which a query's own image and its copies are left out of its results."""
+    """Make the rule that excludes a query's own image and its copies from its results."""
     clean = embedded.vectors[CLEAN]
     rules = [duplicates.same_content(embedded.digests, gallery.digests)]
     if spec.duplicates >= 0:

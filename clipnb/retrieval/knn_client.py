@@ -1,6 +1,7 @@
-"""A client of clip-retrieval's back end, by its wire format: POST /knn-service, GET /indices-list.
+"""A client for the back end of clip-retrieval. It speaks the wire format: POST /knn-service and GET /indices-list.
 
-clip-retrieval's own client returns a server's error message as if it were results, never times out, and brings numpy < 2.
+The client that clip-retrieval ships returns a server's error message as if it were results, never times out, and requires
+numpy < 2.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from ..errors import ServiceError, UserError
 from . import network
 
 PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
-"""Lengths of vectors that are tried to say what a service holds, when it refuses ours."""
+"""Lengths of vectors that are tried, when a service refuses a vector, to tell the user which length it holds."""
 TRANSIENT = (429, 502, 503, 504)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a query asks for beside its vector. Everything that moves a query or drops results is off.
+    """Options of a query. By default the service neither moves the query nor drops results.
 
     Attributes:
-        num_images: results wanted.
-        aesthetic_score: rating towards which the service moves the query, 0 to 9.
-        aesthetic_weight: how far; 0 leaves the query alone.
-        deduplicate: drop results whose cosine to a better one is above 0.94.
-        safety: drop what the service's safety model and violence detector reject.
+        num_images: number of results.
+        aesthetic_score: rating, 0 to 9, towards which the service moves the query.
+        aesthetic_weight: weight of the move; with 0 the query stays as it is.
+        deduplicate: drop a result whose cosine to a better one is above 0.94.
+        safety: drop results that the service's safety model or its violence detector rejects.
     """
 
     num_images: int
@@ -44,7 +45,7 @@ class Options:
     safety: bool = False
 
     def body(self) -> dict[str, Any]:
-        """The request's fields."""
+        """The fields of the request."""
         moved = self.aesthetic_weight > 0
         return {
             "modality": "image",
@@ -64,12 +65,12 @@ class Hit:
     """One result.
 
     Attributes:
-        id: its row in the service's index.
-        similarity: inner product with the query, as the service moved it.
-        url: where its image is, "" if the service does not say.
-        image_path: its file on the service's machine, "" if unknown.
-        caption: "" if unknown.
-        image: the image itself, where the service has the file: JPEG that it encoded anew.
+        id: row in the service's index.
+        similarity: inner product with the query, after the service moved the query.
+        url: address of the image, "" if the service does not give one.
+        image_path: file of the image on the service's machine, "" if unknown.
+        caption: caption of the image, "" if unknown.
+        image: the image, encoded again as JPEG by the service, if the service has the file.
     """
 
     id: int
@@ -81,28 +82,28 @@ class Hit:
 
 
 def base_address(address: str) -> str:
-    """`http://host:port` of a service, whichever of its pages was given.
+    """Reduce the address of any page of a service to `http://host:port`.
 
     Raises:
-        UserError: it is no http(s) address.
+        UserError: the text is not an http or https address.
     """
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    split = urlsplit(address)
+    if split.scheme not in ("http", "https") or not split.hostname:
         raise UserError(f"a service's address is http://host:port or https://host, not {address!r}")
-    path = parts.path.rstrip("/")
-    return f"{parts.scheme}://{parts.netloc}{path.removesuffix('/knn-service')}"
+    path = split.path.rstrip("/")
+    return f"{split.scheme}://{split.netloc}{path.removesuffix('/knn-service')}"
 
 
 @dataclass(frozen=True)
 class KnnClient:
-    """One index of one service.
+    """A client for one index of a service.
 
     Attributes:
         address: http://host:port.
-        index: the index's name there.
-        timeout: seconds for one answer.
-        attempts: how often an unanswered or overloaded request is made.
-        concurrency: requests under way at once.
+        index: name of the index.
+        timeout: longest time for an answer in seconds.
+        attempts: largest number of requests where the service does not answer or is overloaded.
+        concurrency: number of requests at a time.
     """
 
     address: str
@@ -112,23 +113,23 @@ class KnnClient:
     concurrency: int = 8
 
     def check(self, dim: int) -> None:
-        """See that the service is there, has the index, and holds vectors of this length.
+        """Check that the service answers, has the index, and holds vectors of this length.
 
         Raises:
-            ServiceError: it does not; the message says which, and what it has.
+            ServiceError: it fails a check; the message says which, and what the service has instead.
         """
         network.run(self._check(dim))
 
     def query(self, vectors: NDArray[np.float32], options: Options, progress: bool = False) -> list[list[Hit]]:
-        """Results of q queries, best first; a list may be shorter than asked for, and only then has the service no more.
+        """Ask for the results of q queries: q lists, best first. A list is short only if the service has no more results.
 
         Args:
-            vectors: (q, dim) finite.
-            options: what is asked for.
-            progress: show a bar.
+            vectors: (q, dim) finite vectors.
+            options: options of all queries.
+            progress: show a progress bar.
 
         Raises:
-            ServiceError: any query was answered with an error.
+            ServiceError: the service answered a query with an error.
             ValueError: a vector is not finite (the service would answer such a query with an empty list).
         """
         if not np.isfinite(vectors).all():
@@ -145,7 +146,7 @@ class KnnClient:
         async with self._session() as session:
             names = await self._send(session, "GET", "/indices-list")
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise ServiceError(f"{self.address} is no clip-retrieval back end: /indices-list answers {_short(names)}")
+                raise ServiceError(f"{self.address} is not a clip-retrieval back end: /indices-list answers {_short(names)}")
             if self.index not in names:
                 raise ServiceError(f"{self.address} has no index {self.index!r}; it has {', '.join(names) or 'none'}")
             try:
@@ -158,7 +159,7 @@ class KnnClient:
                         continue
                     raise ServiceError(
                         f"index {self.index!r} of {self.address} holds vectors of {other} values, the encoder makes {dim}: "
-                        "use the encoder that it was made with"
+                        "use the encoder that the index was made with"
                     ) from error
                 raise
 
@@ -191,7 +192,7 @@ class KnnClient:
         return [_hit(item, self.address) for item in answer]
 
     async def _send(self, session: Any, method: str, page: str, body: dict[str, Any] | None = None) -> Any:
-        """One request, made again after a pause where nobody answered or the server was overloaded."""
+        """Send a request, and repeat it after a pause if the server does not answer or is overloaded."""
         aiohttp = network.aiohttp()
         problem = ""
         for attempt in range(self.attempts):
@@ -211,10 +212,10 @@ class KnnClient:
                 problem = str(error) or type(error).__name__
             except ValueError:
                 raise ServiceError(f"{self.address}{page} does not answer in JSON: is it a clip-retrieval back end?") from None
-        raise ServiceError(f"{self.address}{page} failed ({problem}): see that clip-retrieval back runs there, and what it logs")
+        raise ServiceError(f"{self.address}{page} failed ({problem}): check that clip-retrieval back runs there, and read its log")
 
     def described(self, options: Options) -> dict[str, Any]:
-        """For the provenance of a run."""
+        """Describe the service for the provenance of a run, in plain JSON values."""
         return {"kind": "service", "address": base_address(self.address), "index": self.index, "options": asdict(options)}
 
 
@@ -223,10 +224,10 @@ def _probe(dim: int) -> NDArray[np.float32]:
 
 
 def _hit(item: Any, address: str) -> Hit:
-    """A result as the service writes it.
+    """Read a result as the service writes it.
 
     Raises:
-        ServiceError: it lacks an id or a similarity.
+        ServiceError: the result has no id or no similarity.
     """
     try:
         image = item.get("image")
@@ -239,7 +240,7 @@ def _hit(item: Any, address: str) -> Hit:
             image=base64.b64decode(image, validate=True) if image else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise ServiceError(f"{address} answered with a result that cannot be read ({error!r}): {_short(item)}") from error
+        raise ServiceError(f"{address} answered with an invalid result ({error!r}): {_short(item)}") from error
 
 
 def _short(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The nearest gallery images to each query, without those that it must not find."""
+"""Find the nearest gallery images to each query, and leave excluded images out."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .duplicates import Excluded
 
 
 class Index(Protocol):
-    """What retrieval asks of a gallery."""
+    """An index of a gallery's vectors."""
 
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """Rows of the gallery nearest to each of (q, dim) unit queries, best first: (q, k), -1 where there is none."""
+        """Find the gallery rows nearest to each of (q, dim) unit queries: (q, k), best first, -1 where there is none."""
         ...
 
 
 def require_results(k: int, others: int) -> None:
-    """See that a gallery has k images beside the query's own.
+    """Check that a gallery has at least k images besides the query's own.
 
     Raises:
-        UserError: it has not; the message names the largest k that it allows.
+        UserError: it has fewer; the message names the largest possible k.
     """
     if k > others:
         smaller = f"pass a smaller one (-p k {others}) or " if others > 0 else ""
@@ -33,15 +33,15 @@ def require_results(k: int, others: int) -> None:
 def retrieve(
     index: Index, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, *, exact: bool = True
 ) -> NDArray[np.int64]:
-    """The k nearest gallery images to each query, those that it must not find left out.
+    """Find the k nearest gallery images to each query, without the excluded ones.
 
     Args:
-        index: over the gallery.
+        index: index of the gallery.
         queries: (q, dim) unit vectors.
-        k: results wanted, at least 1.
-        excluded: which gallery images a query must not find: the query's own image and its copies.
-        size: images in the gallery.
-        exact: whether the index finds all there is when asked for everything.
+        k: number of results, at least 1.
+        excluded: rule for the gallery images that a query must not find: its own image and copies of it.
+        size: number of images in the gallery.
+        exact: whether the index finds every vector when it is asked for all of them.
 
     Returns:
         (q, k) gallery rows, best first; -1 where an approximate index found fewer.
@@ -57,7 +57,7 @@ def retrieve(
         rows = index.search(queries[waiting], fetch)
         bad = rows < 0
         bad |= excluded(waiting, np.where(bad, 0, rows))
-        order = np.argsort(bad, axis=1, kind="stable")[:, :k]  # others first, in their order
+        order = np.argsort(bad, axis=1, kind="stable")[:, :k]  # allowed rows first, in their order
         best = np.where(np.take_along_axis(bad, order, axis=1), -1, np.take_along_axis(rows, order, axis=1))
         out[waiting, : best.shape[1]] = best
         good = (~bad).sum(axis=1)

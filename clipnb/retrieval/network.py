@@ -1,4 +1,4 @@
-"""What client and fetcher share: running asyncio from anywhere, and connecting to public addresses only."""
+"""Functions that client and fetcher share: run a coroutine from any thread, and connect to public addresses only."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 def aiohttp() -> Any:
-    """The HTTP library.
+    """Import the HTTP library.
 
     Raises:
-        MissingExtra: it is not installed.
+        MissingExtra: the library is not installed.
     """
     try:
         import aiohttp
@@ -29,7 +29,7 @@ def aiohttp() -> Any:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, in a notebook too, where this thread has a loop that is running already."""
+    """Run a coroutine to its end, also in a notebook, where an event loop already runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -40,20 +40,20 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()
-    finally:  # an interrupt ends up here too
+    finally:  # also after an interrupt
         future.cancel()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout=5)
 
 
 class Refused(OSError):
-    """A connection that is not made: the address is private."""
+    """A connection is refused because its address is not public."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to a machine on the internet: not private, loopback, link-local, multicast, ...
+    """Whether an IP address is reachable from the internet, so not private, loopback, link-local or multicast.
 
-    An IPv6 address that carries an IPv4 one (mapped, 6to4, NAT64) is judged by that too.
+    If an IPv6 address carries an IPv4 address (mapped, 6to4, Teredo, NAT64), that address must be public too.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     carried: list[ipaddress.IPv4Address | None] = []
@@ -64,10 +64,10 @@ def is_public(address: str) -> bool:
 
 
 def public_socket(info: tuple[Any, ...]) -> socket.socket:
-    """A socket for an address that was looked up, if it is public; the connection is then made to this very address.
+    """Make a socket for a resolved address. The connection then goes to the address that was checked here.
 
     Raises:
-        Refused: it is not.
+        Refused: the address is not public.
     """
     family, kind, protocol, _, address = info
     if not is_public(address[0]):

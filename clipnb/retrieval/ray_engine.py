@@ -1,6 +1,6 @@
-"""`clipnb index --engine ray`: shards on Ray Data, whose actors each hold one encoder; no scheduler of our own.
+"""`clipnb index --engine ray`: make shards on Ray Data, whose actors each hold an encoder.
 
-A worker that dies is replaced and its shard made again, which is Ray's doing. All workers write to one folder, so a
+Ray schedules the shards, replaces a worker that dies and has its shard made again. All workers write to one folder, so a
 cluster needs a file system that its machines share.
 """
 
@@ -17,7 +17,7 @@ from .build import Engine, Plan, Shard, load_worker, make_shard
 
 
 class Worker:
-    """One encoder in a process of its own."""
+    """An encoder in a process of its own."""
 
     def __init__(self, shards: Sequence[Shard], plan: Plan) -> None:
         self.shards = {shard.number: shard for shard in shards}
@@ -30,12 +30,12 @@ class Worker:
 
 
 def ray_engine(workers: int = 2, address: str | None = None, gpus: float = 0) -> Engine:
-    """Make shards on Ray.
+    """Return an engine that makes shards on Ray.
 
     Args:
-        workers: processes.
-        address: of a running cluster ("auto", "host:port"); None starts one on this machine.
-        gpus: for each worker.
+        workers: number of processes.
+        address: address of a running cluster ("auto" or "host:port"); None starts a cluster on this machine.
+        gpus: number of GPUs, or share of a GPU, for each worker.
 
     Raises:
         MissingExtra: Ray is not installed.

@@ -1,4 +1,4 @@
-"""What a gallery answers: the same for an index in this process and for a service on the network."""
+"""The results of a search; they have the same form for an index in this process and for a service."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 ABSENT, USABLE, DEAD, UNREADABLE = range(4)
-"""What became of a result that was asked for: never returned, scored, not to be had, no image."""
+"""Status of a requested result: not returned, usable, image not available, not an image."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """The results of q queries, k asked of each.
+class Retrieved:
+    """The results of q queries, with k results requested for each.
 
     Attributes:
-        vectors: (m, dim) embeddings of results; rows of `rows`.
-        rows: (q, k) each result as a row of `vectors`, best first; -1 where it has no embedding.
-        status: (q, k) what became of it: ABSENT, USABLE, DEAD or UNREADABLE.
+        vectors: (m, dim) embeddings of the results.
+        rows: (q, k) row in `vectors` of each result, best first; -1 for a result without an embedding.
+        status: (q, k) ABSENT, USABLE, DEAD or UNREADABLE.
         ids: names of the m results.
-        categories: their categories, "" where unknown.
-        problems: name of a dead or unreadable result -> why.
-        about: where the answers come from, as plain JSON values.
+        categories: categories of the m results, "" where unknown.
+        problems: name of a dead or unreadable result -> reason.
+        about: origin of the results, in plain JSON values.
     """
 
     vectors: Any
@@ -36,5 +36,5 @@ class Found:
     about: dict[str, Any] = field(default_factory=dict)
 
     def count(self, *status: int) -> NDArray[np.int64]:
-        """How many of each query's results have one of these statuses: (q,)."""
+        """Count, for each query, the results that have one of these statuses: (q,)."""
         return np.asarray(np.isin(self.status, status).sum(axis=1), dtype=np.int64)

@@ -1,8 +1,8 @@
-"""What is searched: the data set itself, more folders, clip-retrieval folders, or a clip-retrieval service.
+"""Open the gallery of a run: the data set itself, further data sets, clip-retrieval folders, or a clip-retrieval service.
 
-`opened` gives every query's results, wherever they come from. One file a purpose: `folder` (the format on disk),
-`indexes` (faiss), `build` (`clipnb index`), `parts` (what a gallery is made of), `local` (searching it in-process),
-`service` and `fetch` (over the network), `found`.
+`opened` hides where the results come from. The other modules: `folder` (format on disk), `build` (`clipnb index`),
+`faiss_index`, `sources` (the images of a gallery), `in_process` (search in this process), `service`, `knn_client` and
+`image_fetcher` (search over the network), `duplicates` (exclusion rules) and `results`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ..encoders import Encoder
 from ..manipulations import CLEAN
 from ..spec import RunSpec, is_service
 from . import study_protocol
-from .results import Found
+from .results import Retrieved
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of every image of a gallery, so that it can be ranked as a whole.
+    """Labels of all images of a gallery, which measures of the whole ranking need.
 
     Attributes:
-        vectors: (n, dim).
-        categories, digests: n texts each.
-        pictures: (q, 32) picture hashes of the queries and (n, 32) of the gallery, where near-copies are left out.
-        bits: in which those of near-copies may differ.
+        vectors: (n, dim) embeddings.
+        categories, digests: n categories and n digests.
+        pictures: picture hashes of the queries (q, 32) and of the gallery (n, 32); None if near-copies are not excluded.
+        bits: largest number of bits in which the hashes of near-copies differ.
     """
 
     vectors: Any
@@ -43,34 +43,34 @@ class Labels:
 
 @dataclass(frozen=True)
 class SearchResults:
-    """What a run's queries found.
+    """Results of a run's queries under a condition.
 
     Attributes:
-        found: results of the manipulated queries.
-        before: (q, k) results of the clean queries as rows of `found.vectors`; None of a service, which is asked once.
-        labels: of the gallery, where all are known and few enough to be ranked as a whole; None otherwise.
+        retrieved: results of the manipulated queries.
+        before: (q, k) results of the clean queries as rows of `retrieved.vectors`; None for a service.
+        labels: labels of the gallery; None if a label is unknown or the gallery is too large to be ranked as a whole.
     """
 
-    found: Found
+    retrieved: Retrieved
     before: NDArray[np.int64] | None
     labels: Labels | None
 
 
 RANKED_AS_A_WHOLE = 200_000
-"""Gallery size up to which measures of whole rankings (average precision) are computed."""
+"""Largest gallery for which measures of the whole ranking, such as average precision, are computed."""
 
 
 LookUp = Callable[[str], SearchResults]
-"""Condition -> what the queries find under it."""
+"""Condition -> results of the queries under it."""
 
 
 @dataclass(frozen=True)
 class Searched:
-    """A gallery that was opened.
+    """An opened gallery.
 
     Attributes:
-        look_up: answers the queries under a condition.
-        about: what it is and what was lost, as plain JSON values; complete once the last condition was answered.
+        look_up: searches the gallery for the queries under a condition.
+        about: the gallery and its unusable results, in plain JSON values; complete after the search under the last condition.
     """
 
     look_up: LookUp
@@ -80,18 +80,18 @@ class Searched:
 def opened(
     spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, progress: bool = True
 ) -> Searched:
-    """Open the run's gallery.
+    """Open the gallery of a run.
 
     Args:
-        spec: the run.
-        asked: its queries, clean and under each condition.
-        data: its data set, clean.
-        encoder: of both; result images of a service are embedded with it.
-        store: that encoder's embeddings.
-        progress: show bars.
+        spec: specification of the run.
+        asked: embeddings of the queries, clean and under each condition.
+        data: clean embeddings of the data set.
+        encoder: encoder of the queries and the gallery; it also embeds the result images of a service.
+        store: embeddings of that encoder.
+        progress: show progress bars.
 
     Raises:
-        UserError: the gallery is missing, too small, of another encoder, or a service that answers with an error.
+        UserError: the gallery is missing, too small, or made with another encoder, or the service answers with an error.
     """
     from . import in_process, sources
 
@@ -102,10 +102,10 @@ def opened(
         hashes = sources.hashes_for(spec, asked.photos, progress)
 
         def ask(condition: str) -> SearchResults:
-            found = service.search(spec, asked, condition, hashes, encoder, store, progress)
-            copies = about.get("copies_left_out", 0) + found.about["copies_left_out"]
-            about.update(found.about | {"unusable": about["unusable"] | found.problems, "copies_left_out": copies})
-            return SearchResults(found, None, None)
+            retrieved = service.search(spec, asked, condition, hashes, encoder, store, progress)
+            copies = about.get("copies_left_out", 0) + retrieved.about["copies_left_out"]
+            about.update(retrieved.about | {"unusable": about["unusable"] | retrieved.problems, "copies_left_out": copies})
+            return SearchResults(retrieved, None, None)
 
         return Searched(ask, about)
 
@@ -123,7 +123,7 @@ def opened(
             spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed
         )
 
-    def search(condition: str) -> Found:
+    def search(condition: str) -> Retrieved:
         return in_process.search(
             spec, gallery, study_protocol.moved(asked.vectors[condition], direction, spec.aesthetic_weight), asked, hashes
         )

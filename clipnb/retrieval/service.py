@@ -1,4 +1,4 @@
-"""Searching through a service: ask, fetch what it names, embed it here, leave the query's own image out."""
+"""Search through a service: query it, fetch and embed the images it names, and exclude the query's own image."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..manipulations import CLEAN
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from .image_fetcher import Fetched, ImageCache, Limits, fetch_images
 from .knn_client import Hit, KnnClient, Options
-from .results import ABSENT, DEAD, UNREADABLE, USABLE, Found
+from .results import ABSENT, DEAD, UNREADABLE, USABLE, Retrieved
 from .sources import picture_hashes
 
 SPARE = 10
-"""Results asked for beyond k, to take the place of the query's own image and its copies."""
+"""Number of results requested beyond k; they replace the query's own image and its copies."""
 
 
 def search(
@@ -34,24 +34,24 @@ def search(
     store: EmbeddingStore,
     progress: bool = True,
     limits: Limits | None = None,
-) -> Found:
-    """Each query's results from the run's service; an error of the service is an error here.
+) -> Retrieved:
+    """Retrieve the results of every query from the run's service.
 
-    Of what the service returns, the first k that are not the query itself are looked at. In mode study nothing is left
-    out. A result that cannot be fetched or decoded stays a result, dead or unreadable.
+    The results are the first k of the service's answer that are not copies of the query; in mode study copies are results
+    too. A result whose image cannot be fetched or decoded stays a result, with the status DEAD or UNREADABLE.
 
     Args:
-        spec: the run.
-        embedded: its queries.
-        condition: what was done to them.
-        hashes: (q, 32) picture hashes of the queries, unmanipulated.
-        encoder: result images are embedded with it.
-        store: where their embeddings are kept.
-        progress: show bars.
-        limits: of fetching.
+        spec: specification of the run.
+        embedded: embeddings of the queries.
+        condition: condition of the queries.
+        hashes: (q, 32) picture hashes of the clean queries.
+        encoder: embeds the result images.
+        store: stores their embeddings.
+        progress: show progress bars.
+        limits: limits of a fetch.
 
     Raises:
-        ServiceError: the service is not there, holds other vectors, or answers with an error.
+        ServiceError: the service does not answer, answers with an error, or holds vectors of another length.
     """
     anything_goes = spec.duplicates == NOTHING_LEFT_OUT
     asked = spec.num_images or spec.k + SPARE
@@ -85,11 +85,11 @@ def search(
         "limits": asdict(images.limits),
         "allow_hosts": spec.allow_hosts,
     }
-    return Found(images.matrix(encoder.dim), rows, status, images.names, [""] * len(images.names), images.problems, about)
+    return Retrieved(images.matrix(encoder.dim), rows, status, images.names, [""] * len(images.names), images.problems, about)
 
 
 def name_of(hit: Hit) -> str:
-    """What a result is called: its URL, else its file on the service's machine, else its row."""
+    """Name of a result: its URL, else its file on the service's machine, else its row."""
     return hit.url or hit.image_path or f"#{hit.id}"
 
 
@@ -98,7 +98,7 @@ def _hosts(text: str) -> list[str]:
 
 
 class _Images:
-    """The images of results seen so far: fetched, embedded and hashed, each once."""
+    """The result images so far; each is fetched, embedded and hashed once."""
 
     def __init__(self, encoder: Encoder, store: EmbeddingStore, allow: Sequence[str], limits: Limits, progress: bool) -> None:
         self._encoder, self._store = encoder, store
@@ -113,7 +113,7 @@ class _Images:
         self.problems: dict[str, str] = {}
 
     def get(self, hits: Sequence[Hit]) -> None:
-        """Have the images of these results."""
+        """Add the images of these results."""
         new = {name_of(hit): hit for hit in hits if name_of(hit) not in self.status}
         sent = {name: self._from_answer(hit) for name, hit in new.items() if hit.image or not hit.url}
         urls = [name for name in new if name not in sent]
@@ -125,7 +125,7 @@ class _Images:
                 self.problems[name] = fetched.problem
             else:
                 photos[name] = Photo(fetched.path.parent.name, fetched.path)
-        names: dict[str, list[str]] = {}  # several results may be one image
+        names: dict[str, list[str]] = {}  # several results may share an image
         for name, photo in photos.items():
             names.setdefault(photo.id, []).append(name)
         done = embed(
@@ -151,13 +151,13 @@ class _Images:
                 self._digests.append(content)
 
     def _from_answer(self, hit: Hit) -> Fetched:
-        """An image that came with the answer, kept like one that was fetched."""
+        """Store an image that came with the answer as if it had been fetched."""
         if not hit.image:
-            return Fetched("dead", None, "the service says neither where the image is nor sends it")
+            return Fetched("dead", None, "the service gives neither the image nor its address")
         return self._cache.put("data:" + hashlib.sha256(hit.image).hexdigest(), Fetched("ok"), hit.image)
 
     def is_copy(self, hit: Hit, content: str, hashed: NDArray[np.uint8], bits: int) -> bool:
-        """Whether a result is the query's own image: of one content, or of one picture."""
+        """Whether a result is a copy of the query: its file is equal, or its picture hash differs in at most `bits` bits."""
         row = self.row.get(name_of(hit))
         if row is None:
             return False

@@ -1,4 +1,4 @@
-"""What a gallery is made of: data sets and clip-retrieval folders, and what is known of their images."""
+"""The sources of a gallery: data sets and clip-retrieval folders, with the labels of their images."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from .folder import GalleryFolder, is_gallery, open_folder
 
 @dataclass(frozen=True)
 class Images:
-    """n images.
+    """n images with their labels.
 
     Attributes:
-        vectors: (n, dim) unit rows, in memory or mapped.
-        ids, categories, digests, paths: n texts each, "" where unknown.
+        vectors: (n, dim) unit rows, in memory or memory-mapped.
+        ids, categories, digests, paths: n strings each, "" where unknown.
         hashes: (n, 32) packed picture hashes, zero where unknown.
-        known: (n,) which of them are known.
+        known: (n,) whether each hash is known.
     """
 
     vectors: Any
@@ -45,13 +45,13 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Part(Images):
-    """Images of one data set or folder.
+class Source(Images):
+    """The images of a data set or of a clip-retrieval folder.
 
     Attributes:
-        name: of the folder.
-        folder: where it is a clip-retrieval folder.
-        unreadable: id -> reason, for images that it does not hold for that.
+        name: name of the data set or folder.
+        folder: the clip-retrieval folder, or None for a data set.
+        unreadable: id -> reason, for images that are missing because they cannot be read.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Part(Images):
     unreadable: dict[str, str]
 
     def origin(self) -> dict[str, Any]:
-        """Where the vectors of a clip-retrieval folder come from, as plain JSON values; nothing of photographs embedded now."""
+        """Origin of the vectors of a clip-retrieval folder in plain JSON values; {} for a data set, which this run embeds."""
         if self.folder is None:
             return {}
         known = self.folder.about.get("encoder", {}).get("identity", "unknown: made by another program")
@@ -67,22 +67,22 @@ class Part(Images):
 
 
 def picture_hashes(photos: Sequence[Photo], progress: bool = False) -> NDArray[np.uint8]:
-    """Picture hashes of readable photographs, kept in the cache: (n, 32) packed bits."""
+    """Compute the picture hashes of readable photographs, or take them from the cache: (n, 32) packed bits."""
     hasher = duplicates.PictureHash()
     store = kept_embeddings(hasher)
     return duplicates.packed(embed(photos, [CLEAN], hasher, store, progress=progress).vectors[CLEAN])
 
 
 def hashes_for(spec: RunSpec, photos: Sequence[Photo], progress: bool) -> NDArray[np.uint8]:
-    """Picture hashes where the run leaves near-copies out, zeros where it does not ask: (n, 32) packed bits."""
+    """Compute picture hashes if the run excludes near-copies, else return zeros: (n, 32) packed bits."""
     if spec.duplicates < 0:
         return np.zeros((len(photos), BITS // 8), dtype=np.uint8)
     return picture_hashes(photos, progress)
 
 
-def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], prefix: str = "") -> Part:
-    """Photographs that were embedded now, as they are."""
-    return Part(
+def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], prefix: str = "") -> Source:
+    """Make a source from clean embeddings of a data set."""
+    return Source(
         name=name,
         vectors=embedded.vectors[CLEAN],
         ids=[prefix + photo.id for photo in embedded.photos],
@@ -96,17 +96,17 @@ def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], pref
     )
 
 
-def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Part:
-    """A folder in clip-retrieval's format.
+def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Source:
+    """Make a source from a folder in clip-retrieval's format.
 
     Raises:
-        UserError: it was made with another encoder, or for vectors of another length.
+        UserError: the folder was made with another encoder or holds vectors of another length.
     """
     made_with = folder.about.get("encoder", {})
     if folder.dim != encoder.dim:
         raise UserError(
             f"{shown(folder.path)} holds vectors of {folder.dim} values, the encoder {encoder.name!r} makes {encoder.dim}: "
-            "use the encoder that it was made with"
+            "use the encoder that the gallery was made with"
         )
     if made_with and made_with["identity"] != encoder.identity:
         raise UserError(
@@ -116,7 +116,7 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Part:
     hashes, known = _unhex(folder.column(duplicates.COLUMN))
     paths = folder.column("image_path")
     named = folder.column("id", "url", "image_path")
-    return Part(
+    return Source(
         name=folder.path.name,
         vectors=folder.vectors,
         ids=[f"{prefix}{name or row}" for row, name in enumerate(named)],
@@ -138,15 +138,16 @@ def _unhex(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return hashes, known
 
 
-def part_names(gallery: str) -> dict[str, str]:
-    """The folders that a gallery's description names, each with what stands before the names of its images.
+def source_names(gallery: str) -> dict[str, str]:
+    """Map each source that the field `gallery` of a run names to the prefix of its images' names.
 
-    A folder whose own name has a comma goes alone. Folders of one last name are told apart: `more:`, `more-2:`.
+    Commas separate sources, unless the whole text is the path of a folder. Sources whose paths end in the same name get
+    different prefixes: `more:`, `more-2:`.
     """
     whole = gallery.strip()
     alone = "," not in whole or Path(whole).is_dir()
     named: dict[str, str] = {}
-    for name in [whole] if alone else [part.strip() for part in whole.split(",") if part.strip()]:
+    for name in [whole] if alone else [name.strip() for name in whole.split(",") if name.strip()]:
         short = slug(name)
         prefixes = (f"{short}-{n}:" if n > 1 else f"{short}:" for n in count(1))
         named[name] = next(prefix for prefix in prefixes if prefix not in named.values())
@@ -154,29 +155,29 @@ def part_names(gallery: str) -> dict[str, str]:
 
 
 def gallery_path(name: str) -> Path | None:
-    """The clip-retrieval folder of that name, if it is one."""
+    """Find the clip-retrieval folder of this name; None if there is none."""
     for path in (Path(name).expanduser(), project_root() / name):
         if path.is_dir() and is_gallery(path):
             return path
     return None
 
 
-def open_parts(spec: RunSpec, own: Part, encoder: Encoder, store: EmbeddingStore, progress: bool) -> list[Part]:
-    """The parts that a run's gallery names; the data set itself where it names none.
+def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, progress: bool) -> list[Source]:
+    """Open the sources that a run's gallery names; without a gallery, the data set itself.
 
     Args:
-        spec: the run.
-        own: its data set.
-        encoder: of both.
-        store: where embeddings of more folders are kept.
-        progress: show a bar.
+        spec: specification of the run.
+        own: images of the run's data set.
+        encoder: encoder of the queries and of the gallery.
+        store: stores the embeddings of further data sets.
+        progress: show progress bars.
 
     Raises:
         UserError: a folder is missing or does not fit the encoder.
     """
     root = locate(spec.dataset).resolve()
 
-    def opened(name: str, prefix: str) -> Part:
+    def opened(name: str, prefix: str) -> Source:
         if path := gallery_path(name):
             return from_folder(open_folder(path), encoder, prefix)
         if locate(name).resolve() == root:
@@ -184,5 +185,5 @@ def open_parts(spec: RunSpec, own: Part, encoder: Encoder, store: EmbeddingStore
         more = embed(load_dataset(name).photos, [CLEAN], encoder, store, progress=progress)
         return from_photos(slug(name), more, hashes_for(spec, more.photos, progress), prefix)
 
-    named = part_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
+    named = source_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
     return [opened(name, prefix) for name, prefix in named.items()]

@@ -1,14 +1,14 @@
-"""What is asked of which gallery, and how: the settings of a run that concern retrieval, and the study's own protocol.
+"""The retrieval protocol of the study, which a run in mode `study` repeats.
 
-`study` repeats the original protocol: 10 results asked of the gallery, its query moved towards photographs that people
-rate 9 (weight 0.5), results that look alike or unsafe dropped, the query's own image not left out, a threshold of 0.8,
-and a category without any result counting 0. `corrected` leaves the query alone, asks for as many results as it scores,
-leaves the query's own image out, and counts nothing that was not found as 0.
+Mode `study` requests 10 results, moves the query towards photographs that people rate 9 (weight 0.5), drops results that
+look alike or are unsafe, keeps the query's own image, uses a threshold of 0.8, and counts a category without any result
+as 0. Mode `corrected` does not move the query, requests as many results as it scores, excludes the query's own image, and
+never counts a missing result as 0.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +16,16 @@ from numpy.typing import NDArray
 from .._core.paths import data_root
 from .._core.random import rng_for
 
-if TYPE_CHECKING:
-    pass
-
 
 def moved(queries: NDArray[np.float32], direction: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
-    """The study's aesthetic option: (q + w a) / ‖q + w a‖, as clip-retrieval's back end computes it.
+    """Apply the study's aesthetic option as clip-retrieval's back end computes it: (q + w a) / ‖q + w a‖.
 
-    With a of unit length and orthogonal to q, and w = 0.5, the query moves by 0.46 in L2.
+    If a has unit length and is orthogonal to q, w = 0.5 moves the query by an L2 distance of 0.46.
 
     Args:
-        queries: (q, dim) unit vectors.
-        direction: (dim,) the mean embedding of photographs of one rating.
-        weight: w.
+        queries: (q, dim) unit vectors, q in the formula.
+        direction: (dim,) mean embedding of photographs with the same rating, a in the formula.
+        weight: w in the formula.
     """
     if not weight:
         return queries
@@ -37,11 +34,11 @@ def moved(queries: NDArray[np.float32], direction: NDArray[np.float32], weight: 
 
 
 def aesthetic_direction(encoder: str, dim: int, score: int, seed: int) -> tuple[NDArray[np.float32], str]:
-    """What `moved` moves towards: (direction (dim,), where it is from).
+    """Find the direction for `moved`: (direction (dim,), description of its origin).
 
-    The published vectors are for ViT-L/14 and ViT-B/32, as `rating<score>.npy` of LAION's aesthetic predictor; they are
-    looked for in `aesthetic/<model>/` in $CLIPNB_DATA. For want of them a random direction stands in, which is all but
-    orthogonal to every photograph: it moves a query as far as any vector could, and towards nothing.
+    LAION's aesthetic predictor publishes such vectors for ViT-L/14 and ViT-B/32 as `rating<score>.npy`. They are read from
+    `aesthetic/<model>/` in $CLIPNB_DATA. If the file is missing, a random direction replaces it. A random direction is
+    nearly orthogonal to every photograph, so it moves a query by about the same distance but towards no photograph.
     """
     folder = {"ViT-L/14": "vit_l_14_embeddings", "ViT-B/32": "vit_b_32_embeddings"}.get(encoder, "")
     path = data_root() / "aesthetic" / folder / f"rating{score}.npy"
@@ -52,17 +49,17 @@ def aesthetic_direction(encoder: str, dim: int, score: int, seed: int) -> tuple[
 
 
 def without_lookalikes(rows: NDArray[np.int64], vectors: Any, cosine: float = 0.94) -> NDArray[np.int64]:
-    """One query's results with those dropped that look like a better one, as clip-retrieval's `deduplicate` does.
+    """Drop results of a query that look like a better result, as clip-retrieval's `deduplicate` does.
 
-    Results are linked when their cosine is above 0.94; of each connected group only the first is kept.
+    Two results are linked if their cosine is above `cosine`; the best result of each connected group is kept.
 
     Args:
         rows: (k,) rows of `vectors`, best first, -1 where there is none.
         vectors: (n, dim) unit rows.
-        cosine: of a link.
+        cosine: cosine above which two results are linked.
 
     Returns:
-        (k,) what is kept, in its order, then -1.
+        (k,) the kept rows in their order, followed by -1.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components

@@ -171,7 +171,7 @@ def settle(claims: Sequence[Claim], sources: Mapping[str, Lookup]) -> list[Judge
     """Judge every entry.
 
     Raises:
-        LedgerError: the verdict of an entry differs from that of the numbers; the message names each.
+        LedgerError: the numbers give another verdict on some entries; the message names them.
     """
     judged = [judge(claim, sources) for claim in claims]
     lies = [
