@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from clipnb.analysis.missing import FATES, account, available_case, bounds
 from clipnb.checks import warnings
-from clipnb.report.missing import accounts_table, figure
+from clipnb.report.missing import accounts_table
 from clipnb.result import Result
 from clipnb.spec import RunSpec
+from clipnb_book.plots import accounts
 
 
 def result(manip: str, counts: dict[str, list[tuple[int, int, int, int, int]]], mode: str = "corrected") -> Result:
@@ -104,7 +105,7 @@ def test_table_and_figure_show_every_arm() -> None:
     lines = accounts_table(arms).splitlines()
     assert len(lines) == 4
     assert lines[2].split("|")[1:8] == [" original ", " 5 ", " 50 ", " 38 ", " 13 ", " 2 ", " 23 "]
-    drawn = figure(arms)
+    drawn = accounts(arms)
     legend = [text.get_text() for ax in drawn.axes for text in ax.get_legend().get_texts()]
     assert set(FATES) <= set(legend)
     assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == ["original", "grey"]

@@ -18,9 +18,10 @@ from clipnb import RunSpec, run
 from clipnb.datasets.card import card_from, card_of, near_pairs
 from clipnb.datasets.picture_hash import BITS, NEAR, picture_hash
 from clipnb.errors import DatasetError
-from clipnb.report.cards import card_table, card_warnings, cards_table, shapes
+from clipnb.report.cards import card_table, card_warnings, shapes
 from clipnb_book import extension
 from clipnb_book.measured import records
+from clipnb_book.tables import cards_table
 from conftest import REPOSITORY, PhotoFolder, picture
 
 

@@ -13,7 +13,6 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 import clipnb
-from clipnb.report import missing as missing_tables
 from clipnb.report import plots, plots_contrasts, plots_severity
 from clipnb.report.plots import INK, MID, PALE
 from clipnb_book import corrections, scale
@@ -81,7 +80,7 @@ CHARTS: dict[str, Callable[[], Any]] = {
     "interactions": lambda: plots_contrasts.interactions(evidence.findings_crossed("histogram")),
     "corrections": corrected,
     "distances": lambda: plots.distances(ran()),
-    "accounts": lambda: missing_tables.figure(clipnb.study_runs("sample-scenes", "histogram")),
+    "accounts": lambda: book_plots.accounts(clipnb.study_runs("sample-scenes", "histogram")),
 }
 
 

@@ -17,6 +17,7 @@ from clipnb.spec import RunSpec
 from clipnb.stats.intervals import mean_interval
 from clipnb_book import corrections
 from clipnb_book.measured import findings, records
+from clipnb_book.tables import holds_table
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_a_calibration_that_was_kept_gives_the_same_table_and_answer() -> None:
 def test_sweeps_that_were_kept_give_the_same_verdicts() -> None:
     now = thresholds.sweeps_of([run(RunSpec("sample-scenes", m, "histogram"), progress=False) for m in STUDY])
     then = records.sweeps("sample-scenes")
-    assert threshold_tables.holds_table(then) == threshold_tables.holds_table(now)
+    assert holds_table(then) == holds_table(now)
     assert [s.verdicts for s in then] == [s.verdicts for s in now]
 
 

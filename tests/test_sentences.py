@@ -9,9 +9,10 @@ import pytest
 from clipnb import Result, RunSpec, run
 from clipnb.analysis.contrasts import contrasts
 from clipnb.analysis.scores import of_result
-from clipnb.report.text import by_condition, changes_table, interaction_table
+from clipnb.report.text import by_condition, changes_table
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import Interval, direction
+from clipnb_book.tables import interaction_table
 from conftest import PhotoFolder
 
 NAN = float("nan")

@@ -14,7 +14,8 @@ from clipnb.analysis import severity
 from clipnb.cli import parser
 from clipnb.cli.flags import given_settings
 from clipnb.execution import sweep
-from clipnb.report import plots_severity, severity_tables
+from clipnb.report import plots_severity, text
+from clipnb_book import tables
 from clipnb_book.measured import records
 from conftest import PhotoFolder
 
@@ -52,7 +53,7 @@ def test_scores_by_hand() -> None:
 
 def test_the_table_of_scores_has_a_column_an_encoder() -> None:
     others = table(mine={"original": [0.8], "rotated": [0.4]}, histogram={"original": [0.5], "rotated": [0.499]})
-    lines = severity_tables.scores_table(pd.concat([BY_HAND, others.assign(dataset="e-f")])).splitlines()
+    lines = tables.scores_table(pd.concat([BY_HAND, others.assign(dataset="e-f")])).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["", "d, mine", "d, histogram", "e\u2011f, mine", "e\u2011f, histogram"]
     assert {row[0]: row[1:4:2] for row in cells[2:]} == {
@@ -147,11 +148,11 @@ def test_categories_of_one_photograph_have_no_average_precision_and_no_traceback
 def test_what_to_type_makes_the_runs_that_the_page_is_about() -> None:
     spec = RunSpec("my holiday", "original", "histogram", k=5, tau=0.5, precision="fp32", per_category=20)
     settings = {name: value for name, value in spec.to_dict().items() if name not in ("dataset", "manip")}
-    said = severity_tables.how_to(spec.dataset, **settings)
+    said = text.how_to(spec.dataset, **settings)
     assert "--encoders histogram --k 5 --tau 0.5 --per-category 20`" in said
     options = parser("sweep").parse_args(shlex.split(said.split("`")[1])[1:])
     fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "severities", "encoders")}
     made = sweep.merged({}, settings=given_settings(options), **fields).specs()
     assert made[0] == spec
     assert made[1:] == [spec.under(manip, level) for manip in severity.GRADED for level in range(1, 6)]
-    assert '`settings: {"start": 2}` in its grid file' in severity_tables.how_to("a", "histogram", start=2)
+    assert '`settings: {"start": 2}` in its grid file' in text.how_to("a", "histogram", start=2)

@@ -15,8 +15,8 @@ import pytest
 from clipnb import Result, RunSpec, UserError, run
 from clipnb.analysis.severity import read_table
 from clipnb.execution.sweep import Grid, cost, merged, read_grid
-from clipnb.report.severity_tables import sources_table
 from clipnb.result import load_results
+from clipnb_book.tables import sources_table
 from conftest import HANGS, PhotoFolder, TinyEncoder
 
 ROOT = Path(__file__).resolve().parent.parent

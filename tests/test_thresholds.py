@@ -15,9 +15,11 @@ from clipnb.analysis.threshold_sweep import sweep
 from clipnb.analysis.thresholds import calibration_of, sweeps_of, threshold_frame
 from clipnb.cli import main
 from clipnb.metrics.validity import valid_at_k
-from clipnb.report.plots import operating_points, over_thresholds
-from clipnb.report.threshold_tables import holds_table, threshold_answer, threshold_table
+from clipnb.report.plots import operating_points
+from clipnb.report.threshold_tables import threshold_answer, threshold_table
 from clipnb.stats.intervals import paired_differences
+from clipnb_book.plots import over_thresholds
+from clipnb_book.tables import holds_table
 from conftest import PhotoFolder
 
 MANY = {f"kind{i:02d}": 4 for i in range(12)}

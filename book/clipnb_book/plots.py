@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipnb.analysis.missing import FATES, account
+from clipnb.analysis.threshold_sweep import Sweep
 from clipnb.report.plots import INK, MID, PALE, WIDTH, axis_title, jitter, new_figure, plain
+from clipnb.result import Result
 from clipnb.stats.intervals import mean_interval
 
 from .claims.evidence import ByCondition, mean_of
@@ -56,3 +59,72 @@ def side_by_side(left: Mapping[str, ByCondition], right: Mapping[str, ByConditio
         _means(ax, sets, title)
     axes[0, 0].set_ylabel("mean accuracy")
     return figure
+
+
+def over_thresholds(sweeps: Sequence[Sweep], title: str = "") -> Figure:
+    """Draw the change at every threshold with its interval; the line is thick where the verdict equals that of the runs."""
+    figure, axes = new_figure(WIDTH, 1.3 * len(sweeps) + 0.6, len(sweeps), sharex=True, sharey=True)
+    for ax, s in zip(axes[:, 0], sweeps, strict=True):
+        point = 100 * np.array([c.point for c in s.changes])
+        low, high = (100 * np.array([getattr(c, side) for c in s.changes]) for side in ("low", "high"))
+        ax.fill_between(s.taus, low, high, color=PALE, lw=0)
+        ax.plot(s.taus, point, color=MID, lw=1)
+        inside = (s.taus >= s.holds[0]) & (s.taus <= s.holds[1])
+        ax.plot(s.taus[inside], point[inside], color=INK, lw=2.4)
+        ax.axhline(0, color=INK, lw=0.7, ls=":")
+        ax.axvline(s.tau, color=INK, lw=0.9, ls="--")
+        axis_title(ax, f"{s.condition}: {s.verdict} from {s.holds[0]:g} to {s.holds[1]:g}")
+    axes[-1, 0].set(xlabel="threshold, L2 distance (dashed: that of the runs)", xlim=(float(sweeps[0].taus[0]), 1.6))
+    figure.supylabel("change, percentage points", fontsize=9)
+    if title:
+        figure.suptitle(plain(title), fontsize=9)
+    return figure
+
+
+def accounts(results: Sequence[Result]) -> Figure:
+    """Draw two panels with a row for each run: shares of the fates; available case with interval, bounds and categories."""
+    arms = [account(result) for result in results]
+    drawn, axes = new_figure(WIDTH, 1.3 + 0.42 * len(arms), 1, 2, width_ratios=[1.25, 1], sharey=True)
+    shares, cases = axes[0]
+    looks = dict(zip(FATES, ((MID, ""), (PALE, ""), ("white", "////"), ("white", "...."), ("white", "")), strict=True))
+    looks = {fate: look for fate, look in looks.items() if any(arm.fates[fate] for arm in arms)}
+    for y, arm in enumerate(arms):
+        left = 0.0
+        for fate, (colour, hatch) in looks.items():
+            share = arm.fates[fate] / arm.asked
+            shares.barh(
+                y,
+                share,
+                left=left,
+                height=0.62,
+                color=colour,
+                hatch=hatch,
+                edgecolor=INK,
+                linewidth=0.6,
+                label=fate if y == 0 else None,
+            )
+            left += share
+        cases.plot(
+            [arm.worst, arm.best], [y, y], color=PALE, linewidth=9, solid_capstyle="butt", label="bounds" if y == 0 else None
+        )
+        dots = list(arm.categories.values())
+        marked = {"color": MID, "markersize": 3, "alpha": 0.6, "markeredgewidth": 0, "label": "category" if y == 0 else None}
+        cases.plot(dots, y + 0.33 + 0.4 * jitter(len(dots)), "o", **marked)
+        if arm.available.bounded:
+            cases.plot(
+                [arm.available.low, arm.available.high], [y, y], color=INK, linewidth=1.2, label="95% interval" if y == 0 else None
+            )
+        cases.plot(arm.available.point, y, "o", color=INK, markersize=4, label="available case" if y == 0 else None)
+        cases.plot(
+            arm.study, y, "D", markerfacecolor="none", markeredgecolor=MID, markersize=7, label="study's rule" if y == 0 else None
+        )
+    shares.set(
+        xlim=(0, 1), xlabel="share of the results asked for", yticks=range(len(arms)), yticklabels=[plain(a.label) for a in arms]
+    )
+    cases.set(xlim=(0, 1), xlabel="category accuracy")
+    shares.invert_yaxis()
+    for ax in (shares, cases):
+        ax.legend(
+            fontsize=7, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, columnspacing=1.0
+        )
+    return drawn

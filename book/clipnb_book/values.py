@@ -14,12 +14,11 @@ from clipnb.manipulations import BLUR_SIGMA, MANIPULATIONS, STUDY
 from clipnb.manipulations.imagenet_c import CORRUPTIONS
 from clipnb.metrics.measures import MEASURES
 from clipnb.report import format, text
-from clipnb.report.cards import cards_table
 from clipnb.result import Result
 from clipnb.spec import RunSpec
 from clipnb.stats.intervals import SMALL_G
 
-from . import api_reference, simulation, status
+from . import api_reference, simulation, status, tables
 from .claims import ledger
 from .claims.evidence import findings_crossed, findings_scores, from_findings, from_runs
 from .measured import findings, records
@@ -45,7 +44,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
         "runs": _runs(results, pages),
         "claims": _claims(results),
         "simulation": simulation.values(),
-        "cards": {"measured": cards_table(records.cards()), "near": str(NEAR)},
+        "cards": {"measured": tables.cards_table(records.cards()), "near": str(NEAR)},
         "findings": _findings(),
         "status": status.status(results, pages),
         "clip": {"results": status.clip_results(results, pages)},
@@ -60,7 +59,7 @@ def _claims(results: Sequence[Result]) -> dict[str, Any]:
     return {
         **ledger.pages(ledger.settle(entries, {"runs": from_runs(results), "findings": from_findings()})),
         "contrasts": text.family_table(family),
-        "interactions": text.crossed_table(findings_crossed(OFFLINE)),
+        "interactions": tables.crossed_table(findings_crossed(OFFLINE)),
     }
 
 
@@ -134,7 +133,7 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
     sets: dict[str, Any] = {}
     for name, sources in SAMPLES.items():
         conditions = sample_conditions(results, name)
-        worst = text.hardest(conditions)
+        worst = tables.hardest(conditions)
         sets[name.removeprefix("sample-")] = {
             "categories": str(len(sources)),
             "photographs": str(len(conditions["original"].rows)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .._core.markdown import literal
@@ -51,36 +50,6 @@ def card_table(card: Card) -> str:
         ["fingerprint of names and contents", f"`{card.fingerprint[:16]}`"],
     ]
     return table([literal(card.name), ""], rows, "lr")
-
-
-def cards_table(cards: Sequence[Card]) -> str:
-    """Several cards as one Markdown table, a row for each."""
-    rows = [
-        [
-            literal(c.name),
-            f"{c.photographs:,}",
-            f"{c.categories}",
-            f"{c.width[1]:.0f} x {c.height[1]:.0f}",
-            f"{c.aspect[1]:.2f}",
-            f"{c.square:.0%}",
-            f"{c.copies}",
-            f"{c.near_photographs} ({c.near_photographs / c.photographs:.0%})",
-            f"{c.across}",
-        ]
-        for c in cards
-    ]
-    head = [
-        "set",
-        "photographs",
-        "categories",
-        "median size",
-        "aspect",
-        "square",
-        "copies",
-        "with a near-copy",
-        "across categories",
-    ]
-    return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
 def card_warnings(card: Card) -> list[str]:

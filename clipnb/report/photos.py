@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from ..result import Result
 from ..retrieval.image_paths import image_finder
 from ..runs import drawn_for
 from ..spec import RunSpec
-from .plots import INK, MID, PALE, WIDTH, jitter, new_figure, plain
+from .plots import INK, WIDTH, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +32,7 @@ def show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _result(ax: Axes, path: Path | None, category: str, distance: float, tau: float, expected: str = "") -> None:
+def show_result(ax: Axes, path: Path | None, category: str, distance: float, tau: float, expected: str = "") -> None:
     """Draw a result with its distance and, unless expected, its category; it is blank if its file is missing.
 
     The frame is solid, and the title says "valid", if the distance is below the threshold; else the frame is dotted.
@@ -108,44 +107,5 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
         asked = replace(manipulation, draw=int(row["draw"]))(image, result.spec.seed, digest(content))
         show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
         for ax, found, kind, distance in zip(line[2:], row["results"], row["result_categories"], row["distances"], strict=False):
-            _result(ax, where(found), kind, distance, result.spec.tau)
-    return figure
-
-
-def one_photograph(results: Sequence[Result], category: str, columns: int = 5) -> Figure:
-    """Draw a photograph under each condition: the query, its nearest results, and the accuracy of its category.
-
-    The photograph is the one with the median accuracy of its category in the clean run.
-
-    Args:
-        results: runs on one data set that differ only in the manipulation, the clean run first.
-        category: category of the photograph.
-        columns: number of results in a row.
-    """
-    dataset = load_dataset(results[0].spec.dataset)
-    by_id = {photo.id: photo for photo in dataset.photos}
-    own = results[0].rows[results[0].rows["category"] == category].sort_values(["valid", "image"], kind="stable")
-    photo = by_id[f"{category}/{own.iloc[len(own) // 2]['image']}"]
-    content = read(photo.path)
-    image = decode(content, photo.id)
-    where = image_finder(results[0].spec)
-    widths = [1.0] * (columns + 1) + [0.8]
-    figure, axes = new_figure(0.9 * WIDTH, 0.84 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
-    for line, result in zip(axes, results, strict=True):
-        row = result.rows[(result.rows["category"] == category) & (result.rows["image"] == photo.path.name)].iloc[0]
-        manipulation = result.spec.condition
-        show(line[0], manipulation(image, result.spec.seed, digest(content)))
-        line[0].set_ylabel(manipulation.label, fontsize=9)
-        for ax, found, kind, distance in zip(line[1:-1], row["results"], row["result_categories"], row["distances"], strict=False):
-            _result(ax, where(found), kind, distance, result.spec.tau, expected=category)
-        mean = result.category_means[category]
-        line[-1].barh([0], [1], color="white", edgecolor=MID, height=0.35)
-        line[-1].barh([0], [mean], color=PALE, edgecolor=MID, height=0.35)
-        line[-1].text(0.5, 0, f"{mean:.0%}", ha="center", va="center", fontsize=9)
-        scores = result.scores[category]
-        line[-1].plot(scores, -0.42 + 1.2 * jitter(len(scores)), "o", color=INK, ms=2.2, alpha=0.5, mew=0, clip_on=False)
-        line[-1].set(xlim=(0, 1), ylim=(-1, 1))
-        line[-1].set_axis_off()
-    axes[0, 0].set_title("asked", fontsize=8, loc="center")
-    axes[0, -1].set_title("valid, over\nits category", fontsize=8, loc="center")
+            show_result(ax, where(found), kind, distance, result.spec.tau)
     return figure

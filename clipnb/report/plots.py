@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..analysis.calibration import Calibration
-    from ..analysis.threshold_sweep import Sweep
 
 INK, MID, PALE = "#222222", "#4477aa", "#bccde1"
 STYLE: Any = {
@@ -218,24 +217,4 @@ def operating_points(calibration: Calibration, tau: float) -> Figure:
     right.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls=":")
     right.set(xlabel="different kinds accepted (FPR)", ylabel="same kind accepted (recall)", xlim=(0, 1), ylim=(0, 1.02))
     right.legend(frameon=False, fontsize=7, loc="lower right")
-    return figure
-
-
-def over_thresholds(sweeps: Sequence[Sweep], title: str = "") -> Figure:
-    """Draw the change at every threshold with its interval; the line is thick where the verdict equals that of the runs."""
-    figure, axes = new_figure(WIDTH, 1.3 * len(sweeps) + 0.6, len(sweeps), sharex=True, sharey=True)
-    for ax, s in zip(axes[:, 0], sweeps, strict=True):
-        point = 100 * np.array([c.point for c in s.changes])
-        low, high = (100 * np.array([getattr(c, side) for c in s.changes]) for side in ("low", "high"))
-        ax.fill_between(s.taus, low, high, color=PALE, lw=0)
-        ax.plot(s.taus, point, color=MID, lw=1)
-        inside = (s.taus >= s.holds[0]) & (s.taus <= s.holds[1])
-        ax.plot(s.taus[inside], point[inside], color=INK, lw=2.4)
-        ax.axhline(0, color=INK, lw=0.7, ls=":")
-        ax.axvline(s.tau, color=INK, lw=0.9, ls="--")
-        axis_title(ax, f"{s.condition}: {s.verdict} from {s.holds[0]:g} to {s.holds[1]:g}")
-    axes[-1, 0].set(xlabel="threshold, L2 distance (dashed: that of the runs)", xlim=(float(sweeps[0].taus[0]), 1.6))
-    figure.supylabel("change, percentage points", fontsize=9)
-    if title:
-        figure.suptitle(plain(title), fontsize=9)
     return figure

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from .._core.markdown import literal
-from ..analysis.contrasts import Contrast, Crossed, contrast, contrasts, crossed
+from ..analysis.contrasts import Contrast, contrast
 from ..analysis.scores import of_result
 from ..checks import duplicate_conditions, warnings
-from ..manipulations import CLEAN
+from ..manipulations import CLEAN, SEVERITIES
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable
+from ..spec import FLAGS, RunSpec
 from ..stats.hypothesis import holm
 from ..stats.intervals import Interval, direction
 from .format import minus, p_short, percent_span, points, points_span, span, table
@@ -135,33 +139,20 @@ def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]
     return table(columns, rows, "l" * len(head) + "rlllrrrr")
 
 
-def interactions(figures: Conditions, scenes: Conditions) -> list[Crossed]:
-    """The change that each manipulation makes on one data set, compared with its change on another."""
-    return crossed(*(contrasts([of_result(r) for r in group.values()], CLEAN) for group in (figures, scenes)))
+def how_to(dataset: str, encoder: str, **settings: Any) -> str:
+    """Name the command that makes the runs at severities of a data set under these settings.
 
-
-def interaction_table(figures: Conditions, scenes: Conditions) -> str:
-    """A row a manipulation: change on figures minus change on scenes, Welch's interval and test; p is Holm-adjusted."""
-    return crossed_table(interactions(figures, scenes), {r.spec.condition_id: r.label for r in figures.values()})
-
-
-def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = None) -> str:
-    """As `interaction_table`, from contrasts; `labels` maps conditions to their names in the table."""
-    labels = labels or {}
-    rows = []
-    for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
-        d = x.test.difference
-        costs = {"a loss": "costs figures more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
-        both = [points(c.interval.point) for c in (x.first, x.second)]
-        tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
-        rows.append([labels.get(x.first.after, x.first.after), *both, points(d.point), points_span(d), costs, *tests])
-    head = ["condition", "figures, points", "scenes, points", "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
-    return table(head, rows, "lrrrllrrr")
-
-
-def hardest(conditions: Conditions) -> str:
-    """The manipulation with the lowest mean."""
-    return min((m for m in conditions if m != CLEAN), key=lambda m: conditions[m].valid.point)
+    A setting without a flag belongs into the grid file of the command; the text names it.
+    """
+    spec, usual = RunSpec(dataset, CLEAN, encoder, **settings).to_dict(), RunSpec(dataset, CLEAN, encoder).to_dict()
+    own = {name: value for name, value in spec.items() if value != usual[name]}
+    levels = [str(severity) for severity in SEVERITIES]
+    command = ["clipnb", "sweep", "--datasets", spec["dataset"], "--severities", *levels, "--encoders", spec["encoder"]]
+    for name in FLAGS:
+        if name in own:
+            command += [f"--{name.replace('_', '-')}", str(own.pop(name))]
+    rest = f", with `settings: {json.dumps(own)}` in its grid file," if own else ""
+    return f"No runs at severities yet: `{shlex.join(command)}`{rest} makes them."
 
 
 def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = None) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from ..analysis.calibration import Calibration
-from ..analysis.threshold_sweep import Sweep
 from ..analysis.thresholds import threshold_frame
 from ..stats.intervals import Interval
 from .format import table
@@ -65,11 +63,3 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
     lines.append(f"At {tau:g}, {recall:.1%} of pairs of one kind are accepted and {fpr:.1%} of pairs of different kinds.")
     return " ".join(lines)
-
-
-def holds_table(sweeps: Sequence[Sweep]) -> str:
-    """Show, for each condition, the verdict at the runs' threshold and the range of thresholds with the same verdict."""
-    rows = [[s.condition, s.verdict, f"{s.holds[0]:g} to {s.holds[1]:g}"] for s in sweeps]
-    return table(
-        ["condition", f"verdict at {sweeps[0].tau:g}" if sweeps else "verdict", "same verdict for thresholds"], rows, "lll"
-    )

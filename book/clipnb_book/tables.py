@@ -1,0 +1,154 @@
+"""Tables that only this book shows (Markdown)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from clipnb._core.markdown import literal
+from clipnb.analysis.contrasts import Crossed, contrasts, crossed
+from clipnb.analysis.scores import of_result
+from clipnb.analysis.severity import BASELINE, clean_value, scores
+from clipnb.analysis.threshold_sweep import Sweep
+from clipnb.datasets.card import Card
+from clipnb.manipulations import CLEAN
+from clipnb.report.format import minus, p_short, points, points_span, table
+from clipnb.report.text import Conditions
+from clipnb.stats.hypothesis import holm
+from clipnb.stats.intervals import direction
+
+SCORES = {"clean": 3, "mPC": 3, "rPC": 2, "mCE": 2}
+"""Scores over all manipulations, each with its number of decimals in a table."""
+
+
+def cards_table(cards: Sequence[Card]) -> str:
+    """Several cards as one Markdown table, a row for each."""
+    rows = [
+        [
+            literal(c.name),
+            f"{c.photographs:,}",
+            f"{c.categories}",
+            f"{c.width[1]:.0f} x {c.height[1]:.0f}",
+            f"{c.aspect[1]:.2f}",
+            f"{c.square:.0%}",
+            f"{c.copies}",
+            f"{c.near_photographs} ({c.near_photographs / c.photographs:.0%})",
+            f"{c.across}",
+        ]
+        for c in cards
+    ]
+    head = [
+        "set",
+        "photographs",
+        "categories",
+        "median size",
+        "aspect",
+        "square",
+        "copies",
+        "with a near-copy",
+        "across categories",
+    ]
+    return table(head, rows, "l" + "r" * (len(head) - 1))
+
+
+def interactions(figures: Conditions, scenes: Conditions) -> list[Crossed]:
+    """The change that each manipulation makes on one data set, compared with its change on another."""
+    return crossed(*(contrasts([of_result(r) for r in group.values()], CLEAN) for group in (figures, scenes)))
+
+
+def interaction_table(figures: Conditions, scenes: Conditions) -> str:
+    """A row a manipulation: change on figures minus change on scenes, Welch's interval and test; p is Holm-adjusted."""
+    return crossed_table(interactions(figures, scenes), {r.spec.condition_id: r.label for r in figures.values()})
+
+
+def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = None) -> str:
+    """As `interaction_table`, from contrasts; `labels` maps conditions to their names in the table."""
+    labels = labels or {}
+    rows = []
+    for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
+        d = x.test.difference
+        costs = {"a loss": "costs figures more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
+        both = [points(c.interval.point) for c in (x.first, x.second)]
+        tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
+        rows.append([labels.get(x.first.after, x.first.after), *both, points(d.point), points_span(d), costs, *tests])
+    head = ["condition", "figures, points", "scenes, points", "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
+    return table(head, rows, "lrrrllrrr")
+
+
+def hardest(conditions: Conditions) -> str:
+    """Name the manipulation with the lowest mean."""
+    return min((m for m in conditions if m != CLEAN), key=lambda m: conditions[m].valid.point)
+
+
+def scores_table(frame: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> str:
+    """Show `scores` with a column for each data set and encoder; a manipulation's CE is followed by its relative CE in brackets."""
+    columns = scores(frame, measure, baseline).to_dict("records")
+    manips = dict.fromkeys(str(name).removeprefix("CE ") for row in columns for name in row if str(name).startswith("CE "))
+    rows = [[name, *(f"{row[name]:.{digits}f}" for row in columns)] for name, digits in SCORES.items()]
+    rows += [[f"CE {m}", *(f"{_or_dash(row[f'CE {m}'])} ({_or_dash(row[f'relative CE {m}'])})" for row in columns)] for m in manips]
+    head = ["", *(f"{_plain(row['dataset'])}, {_plain(row['encoder'])}" for row in columns)]
+    return table(head, rows, "l" + "r" * len(columns))
+
+
+def curves_table(frame: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> str:
+    """Show manipulation x severity of a data set and encoder: performance and, below it, strength at the encoder's input."""
+    graded = frame[(frame["dataset"] == dataset) & (frame["encoder"] == encoder) & (frame["severity"] > 0)]
+    severities = sorted(graded["severity"].unique())
+    rows = []
+    for manip in dict.fromkeys(graded["manip"]):
+        own = graded[graded["manip"] == manip].set_index("severity")
+        rows.append([manip, *(f"{own[measure][s]:.3f}" if s in own.index else "" for s in severities)])
+        unit = str(own["unit"].iloc[0])
+        rows.append([f"· {unit}", *(f"{own['strength'][s]:.3g}" if s in own.index else "" for s in severities)])
+    head = [f"clean {clean_value(frame, dataset, encoder, measure):.3f}", *(f"severity {s}" for s in severities)]
+    return table(head, rows, "l" + "r" * len(severities))
+
+
+def sources_table(sources: dict[str, Any]) -> str:
+    """Show the provenance of a table's numbers, with a row for each data set and encoder."""
+    rows = []
+    for name, about in sources.items():
+        kept = about["settings"]
+        drawn = f"{kept['per_category']} a category, drawn (seed {kept['seed']})" if kept["per_category"] else "all"
+        photographs = f"{about['images']} of {about['categories']} categories, {drawn}"
+        code = ", ".join(about["encoder"]["identity"].split("|")[:1])
+        versions = ", ".join(
+            f"{p} {about['versions'][p]}" for p in ("clipnb", "torch", "numpy", "pillow") if p in about["versions"]
+        )
+        unusual = [kept[name] for name, usual in (("precision", "fp32"), ("engine", "torch")) if kept.get(name, usual) != usual]
+        settings = ", ".join([f"k {kept['k']}, tau {kept['tau']:g}", *unusual])
+        marks = f"photographs `{about['data_fingerprint'][:12]}`, code `{about['code_sha256'][:12]}`"
+        rows.append([_plain(name), photographs, settings, marks, f"{code}; {versions}; {about['created'][:10]}"])
+    return table(["set and encoder", "photographs", "settings", "fingerprints", "made with"], rows, "lllll")
+
+
+def fixed_table(frame: pd.DataFrame) -> str:
+    """Show the study's fixed settings: strength at the encoder's input and performance."""
+    rows = []
+    fixed = frame[(frame["severity"] == 0) & (frame["manip"] != CLEAN)]
+    for row in fixed.to_dict("records"):
+        clean = clean_value(frame, str(row["dataset"]), str(row["encoder"]), "valid")
+        strength, valid = f"{row['strength']:.3g} ({row['unit']})", f"{row['valid']:.3f} ({clean:.3f})"
+        whose = f"{_plain(str(row['dataset']))}, {_plain(str(row['encoder']))}"
+        rows.append([whose, str(row["manip"]), strength, f"{row['untouched']:.0%}", valid, f"{row['map']:.3f}"])
+    head = ["set and encoder", "condition", "strength at the input", "untouched", "valid@k (clean)", "mAP"]
+    return table(head, rows, "lllrrr")
+
+
+def holds_table(sweeps: Sequence[Sweep]) -> str:
+    """Show, for each condition, the verdict at the runs' threshold and the range of thresholds with the same verdict."""
+    rows = [[s.condition, s.verdict, f"{s.holds[0]:g} to {s.holds[1]:g}"] for s in sweeps]
+    return table(
+        ["condition", f"verdict at {sweeps[0].tau:g}" if sweeps else "verdict", "same verdict for thresholds"], rows, "lll"
+    )
+
+
+def _or_dash(value: float) -> str:
+    return "–" if math.isnan(value) else minus(value)
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "\u2011")
