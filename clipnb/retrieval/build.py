@@ -7,9 +7,9 @@ function makes all shards, in fixed batches on a fixed number of threads, so tha
 
 from __future__ import annotations
 
-import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -46,8 +46,7 @@ class Plan:
     """Everything that determines the bytes of a gallery.
 
     Attributes:
-        encoder: name of the encoder.
-        precision: precision of its weights.
+        encoder, precision: name of the encoder and precision of its weights.
         identity: identity of the encoder, which includes its weights.
         dim: length of an embedding.
         images: number of image files.
@@ -71,8 +70,7 @@ class Shard:
     """One unit of work.
 
     Attributes:
-        number: its position among the shards, from 0.
-        of: number of shards.
+        number, of: its position among the shards, from 0, and the number of shards.
         photos: its image files.
         out: folder of the gallery.
     """
@@ -82,20 +80,20 @@ class Shard:
     photos: tuple[Photo, ...]
     out: Path
 
-    def _file(self, folder: str, name: str) -> Path:
-        return self.out / folder / f"{name}_{self.number:0{max(4, len(str(self.of - 1)))}d}"
+    def _file(self, kind: str, suffix: str) -> Path:
+        return self.out / kind / f"{kind}_{self.number:0{max(4, len(str(self.of - 1)))}d}{suffix}"
 
     @property
     def embeddings(self) -> Path:
-        return self._file("img_emb", "img_emb").with_suffix(".npy")
+        return self._file("img_emb", ".npy")
 
     @property
     def metadata(self) -> Path:
-        return self._file("metadata", "metadata").with_suffix(".parquet")
+        return self._file("metadata", ".parquet")
 
     @property
     def unreadable(self) -> Path:
-        return self._file("unreadable", "unreadable").with_suffix(".json")
+        return self._file("unreadable", ".json")
 
     @property
     def done(self) -> bool:
@@ -146,10 +144,9 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
         write_text(shard.unreadable, json.dumps(unreadable, indent=1, ensure_ascii=False) + "\n")
     with atomic(shard.embeddings) as file:
         np.save(file, np.concatenate([*vectors, np.empty((0, encoder.dim), dtype=np.float32)]))
-    table = io.BytesIO()
-    pd.DataFrame(rows, columns=["image_path", "id", "category", "caption", "sha256", COLUMN]).to_parquet(table, index=False)
+    table = pd.DataFrame(rows, columns=["image_path", "id", "category", "caption", "sha256", COLUMN])
     with atomic(shard.metadata) as file:
-        file.write(table.getvalue())
+        file.write(table.to_parquet(index=False))
 
 
 def local_engine(shards: Sequence[Shard], plan: Plan) -> Iterable[int]:
@@ -171,15 +168,9 @@ def load_worker(plan: Plan) -> Encoder:
     if encoder.identity != plan.identity:
         raise UserError(f"{plan.encoder!r} is {encoder.identity} on this machine, but it was {plan.identity} when the build began")
     encoder = getattr(encoder, "loaded", encoder)  # a lazy encoder would load torch after the threads are set
-    _set_threads(plan.threads)
-    return encoder
-
-
-def _set_threads(threads: int) -> None:
-    import sys
-
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+        sys.modules["torch"].set_num_threads(plan.threads)
+    return encoder
 
 
 def build_gallery(
@@ -200,13 +191,10 @@ def build_gallery(
         folder: name of a data set, or path of a folder <root>/<category>/<image>.
         out: folder of the gallery; an unfinished gallery with the same plan is continued.
         encoder: name of an encoder; "" stands for the default encoder.
-        precision: precision of its weights.
         index: exact, hnsw or ivf; "" stands for exact below a million images and for hnsw from there on.
-        engine: makes the shards.
         shard_size: number of images in a shard.
         threads: number of threads that the encoder computes with; 0 stands for the number of cores. The last bit of an
             embedding may depend on it.
-        progress: show a progress bar.
 
     Raises:
         UserError: there are no photographs, or `out` holds another gallery.
@@ -218,28 +206,19 @@ def build_gallery(
     name = str(Path(name).resolve()) if Path(name).is_file() else name
     found = load_encoder(name, precision)
     photos = [Photo(photo.category, photo.path.resolve()) for photo in dataset.photos]
-    plan = Plan(
-        name,
-        precision,
-        found.identity,
-        found.dim,
-        len(photos),
-        listing_digest(photos),
-        shard_size,
-        threads or os.cpu_count() or 1,
-    )
+    listing = listing_digest(photos)
+    threads = threads or os.cpu_count() or 1
+    plan = Plan(name, precision, found.identity, found.dim, len(photos), listing, shard_size, threads)
     _begin(out, plan)
     count = -(-len(photos) // shard_size)
     shards = [Shard(n, count, run, out.resolve()) for n, run in enumerate(_runs_of(photos, shard_size))]
     due = [shard for shard in shards if not shard.done]
     begun = sum(len(shard.photos) for shard in shards if shard.done)
-    bar = tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo", disable=not progress)
-    with bar:
+    with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo", disable=not progress) as bar:
         for number in engine(due, plan) if due else ():
             bar.update(len(shards[number].photos))
-    left = [shard.number for shard in shards if not shard.done]
-    if left:
-        raise UserError(f"{len(left)} of {count} shards are not finished; type the same command to continue")
+    if left := sum(not shard.done for shard in shards):
+        raise UserError(f"{left} of {count} shards are not finished; type the same command to continue")
     return _finish(out, plan, shards, index)
 
 

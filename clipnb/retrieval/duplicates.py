@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.images import RGB
+from ..datasets.images import RGB, decode, read
 from ..datasets.picture_hash import BITS, SIDE, picture_hash
+from ..errors import UnreadableImage
 
 COLUMN = "dhash_16x16"
 """Metadata column of a gallery with picture hashes in hexadecimal; named after the hash, so that no other hash is compared."""
 
 LIKELY = 0.5
 """A file whose embedding has this cosine to the clean query, or a higher one, may be a copy and is worth reading."""
+
+SAME_VECTOR = 0.9999
+"""Cosine from which two embeddings count as the same image; rounding an embedding to float16 keeps the cosine above it."""
 
 Excluded = Callable[[NDArray[np.integer], NDArray[np.integer]], NDArray[np.bool_]]
 """(queries (q,), gallery rows (q, f)) -> (q, f), True where the query must not find the row."""
@@ -47,11 +53,7 @@ def same_content(queries: Sequence[str], gallery: Sequence[str]) -> Excluded:
     """Exclude gallery images whose file has the query's digest; "" stands for an unknown digest and equals none."""
     asked = np.asarray(queries, dtype=np.str_)
     held = np.asarray(gallery, dtype=np.str_)
-
-    def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
-        return np.asarray((held[rows] == asked[rows_of][:, None]) & (held[rows] != ""))
-
-    return excluded
+    return lambda rows_of, rows: np.asarray((held[rows] == asked[rows_of][:, None]) & (held[rows] != ""))
 
 
 def same_picture(
@@ -73,14 +75,7 @@ def same_picture(
     return excluded
 
 
-def same_file(
-    queries: NDArray[np.uint8],
-    clean: NDArray[np.float32],
-    gallery: Any,
-    paths: Sequence[str],
-    bits: int,
-    hash_of: Callable[[str], NDArray[np.uint8] | None],
-) -> Excluded:
+def same_file(queries: NDArray[np.uint8], clean: NDArray[np.float32], gallery: Any, paths: Sequence[str], bits: int) -> Excluded:
     """Do what `same_picture` does, for a gallery that knows its files but not their hashes.
 
     It reads only files that may be copies: those whose embedding has a cosine of at least `LIKELY` to the clean query.
@@ -91,14 +86,13 @@ def same_file(
         gallery: (n, dim) embeddings.
         paths: n files.
         bits: bits in which the hashes of near-copies differ at most.
-        hash_of: gives the packed hash of a file, or None where the file cannot be read.
     """
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
         out = np.zeros(rows.shape, dtype=np.bool_)
         near = np.einsum("qd,qfd->qf", clean[rows_of], gallery[rows]) >= LIKELY
         for query, place in zip(*np.nonzero(near), strict=True):
-            found = hash_of(paths[rows[query, place]])
+            found = _hash_of(paths[rows[query, place]])
             if found is not None:
                 out[query, place] = np.bitwise_count(found ^ queries[rows_of[query]]).sum(dtype=np.int64) <= bits
         return out
@@ -106,29 +100,28 @@ def same_file(
     return excluded
 
 
-def same_vector(queries: NDArray[np.float32], gallery: Any, cosine: float) -> Excluded:
+@lru_cache(maxsize=100_000)
+def _hash_of(path: str) -> NDArray[np.uint8] | None:
+    try:
+        return picture_hash(decode(read(Path(path)), path)) if path else None
+    except UnreadableImage:
+        return None
+
+
+def same_vector(queries: NDArray[np.float32], gallery: Any) -> Excluded:
     """Exclude gallery images whose embedding is almost that of the clean query, where nothing else is known about them.
 
     Args:
         queries: (q, dim) clean embeddings of unit length.
         gallery: (n, dim) embeddings of unit length.
-        cosine: images of this cosine or a higher one are excluded; rounding an embedding to float16 keeps it above 0.9999.
     """
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
-        held = gallery[rows].astype(np.float32)
-        return np.asarray(np.einsum("qd,qfd->qf", queries[rows_of], held) >= cosine)
+        return np.asarray(np.einsum("qd,qfd->qf", queries[rows_of], gallery[rows].astype(np.float32)) >= SAME_VECTOR)
 
     return excluded
 
 
 def any_of(*rules: Excluded) -> Excluded:
     """Exclude what any of the rules excludes; without rules, nothing."""
-
-    def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
-        found = np.zeros(rows.shape, dtype=np.bool_)
-        for rule in rules:
-            found |= rule(rows_of, rows)
-        return found
-
-    return excluded
+    return lambda at, rows: np.asarray(np.any([np.zeros(rows.shape, np.bool_), *(rule(at, rows) for rule in rules)], axis=0))

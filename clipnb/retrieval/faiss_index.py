@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,7 @@ SEARCH_BLOCK = 4096
 SAMPLE = 200
 """Number of queries on which the recall of an approximate index is measured."""
 APPROXIMATE_FROM = 1_000_000
-"""Number of vectors from which `clipnb index` writes HNSW with 16-bit vectors instead of the exact index.
-
-HNSW takes half the memory and has a recall of 0.998.
-"""
+"""Number of vectors from which `clipnb index` writes HNSW with 16-bit vectors: half the memory, and a recall of 0.998."""
 TRAIN = 100_000
 """Largest number of vectors on which a quantizer is trained."""
 
@@ -51,9 +49,7 @@ class FaissIndex:
 
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Find the gallery rows nearest to each of (q, dim) unit queries: (q, k), best first, -1 where there is none."""
-        _, rows = self.faiss.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-        found: NDArray[np.int64] = rows
-        return found
+        return np.asarray(self.faiss.search(np.ascontiguousarray(queries, dtype=np.float32), k)[1])
 
     def stored_vectors(self) -> NDArray[np.float32]:
         """The (n, dim) vectors as the index holds them, after any compression."""
@@ -62,8 +58,7 @@ class FaissIndex:
         inner = faiss.downcast_index(self.faiss.index if isinstance(self.faiss, faiss.IndexPreTransform) else self.faiss)
         if isinstance(inner, faiss.IndexIVF):
             inner.make_direct_map()
-        vectors: NDArray[np.float32] = self.faiss.reconstruct_n(0, self.size)
-        return vectors
+        return np.asarray(self.faiss.reconstruct_n(0, self.size))
 
 
 def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: int, seed: int = 0) -> FaissIndex:
@@ -72,8 +67,7 @@ def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: in
     Args:
         kind: "exact", "hnsw" (a graph with 32 links at each node, 16-bit vectors) or "ivf" (about 4 √n lists, full vectors).
         vectors: blocks of (b, dim) unit rows, which are read once and in order.
-        size: number of vectors in all blocks.
-        dim: length of a vector.
+        size, dim: number of vectors in all blocks, and length of a vector.
         seed: seed of the sample on which the lists are trained.
 
     Raises:
@@ -83,10 +77,9 @@ def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: in
 
     if size < 1:
         raise UserError("a gallery without vectors cannot be searched")
-    index: Any
     faiss.cvar.distance_compute_blas_database_bs = SEARCH_BLOCK
     if kind == "exact":
-        index = faiss.IndexFlatIP(dim)
+        index: Any = faiss.IndexFlatIP(dim)
     elif kind == "hnsw":
         index = faiss.index_factory(dim, "HNSW32,SQfp16", faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efSearch = EF_SEARCH
@@ -95,15 +88,18 @@ def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: in
         index.nprobe = min(NPROBE, lists(size))
     else:
         raise UserError(f"unknown index {kind!r}; choose from exact, hnsw, ivf")
-    blocks = (np.ascontiguousarray(block, dtype=np.float32) for block in vectors)
+    blocks: Iterable[NDArray[np.float32]] = (np.ascontiguousarray(block, dtype=np.float32) for block in vectors)
     if not index.is_trained:
-        held = _enough(blocks, min(size, TRAIN))
+        held: list[NDArray[np.float32]] = []
+        for block in blocks:
+            held.append(block)
+            if sum(map(len, held)) >= TRAIN:
+                break
         sample = np.concatenate(held)
         if len(sample) > TRAIN:
             sample = sample[rng_for(seed, "train").choice(len(sample), TRAIN, replace=False)]
         index.train(sample)
-        for block in held:
-            index.add(block)
+        blocks = chain(held, blocks)
     for block in blocks:
         index.add(block)
     return FaissIndex(index)
@@ -112,15 +108,6 @@ def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: in
 def lists(size: int) -> int:
     """Number of inverted lists for a gallery of n vectors: about 4 √n, with at least 39 training vectors for each list."""
     return max(1, min(int(4 * size**0.5), size // 39))
-
-
-def _enough(blocks: Iterable[NDArray[np.float32]], least: int) -> list[NDArray[np.float32]]:
-    held: list[NDArray[np.float32]] = []
-    for block in blocks:
-        held.append(block)
-        if sum(map(len, held)) >= least:
-            break
-    return held
 
 
 def write(index: FaissIndex, path: Path) -> None:
@@ -169,7 +156,6 @@ def recall_at_k(index: Index, vectors: Any, queries: NDArray[np.float32], k: int
     A result that is as near as the k-th nearest vector counts as found, so that ties do not lower the recall.
 
     Args:
-        index: index of `vectors`.
         vectors: (n, dim) gallery.
         queries: (q, dim) queries.
         k: number of results, at most n.

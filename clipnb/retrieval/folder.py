@@ -93,8 +93,7 @@ class GalleryFolder:
     @cached_property
     def vectors(self) -> Vectors:
         """The embeddings, from their files or, without such files, from the index."""
-        files = sorted((self.path / "img_emb").glob("*.npy"))
-        if files:
+        if files := sorted((self.path / "img_emb").glob("*.npy")):
             return Vectors([_mapped(file) for file in files])
         if self.index is None:
             raise UserError(f"{shown(self.path)} holds neither img_emb/*.npy nor {INDEX}: it is not a gallery")
@@ -135,7 +134,7 @@ def open_folder(path: Path) -> GalleryFolder:
     if not tables:
         raise UserError(f"{shown(path)} has no metadata/*.parquet: clip-retrieval index copies them with --copy_metadata True")
     opened = GalleryFolder(path, pd.concat(tables, ignore_index=True), about)
-    counts = {"metadata": opened.size, "img_emb" if opened.vectors_from == "img_emb" else INDEX: len(opened.vectors)}
+    counts = {"metadata": opened.size, opened.vectors_from: len(opened.vectors)}
     if opened.index is not None:
         counts[INDEX] = opened.index.size
         if opened.index.dim != opened.dim:

@@ -112,25 +112,20 @@ class ImageCache:
                 file.write(content)
             fetched = Fetched("ok", path)
         if fetched.final:
-            about = {"url": url, "status": fetched.status, "problem": fetched.problem}
-            write_text(path.with_suffix(".json"), json.dumps(about) + "\n")
+            about = json.dumps({"url": url, "status": fetched.status, "problem": fetched.problem})
+            write_text(path.with_suffix(".json"), about + "\n")
         return fetched
 
 
 def fetch_images(
     urls: Iterable[str], cache: ImageCache, *, allow: Iterable[str] = (), limits: Limits | None = None, progress: bool = False
 ) -> dict[str, Fetched]:
-    """Fetch the images that the cache does not have. A URL that fails does not affect the others.
+    """Fetch the images that the cache does not have: URL -> outcome, for every URL. A failure does not affect the others.
 
     Args:
         urls: http or https URLs; a URL that occurs twice is fetched once.
         cache: stores images and final outcomes as they arrive.
         allow: hosts, as name or name:port, whose addresses may be private.
-        limits: limits of each fetch.
-        progress: show a progress bar.
-
-    Returns:
-        URL -> outcome, for every URL.
 
     Raises:
         MissingExtra: the HTTP library is not installed.
@@ -148,20 +143,16 @@ async def _fetch_all(
 ) -> dict[str, Fetched]:
     aiohttp = network.aiohttp()
     found: dict[str, Fetched] = {}
-    bar = tqdm(total=len(urls), desc="fetching", unit="image", disable=not progress, mininterval=0.5)
     waiting = iter(urls)
-    sized = {"limit": limits.at_once, "limit_per_host": limits.per_host, "happy_eyeballs_delay": None}
-    common = {
-        "headers": {"User-Agent": "clipnb", "Accept": "image/*", "Accept-Encoding": "identity"},
-        "auto_decompress": False,
-        "cookie_jar": aiohttp.DummyCookieJar(),
-        "trust_env": False,
-    }
 
     def session(**options: Any) -> Any:
-        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(**sized, **options), **common)
+        sized = {"limit": limits.at_once, "limit_per_host": limits.per_host, "happy_eyeballs_delay": None}
+        sockets = aiohttp.TCPConnector(**sized, **options)
+        headers = {"User-Agent": "clipnb", "Accept": "image/*", "Accept-Encoding": "identity"}
+        jar = aiohttp.DummyCookieJar()
+        return aiohttp.ClientSession(connector=sockets, headers=headers, auto_decompress=False, cookie_jar=jar, trust_env=False)
 
-    with bar:
+    with tqdm(total=len(urls), desc="fetching", unit="image", disable=not progress, mininterval=0.5) as bar:
         async with session(socket_factory=network.public_socket) as public, session() as trusted:
 
             async def work() -> None:
@@ -185,11 +176,7 @@ async def _fetch_all(
 
 
 async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], limits: Limits) -> bytes:
-    """Fetch the bytes of an image.
-
-    Raises:
-        _Stop: the image cannot be fetched.
-    """
+    """Fetch the bytes of an image; raise `_Stop` if they cannot be fetched."""
     aiohttp = network.aiohttp()
     problem = ""
     for attempt in range(limits.attempts):
@@ -197,9 +184,7 @@ async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], lim
             await asyncio.sleep(limits.pause * 2 ** (attempt - 1))
         try:
             async with asyncio.timeout(limits.attempt):
-                content, problem = await _attempt(url, public, trusted, allow, limits)
-            if not problem:
-                return _checked(content, limits)
+                return _checked(await _attempt(url, public, trusted, allow, limits), limits)
         except TimeoutError:
             problem = f"not complete after {limits.attempt:g} s"
         except aiohttp.InvalidURL as error:
@@ -211,8 +196,8 @@ async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], lim
     raise _Stop("dead", problem, final=False)
 
 
-async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], limits: Limits) -> tuple[bytes, str]:
-    """Follow redirects and read the body: (content, ""), or (b"", problem) where another attempt may succeed."""
+async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], limits: Limits) -> bytes:
+    """Follow redirects and read the body; raise `aiohttp.ClientError` where another attempt may succeed, else `_Stop`."""
     for _ in range(limits.redirects + 1):
         try:
             target = urlsplit(url)
@@ -221,13 +206,12 @@ async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], l
             raise _Stop("dead", f"not a URL: {error}") from error
         if target.scheme not in ("http", "https") or not target.hostname:
             raise _Stop("dead", f"only http and https are fetched, not {url[:100]!r}")
-        session = trusted if names & allow else public
-        async with session.get(url, allow_redirects=False) as response:
+        async with (trusted if names & allow else public).get(url, allow_redirects=False) as response:
             if response.status in REDIRECTS and "Location" in response.headers:
                 url = urljoin(url, response.headers["Location"])
                 continue
             if response.status in TRANSIENT:
-                return b"", f"HTTP {response.status}"
+                raise network.aiohttp().ClientError(f"HTTP {response.status}")
             if response.status != 200:
                 raise _Stop("dead", f"HTTP {response.status}")
             too_large = f"larger than {limits.size / 2**20:g} MiB"
@@ -238,7 +222,7 @@ async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], l
                 body += chunk
                 if len(body) > limits.size:
                     raise _Stop("dead", too_large)
-            return bytes(body), ""
+            return bytes(body)
     raise _Stop("dead", f"more than {limits.redirects} redirects")
 
 

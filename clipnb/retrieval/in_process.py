@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._core.paths import cache_root
-from ..datasets.images import decode, read
-from ..datasets.picture_hash import picture_hash
 from ..embedding.embed import Embeddings
 from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
-from ..errors import UnreadableImage, UserError
+from ..errors import UserError
 from ..manipulations import CLEAN
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from . import duplicates, faiss_index
@@ -28,19 +24,12 @@ from .results import ABSENT, USABLE, Retrieved
 from .sources import Images, Source, open_sources
 from .study_protocol import without_lookalikes
 
-SAME_VECTOR = 0.9999
-"""Cosine from which two embeddings count as the same image, where only the embeddings are known.
-
-Rounding an embedding to float16 keeps the cosine above this value.
-"""
-
 
 @dataclass(frozen=True)
 class Gallery(Images):
     """Images with an index for the search.
 
     Attributes:
-        index: index of the vectors.
         exact: whether the index compares a query with every vector.
         about: description for the provenance of a run, in plain JSON values.
     """
@@ -54,17 +43,17 @@ def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
     """Open the gallery that a run names, and index it.
 
     Args:
-        spec: specification of the run.
         own: images of the run's data set.
         encoder: encoder of the queries and of the gallery.
         store: stores the embeddings of further data sets.
-        progress: show progress bars.
 
     Raises:
         UserError: a folder is missing or does not fit the encoder.
     """
     sources = open_sources(spec, own, encoder, store, progress)
-    vectors = sources[0].vectors if len(sources) == 1 else Vectors([a for source in sources for a in _arrays(source.vectors)])
+    vectors = sources[0].vectors
+    if len(sources) > 1:
+        vectors = Vectors([array for source in sources for array in getattr(source.vectors, "arrays", [source.vectors])])
     index, exact, how = _index(spec, sources, vectors)
     about = {
         "kind": "in-process",
@@ -94,10 +83,6 @@ def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
     )
 
 
-def _arrays(vectors: Any) -> list[Any]:
-    return vectors.arrays if isinstance(vectors, Vectors) else [vectors]
-
-
 def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> tuple[Index, bool, str]:
     """Make or open the index that the run names: (index, whether it is exact, its description)."""
     size, dim = vectors.shape
@@ -108,10 +93,7 @@ def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> tuple[Inde
                 "index stored needs a clip-retrieval folder with an image.index: name such a gallery, or pass -p index exact"
             )
         return folder.index, folder.index.is_exact, f"stored {type(folder.index.faiss).__name__}"
-
-    def blocks() -> Iterable[Any]:
-        return vectors.blocks() if isinstance(vectors, Vectors) else [vectors]
-
+    blocks: Callable[[], Iterable[Any]] = vectors.blocks if isinstance(vectors, Vectors) else lambda: [vectors]
     if spec.index == "exact":
         return faiss_index.build("exact", blocks(), size, dim), True, "exact"
     sha = hashlib.sha256()
@@ -130,7 +112,6 @@ def search(
 
     Args:
         spec: specification of the run, which decides what is excluded.
-        gallery: the gallery.
         queries: (q, dim) manipulated embeddings, moved if the protocol says so.
         embedded: the queries' photographs, for their clean embeddings and digests.
         hashes: (q, 32) picture hashes of the queries.
@@ -138,9 +119,8 @@ def search(
     Raises:
         UserError: the gallery is too small to give k results for every query.
     """
-    size = len(gallery.vectors)
     rule = duplicates.any_of() if spec.duplicates == NOTHING_LEFT_OUT else exclusion(spec, gallery, embedded, hashes)
-    rows = retrieve(gallery.index, queries, spec.k, rule, size, exact=gallery.exact)
+    rows = retrieve(gallery.index, queries, spec.k, rule, len(gallery.vectors), exact=gallery.exact)
     if spec.deduplicate:
         rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])
     status = np.where(rows < 0, ABSENT, USABLE).astype(np.uint8)
@@ -154,15 +134,7 @@ def exclusion(spec: RunSpec, gallery: Gallery, embedded: Embeddings, hashes: NDA
     if spec.duplicates >= 0:
         rules.append(duplicates.same_picture(hashes, gallery.hashes, spec.duplicates, gallery.known))
     if not gallery.known.all():
-        rules.append(duplicates.same_vector(clean, gallery.vectors, SAME_VECTOR))
+        rules.append(duplicates.same_vector(clean, gallery.vectors))
         if spec.duplicates >= 0 and any(gallery.paths):
-            rules.append(duplicates.same_file(hashes, clean, gallery.vectors, gallery.paths, spec.duplicates, _hash_of))
+            rules.append(duplicates.same_file(hashes, clean, gallery.vectors, gallery.paths, spec.duplicates))
     return duplicates.any_of(*rules)
-
-
-@lru_cache(maxsize=100_000)
-def _hash_of(path: str) -> NDArray[np.uint8] | None:
-    try:
-        return picture_hash(decode(read(Path(path)), path)) if path else None
-    except UnreadableImage:
-        return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,7 +30,6 @@ class Options:
     """Options of a query. By default the service neither moves the query nor drops results.
 
     Attributes:
-        num_images: number of results.
         aesthetic_score: rating, 0 to 9, towards which the service moves the query.
         aesthetic_weight: weight of the move; with 0 the query stays as it is.
         deduplicate: drop a result whose cosine to a better one is above 0.94.
@@ -67,9 +65,8 @@ class Hit:
     Attributes:
         id: row in the service's index.
         similarity: inner product with the query, after the service moved the query.
-        url: address of the image, "" if the service does not give one.
+        url, caption: address and caption of the image, "" if the service does not give one.
         image_path: file of the image on the service's machine, "" if unknown.
-        caption: caption of the image, "" if unknown.
         image: the image, encoded again as JPEG by the service, if the service has the file.
     """
 
@@ -90,8 +87,7 @@ def base_address(address: str) -> str:
     split = urlsplit(address)
     if split.scheme not in ("http", "https") or not split.hostname:
         raise UserError(f"a service's address is http://host:port or https://host, not {address!r}")
-    path = split.path.rstrip("/")
-    return f"{split.scheme}://{split.netloc}{path.removesuffix('/knn-service')}"
+    return f"{split.scheme}://{split.netloc}{split.path.rstrip('/').removesuffix('/knn-service')}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,6 @@ class KnnClient:
 
     Attributes:
         address: http://host:port.
-        index: name of the index.
         timeout: longest time for an answer in seconds.
         attempts: largest number of requests where the service does not answer or is overloaded.
         concurrency: number of requests at a time.
@@ -125,8 +120,6 @@ class KnnClient:
 
         Args:
             vectors: (q, dim) finite vectors.
-            options: options of all queries.
-            progress: show a progress bar.
 
         Raises:
             ServiceError: the service answered a query with an error.
@@ -164,7 +157,6 @@ class KnnClient:
                 raise
 
     async def _query(self, vectors: NDArray[np.float32], options: Options, progress: bool) -> list[list[Hit]]:
-        bar = tqdm(total=len(vectors), desc="asking", unit="query", disable=not progress, mininterval=0.5)
         answers: list[list[Hit]] = [[] for _ in vectors]
         waiting = iter(enumerate(vectors))
 
@@ -173,7 +165,7 @@ class KnnClient:
                 answers[place] = await self._ask(session, vector, options)
                 bar.update()
 
-        with bar:
+        with tqdm(total=len(vectors), desc="asking", unit="query", disable=not progress, mininterval=0.5) as bar:
             async with self._session() as session:
                 workers = [asyncio.create_task(work()) for _ in range(min(self.concurrency, len(vectors)))]
                 try:
@@ -224,11 +216,7 @@ def _probe(dim: int) -> NDArray[np.float32]:
 
 
 def _hit(item: Any, address: str) -> Hit:
-    """Read a result as the service writes it.
-
-    Raises:
-        ServiceError: the result has no id or no similarity.
-    """
+    """Read a result as the service writes it; without an id or a similarity, raise `ServiceError`."""
     try:
         image = item.get("image")
         return Hit(
@@ -239,7 +227,7 @@ def _hit(item: Any, address: str) -> Hit:
             caption=str(item.get("caption") or ""),
             image=base64.b64decode(image, validate=True) if image else None,
         )
-    except (AttributeError, KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ServiceError(f"{address} answered with an invalid result ({error!r}): {_short(item)}") from error
 
 

@@ -16,7 +16,6 @@ class Index(Protocol):
 
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Find the gallery rows nearest to each of (q, dim) unit queries: (q, k), best first, -1 where there is none."""
-        ...
 
 
 def require_results(k: int, others: int) -> None:
@@ -36,7 +35,6 @@ def retrieve(
     """Find the k nearest gallery images to each query, without the excluded ones.
 
     Args:
-        index: index of the gallery.
         queries: (q, dim) unit vectors.
         k: number of results, at least 1.
         excluded: rule for the gallery images that a query must not find: its own image and copies of it.
@@ -52,20 +50,17 @@ def retrieve(
     out = np.full((len(queries), k), -1, dtype=np.int64)
     waiting = np.arange(len(queries))
     fetch = min(size, k + 2)
-    fewest = k
     while len(waiting):
         rows = index.search(queries[waiting], fetch)
-        bad = rows < 0
-        bad |= excluded(waiting, np.where(bad, 0, rows))
+        bad = (rows < 0) | excluded(waiting, np.maximum(rows, 0))
         order = np.argsort(bad, axis=1, kind="stable")[:, :k]  # allowed rows first, in their order
         best = np.where(np.take_along_axis(bad, order, axis=1), -1, np.take_along_axis(rows, order, axis=1))
         out[waiting, : best.shape[1]] = best
         good = (~bad).sum(axis=1)
         if fetch == size:
-            fewest = min(fewest, int(good.min()))
+            if exact:
+                require_results(k, int(good.min()))
             break
         waiting = waiting[good < k]
         fetch = min(size, 4 * fetch)
-    if exact:
-        require_results(k, fewest)
     return out

@@ -41,7 +41,6 @@ def ray_engine(workers: int = 2, address: str | None = None, gpus: float = 0) ->
         MissingExtra: Ray is not installed.
     """
     try:
-        import ray
         import ray.data
     except ModuleNotFoundError as error:
         raise MissingExtra("the engine ray", "scale") from error
@@ -51,8 +50,7 @@ def ray_engine(workers: int = 2, address: str | None = None, gpus: float = 0) ->
         if started:
             cpus: dict[str, Any] = {} if address else {"num_cpus": max(workers + 1, os.cpu_count() or 1)}  # one for Ray's own tasks
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **cpus)
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        ray.data.DataContext.get_current().enable_progress_bars = False
         try:
             numbers = [{"shard": shard.number} for shard in shards]
             made = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map(

@@ -19,8 +19,8 @@ from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
 from ..manipulations import CLEAN
 from ..spec import RunSpec, is_service
-from . import study_protocol
 from .results import Retrieved
+from .study_protocol import aesthetic_direction, moved
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,6 @@ class SearchResults:
 RANKED_AS_A_WHOLE = 200_000
 """Largest gallery for which measures of the whole ranking, such as average precision, are computed."""
 
-
 LookUp = Callable[[str], SearchResults]
 """Condition -> results of the queries under it."""
 
@@ -83,12 +82,10 @@ def opened(
     """Open the gallery of a run.
 
     Args:
-        spec: specification of the run.
         asked: embeddings of the queries, clean and under each condition.
         data: clean embeddings of the data set.
         encoder: encoder of the queries and the gallery; it also embeds the result images of a service.
         store: embeddings of that encoder.
-        progress: show progress bars.
 
     Raises:
         UserError: the gallery is missing, too small, or made with another encoder, or the service answers with an error.
@@ -119,14 +116,11 @@ def opened(
     labels = Labels(gallery.vectors[:], gallery.categories, gallery.digests, pictures, spec.duplicates) if labelled else None
     direction = np.zeros(encoder.dim, dtype=np.float32)
     if spec.aesthetic_weight:
-        direction, about["aesthetic"] = study_protocol.aesthetic_direction(
-            spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed
-        )
+        direction, about["aesthetic"] = aesthetic_direction(spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed)
 
     def search(condition: str) -> Retrieved:
-        return in_process.search(
-            spec, gallery, study_protocol.moved(asked.vectors[condition], direction, spec.aesthetic_weight), asked, hashes
-        )
+        queries = moved(asked.vectors[condition], direction, spec.aesthetic_weight)
+        return in_process.search(spec, gallery, queries, asked, hashes)
 
     before = search(CLEAN)
 

@@ -32,8 +32,7 @@ def search(
     hashes: NDArray[np.uint8],
     encoder: Encoder,
     store: EmbeddingStore,
-    progress: bool = True,
-    limits: Limits | None = None,
+    progress: bool,
 ) -> Retrieved:
     """Retrieve the results of every query from the run's service.
 
@@ -41,14 +40,11 @@ def search(
     too. A result whose image cannot be fetched or decoded stays a result, with the status DEAD or UNREADABLE.
 
     Args:
-        spec: specification of the run.
         embedded: embeddings of the queries.
         condition: condition of the queries.
         hashes: (q, 32) picture hashes of the clean queries.
         encoder: embeds the result images.
         store: stores their embeddings.
-        progress: show progress bars.
-        limits: limits of a fetch.
 
     Raises:
         ServiceError: the service does not answer, answers with an error, or holds vectors of another length.
@@ -59,13 +55,13 @@ def search(
     client = KnnClient(spec.gallery, spec.index)
     client.check(encoder.dim)
     answers = client.query(embedded.vectors[condition], options, progress)
-    images = _Images(encoder, store, _hosts(spec.allow_hosts), limits or Limits(), progress)
+    hosts = [host.strip() for host in spec.allow_hosts.split(",") if host.strip()]
+    images = _Images(encoder, store, hosts, Limits(), progress)
 
     kept: list[list[Hit]] = [[] for _ in answers]
     copies = 0
-    left = [list(hits) for hits in answers]
-    while due := [q for q in range(len(answers)) if len(kept[q]) < spec.k and left[q]]:
-        looked_at = {q: left[q][: spec.k - len(kept[q])] for q in due}
+    left = list(answers)
+    while looked_at := {q: left[q][: spec.k - len(kept[q])] for q in range(len(left)) if len(kept[q]) < spec.k and left[q]}:
         images.get([hit for hits in looked_at.values() for hit in hits])
         for q, hits in looked_at.items():
             left[q] = left[q][len(hits) :]
@@ -85,16 +81,12 @@ def search(
         "limits": asdict(images.limits),
         "allow_hosts": spec.allow_hosts,
     }
-    return Retrieved(images.matrix(encoder.dim), rows, status, images.names, [""] * len(images.names), images.problems, about)
+    return Retrieved(images.matrix(encoder.dim), rows, status, list(images.row), [""] * len(images.row), images.problems, about)
 
 
 def name_of(hit: Hit) -> str:
     """Name of a result: its URL, else its file on the service's machine, else its row."""
     return hit.url or hit.image_path or f"#{hit.id}"
-
-
-def _hosts(text: str) -> list[str]:
-    return [host.strip() for host in text.split(",") if host.strip()]
 
 
 class _Images:
@@ -107,7 +99,6 @@ class _Images:
         self._vectors: list[NDArray[np.float32]] = []
         self._digests: list[str] = []
         self._hashes: list[NDArray[np.uint8]] = []
-        self.names: list[str] = []
         self.row: dict[str, int] = {}
         self.status: dict[str, int] = {}
         self.problems: dict[str, str] = {}
@@ -118,34 +109,26 @@ class _Images:
         sent = {name: self._from_answer(hit) for name, hit in new.items() if hit.image or not hit.url}
         urls = [name for name in new if name not in sent]
         found = sent | fetch_images(urls, self._cache, allow=self._allow, limits=self.limits, progress=self._progress)
-        photos = {}
+        photos: dict[str, Photo] = {}
+        names: dict[str, list[str]] = {}  # several results may share an image
         for name, fetched in found.items():
             if fetched.path is None:
                 self.status[name] = DEAD if fetched.status == "dead" else UNREADABLE
                 self.problems[name] = fetched.problem
             else:
-                photos[name] = Photo(fetched.path.parent.name, fetched.path)
-        names: dict[str, list[str]] = {}  # several results may share an image
-        for name, photo in photos.items():
-            names.setdefault(photo.id, []).append(name)
-        done = embed(
-            list({photo.id: photo for photo in photos.values()}.values()),
-            [CLEAN],
-            self._encoder,
-            self._store,
-            progress=self._progress,
-        )
+                photo = Photo(fetched.path.parent.name, fetched.path)
+                photos[photo.id] = photo
+                names.setdefault(photo.id, []).append(name)
+        done = embed(list(photos.values()), [CLEAN], self._encoder, self._store, progress=self._progress)
         for bad, why in done.unreadable.items():
             for name in names[bad]:
                 self.status[name] = UNREADABLE
                 self.problems[name] = why
-        for photo, vector, hashed, content in zip(
-            done.photos, done.vectors[CLEAN], picture_hashes(done.photos), done.digests, strict=True
-        ):
+        hashes = picture_hashes(done.photos)
+        for photo, vector, hashed, content in zip(done.photos, done.vectors[CLEAN], hashes, done.digests, strict=True):
             for name in names[photo.id]:
                 self.status[name] = USABLE
-                self.row[name] = len(self.names)
-                self.names.append(name)
+                self.row[name] = len(self.row)
                 self._vectors.append(vector)
                 self._hashes.append(hashed)
                 self._digests.append(content)

@@ -69,8 +69,7 @@ class Source(Images):
 def picture_hashes(photos: Sequence[Photo], progress: bool = False) -> NDArray[np.uint8]:
     """Compute the picture hashes of readable photographs, or take them from the cache: (n, 32) packed bits."""
     hasher = duplicates.PictureHash()
-    store = kept_embeddings(hasher)
-    return duplicates.packed(embed(photos, [CLEAN], hasher, store, progress=progress).vectors[CLEAN])
+    return duplicates.packed(embed(photos, [CLEAN], hasher, kept_embeddings(hasher), progress=progress).vectors[CLEAN])
 
 
 def hashes_for(spec: RunSpec, photos: Sequence[Photo], progress: bool) -> NDArray[np.uint8]:
@@ -113,29 +112,23 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Source:
             f"{shown(folder.path)} was made with {made_with['name']!r} ({made_with['identity']}), not with {encoder.identity}: "
             "use that encoder, or build the gallery again"
         )
-    hashes, known = _unhex(folder.column(duplicates.COLUMN))
-    paths = folder.column("image_path")
-    named = folder.column("id", "url", "image_path")
+    texts = folder.column(duplicates.COLUMN)
+    hashes = np.zeros((len(texts), BITS // 8), dtype=np.uint8)
+    known = np.array([len(text) == BITS // 4 for text in texts], dtype=np.bool_)
+    for row in np.flatnonzero(known).tolist():
+        hashes[row] = np.frombuffer(bytes.fromhex(texts[row]), dtype=np.uint8)
     return Source(
         name=folder.path.name,
         vectors=folder.vectors,
-        ids=[f"{prefix}{name or row}" for row, name in enumerate(named)],
+        ids=[f"{prefix}{name or row}" for row, name in enumerate(folder.column("id", "url", "image_path"))],
         categories=folder.column("category"),
         digests=folder.column("sha256"),
-        paths=paths,
+        paths=folder.column("image_path"),
         hashes=hashes,
         known=known,
         folder=folder,
         unreadable={},
     )
-
-
-def _unhex(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    hashes = np.zeros((len(texts), BITS // 8), dtype=np.uint8)
-    known = np.array([len(text) == BITS // 4 for text in texts], dtype=np.bool_)
-    for row in np.flatnonzero(known).tolist():
-        hashes[row] = np.frombuffer(bytes.fromhex(texts[row]), dtype=np.uint8)
-    return hashes, known
 
 
 def source_names(gallery: str) -> dict[str, str]:
@@ -156,31 +149,25 @@ def source_names(gallery: str) -> dict[str, str]:
 
 def gallery_path(name: str) -> Path | None:
     """Find the clip-retrieval folder of this name; None if there is none."""
-    for path in (Path(name).expanduser(), project_root() / name):
-        if path.is_dir() and is_gallery(path):
-            return path
-    return None
+    return next((path for path in (Path(name).expanduser(), project_root() / name) if is_gallery(path)), None)
 
 
 def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, progress: bool) -> list[Source]:
     """Open the sources that a run's gallery names; without a gallery, the data set itself.
 
     Args:
-        spec: specification of the run.
         own: images of the run's data set.
         encoder: encoder of the queries and of the gallery.
         store: stores the embeddings of further data sets.
-        progress: show progress bars.
 
     Raises:
         UserError: a folder is missing or does not fit the encoder.
     """
-    root = locate(spec.dataset).resolve()
 
     def opened(name: str, prefix: str) -> Source:
         if path := gallery_path(name):
             return from_folder(open_folder(path), encoder, prefix)
-        if locate(name).resolve() == root:
+        if locate(name).resolve() == locate(spec.dataset).resolve():
             return own
         more = embed(load_dataset(name).photos, [CLEAN], encoder, store, progress=progress)
         return from_photos(slug(name), more, hashes_for(spec, more.photos, progress), prefix)

@@ -1,10 +1,4 @@
-"""The retrieval protocol of the study, which a run in mode `study` repeats.
-
-Mode `study` requests 10 results, moves the query towards photographs that people rate 9 (weight 0.5), drops results that
-look alike or are unsafe, keeps the query's own image, uses a threshold of 0.8, and counts a category without any result
-as 0. Mode `corrected` does not move the query, requests as many results as it scores, excludes the query's own image, and
-never counts a missing result as 0.
-"""
+"""The retrieval protocol of the study, which a run in mode `study` repeats; `clipnb.spec` says how the modes differ."""
 
 from __future__ import annotations
 
@@ -56,7 +50,6 @@ def without_lookalikes(rows: NDArray[np.int64], vectors: Any, cosine: float = 0.
     Args:
         rows: (k,) rows of `vectors`, best first, -1 where there is none.
         vectors: (n, dim) unit rows.
-        cosine: cosine above which two results are linked.
 
     Returns:
         (k,) the kept rows in their order, followed by -1.
