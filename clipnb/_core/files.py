@@ -46,7 +46,6 @@ def write_generated(folder: Path, pattern: str, texts: Mapping[str, str]) -> Non
     """Write generated files, and delete files from an earlier time that are no longer generated.
 
     Args:
-        folder: where the files lie.
         pattern: glob pattern; a matching file that `texts` does not name is deleted.
         texts: file name -> content; a file is written only if its content changes.
     """

@@ -14,8 +14,7 @@ def project_root() -> Path:
     papermill runs a notebook in the shell's folder; Jupyter, nbval and the book run it in the notebook's own folder.
     The papermill plug-in sets $CLIPNB_PROJECT for a notebook of a project.
     """
-    named = os.environ.get("CLIPNB_PROJECT")
-    if named:
+    if named := os.environ.get("CLIPNB_PROJECT"):
         return Path(named)
     return enclosing_project(Path.cwd()) or Path.cwd()
 

@@ -9,13 +9,8 @@ import numpy as np
 
 
 def rng_for(seed: int, *identity: object) -> np.random.Generator:
-    """Random generator that depends only on the run's seed and on what is drawn.
-
-    Args:
-        seed: the run's seed.
-        identity: values that identify the draw, such as image digest, manipulation and draw number.
-    """
-    text = "\x1f".join(str(part) for part in (seed, *identity))
+    """Random generator that depends only on the run's seed and on `identity`, such as image digest and manipulation."""
+    text = "\x1f".join(map(str, (seed, *identity)))
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "little"))
 
@@ -23,10 +18,6 @@ def rng_for(seed: int, *identity: object) -> np.random.Generator:
 def drawn(names: Sequence[str], n: int, seed: int, what: str) -> set[str]:
     """Draw n names, or all of them if there are fewer. A larger n keeps the names that a smaller n draws.
 
-    Args:
-        names: the names to draw from, in any order.
-        n: how many to draw.
-        seed: the run's seed.
-        what: the kind of thing drawn; draws of different kinds are independent.
+    The order of `names` does not matter. `what` is the kind of thing drawn; draws of different kinds are independent.
     """
     return set(sorted(names, key=lambda name: (rng_for(seed, what, name).integers(2**62), name))[:n])

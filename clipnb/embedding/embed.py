@@ -68,13 +68,9 @@ class _Work:
 
 
 class Item(NamedTuple):
-    """One input of the encoder.
+    """One input of the encoder: the prepared `pixels`, their digest `input`, and the `key` of the embedding in the store.
 
-    Attributes:
-        key: key of the embedding in the store.
-        input: digest of the pixels.
-        effect: strength and mean colour difference.
-        pixels: the prepared image.
+    The `effect` is the strength of the manipulation and the mean colour difference.
     """
 
     key: bytes
@@ -106,12 +102,10 @@ def embed(
     Args:
         photos: the photographs to embed; the result lists unreadable ones, and they raise no error.
         manips: conditions by name, such as `blurred`, `blurred/3` or `cropped/3#1` (`clipnb.manipulations.Condition`).
-        encoder: the encoder.
-        store: store with the embeddings of this encoder.
+        store: store with the embeddings of `encoder`.
         seed: seed of the run, for conditions with random choices.
         batch_size: number of images per call of the encoder; 0 for the encoder's preferred number.
         workers: number of threads that decode and manipulate; one per core by default.
-        progress: show a progress bar.
 
     Raises:
         UserError: the batch size is negative.
@@ -161,6 +155,7 @@ def embed(
         computed += _encode(batch, encoder, store, batch_size)
 
     good = [work for work in done if not work.problem]
+    unreadable = {work.photo.id: work.problem for work in done if work.problem}
     vectors: dict[str, NDArray[np.float32]] = {}
     inputs: dict[str, list[bytes]] = {}
     effects: dict[str, NDArray[np.float64]] = {}
@@ -171,15 +166,8 @@ def embed(
             inputs[name].append(entry.input)
             if row % RELEASE == RELEASE - 1:
                 release(vectors[name])
-    return Embeddings(
-        photos=[work.photo for work in good],
-        digests=[work.digest for work in good],
-        vectors=vectors,
-        inputs=inputs,
-        effects=effects,
-        unreadable={work.photo.id: work.problem for work in done if work.problem},
-        computed=computed,
-    )
+    photographs, digests = [work.photo for work in good], [work.digest for work in good]
+    return Embeddings(photographs, digests, vectors, inputs, effects, unreadable, computed)
 
 
 def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_size: int = 32) -> NDArray[np.float32]:
@@ -218,8 +206,7 @@ def colour_difference(clean: NDArray[Any], pixels: NDArray[Any]) -> float:
 
 def release(mapped: NDArray[Any]) -> None:
     """Let the pages of a mapped array leave memory; they come back from the file when they are needed."""
-    mapping = getattr(mapped, "_mmap", None)
-    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+    if (mapping := getattr(mapped, "_mmap", None)) is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
@@ -242,11 +229,7 @@ def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStor
 
 
 def _encode(items: Sequence[Item], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:
-    """Store the embedding of each item, and embed each distinct input only once.
-
-    Returns:
-        Number of inputs that were embedded.
-    """
+    """Store the embedding of each item, embed each distinct input only once, and return how many inputs were embedded."""
     known = store.seen({item.input for item in items})
     store.add((item.key, Entry(known[item.input].vector, item.input, *item.effect)) for item in items if item.input in known)
     distinct: dict[bytes, list[Item]] = {}

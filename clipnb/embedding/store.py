@@ -167,11 +167,10 @@ class EmbeddingStore:
     def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
         """Keep entries; once this returns, a killed process does not lose them. One under a key that is there takes its place."""
         rows = [(key, e.input, struct.pack("<2f", *e[2:]), np.asarray(e.vector, np.float32).tobytes()) for key, e in entries]
-        if not rows:
-            return
-        with self._connection() as db, db:
-            db.execute("BEGIN IMMEDIATE")  # the only wait for other writers
-            db.executemany("INSERT INTO embeddings VALUES (?, ?, ?, ?, ?)", ((*row, _checksum(*row)) for row in rows))
+        if rows:
+            with self._connection() as db, db:
+                db.execute("BEGIN IMMEDIATE")  # the only wait for other writers
+                db.executemany("INSERT INTO embeddings VALUES (?, ?, ?, ?, ?)", ((*row, _checksum(*row)) for row in rows))
 
     def _read(self, column: str, digests: Iterable[bytes]) -> Iterator[tuple[list[bytes], dict[bytes, Entry]]]:
         """`ROWS` digests at a time, and their whole entries; of several with one digest the newest is looked at."""

@@ -29,7 +29,6 @@ INSTEAD = f"use the encoder {OFFLINE}, which needs no network (-p encoder {OFFLI
 """End of an error message about missing weights."""
 
 PRECISIONS = ("fp32", "bf16", "fp16")
-
 ENGINES = ("torch", "compile", "openvino")
 
 
@@ -55,11 +54,9 @@ class Encoder(Protocol):
 
     def prepare(self, image: RGB) -> NDArray[Any]:
         """Convert a photograph to the network's input. It runs on the CPU in a worker thread."""
-        ...
 
     def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Embed n prepared inputs, stacked to (n, ...), as (n, dim) unit vectors."""
-        ...
 
 
 @runtime_checkable
@@ -68,7 +65,6 @@ class TextEncoder(Protocol):
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, dim) unit vectors."""
-        ...
 
 
 Loader = Callable[[str, str, str], Encoder]

@@ -26,11 +26,7 @@ class FastestSize:
         return min(self._sizes, key=lambda size: min(self._seconds[size]))
 
     def next(self, waiting: int) -> int:
-        """Size of the next batch, at least 1.
-
-        Args:
-            waiting: number of inputs that wait.
-        """
+        """Size of the next batch, at least 1, while `waiting` inputs wait."""
         if self.best is not None:
             return max(1, min(self.best, self.most, waiting))
         untried = [size for size in self._sizes if len(self._seconds[size]) < TRIALS and size <= waiting]

@@ -10,8 +10,6 @@ from .._core.paths import project_root
 from ..errors import UserError
 from . import Encoder
 
-NEEDED = ("dim", "input_size", "prepare", "encode")
-
 
 def load(name: str, precision: str = "fp32") -> Encoder:
     """Import the module, if necessary from the project's folder or the current folder, and call the function.
@@ -34,7 +32,7 @@ def load(name: str, precision: str = "fp32") -> Encoder:
         encoder: Encoder = build()
     except TypeError as error:
         raise UserError(f"encoder {name!r} should be a function without arguments: {error}") from error
-    if missing := [attribute for attribute in NEEDED if not hasattr(encoder, attribute)]:
+    if missing := [attribute for attribute in ("dim", "input_size", "prepare", "encode") if not hasattr(encoder, attribute)]:
         raise UserError(f"encoder {name!r} returns an object without {', '.join(missing)}: see clipnb.encoders.Encoder")
     for attribute, value in (("name", name), ("weights_sha256", ""), ("identity", f"{name}|{precision}")):
         if not hasattr(encoder, attribute):

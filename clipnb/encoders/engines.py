@@ -24,7 +24,6 @@ def build(engine: str, forward: Forward, batch_size: int, size: int, precision: 
 
     Args:
         engine: "compile" or "openvino".
-        forward: the forward pass in PyTorch.
         batch_size: number of images in every batch.
         size: side of an image in pixels.
         precision: fp32, bf16 or fp16.
@@ -70,9 +69,7 @@ def _openvino(forward: Forward, batch_size: int, size: int, precision: str) -> F
             return forward(pixels)
 
     example = torch.zeros(batch_size, 3, size, size)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing warns of every Python number
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # tracing warns of every Python number
         graph = openvino.convert_model(Network(), example_input=example, input=[list(example.shape)])
-    hint = {"fp32": "f32", "bf16": "bf16"}[precision]
-    network = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    network = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else precision})
     return lambda pixels: torch.from_numpy(np.array(network(pixels.numpy())[0]))

@@ -36,5 +36,4 @@ class Histogram:
         cell = (level[..., 0] * LEVELS + level[..., 1]) * LEVELS + level[..., 2]
         cell += np.arange(len(batch))[:, None] * self.dim
         counts = np.bincount(cell.ravel(), minlength=len(batch) * self.dim).reshape(len(batch), self.dim)
-        shares = counts / counts.sum(axis=1, keepdims=True)
-        return np.asarray(np.sqrt(shares), dtype=np.float32)
+        return np.asarray(np.sqrt(counts / counts.sum(axis=1, keepdims=True)), dtype=np.float32)

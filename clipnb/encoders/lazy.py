@@ -11,10 +11,11 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,24 +41,22 @@ class KnownEncoder:
         self.batch_size: int = about["batch_size"]
         self.device: str = about["device"]
         self.sees_whole: bool = about["sees_whole"]
-        self._load = load
-        self._lock = threading.Lock()
+        self._load, self._lock = load, threading.Lock()
 
     @cached_property
-    def loaded(self) -> Any:
+    def loaded(self) -> Encoder:
         """The encoder itself, loaded on first use."""
         return self._load()
 
     def prepare(self, image: RGB) -> NDArray[Any]:
         """Convert a photograph to the network's input."""
         with self._lock:  # only the first of several workers loads it
-            encoder: Encoder = self.loaded
+            encoder = self.loaded
         return encoder.prepare(image)
 
     def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Embed n prepared inputs, stacked to (n, ...), as (n, dim) unit vectors."""
-        encoder: Encoder = self.loaded
-        return encoder.encode(batch)
+        return self.loaded.encode(batch)
 
 
 class KnownTextEncoder(KnownEncoder):
@@ -65,8 +64,7 @@ class KnownTextEncoder(KnownEncoder):
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, dim) unit vectors."""
-        encoder: TextEncoder = self.loaded
-        return encoder.encode_text(texts)
+        return cast(TextEncoder, self.loaded).encode_text(texts)
 
 
 def _note(name: str, settings: str) -> Path:
@@ -75,10 +73,8 @@ def _note(name: str, settings: str) -> Path:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         sha.update(path.read_bytes())
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             sha.update(f"{package} {metadata.version(package)}".encode())
-        except metadata.PackageNotFoundError:
-            continue
     return cache_root() / "encoders" / f"{sha.hexdigest()[:24]}.json"
 
 
@@ -91,21 +87,15 @@ def _stat(weights: Path) -> list[int]:
 def recall(name: str, settings: str, load: Callable[[], Encoder]) -> Encoder:
     """Return an encoder from its note if the weights file has not changed; otherwise load it and write a note.
 
-    Args:
-        name: name of the encoder.
-        settings: text with the settings that determine its embeddings.
-        load: loads the encoder.
+    `settings` is a text with the settings that determine its embeddings.
     """
     note = _note(name, settings)
-    try:
+    with suppress(OSError, ValueError, KeyError):
         about = json.loads(note.read_text(encoding="utf-8"))
         if _stat(Path(about["weights"])) == about["stat"]:
             return (KnownTextEncoder if about["reads_text"] else KnownEncoder)(about, load)
-    except (OSError, ValueError, KeyError):
-        pass
     encoder = load()
-    weights = getattr(encoder, "weights", None)
-    if isinstance(weights, Path):
+    if isinstance(weights := getattr(encoder, "weights", None), Path):
         about = {field: getattr(encoder, field) for field in NOTED}
         about |= {"reads_text": isinstance(encoder, TextEncoder), "weights": str(weights.resolve()), "stat": _stat(weights)}
         write_text(note, json.dumps(about, indent=1) + "\n")

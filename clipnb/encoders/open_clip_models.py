@@ -8,30 +8,15 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
 from . import INSTEAD
-from .torch_base import Preprocessing, TorchEncoder, matching_torchvision, reason, unit_rows
+from .torch_base import Preprocessing, TextTorchEncoder, matching_torchvision, reason
 
 
-class OpenClip(TorchEncoder):
+class OpenClip(TextTorchEncoder):
     """An open_clip model that embeds images and texts."""
-
-    def __init__(self, name: str, model: Any, tokenizer: Any, **rest: Any) -> None:
-        super().__init__(name, lambda x: self.model.encode_image(x), model, **rest)
-        self._tokenizer = tokenizer
-
-    def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
-        """Embed n texts as (n, dim) float32 unit vectors, in the same space as the photographs."""
-        import torch
-
-        with torch.inference_mode():
-            return unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device)))
 
 
 def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenClip:
@@ -50,12 +35,11 @@ def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenClip:
         if model_name not in open_clip.list_models():
             raise UserError(f"open_clip knows no model {model_name!r}: open_clip.list_models() lists them")
         path = Path(pretrained).expanduser()
-        here = bool(pretrained) and path.is_file()
+        here = path.is_file()
         if not here and pretrained not in (tags := open_clip.list_pretrained_tags_by_model(model_name)):
             raise UserError(f"{name!r}: {pretrained!r} is neither a file nor one of the tags {', '.join(tags)}")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with warnings.catch_warnings(action="ignore"):
                 if not here:
                     path = Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model_name, pretrained)))
                 model = open_clip.create_model(model_name, str(path) if here else pretrained, weights_only=True)
@@ -66,17 +50,10 @@ def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenClip:
     if resize not in ("shortest", "squash") or interpolation not in ("bicubic", "bilinear"):
         raise UserError(f"{name!r} resizes its images by {resize} and {interpolation}, which clipnb does not support")
     size = config["size"] if isinstance(config["size"], int) else config["size"][0]
-    return OpenClip(
-        f"open_clip:{model_name}/{path.name if here else pretrained}",
-        model,
-        open_clip.get_tokenizer(model_name),
-        preprocessing=Preprocessing(size, config["mean"], config["std"], resize=resize, interpolation=interpolation),
-        dim=int(open_clip.get_model_config(model_name)["embed_dim"]),
-        weights=path,
-        weights_sha256=file_sha256(path),
-        precision=precision,
-        engine=engine,
-    )
+    preprocessing = Preprocessing(size, config["mean"], config["std"], resize=resize, interpolation=interpolation)
+    settled, tokenizer = f"open_clip:{model_name}/{path.name if here else pretrained}", open_clip.get_tokenizer(model_name)
+    dim = int(open_clip.get_model_config(model_name)["embed_dim"])
+    return OpenClip(settled, model, tokenizer, preprocessing, dim, path, file_sha256(path), precision, engine)
 
 
 def _why(name: str, path: Path, here: bool, error: Exception) -> str:

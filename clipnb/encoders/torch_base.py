@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,6 @@ from ..errors import UserError
 from . import INSTEAD
 from .batch_size import FastestSize
 from .engines import build
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,7 @@ class Preprocessing:
         new_w, new_h = size, size
         if self.resize == "shortest":
             new_w, new_h = (size, int(size * height / width)) if width == short else (int(size * width / height), size)
-        method = Image.Resampling.BICUBIC if self.interpolation == "bicubic" else Image.Resampling.BILINEAR
-        scaled = np.asarray(Image.fromarray(image).resize((new_w, new_h), method))
+        scaled = np.asarray(Image.fromarray(image).resize((new_w, new_h), Image.Resampling[self.interpolation.upper()]))
         left, top = round((new_w - size) / 2.0), round((new_h - size) / 2.0)
         return scaled[top : top + size, left : left + size]
 
@@ -77,13 +74,9 @@ class TorchEncoder:
         """Put the network on the device.
 
         Args:
-            name: name that selects the encoder.
             forward: normalised images (n, 3, size, size) -> features (n, dim); it calls `model`.
             model: the network, in fp32 on the CPU.
-            preprocessing: conversion of a photograph to the network's input.
-            dim: length of an embedding.
-            weights: file of the weights.
-            weights_sha256: digest of that file.
+            weights, weights_sha256: file of the weights, and its digest.
             precision: fp32, bf16 or fp16.
             engine: torch, compile or openvino.
         """
@@ -93,19 +86,15 @@ class TorchEncoder:
         self.sees_whole = preprocessing.resize == "squash"
         self.weights, self.weights_sha256, self.precision = weights, weights_sha256, precision
         self.identity = f"{name}|{weights_sha256}|{preprocessing}|{precision}" + ("" if engine == "torch" else f"|{engine}")
-        self.engine = engine
-        self._preprocessing = preprocessing
-        self._forward = forward
+        self.engine, self._preprocessing, self._forward = engine, preprocessing, forward
         self.device = "cuda" if torch.cuda.is_available() and engine != "openvino" else "cpu"
         sizes = (256,) if self.device == "cuda" else (4, 8, 16) if engine == "torch" else (8,)
         self._size, self.batch_size = FastestSize(sizes), max(sizes)
         lowered = "fp32" if engine == "openvino" else precision  # OpenVINO lowers the precision itself
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[lowered]
         self.model = lower_precision(model, self._dtype).eval().requires_grad_(False).to(self.device)
-        self._mean, self._std = (
-            torch.tensor(values, dtype=torch.float32, device=self.device).view(1, 3, 1, 1)
-            for values in (preprocessing.mean, preprocessing.std)
-        )
+        moments = torch.tensor([preprocessing.mean, preprocessing.std], dtype=torch.float32, device=self.device)
+        self._mean, self._std = moments.view(2, 1, 3, 1, 1)
         if engine != "torch":
             self._forward = build(engine, forward, self.batch_size, preprocessing.size, precision)
 
@@ -151,6 +140,22 @@ class TorchEncoder:
             return unit_rows(self._forward(pixels.to(self._dtype))[: len(batch)])
 
 
+class TextTorchEncoder(TorchEncoder):
+    """A network that embeds images and texts in one space, with the methods `encode_image` and `encode_text`."""
+
+    def __init__(self, name: str, model: Any, tokenizer: Callable[[list[str]], Any], *args: Any, **options: Any) -> None:
+        """Put the network on the device. The further arguments are those of `TorchEncoder` after `model`."""
+        super().__init__(name, model.encode_image, model, *args, **options)
+        self._tokenizer = tokenizer
+
+    def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
+        """Embed n texts as (n, dim) float32 unit vectors, in the same space as the photographs."""
+        import torch
+
+        with torch.inference_mode():
+            return unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device)))
+
+
 def unit_rows(features: Any) -> NDArray[np.float32]:
     """Convert torch features (n, dim) to a float32 numpy array with rows of unit length."""
     import torch
@@ -167,22 +172,16 @@ def lower_precision(model: Any, dtype: Any) -> Any:
     if dtype == torch.float32:
         return model.float()
     for module in model.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear | nn.MultiheadAttention):
-            for parameter in module.parameters(recurse=False):
-                parameter.data = parameter.data.to(dtype)
-        for name in ("proj", "text_projection"):
-            parameter = getattr(module, name, None)
-            if isinstance(parameter, nn.Parameter):
+        whole = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear | nn.MultiheadAttention)
+        for name, parameter in module.named_parameters(recurse=False):
+            if whole or name in ("proj", "text_projection"):
                 parameter.data = parameter.data.to(dtype)
     return model
 
 
 @contextmanager
 def matching_torchvision(what: str) -> Iterator[None]:
-    """Turn the import error of a torchvision that was built for another torch into a `UserError`.
-
-    Args:
-        what: the thing that needs torchvision, for the message.
+    """Turn the import error of a torchvision that was built for another torch into a `UserError` about `what`.
 
     Raises:
         UserError: an import of torchvision in the block failed.
@@ -192,8 +191,6 @@ def matching_torchvision(what: str) -> Iterator[None]:
     except (RuntimeError, ImportError) as error:
         if "torchvision" not in str(error) or isinstance(error, ModuleNotFoundError):
             raise
-        from importlib.metadata import version
-
         raise UserError(
             f"{what} needs a torchvision built for this torch, but torchvision {version('torchvision')} does not match "
             f"torch {version('torch')}: reinstall both from one source in one command (pip install --force-reinstall "
