@@ -6,7 +6,6 @@ the rule by which runs leave out near-copies of a query.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -93,7 +92,8 @@ def card_of(dataset: str, *, progress: bool = True) -> Card:
         DatasetError: none of its images can be read.
     """
     found = load_dataset(dataset)
-    kept = cache_root() / "cards" / f"{_state(found)}.json"
+    state = digest(f"{VERSION} {NEAR} {listing_digest(found.photos)}".encode())[:24]
+    kept = cache_root() / "cards" / f"{state}.json"
     if kept.is_file():
         return replace(card_from(json.loads(kept.read_text(encoding="utf-8"))), name=found.name)
     card = make_card(found, progress=progress)
@@ -106,10 +106,6 @@ def card_from(record: dict[str, Any]) -> Card:
     tuples = {name: tuple(record[name]) for name in ("per_category", "width", "height", "aspect")}
     bins = {what: tuple(lists) for what, lists in record["bins"].items()}
     return Card(**{**record, **tuples, "examples": [tuple(pair) for pair in record["examples"]], "bins": bins})
-
-
-def _state(dataset: Dataset) -> str:
-    return hashlib.sha256(f"{VERSION} {NEAR} {listing_digest(dataset.photos)}".encode()).hexdigest()[:24]
 
 
 def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
@@ -178,10 +174,9 @@ def near_pairs(hashes: NDArray[np.uint8], most: int = NEAR, block: int = 512) ->
 
 
 def _spread(values: Sequence[float] | NDArray[Any]) -> tuple[float, float, float]:
-    array = np.asarray(values, dtype=float)
-    return float(array.min()), float(np.median(array)), float(array.max())
+    return float(np.min(values)), float(np.median(values)), float(np.max(values))
 
 
-def _histogram(values: NDArray[Any], bins: int = 24) -> tuple[list[float], list[int]]:
-    counts, edges = np.histogram(values, bins=bins)
+def _histogram(values: NDArray[Any]) -> tuple[list[float], list[int]]:
+    counts, edges = np.histogram(values, bins=24)
     return edges.round(4).tolist(), counts.tolist()

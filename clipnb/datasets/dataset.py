@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._core.paths import data_root, project_root, shown
 from ..errors import DatasetError
 from . import importers, samples
-from .images import SUFFIXES
+from .images import SUFFIXES, digest
 
 KNOWN = {
     "nba": "players, one folder each; Kaggle set djjerrish/nba-player-image-dataset-201920",
@@ -84,19 +82,16 @@ def locate(dataset: str) -> Path:
         return samples.ensure(dataset)
     if importers.is_imported(dataset):
         return importers.ensure(dataset)
-    for folder in (data_root() / dataset, Path(dataset), project_root() / dataset):
+    home = Path(os.path.expanduser(dataset))  # noqa: PTH111 - unlike `Path.expanduser`, no error for an unknown user
+    for folder in (data_root() / dataset, Path(dataset), project_root() / dataset, home):
         if dataset and folder.is_dir():
             return folder
-    if dataset.startswith("~"):  # a shell would have expanded it
-        with suppress(RuntimeError):  # no such user
-            if (folder := Path(dataset).expanduser()).is_dir():
-                return folder
     choices = list(samples.SAMPLES)
-    offline = f"to work without it, use -p dataset {choices[0]}"
     if dataset in KNOWN:
         raise DatasetError(
             f"data set {dataset!r} ({KNOWN[dataset]}) is not in {shown(data_root())}: "
-            f"run clipnb fetch {dataset}, or set CLIPNB_DATA to the folder that holds {dataset}/<category>/<image>; {offline}"
+            f"run clipnb fetch {dataset}, or set CLIPNB_DATA to the folder that holds {dataset}/<category>/<image>; "
+            f"to work without it, use -p dataset {choices[0]}"
         )
     close = difflib.get_close_matches(dataset, [*choices, *KNOWN], n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
@@ -108,11 +103,8 @@ def locate(dataset: str) -> Path:
 
 def listing_digest(photos: Sequence[Photo]) -> str:
     """SHA-256 over the id, size and modification time of image files. The files are not read."""
-    sha = hashlib.sha256()
-    for photo in photos:
-        stat = photo.path.stat()
-        sha.update(f"{photo.id}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-    return sha.hexdigest()
+    listed = [(photo.id, photo.path.stat()) for photo in photos]
+    return digest("".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for name, stat in listed).encode())
 
 
 def load_dataset(dataset: str) -> Dataset:
@@ -169,11 +161,8 @@ def _images(folder: Path) -> Sequence[Path]:
 def _others(folder: Path) -> list[str]:
     """Suffix, or "folder", of each entry in a category's folder that is not an image; hidden files do not count."""
     inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
-    return [
-        ("folder" if p.is_dir() else p.suffix.lower() or "no suffix")
-        for p in inside
-        if p.is_dir() or p.suffix.lower() not in SUFFIXES
-    ]
+    others = [p for p in inside if p.is_dir() or p.suffix.lower() not in SUFFIXES]
+    return ["folder" if p.is_dir() else p.suffix.lower() or "no suffix" for p in others]
 
 
 def _require_unicode(name: str) -> None:
@@ -187,7 +176,4 @@ def _require_unicode(name: str) -> None:
 
 def fingerprint(items: Iterable[tuple[str, str]]) -> str:
     """SHA-256 over (image id, content digest) pairs. It is equal for two data sets if and only if they hold the same files."""
-    sha = hashlib.sha256()
-    for name, content in sorted(items):
-        sha.update(f"{name}\0{content}\n".encode())
-    return sha.hexdigest()
+    return digest("".join(f"{name}\0{content}\n" for name, content in sorted(items)).encode())

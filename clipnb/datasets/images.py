@@ -43,6 +43,13 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def destination(plain: Path, content: bytes) -> Path:
+    """Path for a photograph: `plain`, or another one if a different photograph lies there. A copy gets the same path."""
+    if not plain.exists() or plain.read_bytes() == content:
+        return plain
+    return plain.with_name(f"{plain.stem}-{digest(content)[:8]}{plain.suffix}")
+
+
 def read(path: Path) -> bytes:
     """The bytes of an image file.
 
@@ -56,17 +63,10 @@ def read(path: Path) -> bytes:
 
 
 def decode(content: bytes, name: str = "image") -> RGB:
-    """Decode the bytes of an image file to an upright RGB array.
+    """Decode the bytes of an image file to an upright (height, width, 3) array of uint8; error messages use the name.
 
     EXIF rotation is applied, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted, and transparent pixels
     are blended with white. Of an animation, the first frame is used.
-
-    Args:
-        content: bytes of the file.
-        name: name of the image for error messages.
-
-    Returns:
-        (height, width, 3) uint8.
 
     Raises:
         UnreadableImage: the image is empty, truncated, of an unknown format, or larger than Pillow's limit.

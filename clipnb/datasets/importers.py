@@ -10,7 +10,6 @@ like any other data set.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from tqdm import tqdm
 from .._core.files import replaced_folder
 from .._core.paths import cache_root, project_root
 from ..errors import DatasetError, MissingExtra
-from .images import SUFFIXES
+from .images import SUFFIXES, destination, digest
 
 VERSION = 1
 """Increase this when the written files change."""
@@ -50,21 +49,17 @@ def ensure(dataset: str) -> Path:
     if not name:
         raise DatasetError(f"{dataset!r} is incomplete: write hf:<set>[@split] or wds:<path of tar files>")
     samples, state = _hugging_face(name) if kind == "hf" else _webdataset(name)
-    version = hashlib.sha256(f"{VERSION}|{dataset}|{state}".encode()).hexdigest()[:12]
+    version = digest(f"{VERSION}|{dataset}|{state}".encode())[:12]
     folder = cache_root() / "imported" / f"{_plain(name)}-{version}"
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with replaced_folder(folder) as partial:
-        written = 0
         for category, file, content in tqdm(samples, desc=f"importing {dataset}", unit="photo", leave=False):
-            target = partial / _plain(category) / _plain(file)
-            if target.exists() and target.read_bytes() != content:
-                target = target.with_name(f"{target.stem}-{hashlib.sha256(content).hexdigest()[:8]}{target.suffix}")
+            target = destination(partial / _plain(category) / _plain(file), content)
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(content)
-            written += 1
-        if not written:
+        if not any(partial.iterdir()):
             raise DatasetError(f"{dataset} holds no images with a category")
     return folder
 
@@ -119,7 +114,6 @@ def _webdataset(pattern: str) -> tuple[Iterator[Sample], str]:
     shards = [project_root() / part for part in expand_urls(pattern)]
     if missing := [shard.name for shard in shards if not shard.is_file()]:
         raise DatasetError(f"wds:{pattern}: no such file: {', '.join(missing[:3])}")
-    stats = [shard.stat() for shard in shards]
 
     def samples() -> Iterator[Sample]:
         source = webdataset.WebDataset(
@@ -134,7 +128,7 @@ def _webdataset(pattern: str) -> tuple[Iterator[Sample], str]:
         except Exception as error:  # a damaged tar, as the library reports it
             raise DatasetError(f"wds:{pattern} cannot be read: {' '.join(str(error).split())[:300]}") from error
 
-    return samples(), "|".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats)
+    return samples(), "|".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in map(Path.stat, shards))
 
 
 def _category(sample: dict[str, Any]) -> str:

@@ -7,9 +7,9 @@ support no finding about them.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -69,37 +69,24 @@ SAMPLES: dict[str, dict[str, Source]] = {
 }
 
 
-def _package_file(name: str) -> Path:
-    from importlib.util import find_spec
-
-    package, _, inside = name.partition(":")
+def _photograph(file: str) -> RGB:
+    package, _, inside = file.partition(":")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra("the sample photographs", "samples")
-    return Path(spec.submodule_search_locations[0]) / inside
-
-
-def _photograph(file: str) -> RGB:
-    image = Image.fromarray(decode(_package_file(file).read_bytes(), file))
+    path = Path(spec.submodule_search_locations[0]) / inside
+    image = Image.fromarray(decode(path.read_bytes(), file))
     image.thumbnail((PHOTOGRAPH_SIDE, PHOTOGRAPH_SIDE), Image.Resampling.LANCZOS)
     return np.asarray(image)
 
 
 def view(photograph: RGB, rng: np.random.Generator) -> RGB:
-    """Draw one view: a quadrilateral window of the photograph, warped to a rectangle.
+    """Draw one view: a quadrilateral window of the photograph, warped to a rectangle with a long side of 320 pixels.
 
     The aspect ratio is between 1:2 and 2:1, and the sides are 30 to 95 % of the largest window with that ratio. Each
     corner moves by up to 6 % of the sides, which gives a mild change of viewpoint.
-
-    Args:
-        photograph: (h, w, 3) uint8.
-        rng: source of all random choices.
-
-    Returns:
-        (h', w', 3) uint8 with a long side of 320 pixels.
     """
     cv2 = opencv()
-
     height, width = photograph.shape[:2]
     aspect = float(np.exp(rng.uniform(np.log(1 / 2), np.log(2))))
     scale = rng.uniform(0.3, 0.95)
@@ -135,8 +122,8 @@ def ensure(name: str) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))
-    try:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.", ignore_cleanup_errors=True) as temporary:
+        partial = Path(temporary)
         for category, source in SAMPLES[name].items():
             (partial / category).mkdir()
             photographs = [_photograph(file) for file in source.files]
@@ -149,6 +136,4 @@ def ensure(name: str) -> Path:
         except OSError:
             if not folder.is_dir():  # otherwise another process has written it
                 raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder

@@ -18,10 +18,8 @@ def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: i
     """Draw categories and photographs from a data set, and keep their order.
 
     Args:
-        dataset: the data set to draw from.
         categories: number of categories to draw, 0 for all.
         per_category: photographs to draw per category, 0 for all; a category with fewer photographs keeps them all.
-        seed: seed of both draws.
 
     Raises:
         DatasetError: the data set has fewer categories than requested.
@@ -33,8 +31,6 @@ def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: i
     names = dataset.categories
     if categories > len(names):
         raise DatasetError(f"{dataset.name} has {len(names)} categories with photographs, fewer than -p categories {categories}")
-    if not categories and not per_category:
-        return dataset
     chosen = drawn(names, categories or len(names), seed, "categories")
     photos = [photo for photo in dataset.photos if photo.category in chosen]
     if per_category:
@@ -48,7 +44,6 @@ def batch(photos: Iterable[Photo], start: int = 0, step: int = 0) -> list[Photo]
     """Photographs of `step` categories, starting at category number `start`.
 
     Args:
-        photos: photographs to choose from.
         start: number of the first category; categories are sorted by name and numbered from 0.
         step: number of categories, 0 for all that follow.
 

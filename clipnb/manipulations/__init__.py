@@ -15,9 +15,8 @@ from . import everyday, imagenet_c, study
 from .base import DIFFERENCE, MANIPULATIONS, SEVERITIES, Condition, Manipulation, View, apply, condition
 from .study import BLUR_SIGMA, CLEAN, STUDY
 
-for _entries in (study.ENTRIES, everyday.ENTRIES, imagenet_c.ENTRIES):
-    for _manipulation, _aliases in _entries:
-        MANIPULATIONS.register(_manipulation.name, *_aliases)(_manipulation)
+for _manipulation, _aliases in (*study.ENTRIES, *everyday.ENTRIES, *imagenet_c.ENTRIES):
+    MANIPULATIONS.register(_manipulation.name, *_aliases)(_manipulation)
 
 __all__ = [
     "BLUR_SIGMA",

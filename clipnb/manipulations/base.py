@@ -92,12 +92,8 @@ class Manipulation:
 
     def key(self, seed: int, severity: int = 0, draw: int = 0) -> str:
         """Identifies the embedding of an image under this manipulation in the embedding store."""
-        parts = [f"{self.name}@{self.version}"]
-        if severity:
-            parts.append(f"s{severity}")
-        if self.draws:
-            parts += [str(seed)] + [f"draw{draw}"] * (draw > 0)
-        return "/".join(parts)
+        key = f"{self.name}@{self.version}" + f"/s{severity}" * (severity > 0)
+        return key + f"/{seed}" + f"/draw{draw}" * (draw > 0) if self.draws else key
 
     def __call__(self, image: RGB, seed: int, image_digest: str, severity: int = 0, draw: int = 0) -> RGB:
         """Manipulate one image.
@@ -107,8 +103,6 @@ class Manipulation:
 
         Args:
             image: (h, w, 3) uint8.
-            seed: seed of the run.
-            image_digest: digest of the image's content.
             severity: 1 to 5, or 0 for the fixed setting.
             draw: number of the draw, for several draws per image.
         """
@@ -130,7 +124,7 @@ class Manipulations(Registry[Manipulation]):
     def __getitem__(self, name: str) -> Manipulation:
         if "+" not in name:
             return super().__getitem__(name)
-        return composed([super(Manipulations, self).__getitem__(part.strip()) for part in name.split("+")])
+        return composed([self[part.strip()] for part in name.split("+")])
 
 
 def composed(parts: list[Manipulation]) -> Manipulation:
@@ -234,7 +228,6 @@ def apply(image: RGB, manipulation: str, severity: int = 0, seed: int = 0) -> RG
         manipulation: name or alias in `MANIPULATIONS`, a composition such as `grey+blurred`, or a condition such as
             `blurred/3`.
         severity: 1 to 5; 0 is the fixed setting, or severity 3 if there is none.
-        seed: seed of the random choices.
 
     Returns:
         (h', w', 3) uint8.

@@ -7,10 +7,10 @@ import io
 import math
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..datasets.images import RGB, opencv
-from .base import Manipulation, Shape, View
+from .base import Manipulation
 
 JPEG_QUALITY = (60.0, 40.0, 25.0, 15.0, 7.0)
 THUMBNAIL = (192.0, 128.0, 96.0, 64.0, 32.0)
@@ -34,17 +34,14 @@ def _jpeg(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
 
 
 def _rescaled(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    height, width = image.shape[:2]
-    factor = THUMBNAIL[severity - 1] / min(height, width)
+    factor = THUMBNAIL[severity - 1] / min(image.shape[:2])
     if factor >= 1:
         return image
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(ImageOps.scale(Image.fromarray(image), factor, Image.Resampling.BILINEAR))
 
 
 def _rotated(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
     cv2 = opencv()
-
     sign = 1 if rng.integers(2) else -1
     degrees = DEGREES[severity - 1]
     if degrees == 90:
@@ -52,10 +49,6 @@ def _rotated(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
     height, width = image.shape[:2]
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), sign * degrees, 1.0)
     return np.asarray(cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR, borderValue=BLACK))
-
-
-def _flipped(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    return np.ascontiguousarray(image[:, ::-1])
 
 
 def _captioned(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
@@ -100,14 +93,6 @@ def _screenshot(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
     return np.asarray(page)
 
 
-def _degrees(severity: int, before: Shape, after: Shape, view: View) -> float:
-    return DEGREES[severity - 1]
-
-
-def _short_side(severity: int, before: Shape, after: Shape, view: View) -> float:
-    return float(min(after[:2]))
-
-
 ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
     (Manipulation("jpeg", "JPEG", "saved as JPEG", _jpeg, parameter="JPEG quality", levels=JPEG_QUALITY), ("jpeg_quality",)),
     (
@@ -119,7 +104,7 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             parameter="largest short side in pixels",
             levels=THUMBNAIL,
             unit="pixels of the short side",
-            strength=_short_side,
+            strength=lambda severity, before, after, view: float(min(after[:2])),
             falls=True,
         ),
         ("rescale", "thumbnail"),
@@ -134,20 +119,18 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             parameter="angle in degrees",
             levels=DEGREES,
             unit="degrees",
-            strength=_degrees,
+            strength=lambda severity, *_: DEGREES[severity - 1],
         ),
         ("rotate",),
     ),
-    (Manipulation("flipped", "flipped", "mirrored left to right", _flipped, fixed=True), ("flip", "mirrored")),
     (
         Manipulation(
-            "captioned",
-            "captioned",
-            "text over the lower part",
-            _captioned,
-            parameter="lines",
-            levels=LINES,
+            "flipped", "flipped", "mirrored left to right", lambda image, *_: np.ascontiguousarray(image[:, ::-1]), fixed=True
         ),
+        ("flip", "mirrored"),
+    ),
+    (
+        Manipulation("captioned", "captioned", "text over the lower part", _captioned, parameter="lines", levels=LINES),
         ("caption", "overlay_text", "text"),
     ),
     (

@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..datasets.images import RGB, middle, opencv
 from ..errors import MissingExtra
@@ -78,25 +78,17 @@ def _corrupted(image: RGB, rng: np.random.Generator, severity: int, name: str) -
 
 def at_reference(image: RGB) -> RGB:
     """Scale a photograph to a short side of 224 pixels (bicubic). Of a long strip, only the middle is used."""
-    image = middle(image)
-    height, width = image.shape[:2]
-    scale = REFERENCE / min(height, width)
-    size = (max(REFERENCE, round(width * scale)), max(REFERENCE, round(height * scale)))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    picture = Image.fromarray(middle(image))
+    return np.asarray(ImageOps.scale(picture, REFERENCE / min(picture.size), Image.Resampling.BICUBIC))
 
 
 def _scatter(severity: int, before: Shape, after: Shape, view: View) -> float:
     return GLASS_SCATTER[severity - 1] * view.scale(*after[:2])
 
 
-def _ice(severity: int, before: Shape, after: Shape, view: View) -> float:
-    photograph, ice = ICE[severity - 1]
-    return ice / (photograph + ice)
-
-
 _OWN: dict[str, dict[str, Any]] = {
     "glass_blur": {"unit": "scatter in input pixels", "strength": _scatter, "version": 2},
-    "frost": {"unit": "share of ice", "strength": _ice, "version": 2},
+    "frost": {"unit": "share of ice", "strength": lambda severity, *_: ICE[severity - 1][1] / sum(ICE[severity - 1]), "version": 2},
 }
 """Corruptions whose strength is not the mean colour difference."""
 

@@ -39,75 +39,52 @@ ROUNDING = 1e-4
 """Added before truncation, so that float32 sums just below a whole number do not lose a grey level."""
 
 
-def _original(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    return image
+def _sigma(severity: int, shape: Shape) -> float:
+    """Standard deviation of the blur, in pixels of the photograph."""
+    return BLUR_SIGMAS[severity - 1] * min(shape[:2]) / REFERENCE if severity else BLUR_SIGMA
 
 
 def _blurred(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    if severity:
-        return _gaussian(image, BLUR_SIGMAS[severity - 1] * min(image.shape[:2]) / REFERENCE)
-    return _study_blur(image)
+    """Gaussian blur of each channel in float32. At a severity, it is rounded once.
 
-
-def _study_blur(image: RGB) -> RGB:
-    # The study called scipy's gaussian_filter on 8-bit channels. It cuts the kernel at 4 sigma, mirrors at the border and
-    # truncates to 8 bits after each axis. OpenCV is several times as fast and stays within one grey level of it.
+    The study called scipy's gaussian_filter on 8-bit channels. It cuts the kernel at 4 sigma, mirrors at the border and
+    truncates to 8 bits after each axis. OpenCV is several times as fast and stays within one grey level of it.
+    """
     cv2 = opencv()
-
-    kernel, identity = _kernel(BLUR_SIGMA), np.ones(1, np.float32)
-    out = image
-    for along_x, along_y in ((identity, kernel), (kernel, identity)):
-        blurred = cv2.sepFilter2D(out, cv2.CV_32F, along_x, along_y, delta=ROUNDING, borderType=cv2.BORDER_REFLECT)
-        out = blurred.astype(np.uint8)
-    return out
-
-
-def _kernel(sigma: float) -> np.ndarray:
-    """Gaussian kernel, cut at 4 sigma as in scipy."""
+    sigma = _sigma(severity, image.shape)
     offsets = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    return np.asarray(weights / weights.sum(), dtype=np.float32)
-
-
-def _gaussian(image: RGB, sigma: float) -> RGB:
-    """Gaussian blur of each channel in float32, rounded once; sigma is in pixels of this image."""
-    cv2 = opencv()
-
-    kernel = _kernel(sigma)
-    blurred = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
-    return np.asarray(np.clip(np.rint(blurred), 0, 255), dtype=np.uint8)
+    kernel, identity = np.asarray(weights / weights.sum(), dtype=np.float32), np.ones(1, np.float32)
+    if severity:
+        blurred = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
+        return np.asarray(np.clip(np.rint(blurred), 0, 255), dtype=np.uint8)
+    for along_x, along_y in ((identity, kernel), (kernel, identity)):
+        blurred = cv2.sepFilter2D(image, cv2.CV_32F, along_x, along_y, delta=ROUNDING, borderType=cv2.BORDER_REFLECT)
+        image = blurred.astype(np.uint8)
+    return image
 
 
 def _blur_at_input(severity: int, before: Shape, after: Shape, view: View) -> float:
-    height, width = before[:2]
-    sigma = BLUR_SIGMAS[severity - 1] * min(height, width) / REFERENCE if severity else BLUR_SIGMA
-    return sigma * view.scale(height, width)
+    return _sigma(severity, before) * view.scale(*before[:2])
 
 
 def _cropped(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    return _drawn_crop(image, rng, CROP_KEPT[severity - 1]) if severity else _sliding_square(image, rng)
-
-
-def _sliding_square(image: RGB, rng: np.random.Generator) -> RGB:
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top = int(rng.integers(0, height - side, endpoint=True))
-    left = int(rng.integers(0, width - side, endpoint=True))
-    return image[top : top + side, left : left + side]
-
-
-def _drawn_crop(image: RGB, rng: np.random.Generator, kept: float) -> RGB:
-    """Draw a window with a share `kept` of the area, at a random place and aspect ratio.
+    """Draw the study's square, or, at a severity, a window with a share of the area and a random aspect ratio.
 
     The aspect ratio is log-uniform over the range that `CROP_ASPECT` allows and that fits. For the same random numbers, a
     window with a larger share is never smaller on either side.
     """
     height, width = image.shape[:2]
-    widest = min(CROP_ASPECT, 1 / kept)
-    stretch = widest ** rng.uniform(-1, 1)
-    new_w = max(1, round(width * math.sqrt(kept * stretch)))
-    new_h = max(1, round(height * math.sqrt(kept / stretch)))
-    left, top = int(rng.uniform() * (width - new_w + 1)), int(rng.uniform() * (height - new_h + 1))
+    if severity:
+        kept = CROP_KEPT[severity - 1]
+        stretch = min(CROP_ASPECT, 1 / kept) ** rng.uniform(-1, 1)
+        new_w = max(1, round(width * math.sqrt(kept * stretch)))
+        new_h = max(1, round(height * math.sqrt(kept / stretch)))
+        left, top = int(rng.uniform() * (width - new_w + 1)), int(rng.uniform() * (height - new_h + 1))
+    else:
+        new_w = new_h = min(height, width)
+        top = int(rng.integers(0, height - new_h, endpoint=True))
+        left = int(rng.integers(0, width - new_w, endpoint=True))
     return image[top : top + new_h, left : left + new_w]
 
 
@@ -116,8 +93,7 @@ def _kept_at_input(severity: int, before: Shape, after: Shape, view: View) -> fl
 
 
 def _grey(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    luma = np.asarray(Image.fromarray(image).convert("L"))
-    grey = np.repeat(luma[:, :, None], 3, axis=2)
+    grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
     lost = GREY_LOST[severity - 1] if severity else 1.0
     if lost == 1.0:
         return grey
@@ -125,7 +101,7 @@ def _grey(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
 
 
 ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
-    (Manipulation("original", "original", "the photograph as it is", _original, fixed=True), ("none", "clean")),
+    (Manipulation("original", "original", "the photograph as it is", lambda image, *_: image, fixed=True), ("none", "clean")),
     (
         Manipulation(
             "blurred",

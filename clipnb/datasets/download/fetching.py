@@ -11,8 +11,9 @@ from tqdm import tqdm
 from ..._core.files import file_sha256, replaced_folder, write_text
 from ..._core.paths import cache_root, data_root, shown
 from ...errors import UserError
+from ..images import destination
 from .archives import members
-from .layout import destination, labelled
+from .layout import labelled
 from .sources import SOURCES
 
 ABOUT = ".clipnb.json"
@@ -22,15 +23,11 @@ ABOUT = ".clipnb.json"
 def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
     """Download a data set of the study to `$CLIPNB_DATA`.
 
-    An interrupted download is resumed. The folder appears when it is complete.
+    An interrupted download is resumed. The folder, which is returned, appears when it is complete.
 
     Args:
         name: a name in `SOURCES`.
         again: replace an existing folder, and accept a checksum that differs from that of the first download.
-        progress: show progress bars.
-
-    Returns:
-        Folder of the data set.
 
     Raises:
         UserError: the data set cannot be downloaded, its checksum differs from that of the first download, or the archive
@@ -43,7 +40,12 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
         raise UserError(f"{shown(folder)} exists already: pass --again to replace it")
     archive = source.bring(cache_root() / "downloads" / name)
     checksum = file_sha256(archive)
-    _compare(name, checksum, again)
+    first = _checksums().get(name)
+    if first and first != checksum and not again:
+        raise UserError(
+            f"the download of {name} differs from the first one (SHA-256 now {checksum[:16]}, first {first[:16]}): "
+            "pass --again to accept it"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with replaced_folder(folder) as partial:
@@ -54,7 +56,7 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
     except UserError:  # damaged or hostile: the next try must not resume this file
         archive.unlink()
         raise
-    _record(name, checksum)
+    write_text(_known(), json.dumps({**_checksums(), name: checksum}, indent=1) + "\n")
     archive.unlink()
     return folder
 
@@ -63,13 +65,12 @@ def _lay_out(archive: Path, root: Path, progress: bool) -> dict[str, int]:
     """Write every photograph to <category>/<image>, and count photographs, categories and other files."""
     paths = [path for path, _ in members(archive)]
     categories = dict(labelled(paths))
-    bar = tqdm(total=len(categories), desc="unpacking", unit="photo", disable=not progress)
     written = 0
-    with bar:
+    with tqdm(total=len(categories), desc="unpacking", unit="photo", disable=not progress) as bar:
         for path, content in members(archive):
             if (kind := categories.get(path)) is None:
                 continue
-            target = destination(root, kind, path, content)
+            target = destination(root / kind / path.name, content)
             target.parent.mkdir(exist_ok=True)
             written += not target.exists()
             target.write_bytes(content)
@@ -81,25 +82,8 @@ def _known() -> Path:
     return cache_root() / "downloads" / "checksums.json"
 
 
-def _compare(name: str, checksum: str, again: bool) -> None:
-    """Compare the checksum with that of the first download.
-
-    Raises:
-        UserError: they differ and `again` is false.
-    """
-    first = _checksums().get(name)
-    if first and first != checksum and not again:
-        raise UserError(
-            f"the download of {name} differs from the first one (SHA-256 now {checksum[:16]}, first {first[:16]}): "
-            "pass --again to accept it"
-        )
-
-
-def _record(name: str, checksum: str) -> None:
-    write_text(_known(), json.dumps({**_checksums(), name: checksum}, indent=1) + "\n")
-
-
 def _checksums() -> dict[str, str]:
+    """Data set -> checksum of its first download."""
     try:
         return dict(json.loads(_known().read_text(encoding="utf-8")))
     except (OSError, ValueError):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from ...errors import DatasetError
 from ..images import SUFFIXES
@@ -17,8 +16,7 @@ OTHER_SPLITS = ("val", "valid", "validation", "test", "testing")
 
 def is_photograph(path: PurePosixPath) -> bool:
     """Whether the name of a file is that of an image; hidden files do not count."""
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
 def category(path: PurePosixPath) -> str:
@@ -32,8 +30,7 @@ def category(path: PurePosixPath) -> str:
     parts = [part for part in path.parts[:-1] if part.lower() not in SPLITS]
     kept = []
     for part, following in zip(parts, [*parts[1:], ""], strict=False):
-        letter = len(part) == 1 and following.lower().startswith(part.lower())
-        if not letter:
+        if len(part) > 1 or not following.lower().startswith(part.lower()):  # else a first letter
             kept.append(re.sub(r"\s+", " ", part).strip(". "))
     return "_".join(part for part in kept if part)
 
@@ -54,20 +51,10 @@ def labelled(paths: Iterable[PurePosixPath]) -> Iterator[tuple[PurePosixPath, st
         DatasetError: no photograph lies in a category's folder.
     """
     photographs = sorted({path for path in paths if is_photograph(path)})
-    if any(part.lower() in SPLITS for path in photographs for part in path.parts[:-1]):
-        photographs = [p for p in photographs if any(part.lower() in SPLITS for part in p.parts[:-1])]
-    else:
-        photographs = [p for p in photographs if not any(part.lower() in OTHER_SPLITS for part in p.parts[:-1])]
+    trained = [p for p in photographs if any(part.lower() in SPLITS for part in p.parts[:-1])]
+    photographs = trained or [p for p in photographs if not any(part.lower() in OTHER_SPLITS for part in p.parts[:-1])]
     shared = below_common_folder(photographs)
     found = [(path, category(PurePosixPath(*path.parts[shared:]))) for path in photographs]
     if not any(name for _, name in found):
         raise DatasetError("the archive holds no photographs in category folders")
     yield from ((path, name) for path, name in found if name)
-
-
-def destination(root: Path, name: str, path: PurePosixPath, content: bytes) -> Path:
-    """Target path of a photograph. Different photographs with one name get different paths; a copy gets the same path."""
-    plain = root / name / path.name
-    if not plain.exists() or plain.read_bytes() == content:
-        return plain
-    return plain.with_name(f"{plain.stem}-{hashlib.sha256(content).hexdigest()[:8]}{plain.suffix}")
