@@ -43,36 +43,16 @@ _HOME = {
     "run": "runs",
     "study_runs": "runs",
 }
-_PACKAGES = ("analysis", "datasets", "embedding", "encoders", "manipulations", "metrics", "report", "retrieval", "stats")
 
-__all__ = [
-    "Result",
-    "RunSpec",
-    "UserError",
-    "analysis",
-    "calibrate",
-    "compare",
-    "datasets",
-    "embed_images",
-    "embedding",
-    "encoders",
-    "load_dataset",
-    "load_encoder",
-    "load_results",
-    "manipulations",
-    "metrics",
-    "report",
-    "retrieval",
-    "run",
-    "stats",
-    "study_runs",
-]
+__all__ = ["Result", "RunSpec", "UserError", "analysis", "calibrate", "compare", "datasets", "embed_images", "embedding"]
+__all__ += ["encoders", "load_dataset", "load_encoder", "load_results", "manipulations", "metrics", "report", "retrieval", "run"]
+__all__ += ["stats", "study_runs"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    if name in _PACKAGES:
+    if name in __all__:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

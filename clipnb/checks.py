@@ -6,7 +6,6 @@ Two photographs are the same for a network if and only if its inputs are equal, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -87,26 +86,17 @@ def duplicate_conditions(results: Sequence[Result]) -> list[str]:
     for a, b in combinations([r for r in results if r.spec.manip != CLEAN], 2):
         if a.spec.group_id != b.spec.group_id or a.spec.condition_id == b.spec.condition_id:
             continue
+        both = f"`{a.spec.group_id}`: {a.label} and {b.label}"
         if {"input", "draw"} <= set(a.rows) & set(b.rows) and (share := equal_inputs(a.rows, b.rows)) >= NOTICED:
-            said.append(f"`{a.spec.group_id}`: {duplicate_warning(a.label, b.label, share)}")
+            said.append(f"{both} are the same for the encoder on {share:.0%} of the photographs: these two conditions are not two")
         elif (a.spec.draws, len(a.rows)) == (b.spec.draws, len(b.rows)) and a.scores.keys() == b.scores.keys():
             agreement = score_agreement(a.scores, b.scores)
             if agreement.suspicious:
-                said.append(f"`{a.spec.group_id}`: {agreement_warning(a.label, b.label, agreement)}")
+                said.append(
+                    f"{both} score exactly the same on {agreement.equal:.0%} of the photographs, where chance gives "
+                    f"{agreement.by_chance:.0%}: one condition may have been run twice"
+                )
     return said
-
-
-def agreement_warning(a: str, b: str, agreement: Agreement) -> str:
-    """The warning that two lists of scores may be the same list."""
-    return (
-        f"{a} and {b} score exactly the same on {agreement.equal:.0%} of the photographs, where chance gives "
-        f"{agreement.by_chance:.0%}: one condition may have been run twice"
-    )
-
-
-def duplicate_warning(a: str, b: str, share: float) -> str:
-    """The warning that two conditions are the same."""
-    return f"{a} and {b} are the same for the encoder on {share:.0%} of the photographs: these two conditions are not two"
 
 
 def warnings(result: Result) -> list[str]:
@@ -117,8 +107,11 @@ def warnings(result: Result) -> list[str]:
             f"{result.label} leaves {result.noop_share:.0%} of the photographs pixel-identical at the encoder's input: "
             "for those it is no manipulation at all"
         )
-    if lost := _lost(result):
-        said.append(lost)
+    total = result.rows.reindex(columns=["n_asked", "n_returned", "n_dead", "n_unreadable"]).sum()  # 0 in an old run
+    lost = {"never returned": total["n_asked"] - total["n_returned"], "dead": total["n_dead"], "unreadable": total["n_unreadable"]}
+    if told := ", ".join(f"{count} {what}" for what, count in lost.items() if count):
+        asked = f"of {total['n_asked']} results asked for, {told}"
+        said.append(f"{asked}: its page in the book shows how far the number depends on them")
     if unreadable := result.provenance["unreadable"]:
         some = "; ".join(literal(why) for why in list(unreadable.values())[:3])
         more = "; all of them are named in run.json" if len(unreadable) > 3 else ""
@@ -133,24 +126,3 @@ def warnings(result: Result) -> list[str]:
     if len(result.category_means) < 2:
         said.append("one category alone gives no interval: add another folder of photographs")
     return said
-
-
-def _lost(result: Result) -> str:
-    """The number of results that were requested but cannot be scored, by reason; "" if there are none."""
-    if "n_asked" not in result.rows:
-        return ""
-    total = result.rows[["n_asked", "n_returned", "n_dead", "n_unreadable"]].sum()
-    missing = {
-        "never returned": total["n_asked"] - total["n_returned"],
-        "dead": total["n_dead"],
-        "unreadable": total["n_unreadable"],
-    }
-    told = ", ".join(f"{count} {what}" for what, count in missing.items() if count)
-    if not told:
-        return ""
-    return f"of {total['n_asked']} results asked for, {told}: its page in the book shows how far the number depends on them"
-
-
-def checked(result: Result) -> Result:
-    """The result with its warnings in its provenance."""
-    return replace(result, provenance=result.provenance | {"warnings": warnings(result)})

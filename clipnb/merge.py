@@ -51,18 +51,6 @@ def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
     return found
 
 
-def _keeps(result: Result, saved: Result | None) -> None:
-    """Require that the merged run holds every query of the saved run that it replaces."""
-    if saved is None:
-        return
-    lost = set(saved.rows[KEY].itertuples(index=False)) - set(result.rows[KEY].itertuples(index=False))
-    if lost:
-        raise UserError(
-            f"the saved run {saved.spec.run_id} holds {len(lost)} queries that its batches do not: "
-            "move it away to put the batches together without them, or delete the batches"
-        )
-
-
 def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
     """Merge all batches among the saved runs, and save the merged runs.
 
@@ -77,13 +65,16 @@ def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
         raise UserError("there are no runs with -p start or -p step to put together")
     whole = [merge(batches) for batches in found.values()]
     for result in whole:
-        _keeps(result, saved_result(result.spec, root))
+        if saved := saved_result(result.spec, root):
+            lost = set(saved.rows[KEY].itertuples(index=False)) - set(result.rows[KEY].itertuples(index=False))
+            if lost:
+                raise UserError(
+                    f"the saved run {saved.spec.run_id} holds {len(lost)} queries that its batches do not: "
+                    "move it away to put the batches together without them, or delete the batches"
+                )
     written = []
     for result in whole:
-        spec = result.spec
-        dataset = drawn_for(spec)
-        left = len(set(dataset.categories) - set(result.rows["category"]))
-        if left:
+        if left := len(set(drawn_for(result.spec).categories) - set(result.rows["category"])):
             result = replace(result, provenance=result.provenance | {"categories_missing": left})
         written.append((result.save(root), left))
     return written

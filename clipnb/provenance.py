@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any, TypedDict
@@ -72,10 +73,8 @@ def code_sha256() -> str:
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -83,8 +82,7 @@ def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed:
     """The provenance of a run as plain JSON values, without its gallery and warnings.
 
     Args:
-        dataset: photographs of the run.
-        encoder: the encoder.
+        dataset, encoder: photographs and encoder of the run.
         embedded: embeddings of the readable photographs.
         computed: number of embeddings that the store did not have.
         seconds: duration of the run.

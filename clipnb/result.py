@@ -13,6 +13,7 @@ import json
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -183,18 +184,14 @@ def comparable(a: Result, b: Result) -> bool:
 
 
 def comparable_with_clean(results: Sequence[Result]) -> list[Result]:
-    """The runs that used the photographs and the encoder of the clean run; all runs if there is no clean one.
-
-    Args:
-        results: runs that differ only in their condition.
-    """
+    """Of runs that differ only in their condition, those with the photographs and encoder of the clean one; all if it is absent."""
     clean = [result for result in results if result.spec.manip == CLEAN]
     return [result for result in results if all(comparable(result, first) for first in clean)]
 
 
 def _clash(about: Path, result: Result) -> str | None:
     """The source of the run in the file `about`, if it has the name of `result` but another gallery, encoder or folder."""
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError):  # a missing or damaged file may be replaced
         record = json.loads(about.read_text(encoding="utf-8"))
         if record["spec"].get("gallery", "") != result.spec.gallery:
             return f"gallery {record['spec']['gallery']!r}, not {result.spec.gallery!r}"
@@ -202,8 +199,6 @@ def _clash(about: Path, result: Result) -> str | None:
             return f"encoder {record['spec']['encoder']!r}, not {result.spec.encoder!r}"
         if all(record["provenance"][name] != result.provenance[name] for name in ("root_sha256", "data_fingerprint")):
             return f"another folder, {record['spec']['dataset']!r}, than this {result.spec.dataset!r}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # missing or damaged: it may be replaced
     return None
 
 

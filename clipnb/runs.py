@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from . import checks
 from ._core.paths import results_root, shown
-from .checks import checked
 from .datasets.dataset import Dataset, load_dataset
 from .datasets.sampling import batch, sample
 from .embedding.embed import Embeddings, embed, embed_texts, kept_embeddings
@@ -77,7 +77,9 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
         raise UserError(f"not one result of {spec.gallery or spec.dataset} can be scored; the first: {reason}")
     computed = asked.computed + (gallery.computed if gallery is not asked else 0)
     about = describe(dataset, encoder, gallery, computed, time.monotonic() - started)
-    return checked(Result(spec, about | {"gallery": searched.about}, rows))
+    result = Result(spec, about | {"gallery": searched.about}, rows)
+    result.provenance["warnings"] = checks.warnings(result)
+    return result
 
 
 def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
@@ -97,19 +99,16 @@ def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, named: Mapping[str,
     """Search the gallery for every query and score its results: one row per query and draw.
 
     Args:
-        spec: specification of the run.
         asked: embeddings of the queries, clean and under each condition of the run.
         look_up: searches the gallery under a condition.
         named: condition -> (q,) whether the category name nearest to each query is its own; None for an encoder without text.
     """
-    parts = [_score(spec, asked, look_up(name), name, draw, named) for draw, name in enumerate(spec.conditions)]
+    parts = [_score(spec, asked, look_up(name), draw, named[name] if named else None) for draw, name in enumerate(spec.conditions)]
     return pd.concat(parts, ignore_index=True)
 
 
-def _score(
-    spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, draw: int, named: Mapping[str, Bools] | None
-) -> pd.DataFrame:
-    found = answer.retrieved
+def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, named: Bools | None) -> pd.DataFrame:
+    found, condition = answer.retrieved, spec.conditions[draw]
     query_results = _query_results(spec, asked, answer, condition, named)
     distances = query_results.distances
     values = {name: MEASURES[name].function(query_results) for name in MEASURES}
@@ -137,11 +136,9 @@ def _score(
     )
 
 
-def _query_results(
-    spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, named: Mapping[str, Bools] | None
-) -> QueryResults:
+def _query_results(spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, named: Bools | None) -> QueryResults:
     """The results of the queries in the form that the measures take."""
-    found, clean = answer.retrieved, asked.vectors[CLEAN]
+    found, clean, manipulated = answer.retrieved, asked.vectors[CLEAN], asked.vectors[condition]
     rows, categories = found.rows, [photo.category for photo in asked.photos]
     own_kind = hits = ranked = None
     if any(found.categories):
@@ -149,20 +146,10 @@ def _query_results(
     if (labels := answer.labels) is not None:
         own, kinds = codes(categories, labels.categories)
         image, images = codes(asked.digests, labels.digests)
-        ranked = rank_all(asked.vectors[condition], labels.vectors, (own, kinds), (image, images), labels.pictures, labels.bits)
+        ranked = rank_all(manipulated, labels.vectors, (own, kinds), (image, images), labels.pictures, labels.bits)
         hits = (kinds[rows] == own[:, None]) & (images[rows] != image[:, None]) & (rows >= 0)
-    return QueryResults(
-        clean=clean,
-        manipulated=asked.vectors[condition],
-        rows=rows,
-        distances=result_distances(clean, found.vectors, rows),
-        tau=spec.tau,
-        own_kind=own_kind,
-        hits=hits,
-        ranked=ranked,
-        before=answer.before,
-        named=named[condition] if named is not None else None,
-    )
+    distances = result_distances(clean, found.vectors, rows)
+    return QueryResults(clean, manipulated, rows, distances, spec.tau, own_kind, hits, ranked, answer.before, named)
 
 
 def name_categories(
@@ -191,9 +178,7 @@ def study_runs(dataset: str, encoder: str = "", **settings: object) -> list[Resu
     four are run now and not saved.
 
     Args:
-        dataset: data set, as in `RunSpec`.
-        encoder: encoder, as in `RunSpec`.
-        settings: further fields of `RunSpec`.
+        dataset, encoder, settings: fields of `RunSpec`.
 
     Raises:
         UserError: a setting is wrong, or a run fails.

@@ -43,14 +43,7 @@ AS_STUDY: dict[str, Any] = {
 
 
 def _field(default: object, what: str, allows: Callable[[Any], bool] = lambda v: True, wanted: str = "") -> Any:
-    """A field of `RunSpec`.
-
-    Args:
-        default: default value, which also gives the type.
-        what: help text.
-        allows: whether a value of the right type is allowed.
-        wanted: that rule in words, for the error message.
-    """
+    """A field of `RunSpec`: its help text, which values of the default's type it allows, and that rule in words."""
     return dataclasses.field(default=default, metadata={"help": what, "allows": allows, "wanted": wanted})
 
 
@@ -119,10 +112,7 @@ class RunSpec:
     safety: bool = _field(False, "a service drops results that its safety models reject", wanted="True or False")
     allow_hosts: str = _field("", "hosts whose images are fetched although their address is private, separated by commas")
     severity: int = _field(
-        0,
-        "1 to 5; 0 is the fixed setting, or 3 where there is none",
-        lambda v: 0 <= v <= 5,
-        "0 (the fixed setting) or 1 to 5",
+        0, "1 to 5; 0 is the fixed setting, or 3 where there is none", lambda v: 0 <= v <= 5, "0 (the fixed setting) or 1 to 5"
     )
     draws: int = _count(1, "how often a random manipulation is drawn for each photograph; its score is the mean", 1)
     categories: int = _count(0, "how many to draw from the data set; 0 for all (the study: 70 players)", 0, "all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from .flags import Command
 
@@ -70,8 +71,6 @@ def _index_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _index(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from .._core.paths import shown
     from ..retrieval import build
 

@@ -34,14 +34,9 @@ def add_settings(parser: argparse.ArgumentParser, *names: str, note: str = "") -
     from ..spec import FIELDS
 
     for name in names:
+        flag, kind = f"--{name.replace('_', '-')}", type(FIELDS[name].default)
         what = FIELDS[name].metadata["help"].replace("%", "%%") + note
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=type(FIELDS[name].default),
-            metavar=name.upper(),
-            default=argparse.SUPPRESS,
-            help=what,
-        )
+        parser.add_argument(flag, type=kind, metavar=name.upper(), default=argparse.SUPPRESS, help=what)
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:

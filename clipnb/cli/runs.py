@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .flags import Command, add_settings, given_settings
@@ -55,9 +57,6 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    import os
-    from pathlib import Path
-
     from ..execution import pages, sweep
 
     pages.template()  # fails at once outside a project

@@ -17,18 +17,7 @@ if TYPE_CHECKING:
     from ..analysis.contrasts import Contrast
 
 SHORT = ["dataset", "before", "after", "categories", "images", "change", "low", "high", "interval", "p", "p_holm", "rank_biserial"]
-SHORT_CROSSED = [
-    "condition",
-    "categories",
-    "change_first",
-    "change_second",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    "cliffs_delta",
-]
+CROSSED = ["condition", "categories", "change_first", "change_second", "difference", "low", "high", "p", "p_holm", "cliffs_delta"]
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,23 +62,19 @@ def _analyse(options: argparse.Namespace) -> int:
     scores = [s for name in options.what for s in _scores(name, given_settings(options))]
     tables = {"conditions": conditions_frame(scores)}
     print(printable(tables["conditions"]))
-    family = contrasts(scores, options.clean)
-    if family:
+    if family := contrasts(scores, options.clean):
         tables["contrasts"] = contrasts_frame(family)
         print(f"\nChange from {options.clean!r}: sign-flip p, Holm over these {len(family)}; interval over categories")
         print(printable(tables["contrasts"], SHORT))
         few = min(len(c.changes) for c in family)
-        if 2.0 ** (1 - few) * len(family) > ALPHA:
-            print(
-                f"with {few} categories p cannot fall below {2.0 ** (1 - few):.3g}, so that no Holm-adjusted one reaches {ALPHA:g}"
-            )
+        least = 2.0 ** (1 - few)
+        if least * len(family) > ALPHA:
+            print(f"with {few} categories p cannot fall below {least:.3g}, so that no Holm-adjusted one reaches {ALPHA:g}")
     sets = list(dict.fromkeys(c.dataset for c in family))
-    if len(sets) == 2:
-        pairs = crossed(*([c for c in family if c.dataset == name] for name in sets))
-        if pairs:
-            tables["interactions"] = crossed_frame(pairs)
-            print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch")
-            print(printable(tables["interactions"], SHORT_CROSSED))
+    if len(sets) == 2 and (pairs := crossed(*([c for c in family if c.dataset == name] for name in sets))):
+        tables["interactions"] = crossed_frame(pairs)
+        print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch")
+        print(printable(tables["interactions"], CROSSED))
     if options.out:
         _write(options.out, tables, family, "valid")
     return 0
@@ -103,8 +88,7 @@ def _scores(name: str, settings: dict[str, Any]) -> list[Any]:
     path = Path(name)
     if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
         return list(read_logs(path))
-    runs = saved_group(name, **settings)
-    if not runs:
+    if not (runs := saved_group(name, **settings)):
         raise UserError(f"{name!r} is no log, no folder of logs, and has no finished runs: clipnb report {name}")
     kept = comparable_with_clean(runs)
     for r in runs:
@@ -121,20 +105,16 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from .._core.paths import shown
     from ..report.tables import all_tables, write
     from ..result import load_results
 
-    results = load_results()
-    if not results:
+    if not (results := load_results()):
         raise UserError("there are no finished runs to export: clipnb report")
-    from .._core.paths import shown
-
     for name, frame in all_tables(results).items():
         for kind in options.format:
-            print(
-                shown(write(frame, options.out / f"{name}.{kind}", caption=f"{name} of {len(results)} runs")),
-                f"({len(frame)} rows)",
-            )
+            path = write(frame, options.out / f"{name}.{kind}", caption=f"{name} of {len(results)} runs")
+            print(shown(path), f"({len(frame)} rows)")
     return 0
 
 

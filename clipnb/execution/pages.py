@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from importlib.util import find_spec
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -73,13 +75,10 @@ def state_of(spec: RunSpec) -> str:
 
 def is_current(spec: RunSpec, state: str) -> bool:
     """Whether a run has a result, and a page that was made from exactly this state."""
-    if not (results_root() / spec.run_id / "run.json").is_file():
-        return False
-    try:
-        metadata = json.loads(page(spec).read_text(encoding="utf-8"))["metadata"]
-    except (OSError, ValueError, KeyError):
-        return False
-    return bool(metadata.get("clipnb_state") == state)
+    with suppress(OSError, ValueError, KeyError):
+        made_from = json.loads(page(spec).read_text(encoding="utf-8"))["metadata"]["clipnb_state"]
+        return bool(made_from == state) and (results_root() / spec.run_id / "run.json").is_file()
+    return False
 
 
 def run_page(spec: RunSpec, state: str) -> None:
@@ -94,13 +93,11 @@ def run_page(spec: RunSpec, state: str) -> None:
         import papermill
     except ModuleNotFoundError as error:
         raise MissingExtra("running notebooks", "notebook") from error
-    from papermill.exceptions import PapermillExecutionError
-
     try:
         executed = papermill.execute_notebook(
             template(), None, spec.to_dict() | {"progress": False}, cwd=str(project_root()), progress_bar=False
         )
-    except PapermillExecutionError as error:
+    except papermill.exceptions.PapermillExecutionError as error:
         if error.ename in user_errors():
             raise UserError(error.evalue) from error
         raise
@@ -145,8 +142,7 @@ def ensure(
         print(f"{len(states) - len(due)} of {len(states)} runs are up to date", flush=True)
     if announce and due:
         announce(list(due))
-    bar = tqdm(total=len(due), desc="runs", unit="run", disable=not (progress and due))
-    with bar:
+    with tqdm(total=len(due), desc="runs", unit="run", disable=not (progress and due)) as bar:
         for spec, failure in _pages(due, jobs, bar):
             bar.update()
             if failure:
@@ -159,13 +155,14 @@ def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[Ru
     if jobs <= 1:
         for spec, state in due.items():
             bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
-            yield spec, _attempt(spec, state)
+            yield spec, failure_of(run_page, spec, state)
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _share_the_machine, (threads,))
     try:
         for clean in (True, False):
-            runs = {pool.submit(_attempt, spec, state): spec for spec, state in due.items() if (spec.manip == CLEAN) == clean}
+            now = [spec for spec in due if (spec.manip == CLEAN) == clean]
+            runs = {pool.submit(failure_of, run_page, spec, due[spec]): spec for spec in now}
             for future in as_completed(runs):
                 bar.set_postfix_str(f"{runs[future].dataset_name} {runs[future].condition}")
                 yield runs[future], future.result()
@@ -184,10 +181,10 @@ def _share_the_machine(threads: int) -> None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
-def _attempt(spec: RunSpec, state: str) -> str:
-    """Make a run's page and return its failure, or ""."""
+def failure_of(task: Callable[..., object], *arguments: object) -> str:
+    """Do a task of a run and return its failure, or ""."""
     try:
-        run_page(spec, state)
+        task(*arguments)
     except UserError as error:
         return str(error)
     except Exception as error:  # one broken run must not stop the others
@@ -207,8 +204,6 @@ def build_book() -> Path:
         MissingExtra: Jupyter Book is not installed.
         UserError: the build failed.
     """
-    from importlib.util import find_spec
-
     if find_spec("jupyter_book") is None:
         raise MissingExtra("the book", "book")
     book = project_root() / "book"

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
@@ -114,8 +114,7 @@ def output_for(arguments: list[str]) -> Path | None:
         notebook = json.loads(Path(positional[0]).read_text(encoding="utf-8"))
     except ValueError:
         return None  # papermill reports it
-    template = notebook.get("metadata", {}).get("papermill_output")
-    if not template:
+    if not (template := notebook.get("metadata", {}).get("papermill_output")):
         return None
     defaults = default_parameters(notebook)
     for name in parameters:
@@ -124,8 +123,7 @@ def output_for(arguments: list[str]) -> Path | None:
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise UserError(f"the notebook has no parameter {name!r}{hint}; it has {', '.join(defaults)}")
     spec = spec_of(defaults | parameters)
-    project = enclosing_project(Path(positional[0]).resolve().parent)
-    if project:
+    if project := enclosing_project(Path(positional[0]).resolve().parent):
         os.environ["CLIPNB_PROJECT"] = str(project)  # for the notebook's kernel too
     return project_root() / str(template).format(run_id=spec.run_id)
 
@@ -178,11 +176,6 @@ def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackT
         sys.__excepthook__(kind, error, trace)
 
 
-def _stop(message: str) -> NoReturn:
-    _complain(message)
-    raise SystemExit(2)
-
-
 def fill_in() -> None:
     """Complete the command line if this process runs papermill."""
     by_module = sys.argv[0] == "-m" and "papermill" in sys.orig_argv  # python -m papermill, before Python sets argv[0]
@@ -193,7 +186,8 @@ def fill_in() -> None:
     try:
         output = output_for(sys.argv[1:])
     except UserError as error:
-        _stop(str(error))
+        _complain(str(error))
+        sys.exit(2)
     if output is None:
         return
     place = shown(output)

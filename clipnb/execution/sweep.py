@@ -12,8 +12,10 @@ Flags or a YAML file describe a grid:
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,15 @@ from tqdm import tqdm
 
 from .._core.paths import results_root, shown
 from ..datasets.dataset import load_dataset
-from ..datasets.sampling import batch, sample
+from ..datasets.sampling import batch
 from ..embedding.embed import embed
 from ..embedding.store import EmbeddingStore
 from ..encoders import default_encoder, load_encoder
 from ..errors import MissingExtra, UserError
 from ..manipulations import CLEAN, MANIPULATIONS, STUDY
+from ..runs import drawn_for, run, saved_result
 from ..spec import RunSpec
+from . import pages
 
 TRIAL = 6
 """Number of photographs in a trial, which measures the speed of an encoder without earlier runs."""
@@ -63,8 +67,7 @@ class Grid:
         """
         if not self.datasets:
             raise UserError("a sweep needs data sets: clipnb sweep --datasets <folder or name> ...")
-        over = set(self.settings) & {"dataset", "manip", "severity", "encoder"}
-        if over:
+        if over := set(self.settings) & {"dataset", "manip", "severity", "encoder"}:
             raise UserError(f"settings hold {', '.join(sorted(over))}: name these as datasets, manips, severities or encoders")
         if unknown := set(self.settings) - set(RunSpec.__dataclass_fields__):
             raise UserError(f"unknown settings: {', '.join(sorted(unknown))}; settings are parameters of the run notebook")
@@ -136,13 +139,9 @@ class Cost:
 
 def cost(specs: Sequence[RunSpec]) -> Cost:
     """Estimate the cost of runs from earlier runs with the same encoder, or from a trial on a few photographs."""
-    counts: dict[RunSpec, int] = {}
-    for spec in specs:
-        photos = sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed).photos
-        counts[spec] = len(batch(photos, spec.start, spec.step)) * spec.draws
-    per_image = {
-        encoder: seconds_an_image(next(s for s in specs if s.encoder == encoder)) for encoder in {s.encoder for s in specs}
-    }
+    counts = {spec: len(batch(drawn_for(spec).photos, spec.start, spec.step)) * spec.draws for spec in specs}
+    first = {spec.encoder: spec for spec in reversed(specs)}
+    per_image = {encoder: seconds_an_image(spec) for encoder, spec in first.items()}
     seconds = sum(NOTEBOOK_SECONDS + counts[spec] * per_image[spec.encoder] for spec in specs)
     return Cost(len(specs), sum(counts.values()), seconds)
 
@@ -151,22 +150,16 @@ def seconds_an_image(spec: RunSpec) -> float:
     """Estimate the time to embed a photograph from saved runs, or from a trial that does not use the store."""
     seconds = images = 0.0
     for about in results_root().glob("*/run.json"):
-        try:
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged run
             record = json.loads(about.read_text(encoding="utf-8"))
             alike = all(record["spec"].get(name) == getattr(spec, name) for name in ("encoder", "precision", "engine"))
             if alike and record["provenance"]["embedded_now"] >= 20 * TRIAL:
                 seconds += record["provenance"]["seconds"]
                 images += record["provenance"]["embedded_now"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    if images:
-        return seconds / images
-    return _trial(spec)
+    return seconds / images if images else _trial(spec)
 
 
 def _trial(spec: RunSpec) -> float:
-    import tempfile
-
     photos = load_dataset(spec.dataset).photos[:TRIAL]
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
     with tempfile.TemporaryDirectory() as folder:
@@ -179,9 +172,6 @@ def _trial(spec: RunSpec) -> float:
 
 def outstanding(specs: Sequence[RunSpec], *, with_pages: bool) -> list[RunSpec]:
     """Select the runs that have no saved result or, with pages, no current page."""
-    from ..runs import saved_result
-    from . import pages
-
     if with_pages:
         return [spec for spec in specs if not pages.is_current(spec, pages.state_of(spec))]
     return [spec for spec in specs if saved_result(spec) is None]
@@ -189,20 +179,18 @@ def outstanding(specs: Sequence[RunSpec], *, with_pages: bool) -> list[RunSpec]:
 
 def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]:
     """Compute the results that are not saved yet, without pages, and return run -> message for each run that failed."""
-    from ..runs import run, saved_result
-
     failures: dict[str, str] = {}
     bar = tqdm(specs, desc="runs", unit="run", disable=not progress)
     for spec in bar:
         bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
-        try:
-            if saved_result(spec) is None:
-                run(spec, progress=False).save()
-        except UserError as error:
-            failures[spec.run_id] = str(error)
-        except Exception as error:  # one broken run must not stop the others
-            failures[spec.run_id] = f"{type(error).__name__}: {error}"
+        if failure := pages.failure_of(_compute, spec):
+            failures[spec.run_id] = failure
     return failures
+
+
+def _compute(spec: RunSpec) -> None:
+    if saved_result(spec) is None:
+        run(spec, progress=False).save()
 
 
 def merged(grid: Mapping[str, Any], **given: Any) -> Grid:
