@@ -85,7 +85,7 @@ def mean_strengths(name: str, photographs: list[RGB]) -> np.ndarray:
         for severity in range(1, 6):
             asked = Condition(name, severity)
             made = asked(image, 0, str(at))
-            found[at, severity - 1] = asked.strength(image.shape, made.shape, CLIP, difference(image, made))
+            found[at, severity - 1] = asked.at_input(image.shape, made.shape, CLIP, difference(image, made))
     return found.mean(axis=0)
 
 
@@ -123,8 +123,8 @@ def test_frosted_glass_scatters_a_stripe_as_far_as_its_strength_says(severity: i
     assert np.sqrt(np.mean(variances)) == pytest.approx(scatter, abs=0.12)
     assert 0.5 < abs(np.mean(means) - 112) < 2.5  # it moves the whole picture as well
     here = Condition("glass_blur", severity)
-    assert here.strength((400, 600, 3), (224, 336, 3), CLIP, 0.0) == scatter
-    assert here.strength((400, 600, 3), (224, 336, 3), View(112), 0.0) == scatter / 2
+    assert here.at_input((400, 600, 3), (224, 336, 3), CLIP, 0.0) == scatter
+    assert here.at_input((400, 600, 3), (224, 336, 3), View(112), 0.0) == scatter / 2
 
 
 @needs_imagecorruptions

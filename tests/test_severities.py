@@ -83,7 +83,7 @@ def test_any_file_comes_out_as_rgb_the_same_each_time(name: str, kind: str) -> N
 @given(st.sampled_from(OWN), st.integers(1, 60), st.integers(1, 60), st.integers(0, 5))
 def test_sizes_follow_rules(name: str, height: int, width: int, severity: int) -> None:
     manipulation = MANIPULATIONS[name]
-    severity = manipulation.settle(severity)
+    severity = manipulation.settle(severity)[0]
     image = np.random.default_rng(height * 61 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
     made = keeps_the_rules(manipulation, image, severity)
     if name == "cropped" and not severity:
@@ -112,7 +112,7 @@ def strengths(name: str, image: RGB, view: View, seed: int) -> list[float]:
     for severity in range(1, 6):
         asked = Condition(name, severity)
         made = asked(image, seed, "digest")
-        found.append(asked.strength(image.shape, made.shape, view, float(np.abs(seen(image) - seen(made)).mean() / 255)))
+        found.append(asked.at_input(image.shape, made.shape, view, float(np.abs(seen(image) - seen(made)).mean() / 255)))
     return found
 
 
@@ -138,8 +138,8 @@ def test_severity_is_monotone_in_its_own_strength(name: str, height: int, width:
 @pytest.mark.parametrize(("height", "width"), [(128, 128), (480, 640), (1024, 768)])
 def test_a_blur_is_as_strong_at_the_encoders_input_whatever_the_photograph_measures(height: int, width: int) -> None:
     for severity, sigma in enumerate(BLUR_SIGMAS, start=1):
-        assert Condition("blurred", severity).strength((height, width, 3), (height, width, 3), CLIP, 0.0) == pytest.approx(sigma)
-    study = Condition("blurred").strength((height, width, 3), (height, width, 3), CLIP, 0.0)
+        assert Condition("blurred", severity).at_input((height, width, 3), (height, width, 3), CLIP, 0.0) == pytest.approx(sigma)
+    study = Condition("blurred").at_input((height, width, 3), (height, width, 3), CLIP, 0.0)
     assert study == pytest.approx(3 * 224 / min(height, width))
 
 
@@ -147,8 +147,8 @@ def test_the_studys_crop_takes_nothing_away_from_what_clip_sees() -> None:
     for height, width in ((128, 128), (300, 640), (640, 300)):
         image = np.zeros((height, width, 3), np.uint8)
         made = Condition("cropped")(image, 0, "d")
-        assert Condition("cropped").strength(image.shape, made.shape, CLIP, 0.0) == 1.0
-        assert Condition("cropped").strength(image.shape, made.shape, View(64, True), 0.0) == min(height, width) / max(
+        assert Condition("cropped").at_input(image.shape, made.shape, CLIP, 0.0) == 1.0
+        assert Condition("cropped").at_input(image.shape, made.shape, View(64, True), 0.0) == min(height, width) / max(
             height, width
         )
 

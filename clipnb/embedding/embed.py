@@ -130,7 +130,7 @@ def embed(
                     made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
                     pixels = clean if asked.manip == CLEAN else encoder.prepare(made)
                     difference = colour_difference(clean, pixels)
-                    strength = asked.strength(image.shape, made.shape, view, difference)
+                    strength = asked.at_input(image.shape, made.shape, view, difference)
                     seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
                     work.ready.append(Item(key, seen, (strength, difference), pixels))
         except UnreadableImage as error:

@@ -27,31 +27,30 @@ CAPTION = "when you find the photograph you were looking for and it was on the o
 WHITE, BLACK, PAPER, INK = (255, 255, 255), (0, 0, 0), (242, 242, 245), (60, 60, 67)
 
 
-def _jpeg(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+def _jpeg(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=int(JPEG_QUALITY[severity - 1]))
+    Image.fromarray(image).save(file, "JPEG", quality=round(value))
     return np.array(Image.open(file))
 
 
-def _rescaled(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    factor = THUMBNAIL[severity - 1] / min(image.shape[:2])
+def _rescaled(image: RGB, rng: np.random.Generator, value: float) -> RGB:
+    factor = round(value) / min(image.shape[:2])
     if factor >= 1:
         return image
     return np.asarray(ImageOps.scale(Image.fromarray(image), factor, Image.Resampling.BILINEAR))
 
 
-def _rotated(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+def _rotated(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     cv2 = opencv()
     sign = 1 if rng.integers(2) else -1
-    degrees = DEGREES[severity - 1]
-    if degrees == 90:
+    if value == 90:
         return np.ascontiguousarray(np.rot90(image, sign))
     height, width = image.shape[:2]
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), sign * degrees, 1.0)
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), sign * value, 1.0)
     return np.asarray(cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR, borderValue=BLACK))
 
 
-def _captioned(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+def _captioned(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     """Draw lines of white text with a black outline, from the lower edge upwards, each as wide as the photograph."""
     height, width = image.shape[:2]
     size = LETTERS * min(height, width)
@@ -61,28 +60,27 @@ def _captioned(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size)
     letters = max(1, min(int(width / (0.52 * size)), len(CAPTION)))
-    for number in range(int(LINES[severity - 1])):
+    for number in range(round(value)):
         line = CAPTION[number * 7 :][:letters].strip()
         at = (width / 2, height - (0.4 + 1.25 * number) * size)
         draw.text(at, line, fill=WHITE, font=font, anchor="mb", stroke_width=max(1, round(size / 14)), stroke_fill=BLACK)
     return np.asarray(picture)
 
 
-def _bordered(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    wide = round(BORDER[severity - 1] * min(image.shape[:2]))
+def _bordered(image: RGB, rng: np.random.Generator, value: float) -> RGB:
+    wide = round(value * min(image.shape[:2]))
     return np.pad(image, ((wide, wide), (wide, wide), (0, 0)), constant_values=255)
 
 
-def _tinted(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+def _tinted(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     colour = 255 * np.array(colorsys.hsv_to_rgb(rng.uniform(), 1.0, 1.0))
-    share = CAST[severity - 1]
-    return np.asarray(np.rint((1 - share) * image + share * colour), dtype=np.uint8)
+    return np.asarray(np.rint((1 - value) * image + value * colour), dtype=np.uint8)
 
 
-def _screenshot(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+def _screenshot(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     """Place the photograph in the middle of a page, with bars above and below it that stand for text."""
     height, width = image.shape[:2]
-    grown = 1 / math.sqrt(1 - SCREEN[severity - 1])
+    grown = 1 / math.sqrt(1 - value)
     page = Image.new("RGB", (math.ceil(width * grown), math.ceil(height * grown)), PAPER)
     draw = ImageDraw.Draw(page)
     above, left = (page.height - height) // 2, (page.width - width) // 2
@@ -94,7 +92,21 @@ def _screenshot(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
 
 
 ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
-    (Manipulation("jpeg", "JPEG", "saved as JPEG", _jpeg, parameter="JPEG quality", levels=JPEG_QUALITY), ("jpeg_quality",)),
+    (
+        Manipulation(
+            "jpeg",
+            "JPEG",
+            "saved as JPEG",
+            _jpeg,
+            parameter="JPEG quality",
+            levels=JPEG_QUALITY,
+            limits=(1, 95),
+            whole=True,
+            number="{:.0f}",
+            wording="JPEG quality {}",
+        ),
+        ("jpeg_quality",),
+    ),
     (
         Manipulation(
             "rescaled",
@@ -103,8 +115,12 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             _rescaled,
             parameter="largest short side in pixels",
             levels=THUMBNAIL,
+            limits=(4, 10_000),
+            whole=True,
+            number="{:.0f}",
+            wording="a short side of {} px",
             unit="pixels of the short side",
-            strength=lambda severity, before, after, view: float(min(after[:2])),
+            at_input=lambda value, before, after, view: float(min(after[:2])),
             falls=True,
         ),
         ("rescale", "thumbnail"),
@@ -118,8 +134,11 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             draws=True,
             parameter="angle in degrees",
             levels=DEGREES,
+            limits=(0.1, 180.0),
+            number="{:.0f}",
+            wording="a rotation by {} degrees",
             unit="degrees",
-            strength=lambda severity, *_: DEGREES[severity - 1],
+            at_input=lambda value, *_: value,
         ),
         ("rotate",),
     ),
@@ -130,7 +149,17 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
         ("flip", "mirrored"),
     ),
     (
-        Manipulation("captioned", "captioned", "text over the lower part", _captioned, parameter="lines", levels=LINES),
+        Manipulation(
+            "captioned",
+            "captioned",
+            "text over the lower part",
+            _captioned,
+            parameter="lines",
+            levels=LINES,
+            limits=(1, 20),
+            whole=True,
+            wording="{} lines of text",
+        ),
         ("caption", "overlay_text", "text"),
     ),
     (
@@ -141,6 +170,9 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             _bordered,
             parameter="width as a share of the short side",
             levels=BORDER,
+            limits=(0.01, 2.0),
+            number="{:.0%}",
+            wording="a border of {} of the short side",
         ),
         ("border",),
     ),
@@ -153,6 +185,9 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             draws=True,
             parameter="share of the colour mixed in",
             levels=CAST,
+            limits=(0.01, 1.0),
+            number="{:.0%}",
+            wording="a colour cast of {}",
         ),
         ("colour_cast", "color_cast", "tint"),
     ),
@@ -164,6 +199,9 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             _screenshot,
             parameter="share of the page outside the photograph",
             levels=SCREEN,
+            limits=(0.01, 0.99),
+            number="{:.0%}",
+            wording="a page with {} around the photograph",
         ),
         (),
     ),

@@ -59,7 +59,7 @@ _ONE_AT_A_TIME = threading.Lock()
 """Lock for numpy's global generator, which the library uses and all threads share."""
 
 
-def _corrupted(image: RGB, rng: np.random.Generator, severity: int, name: str) -> RGB:
+def _corrupted(image: RGB, rng: np.random.Generator, value: float, name: str) -> RGB:
     opencv()
     try:
         from imagecorruptions import corrupt
@@ -71,7 +71,7 @@ def _corrupted(image: RGB, rng: np.random.Generator, severity: int, name: str) -
         before = np.random.get_state()  # noqa: NPY002
         np.random.seed(int(rng.integers(2**32)))  # noqa: NPY002
         try:
-            return np.asarray(corrupt(scaled, severity=severity, corruption_name=name, **options), dtype=np.uint8)
+            return np.asarray(corrupt(scaled, severity=int(value), corruption_name=name, **options), dtype=np.uint8)
         finally:
             np.random.set_state(before)  # noqa: NPY002
 
@@ -82,13 +82,21 @@ def at_reference(image: RGB) -> RGB:
     return np.asarray(ImageOps.scale(picture, REFERENCE / min(picture.size), Image.Resampling.BICUBIC))
 
 
-def _scatter(severity: int, before: Shape, after: Shape, view: View) -> float:
-    return GLASS_SCATTER[severity - 1] * view.scale(*after[:2])
+def _scatter(value: float, before: Shape, after: Shape, view: View) -> float:
+    return GLASS_SCATTER[int(value) - 1] * view.scale(*after[:2])
+
+
+def _ice(value: float, *_: object) -> float:
+    return ICE[int(value) - 1][1] / sum(ICE[int(value) - 1])
 
 
 _OWN: dict[str, dict[str, Any]] = {
-    "glass_blur": {"unit": "scatter in input pixels", "strength": _scatter, "version": 2},
-    "frost": {"unit": "share of ice", "strength": lambda severity, *_: ICE[severity - 1][1] / sum(ICE[severity - 1]), "version": 2},
+    "glass_blur": {"unit": "scatter in input pixels", "at_input": _scatter, "version": 2},
+    "frost": {
+        "unit": "share of ice",
+        "at_input": _ice,
+        "version": 2,
+    },
 }
 """Corruptions whose strength is not the mean colour difference."""
 
@@ -102,6 +110,7 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = tuple(
             draws=name not in STEADY,
             parameter="severity of ImageNet-C",
             levels=tuple(map(float, SEVERITIES)),
+            wording="severity {}",
             **_OWN.get(name, {}),
         ),
         (),

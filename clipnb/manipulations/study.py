@@ -39,23 +39,23 @@ ROUNDING = 1e-4
 """Added before truncation, so that float32 sums just below a whole number do not lose a grey level."""
 
 
-def _sigma(severity: int, shape: Shape) -> float:
+def _sigma(value: float, shape: Shape) -> float:
     """Standard deviation of the blur, in pixels of the photograph."""
-    return BLUR_SIGMAS[severity - 1] * min(shape[:2]) / REFERENCE if severity else BLUR_SIGMA
+    return value * min(shape[:2]) / REFERENCE if value else BLUR_SIGMA
 
 
-def _blurred(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    """Gaussian blur of each channel in float32. At a severity, it is rounded once.
+def _blurred(image: RGB, rng: np.random.Generator, value: float) -> RGB:
+    """Gaussian blur of each channel in float32. With a value, it is rounded once.
 
     The study called scipy's gaussian_filter on 8-bit channels. It cuts the kernel at 4 sigma, mirrors at the border and
     truncates to 8 bits after each axis. OpenCV is several times as fast and stays within one grey level of it.
     """
     cv2 = opencv()
-    sigma = _sigma(severity, image.shape)
+    sigma = _sigma(value, image.shape)
     offsets = np.arange(-int(4 * sigma + 0.5), int(4 * sigma + 0.5) + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
     kernel, identity = np.asarray(weights / weights.sum(), dtype=np.float32), np.ones(1, np.float32)
-    if severity:
+    if value:
         blurred = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
         return np.asarray(np.clip(np.rint(blurred), 0, 255), dtype=np.uint8)
     for along_x, along_y in ((identity, kernel), (kernel, identity)):
@@ -64,22 +64,21 @@ def _blurred(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
     return image
 
 
-def _blur_at_input(severity: int, before: Shape, after: Shape, view: View) -> float:
-    return _sigma(severity, before) * view.scale(*before[:2])
+def _blur_at_input(value: float, before: Shape, after: Shape, view: View) -> float:
+    return _sigma(value, before) * view.scale(*before[:2])
 
 
-def _cropped(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
-    """Draw the study's square, or, at a severity, a window with a share of the area and a random aspect ratio.
+def _cropped(image: RGB, rng: np.random.Generator, value: float) -> RGB:
+    """Draw the study's square, or, with a value, a window with that share of the area and a random aspect ratio.
 
     The aspect ratio is log-uniform over the range that `CROP_ASPECT` allows and that fits. For the same random numbers, a
     window with a larger share is never smaller on either side.
     """
     height, width = image.shape[:2]
-    if severity:
-        kept = CROP_KEPT[severity - 1]
-        stretch = min(CROP_ASPECT, 1 / kept) ** rng.uniform(-1, 1)
-        new_w = max(1, round(width * math.sqrt(kept * stretch)))
-        new_h = max(1, round(height * math.sqrt(kept / stretch)))
+    if value:
+        stretch = min(CROP_ASPECT, 1 / value) ** rng.uniform(-1, 1)
+        new_w = max(1, round(width * math.sqrt(value * stretch)))
+        new_h = max(1, round(height * math.sqrt(value / stretch)))
         left, top = int(rng.uniform() * (width - new_w + 1)), int(rng.uniform() * (height - new_h + 1))
     else:
         new_w = new_h = min(height, width)
@@ -88,16 +87,15 @@ def _cropped(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
     return image[top : top + new_h, left : left + new_w]
 
 
-def _kept_at_input(severity: int, before: Shape, after: Shape, view: View) -> float:
+def _kept_at_input(value: float, before: Shape, after: Shape, view: View) -> float:
     return view.area(*after[:2]) / view.area(*before[:2])
 
 
-def _grey(image: RGB, rng: np.random.Generator, severity: int) -> RGB:
+def _grey(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
-    lost = GREY_LOST[severity - 1] if severity else 1.0
-    if lost == 1.0:
+    if value in (0.0, 1.0):
         return grey
-    return np.asarray(np.rint(image + lost * (grey.astype(np.float32) - image)), dtype=np.uint8)
+    return np.asarray(np.rint(image + value * (grey.astype(np.float32) - image)), dtype=np.uint8)
 
 
 ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
@@ -111,9 +109,11 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             version=2,
             parameter=f"sigma in pixels at a short side of {REFERENCE}",
             levels=BLUR_SIGMAS,
+            limits=(0.1, 50.0),
+            wording="a blur of sigma {} px",
             fixed=True,
             unit="blur sigma in input pixels",
-            strength=_blur_at_input,
+            at_input=_blur_at_input,
         ),
         ("blur",),
     ),
@@ -126,9 +126,12 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             draws=True,
             parameter="share of the area kept, at a random place and aspect ratio",
             levels=CROP_KEPT,
+            limits=(0.01, 1.0),
+            number="{:.0%}",
+            wording="{} of the area kept",
             fixed=True,
             unit="share of the seen area kept",
-            strength=_kept_at_input,
+            at_input=_kept_at_input,
             falls=True,
         ),
         ("crop",),
@@ -141,6 +144,9 @@ ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
             _grey,
             parameter="share of the saturation removed",
             levels=GREY_LOST,
+            limits=(0.01, 1.0),
+            number="{:.0%}",
+            wording="{} of the colour removed",
             fixed=True,
         ),
         ("gray", "greyscale", "grayscale"),

@@ -1,0 +1,132 @@
+"""The breaking point: the strength of a manipulation at which a measure has lost a given share of what it had above chance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from scipy.optimize import isotonic_regression
+
+from .intervals import NO_SPREAD
+
+FEWEST = 6
+"""Smallest number of categories that get an interval."""
+
+STEPS = 200
+"""Points at which the curve is examined between two measured strengths."""
+
+
+@dataclass(frozen=True)
+class BreakingPoint:
+    """A strength with a confidence interval. The order of strengths is that of harm: from the weakest to the strongest.
+
+    Attributes:
+        strength: the breaking point, in the unit of the strengths; -inf if the measure has broken at the weakest strength
+            already, inf if it has not broken at the strongest, NaN if the clean measure is not above chance.
+        low, high: bounds of the interval towards weaker and stronger manipulations, with the same meaning of infinity; NaN
+            without an interval.
+        bracket: the two measured strengths between which the measure breaks; NaN where there is none.
+        clean, target: macro mean of the measure on clean photographs, and the value at which it counts as broken.
+        n: number of categories.
+        level: nominal coverage.
+    """
+
+    strength: float
+    low: float
+    high: float
+    bracket: tuple[float, float]
+    clean: float
+    target: float
+    n: int
+    level: float = 0.95
+
+    @property
+    def reached(self) -> bool:
+        """Whether the breaking point lies between two measured strengths."""
+        return math.isfinite(self.strength)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval; its ends may be infinite."""
+        return not math.isnan(self.low)
+
+
+def breaking_point(
+    clean: ArrayLike,
+    edited: ArrayLike,
+    strengths: ArrayLike,
+    *,
+    chance: ArrayLike = 0.0,
+    fraction: float = 0.5,
+    level: float = 0.95,
+) -> BreakingPoint:
+    """Breaking point with its interval over categories.
+
+    The curve of macro means is made monotone by isotonic regression (Barlow et al. 1972) and is linear between measured
+    strengths; nothing is extrapolated. The interval inverts a test: it holds the strengths at which the mean over categories
+    of d_c(s) = m_c(s) - chance_c - (1 - fraction) (m_c(clean) - chance_c) is not shown to differ from zero by Student's t
+    with G - 1 degrees of freedom, as Fieller (1954) did for ratios.
+
+    Args:
+        clean: (G,) category means of the measure on clean photographs.
+        edited: (S, G) category means at each strength.
+        strengths: (S,) strengths, from the weakest to the strongest; they rise or fall.
+        chance: (G,) value of the measure by chance in each category, or one value for all.
+        fraction: share lost of what the measure has above chance, in (0, 1).
+        level: nominal coverage.
+
+    Returns:
+        The breaking point. It has no interval with fewer than 6 categories.
+
+    Raises:
+        ValueError: the arrays do not fit each other, the strengths are not in order, or the fraction is not in (0, 1).
+
+    >>> clean, edited = [1.0] * 6, [[0.8] * 6, [0.4] * 6, [0.1] * 6]
+    >>> found = breaking_point(clean, edited, [1.0, 2.0, 4.0])
+    >>> round(found.strength, 6), found.bracket  # 0.5 lies three quarters of the way from 0.8 to 0.4
+    (1.75, (1.0, 2.0))
+    >>> breaking_point(clean, edited[:1], [1.0]).strength, breaking_point(clean, edited[1:], [2.0, 4.0]).strength
+    (inf, -inf)
+    """
+    first, later = np.asarray(clean, dtype=np.float64), np.atleast_2d(np.asarray(edited, dtype=np.float64))
+    at, by_chance = np.asarray(strengths, dtype=np.float64), np.broadcast_to(np.asarray(chance, dtype=np.float64), first.shape)
+    if first.ndim != 1 or not first.size or later.shape != (at.size, first.size) or not at.size:
+        raise ValueError(f"clean (G,), edited (S, G) and strengths (S,) do not fit: {first.shape}, {later.shape}, {at.shape}")
+    if not (np.all(np.diff(at) > 0) or np.all(np.diff(at) < 0)):
+        raise ValueError("strengths must rise or fall")
+    if not 0 < fraction < 1:
+        raise ValueError(f"the fraction must be between 0 and 1, not {fraction!r}")
+    target = by_chance + (1 - fraction) * (first - by_chance)
+    excess = later - target
+    start, goal = float(first.mean()), float(target.mean())
+    if float((first - by_chance).mean()) < NO_SPREAD:
+        return BreakingPoint(math.nan, math.nan, math.nan, (math.nan, math.nan), start, goal, first.size, level)
+    fitted = isotonic_regression(excess.mean(axis=1), increasing=False).x
+    broken = np.flatnonzero(fitted <= NO_SPREAD)
+    if not broken.size:
+        strength, bracket = math.inf, (float(at[-1]), math.nan)
+    elif broken[0] == 0:
+        strength, bracket = -math.inf, (math.nan, float(at[0]))
+    else:
+        j = int(broken[0])
+        share = fitted[j - 1] / (fitted[j - 1] - fitted[j])
+        strength, bracket = float(at[j - 1] + share * (at[j] - at[j - 1])), (float(at[j - 1]), float(at[j]))
+    low, high = _inverted(excess, at, level) if first.size >= FEWEST else (math.nan, math.nan)
+    return BreakingPoint(strength, low, high, bracket, start, goal, first.size, level)
+
+
+def _inverted(excess: NDArray[np.float64], at: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """First and last strength at which the mean excess over categories is not shown to differ from zero."""
+    share = np.linspace(0, 1, STEPS, endpoint=False)[:, None]
+    dense = [a + share * (b - a) for a, b in pairwise(excess)] + [excess[-1:]]
+    where = [a + share[:, 0] * (b - a) for a, b in pairwise(at)] + [at[-1:]]
+    d, s = np.concatenate(dense), np.concatenate(where)
+    arm = stats.t.ppf((1 + level) / 2, d.shape[1] - 1) * stats.sem(d, axis=1)
+    may_be_broken, may_be_whole = np.flatnonzero(d.mean(axis=1) - arm <= 0), np.flatnonzero(d.mean(axis=1) + arm >= 0)
+    low = math.inf if not may_be_broken.size else -math.inf if may_be_broken[0] == 0 else float(s[may_be_broken[0]])
+    high = -math.inf if not may_be_whole.size else math.inf if may_be_whole[-1] == len(s) - 1 else float(s[may_be_whole[-1]])
+    return low, high
