@@ -114,6 +114,12 @@ class RunSpec:
     severity: int = _field(
         0, "1 to 5; 0 is the fixed setting, or 3 where there is none", lambda v: 0 <= v <= 5, "0 (the fixed setting) or 1 to 5"
     )
+    strength: float = _field(
+        0.0,
+        "value of the manipulation's parameter instead of a severity, such as a blur of 2.5 px; 0: by severity",
+        lambda v: v >= 0,
+        "a number from 0 up",
+    )
     draws: int = _count(1, "how often a random manipulation is drawn for each photograph; its score is the mean", 1)
     categories: int = _count(0, "how many to draw from the data set; 0 for all (the study: 70 players)", 0, "all")
     per_category: int = _count(0, "photographs to draw of each category; 0 for all (the study: 60)", 0, "all")
@@ -141,6 +147,12 @@ class RunSpec:
                 mistakes.append(str(error))
         wrong = [said for field in FIELDS.values() if (said := _breaks_rule(field, getattr(self, field.name)))]
         mistakes += wrong or _conflicts(self)
+        if not mistakes:
+            try:
+                settle("severity", (settled := MANIPULATIONS[self.manip].settle(self.severity, self.strength))[0])
+                settle("strength", settled[1])
+            except UserError as error:
+                mistakes.append(str(error))
         if mistakes:
             raise UserError("; ".join(mistakes))
         settle("gallery", self.gallery.strip())
@@ -150,9 +162,7 @@ class RunSpec:
                 settle(field, value)
         settle("tau", float(self.tau))
         settle("aesthetic_weight", float(self.aesthetic_weight))
-        manipulation = MANIPULATIONS[self.manip]
-        settle("severity", manipulation.settle(self.severity))
-        if not manipulation.draws:
+        if not MANIPULATIONS[self.manip].draws:
             settle("draws", 1)
 
     @property
@@ -167,18 +177,19 @@ class RunSpec:
 
     @property
     def condition_id(self) -> str:
-        """Manipulation, severity and number of draws, as part of a file name."""
-        return self.manip + f"-s{self.severity}" * (self.severity > 0) + f"-draws{self.draws}" * (self.draws > 1)
+        """Manipulation, severity or strength, and number of draws, as part of a file name."""
+        setting = f"-s{self.severity}" * (self.severity > 0) + f"-at{self.strength!r}" * (self.strength > 0)
+        return self.manip + setting + f"-draws{self.draws}" * (self.draws > 1)
 
     @property
     def condition(self) -> Condition:
         """The condition of the queries, in its first draw."""
-        return Condition(self.manip, self.severity)
+        return Condition(self.manip, self.severity, strength=self.strength)
 
     @property
     def conditions(self) -> list[str]:
         """The conditions of the queries, one per draw, as text."""
-        return [str(Condition(self.manip, self.severity, draw)) for draw in range(self.draws)]
+        return [str(Condition(self.manip, self.severity, draw, self.strength)) for draw in range(self.draws)]
 
     @property
     def group_id(self) -> str:
@@ -193,9 +204,9 @@ class RunSpec:
         parts += [value for field in ("precision", "engine") if (value := getattr(self, field)) != FIELDS[field].default]
         return "-".join([*parts, *_protocol_parts(self)])
 
-    def under(self, manip: str, severity: int = 0) -> RunSpec:
-        """The same run under another manipulation; severity 0 is the fixed setting."""
-        return dataclasses.replace(self, manip=manip, severity=severity)
+    def under(self, manip: str, severity: int = 0, strength: float = 0.0) -> RunSpec:
+        """The same run under another manipulation; without severity and strength, at its fixed setting."""
+        return dataclasses.replace(self, manip=manip, severity=severity, strength=strength)
 
     @property
     def clean(self) -> RunSpec:
@@ -250,7 +261,7 @@ def _conflicts(spec: RunSpec) -> list[str]:
     elif spec.index and spec.index.strip().lower() not in INDEXES:
         said.append(f"index must be one of {', '.join(INDEXES)}, not {spec.index!r} (names are for a service's indexes)")
     if spec.mode == "study":
-        usual = ((name, FIELDS[name].default, getattr(spec, name)) for name in ("k", "tau", "severity", "draws"))
+        usual = ((name, FIELDS[name].default, getattr(spec, name)) for name in ("k", "tau", "severity", "strength", "draws"))
         said += [f"mode study has {name} {theirs}, not {value}" for name, theirs, value in usual if value != theirs]
     return said
 

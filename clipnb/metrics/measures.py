@@ -71,6 +71,8 @@ class Measure:
         meaning: the definition in one sentence.
         absent: the queries that have no value.
         function: computes the values.
+        chance: (R of each query, N) -> the value that a random ranking is expected to have, where R of the N other images
+            have the query's category; None where no such value is defined.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Measure:
     meaning: str
     absent: str
     function: Callable[[QueryResults], Values]
+    chance: Callable[[Integers, int], Floats] | None = None
 
 
 MEASURES: Registry[Measure] = Registry("measure")
@@ -122,6 +125,7 @@ _ALL = (
         "Whether the unedited original, which stays in the gallery for this measure, is the first result of the edited query.",
         NO_ORIGINAL,
         _found,
+        chance=lambda relevant, others: np.full(len(relevant), 1 / (others + 1)),
     ),
     Measure(
         "found_rr",
@@ -131,7 +135,15 @@ _ALL = (
         NO_ORIGINAL,
         lambda q: None if q.ranked is None else q.ranked.self_rr,
     ),
-    Measure("p1", "P@1 by category", UNIT, "Whether the first result has the query's category.", NO_RESULT, _p1),
+    Measure(
+        "p1",
+        "P@1 by category",
+        UNIT,
+        "Whether the first result has the query's category.",
+        NO_RESULT,
+        _p1,
+        chance=lambda relevant, others: relevant / others,
+    ),
     Measure(
         "p_at_k",
         "P@k by category",
@@ -139,6 +151,7 @@ _ALL = (
         "Share of the k results that have the query's category.",
         NO_RESULT,
         lambda q: None if q.hits is None else ranking.precision_at_k(q.hits),
+        chance=lambda relevant, others: relevant / others,
     ),
     Measure(
         "r_at_k",
@@ -155,6 +168,7 @@ _ALL = (
         "Average precision of the whole ranking, by category; its mean over queries is mAP.",
         NO_RELEVANT,
         lambda q: None if q.ranked is None else q.ranked.precisions.ap,
+        chance=ranking.expected_ap,
     ),
     Measure(
         "map_at_r",

@@ -128,6 +128,22 @@ def average_precisions(hits: Bools) -> Precisions:
     return Precisions(ap, ap_at_r, first, relevant.astype(np.int64))
 
 
+def expected_ap(relevant: NDArray[np.integer], candidates: int) -> NDArray[np.float64]:
+    """Average precision that a random ranking is expected to have (Bestgen 2015), in (0, 1].
+
+    E[AP] = (H + (R - 1)(N - H) / (N - 1)) / N, where H = 1 + 1/2 + ... + 1/N.
+
+    Args:
+        relevant: (q,) R, the number of relevant images, from 1 up.
+        candidates: N, the number of images in the ranking.
+
+    >>> expected_ap(np.array([1, 2]), 2)  # one relevant image is first or second: (1 + 1/2) / 2
+    array([0.75, 1.  ])
+    """
+    harmonic = float((1 / np.arange(1, candidates + 1)).sum())
+    return (harmonic + (relevant - 1) * (candidates - harmonic) / max(1, candidates - 1)) / candidates
+
+
 def reciprocal_rank(similarity: Floats, target: Floats, junk: Bools | None = None) -> NDArray[np.float64]:
     """1 / rank of one target image, which ranks last among ties. The mean is MRR; self@1 counts the values of 1 (DISC21).
 

@@ -1,0 +1,222 @@
+"""How far: the breaking point of each manipulation on a data set, from runs at severities and, between them, at strengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..errors import UserError
+from ..manipulations import MANIPULATIONS, SEVERITIES
+from ..metrics.measures import MEASURES
+from ..result import Result, comparable
+from ..runs import run, saved_result
+from ..spec import RunSpec
+from ..stats.breaking_point import BreakingPoint, breaking_point
+
+ANSWERS = tuple(name for name in ("found", "p1", "map"))
+"""Measures that can break: they have a level of chance and can be compared between encoders."""
+
+FRACTION = 0.5
+"""Share of what a measure has above chance whose loss counts as broken."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How much of one manipulation a data set bears.
+
+    Attributes:
+        spec: specification of the clean run.
+        manip: the manipulation.
+        measure, fraction: what breaks, and the share of it that is lost at the breaking point.
+        point: the breaking point, as a value of the manipulation's parameter.
+        strengths: (S,) measured values of the parameter, from the weakest to the strongest.
+        means: (S,) macro means of the measure.
+        chance: macro mean by chance.
+        categories: number of categories.
+    """
+
+    spec: RunSpec
+    manip: str
+    measure: str
+    fraction: float
+    point: BreakingPoint
+    strengths: tuple[float, ...]
+    means: tuple[float, ...]
+    chance: float
+    categories: int
+
+
+def chance_level(result: Result, measure: str) -> dict[str, float]:
+    """Category -> expected value of a measure if the gallery, the run's own photographs, were ranked at random.
+
+    The query's own image is left out of the gallery; its near-copies are not, so that the level is approximate where
+    there are many.
+
+    Raises:
+        UserError: no such value is defined for the measure.
+    """
+    expected = MEASURES[measure].chance
+    if expected is None:
+        raise UserError(f"{measure!r} has no level of chance; choose from {', '.join(ANSWERS)}")
+    sizes = result.rows.groupby("category", sort=True)["image"].nunique()
+    return dict(zip(sizes.index.astype(str), expected(sizes.to_numpy() - 1, int(sizes.sum()) - 1), strict=True))
+
+
+def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", fraction: float = FRACTION) -> Tolerance:
+    """Compute the breaking point of one manipulation.
+
+    A category counts if every run has a value for it.
+
+    Args:
+        clean: the run without manipulation.
+        edited: runs that differ from it only in the severity or strength of one manipulation.
+        measure: found, p1 or map.
+        fraction: share lost of what the measure has above chance, in (0, 1).
+
+    Raises:
+        UserError: there is no run, or no category has a value in all of them; or the measure has no level of chance.
+    """
+    runs = sorted(edited, key=harm)
+    if not runs:
+        raise UserError(f"there is no run of {clean.spec.dataset} under a manipulation at a severity or strength")
+    by_chance, lists = chance_level(clean, measure), [r.means(measure) for r in (clean, *runs)]
+    shared = [c for c in lists[0] if all(c in means for means in lists)]
+    if not shared:
+        raise UserError(f"no category of {clean.spec.dataset} has a value of {measure!r} in all runs of {runs[0].spec.manip}")
+    table = np.array([[means[c] for c in shared] for means in lists])
+    chance = np.array([by_chance[c] for c in shared])
+    strengths = tuple(parameter(r.spec) for r in runs)
+    return Tolerance(
+        clean.spec,
+        runs[0].spec.manip,
+        MEASURES.canonical(measure),
+        fraction,
+        breaking_point(table[0], table[1:], strengths, chance=chance, fraction=fraction),
+        strengths,
+        tuple(map(float, table[1:].mean(axis=1))),
+        float(chance.mean()),
+        len(shared),
+    )
+
+
+def parameter(spec: RunSpec) -> float:
+    """The value that a run's severity or strength gives to the parameter of its manipulation."""
+    return MANIPULATIONS[spec.manip].value(spec.severity, spec.strength)
+
+
+def harm(result: Result) -> float:
+    """Sorts runs of a manipulation from the weakest to the strongest."""
+    first, *_, last = MANIPULATIONS[result.spec.manip].levels
+    return math.copysign(parameter(result.spec), last - first)
+
+
+def graded(manips: Sequence[str] = ()) -> list[str]:
+    """The manipulations with severities among these, or all of them.
+
+    Raises:
+        UserError: one is unknown, or has no severities.
+    """
+    names = [MANIPULATIONS.canonical(name) for name in manips] or [m for m in MANIPULATIONS if MANIPULATIONS[m].levels]
+    if without := [name for name in names if not MANIPULATIONS[name].levels]:
+        raise UserError(f"{', '.join(without)}: no severities, so that nothing can be said on how far")
+    return names
+
+
+def measured(
+    clean: RunSpec,
+    manip: str,
+    measure: str = "found",
+    fraction: float = FRACTION,
+    width: float = math.inf,
+    *,
+    make: Callable[[RunSpec], Result] | None = None,
+) -> Tolerance:
+    """Compute the breaking point of one manipulation from runs at all severities, then halve its bracket with further runs.
+
+    Runs that are saved are read; others are made and saved.
+
+    Args:
+        clean: specification of the clean run.
+        width: width of the bracket, as a share of the breaking point, at which to stop; infinite for severities alone.
+        make: returns the result of a specification; by default, the saved result, or that of a new run.
+
+    Raises:
+        UserError: a run fails, or the runs used different photographs.
+    """
+    make = make or saved_or_new
+    first = make(clean.clean)
+    runs = [make(clean.under(manip, severity)) for severity in SEVERITIES]
+    if others := [r.spec.run_id for r in runs if not comparable(r, first)]:
+        raise UserError(f"{', '.join(others)}: other photographs or weights than the clean run; run them again")
+    found = tolerance(first, runs, measure, fraction)
+    while (middle := halfway(found, width)) is not None:
+        runs.append(make(clean.under(manip, strength=middle)))
+        found = tolerance(first, runs, measure, fraction)
+    return found
+
+
+def halfway(found: Tolerance, width: float) -> float | None:
+    """The strength in the middle of the bracket; None where the bracket is narrow enough or cannot be halved."""
+    kind, (weak, strong) = MANIPULATIONS[found.manip], found.point.bracket
+    if not kind.limits or not found.point.reached or abs(strong - weak) <= width * abs(found.point.strength):
+        return None
+    middle = (weak + strong) / 2
+    middle = float(round(middle)) if kind.whole else float(f"{middle:.3g}")
+    return None if middle in (weak, strong) else middle
+
+
+def saved_or_new(spec: RunSpec) -> Result:
+    """The saved result of a specification; if there is none, run it and save the result."""
+    if (saved := saved_result(spec)) is not None:
+        return saved
+    result = run(spec, progress=False)
+    result.save()
+    return result
+
+
+def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:
+    """A row a manipulation, worst first: those that break early in their range of severities come first.
+
+    `strength`, `low` and `high` are values of the manipulation's parameter; infinite where the end is not measured.
+    """
+    rows = [
+        {
+            "dataset": t.spec.dataset_name,
+            "encoder": t.spec.encoder,
+            "manip": t.manip,
+            "measure": t.measure,
+            "fraction": t.fraction,
+            "strength": t.point.strength,
+            "low": t.point.low,
+            "high": t.point.high,
+            "parameter": MANIPULATIONS[t.manip].parameter,
+            "weakest": t.strengths[0],
+            "strongest": t.strengths[-1],
+            "clean": t.point.clean,
+            "target": t.point.target,
+            "at_strongest": t.means[-1],
+            "chance": t.chance,
+            "categories": t.categories,
+        }
+        for t in sorted(found, key=position)
+    ]
+    return pd.DataFrame(rows)
+
+
+def position(found: Tolerance) -> float:
+    """Place of the breaking point in the range of severities: 0 before the weakest, 1 to 5 between severities, 6 beyond.
+
+    Those beyond are ordered by what is left at the strongest severity.
+    """
+    point, levels = found.point.strength, np.array(MANIPULATIONS[found.manip].levels)
+    if math.isnan(point):
+        return math.inf
+    if math.isinf(point):
+        left = (found.means[-1] - found.chance) / max(found.point.clean - found.chance, 1e-9)
+        return 0.0 if point < 0 else 6.0 + left
+    rising = levels if levels[-1] > levels[0] else -levels
+    return float(np.interp(point if rising is levels else -point, rising, np.arange(1, 6)))
