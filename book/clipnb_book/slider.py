@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from clipnb import manipulations
 from clipnb._core.files import write_text
 from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.images import RGB, decode, digest, read
@@ -30,7 +31,7 @@ DATASET, PHOTOGRAPH = "sample-figures", "motorcycle/002.jpg"
 GRADED = tuple(name for name in STUDY if MANIPULATIONS[name].levels)
 """The study's manipulations that have severities."""
 
-EVERYDAY = tuple(name for name in MANIPULATIONS if MANIPULATIONS[name].levels and name not in (*STUDY, *CORRUPTIONS))
+EVERYDAY = tuple(name for name in manipulations.EVERYDAY if MANIPULATIONS[name].levels)
 
 KEPT = Path(__file__).parent / "data" / "corruptions.jpg"
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import UserError
-from ..manipulations import MANIPULATIONS, SEVERITIES
+from ..manipulations import EVERYDAY, MANIPULATIONS, SEVERITIES, STUDY
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable
 from ..runs import run, saved_result
 from ..spec import RunSpec
 from ..stats.breaking_point import BreakingPoint, breaking_point
 
-ANSWERS = tuple(name for name in ("found", "p1", "map"))
+ANSWERS = ("found", "p1", "map")
 """Measures that can break: they have a level of chance and can be compared between encoders."""
 
 FRACTION = 0.5
@@ -115,12 +116,12 @@ def harm(result: Result) -> float:
 
 
 def graded(manips: Sequence[str] = ()) -> list[str]:
-    """The manipulations with severities among these, or all of them.
+    """The registered names of these manipulations; without any, those of the study and the everyday edits with severities.
 
     Raises:
         UserError: one is unknown, or has no severities.
     """
-    names = [MANIPULATIONS.canonical(name) for name in manips] or [m for m in MANIPULATIONS if MANIPULATIONS[m].levels]
+    names = [MANIPULATIONS.canonical(name) for name in manips] or [m for m in (*STUDY, *EVERYDAY) if MANIPULATIONS[m].levels]
     if without := [name for name in names if not MANIPULATIONS[name].levels]:
         raise UserError(f"{', '.join(without)}: no severities, so that nothing can be said on how far")
     return names
@@ -181,30 +182,31 @@ def saved_or_new(spec: RunSpec) -> Result:
 def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:
     """A row a manipulation, worst first: those that break early in their range of severities come first.
 
-    `strength`, `low` and `high` are values of the manipulation's parameter; infinite where the end is not measured.
+    `strength`, `low` and `high` are values of the manipulation's parameter; -inf and inf stand for "before the weakest" and
+    "beyond the strongest" measured one.
     """
-    rows = [
-        {
-            "dataset": t.spec.dataset_name,
-            "encoder": t.spec.encoder,
-            "manip": t.manip,
-            "measure": t.measure,
-            "fraction": t.fraction,
-            "strength": t.point.strength,
-            "low": t.point.low,
-            "high": t.point.high,
-            "parameter": MANIPULATIONS[t.manip].parameter,
-            "weakest": t.strengths[0],
-            "strongest": t.strengths[-1],
-            "clean": t.point.clean,
-            "target": t.point.target,
-            "at_strongest": t.means[-1],
-            "chance": t.chance,
-            "categories": t.categories,
-        }
-        for t in sorted(found, key=position)
-    ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([record(t) for t in sorted(found, key=position)])
+
+
+def record(t: Tolerance) -> dict[str, Any]:
+    """The numbers of one breaking point under plain names."""
+    return {
+        "dataset": t.spec.dataset_name,
+        "encoder": t.spec.encoder,
+        "manip": t.manip,
+        "measure": t.measure,
+        "fraction": t.fraction,
+        "parameter": MANIPULATIONS[t.manip].parameter,
+        "strength": t.point.strength,
+        "low": t.point.low,
+        "high": t.point.high,
+        "clean": t.point.clean,
+        "target": t.point.target,
+        "chance": t.chance,
+        "categories": t.categories,
+        "strengths": list(t.strengths),
+        "means": list(t.means),
+    }
 
 
 def position(found: Tolerance) -> float:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import data, runs, statistics
+from . import data, runs, statistics, tolerance
 
-COMMANDS = (*runs.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
+COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
 
 
 def parser(chosen: str = "") -> argparse.ArgumentParser:

@@ -15,6 +15,9 @@ from . import everyday, imagenet_c, study
 from .base import DIFFERENCE, MANIPULATIONS, SEVERITIES, Condition, Manipulation, View, apply, condition
 from .study import BLUR_SIGMA, CLEAN, STUDY
 
+EVERYDAY = tuple(entry.name for entry, _ in everyday.ENTRIES)
+"""Edits that photographs undergo on phones, in messengers and on web pages."""
+
 for _manipulation, _aliases in (*study.ENTRIES, *everyday.ENTRIES, *imagenet_c.ENTRIES):
     MANIPULATIONS.register(_manipulation.name, *_aliases)(_manipulation)
 
@@ -22,6 +25,7 @@ __all__ = [
     "BLUR_SIGMA",
     "CLEAN",
     "DIFFERENCE",
+    "EVERYDAY",
     "MANIPULATIONS",
     "SEVERITIES",
     "STUDY",

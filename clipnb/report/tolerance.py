@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-import numpy as np
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.tolerance import Tolerance, position
 from ..manipulations import MANIPULATIONS
 from ..metrics.measures import MEASURES
+from ..stats.breaking_point import FEWEST
+from .format import points as points_text
 from .format import table
-from .plots import INK, MID, PALE, WIDTH, new_figure, plain
+from .plots import INK, MID, WIDTH, new_figure, plain
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -44,6 +46,48 @@ def broken_means(measure: str, fraction: float) -> str:
     """What it means that a measure is broken, in words."""
     left = "half" if fraction == 0.5 else f"{1 - fraction:.0%}"
     return LOST[measure].format(left)
+
+
+def lines(found: Sequence[Tolerance]) -> list[str]:
+    """A line a manipulation for the terminal, worst first, and why intervals are missing."""
+    ordered = sorted(found, key=position)
+    width = max((len(MANIPULATIONS[t.manip].label) for t in ordered), default=0)
+    said = [f"  {MANIPULATIONS[t.manip].label:<{width}}  {in_words(t)}" for t in ordered]
+    if few := [t.categories for t in ordered if t.categories < FEWEST]:
+        said.append(f"no intervals: {min(few)} categories are too few, {FEWEST} are needed")
+    return said
+
+
+def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tolerance]]) -> list[str]:
+    """The leaderboard for the terminal: a row an encoder, and a column for each measure and manipulation."""
+
+    def interval(row: Mapping[Any, Any], name: str, form: Callable[[float], str]) -> str:
+        if math.isnan(row.get(name, math.nan)):
+            return ""
+        low, high = row[f"{name}_low"], row[f"{name}_high"]
+        return form(row[name]) + ("" if math.isnan(low) else f" ({form(low)} to {form(high)})")
+
+    cells = []
+    for row in frame.to_dict("records"):
+        own = points[row["encoder"]]
+        speed = "" if math.isnan(row["images_per_second"]) else f"{row['images_per_second']:.1f}"
+        error = "" if math.isnan(row["mCE"]) else f"{row['mCE']:.2f}"
+        cells.append(
+            {
+                "encoder": row["encoder"],
+                "P@1": interval(row, "p1", "{:.1%}".format),
+                "points from the best": interval(row, "p1_change", points_text),
+                "mAP": interval(row, "map", "{:.3f}".format),
+                **{MANIPULATIONS[manip].label: in_words(t) for manip, t in own.items()},
+                "mCE": error,
+                "images/s": speed,
+                "dim": str(row["dim"]),
+            }
+        )
+    shown = [list(cells[0]), *(list(row.values()) for row in cells)]
+    flipped = [list(column) for column in zip(*shown, strict=True)]
+    widths = [max(map(len, column)) for column in shown]
+    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in flipped]
 
 
 def tolerance_table(found: Sequence[Tolerance]) -> str:
@@ -77,8 +121,9 @@ def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3) -> Figure:
                 if t.manip == manip:
                     _curve(ax, t, i, label(t, found))
         ax.set_title(plain(MANIPULATIONS[manip].label), fontsize=8, loc="left")
-        ax.set_xlabel(plain(MANIPULATIONS[manip].parameter), fontsize=7)
-        ax.set_ylim(0, 1.03)
+        ax.set_xlabel(textwrap.fill(plain(MANIPULATIONS[manip].parameter), 34), fontsize=7)
+        ax.set_ylim(-0.05 * (1 + len(found)), 1.03)
+        ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     for ax in axes.flat[len(manips) :]:
         ax.set_visible(False)
     names = {MEASURES[t.measure].label for line in found for t in line}
@@ -101,20 +146,20 @@ def label(t: Tolerance, found: Sequence[Sequence[Tolerance]]) -> str:
 
 
 def _curve(ax: Axes, t: Tolerance, line: int, name: str) -> None:
-    levels = MANIPULATIONS[t.manip].levels
-    falls = levels[-1] < levels[0]
+    kind = MANIPULATIONS[t.manip]
     colour, marker, style = ((INK, "o", "-"), (MID, "s", "--"), (INK, "D", ":"), (MID, "^", "-."))[line % 4]
-    ax.plot(t.strengths, t.means, marker, color=colour, ls=style, lw=1.2, ms=3.5, mfc="white" if line % 2 else colour, label=name)
+    drawn: Any = {"color": colour, "marker": marker, "ms": 3.5, "mfc": "white" if line % 2 else colour, "lw": 1.2}
+    untouched = t.strengths[0] - 0.14 * (t.strengths[-1] - t.strengths[0])
+    ax.plot(t.strengths, t.means, ls=style, label=name, **drawn)
+    ax.plot([untouched, t.strengths[0]], [t.point.clean, t.means[0]], ls=(0, (1, 2)), **drawn)
     ax.axhline(t.chance, color=colour, lw=0.6, ls=":")
-    ax.axhline(t.point.target, color=colour, lw=0.6, ls=(0, (1, 4)))
     if t.point.bounded and t.point.reached:
         limits = {-math.inf: t.strengths[0], math.inf: t.strengths[-1]}
-        ends = [limits.get(end, end) for end in (t.point.low, t.point.high)]
-        ax.axvspan(*sorted(ends), ymax=0.06 + 0.05 * line, ymin=0.02 + 0.05 * line, color=PALE, lw=0)
+        at = -0.05 - 0.05 * line
+        ax.plot([limits.get(end, end) for end in (t.point.low, t.point.high)], [at, at], color=colour, lw=3, solid_capstyle="butt")
     if t.point.reached:
-        ax.plot(t.point.strength, t.point.target, "x", color=colour, ms=7, mew=1.6, zorder=4)
-    if falls and not ax.xaxis_inverted():
+        ax.plot(t.point.strength, t.point.target, "X", color=colour, mec="white", ms=7, zorder=4)
+    if kind.levels[-1] < kind.levels[0] and not ax.xaxis_inverted():
         ax.invert_xaxis()
-    percent = "%" in MANIPULATIONS[t.manip].number
-    ticks = np.array(levels)
-    ax.set_xticks(ticks, [MANIPULATIONS[t.manip].number.format(v) if percent else f"{v:g}" for v in ticks], fontsize=6.5)
+    shown = [kind.number.format(v) if "%" in kind.number else f"{v:g}" for v in kind.levels]
+    ax.set_xticks([untouched, *kind.levels], ["clean", *shown], fontsize=6.5)

@@ -1,0 +1,95 @@
+"""Encoders side by side on one data set: clean retrieval, breaking points, corruption errors, speed and size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..manipulations import SEVERITIES
+from ..metrics.corruption import mean_corruption_error
+from ..result import Result, same_photographs
+from ..spec import RunSpec
+from .contrasts import contrast
+from .scores import of_result
+from .severity import BASELINE
+from .tolerance import FRACTION, Tolerance, measured, saved_or_new
+
+CLEAN_MEASURES = ("p1", "map")
+"""Measures on the clean photographs; encoders are ordered by the first."""
+
+Table = Mapping[str, Mapping[str, Tolerance]]
+"""Encoder -> manipulation -> breaking point."""
+
+
+def leaderboard(
+    dataset: str,
+    encoders: Sequence[str],
+    manips: Sequence[str],
+    measure: str = "found",
+    fraction: float = FRACTION,
+    *,
+    width: float = math.inf,
+    make: Callable[[RunSpec], Result] = saved_or_new,
+    **settings: Any,
+) -> tuple[pd.DataFrame, Table]:
+    """Compare encoders on one data set; runs that are not saved are made.
+
+    Args:
+        dataset: a data set, as in `RunSpec`.
+        encoders: names of encoders.
+        manips: manipulations with severities.
+        measure, fraction, width, make: as in `clipnb.analysis.tolerance.measured`.
+        settings: further fields of `RunSpec`, the same for all encoders.
+
+    Returns:
+        A row an encoder, the best first, and the breaking points. `p1` and `map` are macro means on clean photographs with
+        their intervals; `p1_change` is the difference of P@1 from the best encoder, paired by photograph, with its interval;
+        `mCE` is the mean corruption error of mAP against the baseline encoder, NaN without the baseline's runs;
+        `images_per_second` is that of the run that embedded the clean photographs, NaN where the cache had them.
+
+    Raises:
+        UserError: a run fails.
+    """
+    clean = {name: make(RunSpec(dataset, encoder=name, **settings)) for name in encoders}
+    points = {
+        name: {m: measured(result.spec, m, measure, fraction, width, make=make) for m in manips} for name, result in clean.items()
+    }
+    errors = _corruption_errors(clean, manips, make)
+    best = max(clean.values(), key=lambda r: r.mean(CLEAN_MEASURES[0]))
+    rows = [_row(result, best) | {"mCE": errors[name]} | _strengths(points[name]) for name, result in clean.items()]
+    return pd.DataFrame(rows).sort_values("p1", ascending=False, kind="stable", ignore_index=True), points
+
+
+def _row(result: Result, best: Result) -> dict[str, Any]:
+    row: dict[str, Any] = {"encoder": result.spec.encoder}
+    for name in CLEAN_MEASURES:
+        interval = result.macro(name)
+        row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    if result is not best and same_photographs(result, best):
+        change = contrast(of_result(best, "p1"), of_result(result, "p1")).interval
+        row |= {"p1_change": change.point, "p1_change_low": change.low, "p1_change_high": change.high}
+    about = result.provenance
+    fresh = about["embedded_now"] >= about["images"] and about["seconds"] > 0
+    return row | {
+        "dim": about["encoder"]["dim"],
+        "images_per_second": about["embedded_now"] / about["seconds"] if fresh else math.nan,
+        "identity": about["encoder"]["identity"],
+    }
+
+
+def _strengths(points: Mapping[str, Tolerance]) -> dict[str, float]:
+    return {f"breaks: {manip}": t.point.strength for manip, t in points.items()}
+
+
+def _corruption_errors(clean: Mapping[str, Result], manips: Iterable[str], make: Callable[[RunSpec], Result]) -> dict[str, float]:
+    """mCE of mAP over the manipulations, against the baseline if it is one of the encoders."""
+    if BASELINE not in clean:
+        return dict.fromkeys(clean, math.nan)
+    grids = {
+        name: {m: {s: make(result.spec.under(m, s)).mean("map") for s in SEVERITIES} for m in manips}
+        for name, result in clean.items()
+    }
+    return {name: mean_corruption_error(grid, grids[BASELINE]) for name, grid in grids.items()}

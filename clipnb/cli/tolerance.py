@@ -1,0 +1,150 @@
+"""The commands that answer how far: tolerance, leaderboard."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UserError
+from .flags import Command, add_settings, given_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..result import Result
+    from ..spec import RunSpec
+
+WIDTH = 0.1
+"""Width of the bracket around a breaking point, as a share of the breaking point, at which the command stops by default."""
+
+
+def _shared_arguments(parser: argparse.ArgumentParser) -> None:
+    from ..analysis.tolerance import ANSWERS, FRACTION
+
+    parser.add_argument("dataset", help="a folder of photographs, a sample set, or a name in $CLIPNB_DATA")
+    add_settings(parser, "seed", "precision", "engine", "draws", "categories", "per_category")
+    parser.add_argument("--manips", nargs="+", default=[], metavar="MANIP", help="(those of the study and the everyday edits)")
+    parser.add_argument(
+        "--measure", default="found", choices=ANSWERS, help="found: is the original the first result? p1, map: its kind (found)"
+    )
+    what = "share of the measure above chance whose loss counts as broken"
+    parser.add_argument("--fraction", type=float, default=FRACTION, help=f"{what} ({FRACTION:g})")
+    parser.add_argument("--format", default="table", choices=["table", "json", "csv"], help="what is printed (table)")
+
+
+def _tolerance_arguments(parser: argparse.ArgumentParser) -> None:
+    _shared_arguments(parser)
+    add_settings(parser, "encoder")
+    what = "stop where a breaking point is known to this share of its strength; 0: severities 1 to 5 alone"
+    parser.add_argument("--width", type=float, default=WIDTH, help=f"{what} ({WIDTH:g})")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=Path("tolerance"), help="for JSON and figure (tolerance)")
+
+
+def _tolerance(options: argparse.Namespace) -> int:
+    from .._core.files import write_text
+    from .._core.paths import shown
+    from ..analysis.tolerance import graded, measured, tolerance_frame
+    from ..report.tolerance import broken_means, curves, lines
+    from ..spec import RunSpec
+
+    _check(options)
+    clean = RunSpec(options.dataset, **given_settings(options))
+    with _counted() as make:
+        found = [
+            measured(clean, manip, options.measure, options.fraction, options.width or math.inf, make=make)
+            for manip in graded(options.manips)
+        ]
+    frame = tolerance_frame(found)
+    if not _printed(frame, options.format):
+        print(f"{clean.dataset_name}, {clean.encoder}: {broken_means(options.measure, options.fraction)} at")
+        print("\n".join(lines(found)))
+    name = f"{clean.group_id}-{options.measure}" + f"-{options.fraction:g}" * (options.fraction != 0.5)
+    write_text(options.out / f"{name}.json", _json(frame) + "\n")
+    curves([found]).savefig(options.out / f"{name}.png")
+    print(f"wrote {shown(options.out / name)}.json and .png", file=sys.stderr)
+    return 0
+
+
+def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
+    _shared_arguments(parser)
+    parser.add_argument("--encoders", nargs="+", required=True, metavar="ENCODER", help="names of encoders")
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    from ..analysis.leaderboard import leaderboard
+    from ..analysis.tolerance import graded
+    from ..report.tolerance import broken_means, leaderboard_lines
+
+    _check(options)
+    with _counted() as make:
+        frame, points = leaderboard(
+            options.dataset,
+            list(dict.fromkeys(options.encoders)),
+            graded(options.manips),
+            options.measure,
+            options.fraction,
+            make=make,
+            **given_settings(options),
+        )
+    if not _printed(frame, options.format):
+        print("\n".join(leaderboard_lines(frame, points)))
+        print(f"an edit breaks where {broken_means(options.measure, options.fraction)}; 95% intervals over categories")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    if not 0 < options.fraction < 1:
+        raise UserError(f"--fraction must be between 0 and 1, not {options.fraction:g}")
+    if getattr(options, "width", 0.0) < 0:
+        raise UserError(f"--width must be 0 or more, not {options.width:g}")
+
+
+@contextmanager
+def _counted() -> Iterator[Callable[[RunSpec], Result]]:
+    """`saved_or_new` with a progress bar on the terminal's error output."""
+    from tqdm import tqdm
+
+    from ..analysis.tolerance import saved_or_new
+
+    with tqdm(desc="runs", unit="run") as bar:
+
+        def make(spec: RunSpec) -> Result:
+            bar.set_postfix_str(f"{spec.encoder} {spec.condition}")
+            result = saved_or_new(spec)
+            bar.update()
+            return result
+
+        yield make
+
+
+def _printed(frame: pd.DataFrame, kind: str) -> bool:
+    """Print a frame as JSON or CSV; False if neither is asked for."""
+    if kind == "json":
+        print(_json(frame))
+    elif kind == "csv":
+        print(frame.map(lambda v: "; ".join(f"{x:g}" for x in v) if isinstance(v, list) else v).to_csv(index=False), end="")
+    return kind != "table"
+
+
+def _json(frame: pd.DataFrame) -> str:
+    """A frame as JSON, which knows no infinity: "before" and "beyond" stand for the ends, null for a missing value."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return None if math.isnan(value) else "beyond" if value > 0 else "before"
+        return value
+
+    rows = [{str(name): plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+    return json.dumps(rows, indent=1, ensure_ascii=False)
+
+
+COMMANDS = (
+    Command("tolerance", "how far each edit can go before photographs are no longer found", _tolerance_arguments, _tolerance),
+    Command("leaderboard", "encoders side by side: clean retrieval, breaking points, speed", _leaderboard_arguments, _leaderboard),
+)

@@ -1,0 +1,167 @@
+"""How far: breaking points of a data set and the leaderboard, from the commands and from Python."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clipnb import RunSpec, UserError
+from clipnb.analysis.tolerance import Tolerance, chance_level, halfway, measured, position, tolerance
+from clipnb.cli import main
+from clipnb.metrics.measures import MEASURES
+from clipnb.metrics.ranking import average_precisions, expected_ap
+from clipnb.report.tolerance import curves, in_words
+from clipnb.result import Result
+from conftest import PhotoFolder
+
+CATEGORIES = ("ants", "bees", "cats", "dogs", "eels", "foxes")
+
+
+def made(spec: RunSpec, share_found: float) -> Result:
+    """A result by hand: 10 images of each of six categories, a share of which is found first."""
+    found = [float(i < round(10 * share_found)) for i in range(10)] * len(CATEGORIES)
+    rows = pd.DataFrame(
+        {
+            "category": np.repeat(CATEGORIES, 10),
+            "image": [f"{i}.jpg" for i in range(10)] * len(CATEGORIES),
+            "draw": 0,
+            "found": found,
+            "valid": 0.0,
+        }
+    )
+    about = {"data_fingerprint": "f", "encoder": {"identity": "e", "dim": 3}}
+    return Result(spec, about, rows)  # type: ignore[arg-type]
+
+
+def lookup(curve: Sequence[float], asked: list[RunSpec] | None = None):
+    """Results whose share found is linear between the severities of a blur (1, 2, 3, 4 and 6 px)."""
+
+    def make(spec: RunSpec) -> Result:
+        if asked is not None:
+            asked.append(spec)
+        sigma = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)[spec.severity] or spec.strength
+        return made(spec, float(np.interp(sigma, (0, 1, 2, 3, 4, 6), (1.0, *curve))))
+
+    return make
+
+
+CLEAN = RunSpec("photos", encoder="tiny")
+
+
+def test_a_breaking_point_is_said_in_the_unit_of_the_edit() -> None:
+    found = measured(CLEAN, "blurred", make=lookup((0.9, 0.8, 0.7, 0.3, 0.1)))
+    assert found.chance == pytest.approx(1 / 60)
+    assert found.point.target == pytest.approx((1 + 1 / 60) / 2)
+    assert found.point.strength == pytest.approx(3 + (0.7 - found.point.target) / 0.4)
+    assert in_words(found) == "a blur of sigma 3.5 px (3.5 to 3.5)"
+
+
+def test_ends_that_are_not_reached_are_named() -> None:
+    never = measured(CLEAN, "blurred", make=lookup((0.9,) * 5))
+    at_once = measured(CLEAN, "blurred", make=lookup((0.1,) * 5))
+    assert (in_words(never), in_words(at_once)) == ("not reached at a blur of sigma 6.0 px", "before a blur of sigma 1.0 px")
+    assert position(at_once) == 0.0 < 1.0 < 6.0 < position(never)
+
+
+def test_the_bracket_is_halved_until_it_is_narrow() -> None:
+    asked: list[RunSpec] = []
+    found = measured(CLEAN, "blurred", width=0.1, make=lookup((0.9, 0.8, 0.7, 0.3, 0.1), asked))
+    assert [s.strength for s in asked if s.strength] == [3.5, 3.25]
+    assert found.point.bracket == (3.25, 3.5)
+    assert len(asked) == 8
+
+
+def test_what_has_whole_values_is_halved_to_whole_values() -> None:
+    found = measured(
+        RunSpec("photos", encoder="tiny"), "captioned", width=0.0, make=lambda spec: made(spec, 1 - 0.15 * spec.severity)
+    )
+    weak, strong = found.point.bracket
+    assert (strong - weak, halfway(found, 0.0)) == (1, None)
+
+
+def test_the_level_of_chance_is_that_of_random_rankings() -> None:
+    rng = np.random.default_rng(0)
+    relevant, candidates = 3, 12
+    drawn = np.array([rng.permutation(np.arange(candidates) < relevant) for _ in range(20_000)])
+    assert float(average_precisions(drawn).ap.mean()) == pytest.approx(float(expected_ap(np.array([3]), 12)[0]), abs=0.005)
+    assert MEASURES["p1"].chance(np.array([3]), 12)[0] == pytest.approx(drawn[:, 0].mean(), abs=0.01)  # type: ignore[misc]
+    with pytest.raises(UserError, match="found, p1, map"):
+        chance_level(made(CLEAN, 1.0), "valid")
+
+
+def test_no_run_and_nothing_in_common_are_one_line() -> None:
+    with pytest.raises(UserError, match="no run of photos"):
+        tolerance(made(CLEAN, 1.0), [])
+    lost = made(CLEAN.under("blurred", 1), 1.0)
+    lost.rows["found"] = math.nan
+    with pytest.raises(UserError, match=r"no category of photos has a value of 'found'"):
+        tolerance(made(CLEAN, 1.0), [lost])
+
+
+def test_the_command_prints_a_table_and_leaves_json_and_a_figure(
+    photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = photo_folder(dict.fromkeys(CATEGORIES, 3))
+    words = [
+        "tolerance",
+        str(folder),
+        "--encoder",
+        "tiny",
+        "--manips",
+        "blur",
+        "grey",
+        "--width",
+        "0",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "photos, tiny: the unedited original is the first result of half of the queries at"
+    assert sorted(line.split()[0] for line in said[1:]) == ["blurred", "grey"]
+    (record,) = (tmp_path / "out").glob("*.json")
+    rows = json.loads(record.read_text())
+    assert {row["manip"]: len(row["means"]) for row in rows} == {"blurred": 5, "grey": 5}
+    assert rows[0]["strength"] in ("before", "beyond") or isinstance(rows[0]["strength"], float)
+    assert record.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert main([*words, "--format", "csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_a_mistake_is_one_line(photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(photo_folder({"a": 2, "b": 2}))
+    for words, why in (
+        (["--manips", "flipped"], "flipped: no severities"),
+        (["--fraction", "1.5"], "--fraction must be between 0 and 1, not 1.5"),
+        (["--width", "-1"], "--width must be 0 or more, not -1"),
+    ):
+        assert main(["tolerance", folder, "--encoder", "tiny", *words]) == 1
+        (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+        assert why in line
+
+
+def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(photo_folder(dict.fromkeys(CATEGORIES, 3), name="board"))
+    assert main(["leaderboard", folder, "--encoders", "tiny", "histogram", "--manips", "blurred", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["encoder"] for row in rows} == {"tiny", "histogram"}
+    assert rows[0]["p1"] >= rows[1]["p1"]
+    assert rows[1]["p1_change"] == pytest.approx(rows[1]["p1"] - rows[0]["p1"])
+    assert {row["mCE"] for row in rows if row["encoder"] == "histogram"} == {1.0}
+    assert main(["leaderboard", folder, "--encoders", "tiny", "histogram", "--manips", "blurred"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["encoder", rows[0]["encoder"], rows[1]["encoder"]]
+    assert said[1].startswith("P@1 ")
+
+
+def test_curves_mark_every_breaking_point_that_is_reached() -> None:
+    lines: list[list[Tolerance]] = [[measured(CLEAN, "blurred", make=lookup(c))] for c in ((0.9, 0.8, 0.7, 0.3, 0.1), (0.9,) * 5)]
+    (panel,) = curves(lines, columns=1).axes
+    crosses = [line for line in panel.lines if line.get_marker() == "X"]
+    assert [float(cross.get_xdata()[0]) for cross in crosses] == [lines[0][0].point.strength]
