@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from clipnb import RunSpec, UserError
-from clipnb.analysis.tolerance import Tolerance, chance_level, halfway, measured, position, tolerance
+from clipnb.analysis.tolerance import Tolerance, by_chance, halfway, measured, position, tolerance
 from clipnb.cli import main
 from clipnb.metrics.measures import MEASURES
 from clipnb.metrics.ranking import average_precisions, expected_ap
@@ -92,7 +92,7 @@ def test_the_level_of_chance_is_that_of_random_rankings() -> None:
     assert float(average_precisions(drawn).ap.mean()) == pytest.approx(float(expected_ap(np.array([3]), 12)[0]), abs=0.005)
     assert MEASURES["p1"].chance(np.array([3]), 12)[0] == pytest.approx(drawn[:, 0].mean(), abs=0.01)  # type: ignore[misc]
     with pytest.raises(UserError, match="found, p1, map"):
-        chance_level(made(CLEAN, 1.0), "valid")
+        by_chance({"a": 2}, "valid")
 
 
 def test_no_run_and_nothing_in_common_are_one_line() -> None:

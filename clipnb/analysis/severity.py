@@ -36,7 +36,7 @@ BASELINE = "histogram"
 GRADED = tuple(name for name in STUDY if name != CLEAN)
 """The manipulations of the study."""
 
-SHOWN = ("valid", "map", "p1")
+SHOWN = ("valid", "found", "p1", "map")
 """Measures in a table of severities."""
 
 HARM = 0.01
@@ -72,8 +72,9 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
     """Tabulate results: a row for each run, identified by dataset, encoder, manip and severity.
 
     The other columns are `strength` (mean at the encoder's input, in `unit`), `difference` (mean colour difference in
-    [0, 1]), `untouched` (share of pixel-identical queries), `categories`, `queries`, `shift`, and each measure in `SHOWN`
-    with its 95% interval over categories (`_low`, `_high`, NaN if unbounded) and its category means (`_points`, a list).
+    [0, 1]), `untouched` (share of pixel-identical queries), `categories`, `sizes` (images of each category), `queries`,
+    `shift`, and each measure in `SHOWN` with its 95% interval over categories (`_low`, `_high`, NaN if unbounded) and its
+    category means (`_points`, a list).
     """
     rows = []
     for r in results:
@@ -87,6 +88,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             "difference": float(r.rows["difference"].mean()),
             "untouched": 0.0 if r.spec.manip == CLEAN else r.noop_share,
             "categories": int(r.rows["category"].nunique()),
+            "sizes": r.rows.groupby("category", sort=True)["image"].nunique().tolist(),
             "queries": len(r.rows),
             "shift": r.mean("shift"),
         }
@@ -136,7 +138,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         rows = pd.DataFrame(record["rows"])
-        others = ("dataset", "encoder", "manip", "unit", "severity", "categories", "queries")
+        others = ("dataset", "encoder", "manip", "unit", "severity", "categories", "sizes", "queries")
         numbers = [c for c in rows if c not in others and not str(c).endswith("_points")]
         return rows.astype({"severity": int, **dict.fromkeys(numbers, float)}), dict(record["sources"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..manipulations import EVERYDAY, MANIPULATIONS, SEVERITIES, STUDY
+from ..manipulations import CLEAN, EVERYDAY, MANIPULATIONS, SEVERITIES, STUDY
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable
 from ..runs import run, saved_result
@@ -30,8 +31,7 @@ class Tolerance:
     """How much of one manipulation a data set bears.
 
     Attributes:
-        spec: specification of the clean run.
-        manip: the manipulation.
+        dataset, encoder, manip: what was measured.
         measure, fraction: what breaks, and the share of it that is lost at the breaking point.
         point: the breaking point, as a value of the manipulation's parameter.
         strengths: (S,) measured values of the parameter, from the weakest to the strongest.
@@ -40,7 +40,8 @@ class Tolerance:
         categories: number of categories.
     """
 
-    spec: RunSpec
+    dataset: str
+    encoder: str
     manip: str
     measure: str
     fraction: float
@@ -51,24 +52,30 @@ class Tolerance:
     categories: int
 
 
-def chance_level(result: Result, measure: str) -> dict[str, float]:
-    """Category -> expected value of a measure if the gallery, the run's own photographs, were ranked at random.
+def by_chance(sizes: Mapping[str, int], measure: str) -> dict[str, float]:
+    """Category -> expected value of a measure if the gallery, the queries' own data set, were ranked at random.
 
     The query's own image is left out of the gallery; its near-copies are not, so that the level is approximate where
     there are many.
 
+    Args:
+        sizes: category -> number of photographs.
+
     Raises:
         UserError: no such value is defined for the measure.
+
+    >>> by_chance({"cat": 3, "dog": 2}, "p1")
+    {'cat': 0.5, 'dog': 0.25}
     """
     expected = MEASURES[measure].chance
     if expected is None:
         raise UserError(f"{measure!r} has no level of chance; choose from {', '.join(ANSWERS)}")
-    sizes = result.rows.groupby("category", sort=True)["image"].nunique()
-    return dict(zip(sizes.index.astype(str), expected(sizes.to_numpy() - 1, int(sizes.sum()) - 1), strict=True))
+    counts = np.array(list(sizes.values()))
+    return dict(zip(sizes, map(float, expected(counts - 1, int(counts.sum()) - 1)), strict=True))
 
 
 def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", fraction: float = FRACTION) -> Tolerance:
-    """Compute the breaking point of one manipulation.
+    """Compute the breaking point of one manipulation from runs.
 
     A category counts if every run has a value for it.
 
@@ -84,24 +91,56 @@ def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", f
     runs = sorted(edited, key=harm)
     if not runs:
         raise UserError(f"there is no run of {clean.spec.dataset} under a manipulation at a severity or strength")
-    by_chance, lists = chance_level(clean, measure), [r.means(measure) for r in (clean, *runs)]
+    sizes = clean.rows.groupby("category", sort=True)["image"].nunique()
+    chance = by_chance({str(c): int(n) for c, n in sizes.items()}, measure)
+    lists = [r.means(measure) for r in (clean, *runs)]
     shared = [c for c in lists[0] if all(c in means for means in lists)]
     if not shared:
         raise UserError(f"no category of {clean.spec.dataset} has a value of {measure!r} in all runs of {runs[0].spec.manip}")
-    table = np.array([[means[c] for c in shared] for means in lists])
-    chance = np.array([by_chance[c] for c in shared])
-    strengths = tuple(parameter(r.spec) for r in runs)
-    return Tolerance(
-        clean.spec,
-        runs[0].spec.manip,
-        MEASURES.canonical(measure),
+    return of_means(
+        (clean.spec.dataset_name, clean.spec.encoder, runs[0].spec.manip, MEASURES.canonical(measure)),
+        [parameter(r.spec) for r in runs],
+        np.array([[means[c] for c in shared] for means in lists]),
+        np.array([chance[c] for c in shared]),
         fraction,
-        breaking_point(table[0], table[1:], strengths, chance=chance, fraction=fraction),
-        strengths,
-        tuple(map(float, table[1:].mean(axis=1))),
-        float(chance.mean()),
-        len(shared),
     )
+
+
+def of_means(
+    names: tuple[str, str, str, str],
+    strengths: Sequence[float],
+    means: NDArray[np.float64],
+    chance: NDArray[np.float64],
+    fraction: float = FRACTION,
+) -> Tolerance:
+    """Compute the breaking point from category means.
+
+    Args:
+        names: data set, encoder, manipulation and measure.
+        strengths: (S,) values of the manipulation's parameter, from the weakest to the strongest.
+        means: (1 + S, G) category means, the clean ones first.
+        chance: (G,) value of the measure by chance.
+        fraction: share lost of what the measure has above chance, in (0, 1).
+    """
+    point = breaking_point(means[0], means[1:], strengths, chance=chance, fraction=fraction)
+    level = float(chance.mean())
+    return Tolerance(*names, fraction, point, tuple(strengths), tuple(map(float, means[1:].mean(axis=1))), level, means.shape[1])
+
+
+def from_table(
+    table: pd.DataFrame, dataset: str, encoder: str, measure: str = "found", fraction: float = FRACTION
+) -> list[Tolerance]:
+    """Compute the breaking points of all manipulations in a table of severities (`clipnb.analysis.severity.tabulate`)."""
+    own = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
+    clean = own[own["manip"] == CLEAN].iloc[0]
+    chance = np.array(list(by_chance({str(at): int(n) for at, n in enumerate(clean["sizes"])}, measure).values()))
+    found = []
+    for manip, rows in own[own["severity"] > 0].groupby("manip", sort=False):
+        ordered = rows.sort_values("severity")
+        strengths = [MANIPULATIONS[str(manip)].value(int(severity)) for severity in ordered["severity"]]
+        means = np.array([clean[f"{measure}_points"], *ordered[f"{measure}_points"]], dtype=float)
+        found.append(of_means((dataset, encoder, str(manip), measure), strengths, means, chance, fraction))
+    return found
 
 
 def parameter(spec: RunSpec) -> float:
@@ -191,8 +230,8 @@ def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:
 def record(t: Tolerance) -> dict[str, Any]:
     """The numbers of one breaking point under plain names."""
     return {
-        "dataset": t.spec.dataset_name,
-        "encoder": t.spec.encoder,
+        "dataset": t.dataset,
+        "encoder": t.encoder,
         "manip": t.manip,
         "measure": t.measure,
         "fraction": t.fraction,

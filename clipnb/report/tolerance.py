@@ -136,11 +136,11 @@ def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3) -> Figure:
 def label(t: Tolerance, found: Sequence[Sequence[Tolerance]]) -> str:
     """Name of a line: what differs between the lines."""
     parts = {
-        "dataset": [line[0].spec.dataset_name for line in found],
-        "encoder": [line[0].spec.encoder for line in found],
+        "dataset": [line[0].dataset for line in found],
+        "encoder": [line[0].encoder for line in found],
         "measure": [line[0].measure for line in found],
     }
-    own = {"dataset": t.spec.dataset_name, "encoder": t.spec.encoder, "measure": MEASURES[t.measure].label}
+    own = {"dataset": t.dataset, "encoder": t.encoder, "measure": MEASURES[t.measure].label}
     differing = [own[name] for name, values in parts.items() if len(set(values)) > 1]
     return plain(", ".join(differing) or MEASURES[t.measure].label)
 
