@@ -25,7 +25,7 @@ from tqdm import tqdm
 from clipnb._core.random import rng_for
 from clipnb.stats.breaking_point import breaking_point
 
-SIZES = (6, 10, 28, 100)
+SIZES = (5, 6, 10, 28, 100)
 STRENGTHS = np.array([1.0, 2.0, 3.0, 4.0, 6.0])
 IMAGES = (5, 40)
 """Fewest and most images of a category."""
@@ -118,7 +118,7 @@ def cell(population: str, n: int, replicates: int, seed: int) -> list[dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--replicates", type=int, default=4000)
+    parser.add_argument("--replicates", type=int, default=2000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()

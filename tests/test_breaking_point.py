@@ -54,8 +54,8 @@ def test_a_clean_measure_at_chance_has_no_breaking_point() -> None:
 
 
 def test_few_categories_get_no_interval() -> None:
-    assert not breaking_point([1.0] * 5, [[0.9] * 5, [0.1] * 5], [1, 2]).bounded
-    assert breaking_point([1.0] * 6, [[0.9] * 6, [0.1] * 6], [1, 2]).bounded
+    assert not breaking_point([1.0] * 4, [[0.9] * 4, [0.1] * 4], [1, 2]).bounded
+    assert breaking_point([1.0] * 5, [[0.9] * 5, [0.1] * 5], [1, 2]).bounded
 
 
 def test_the_interval_inverts_a_t_test() -> None:

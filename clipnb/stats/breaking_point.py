@@ -13,7 +13,7 @@ from scipy.optimize import isotonic_regression
 
 from .intervals import NO_SPREAD
 
-FEWEST = 6
+FEWEST = 5
 """Smallest number of categories that get an interval."""
 
 STEPS = 200
@@ -80,7 +80,7 @@ def breaking_point(
         level: nominal coverage.
 
     Returns:
-        The breaking point. It has no interval with fewer than 6 categories.
+        The breaking point. It has no interval with fewer than 5 categories.
 
     Raises:
         ValueError: the arrays do not fit each other, the strengths are not in order, or the fraction is not in (0, 1).
