@@ -1,115 +1,129 @@
-"""The first page of the book and the README: one photograph, and a sentence for each manipulation with the ledger's verdicts.
+"""The first page of the book and the README: how far, in a sentence for each edit, and the figure of the curves.
 
-The entries of `claims.yml` that `PARTS` names are judged on the findings; where one says what the numbers do not, there
-is no answer. An installed package carries the ledger, so that the first page says the same without the repository.
-`python -m clipnb_book.first_page` (`make picture`) draws the README's picture and writes its sentences again.
+Sentences and curves come from the breaking points of real photographs, as committed with the project, so that an
+installed package says the same without the repository. `python -m clipnb_book.first_page` (`make picture`) draws the
+README's picture and writes its sentences again.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
 
 from clipnb._core.files import write_text
 from clipnb._core.paths import project_root
-from clipnb.datasets.dataset import load_dataset
-from clipnb.datasets.images import decode, digest, read
+from clipnb.analysis.tolerance import Tolerance, from_table, position
 from clipnb.encoders import OFFLINE
-from clipnb.report.photos import show, show_result
-from clipnb.report.plots import INK, MID, PALE, WIDTH, jitter, new_figure
-from clipnb.result import Result
-from clipnb.retrieval.image_paths import image_finder
-from clipnb.runs import study_runs
+from clipnb.manipulations import MANIPULATIONS, SEVERITIES
+from clipnb.metrics.measures import MEASURES
+from clipnb.report.plots import INK, MID, WIDTH, new_figure
 
-from .claims import ledger
-from .claims.evidence import from_findings
-from .claims.ledger import Judgement
-from .claims.tests import FAILS, HOLDS, UNDECIDED
+from . import slider
+from .measured import records
+from .measured.findings import FIGURES, SCENES
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PARTS = {
-    "Blurred": ("blur_costs_scenes", "blur_costs_figures"),
-    "Cropped": ("crop_costs_scenes", "crop_costs_figures"),
-    "Grey": ("grey_costs_scenes", "grey_costs_figures"),
-}
-"""Sentence -> the ledger entries in it."""
+SETS = {SCENES: "scenes", FIGURES: "people"}
+"""Data set -> what its photographs show."""
 
-WORDS = {HOLDS: "a loss", FAILS: "no loss", UNDECIDED: "cannot tell"}
-"""Verdict on "it costs accuracy" -> its wording."""
-
-UNTOUCHED = "no change"
-"""The wording where no category changed: the manipulation did nothing, and no test was made."""
+EDITS = ("blurred", "cropped", "grey")
 
 
-def _part(judged: Judgement) -> str:
-    word = UNTOUCHED if judged.unchanged else WORDS[judged.verdict]
-    return f"{judged.text[0].lower()}{judged.text[1:].rstrip('.')}: **{word}**"
+def breaking_points(measure: str) -> dict[str, dict[str, Tolerance]]:
+    """Edit -> data set -> breaking point, of the encoder that works offline."""
+    table, _ = records.severities()
+    found = {name: {t.manip: t for t in from_table(table, name, OFFLINE, measure)} for name in SETS}
+    return {edit: {name: found[name][edit] for name in SETS} for edit in EDITS}
 
 
-def answer(path: Path | None = None) -> str:
-    """Three sentences as a Markdown list.
-
-    Args:
-        path: the ledger.
-
-    Raises:
-        LedgerError: the numbers give another verdict on an entry.
-        UserError: the ledger lacks an entry, or has a mistake.
-    """
-    wanted = [entry for group in PARTS.values() for entry in group]
-    claims = {claim.id: claim for claim in ledger.read(path)}
-    judged = {
-        j.claim.id: j for j in ledger.settle([claims[entry] for entry in wanted if entry in claims], {"findings": from_findings()})
-    }
-    return "\n".join(f"- **{name}**: " + "; ".join(_part(judged[e]) for e in group) + "." for name, group in PARTS.items())
+def _interval(t: Tolerance) -> str:
+    if not t.point.bounded:
+        return ""
+    number = MANIPULATIONS[t.manip].number.format
+    ends = {-math.inf: f"weaker than {number(t.strengths[0])}", math.inf: f"beyond {number(t.strengths[-1])}"}
+    low, high = (ends.get(end) or number(end) for end in (t.point.low, t.point.high))
+    return f" (95% interval {low} to {high})"
 
 
-def one_photograph(results: Sequence[Result], category: str, columns: int = 5) -> Figure:
-    """Draw a photograph under each condition: the query, its nearest results, and the accuracy of its category.
+def _part(t: Tolerance, who: str, still: str) -> str:
+    words = MANIPULATIONS[t.manip].in_words
+    if t.point.strength == math.inf:
+        return f"at {words(t.strengths[-1])}, **{t.means[-1]:.0%}** of the {who} {still}"
+    if t.point.strength == -math.inf:
+        return f"at {words(t.strengths[0])}, only **{t.means[0]:.0%}** of the {who} {still}"
+    return f"half of the {who} are lost at **{words(t.point.strength)}**{_interval(t)}"
 
-    The photograph is the one with the median accuracy of its category in the clean run.
 
-    Args:
-        results: runs on one data set that differ only in the manipulation, the clean run first.
-        category: category of the photograph.
-        columns: number of results in a row.
-    """
-    dataset = load_dataset(results[0].spec.dataset)
-    by_id = {photo.id: photo for photo in dataset.photos}
-    own = results[0].rows[results[0].rows["category"] == category].sort_values(["valid", "image"], kind="stable")
-    photo = by_id[f"{category}/{own.iloc[len(own) // 2]['image']}"]
-    content = read(photo.path)
-    image = decode(content, photo.id)
-    where = image_finder(results[0].spec)
-    widths = [1.0] * (columns + 1) + [0.8]
-    figure, axes = new_figure(0.9 * WIDTH, 0.84 * len(results) + 0.2, len(results), columns + 2, width_ratios=widths)
-    for line, result in zip(axes, results, strict=True):
-        row = result.rows[(result.rows["category"] == category) & (result.rows["image"] == photo.path.name)].iloc[0]
-        manipulation = result.spec.condition
-        show(line[0], manipulation(image, result.spec.seed, digest(content)))
-        line[0].set_ylabel(manipulation.label, fontsize=9)
-        for ax, found, kind, distance in zip(line[1:-1], row["results"], row["result_categories"], row["distances"], strict=False):
-            show_result(ax, where(found), kind, distance, result.spec.tau, expected=category)
-        mean = result.category_means[category]
-        line[-1].barh([0], [1], color="white", edgecolor=MID, height=0.35)
-        line[-1].barh([0], [mean], color=PALE, edgecolor=MID, height=0.35)
-        line[-1].text(0.5, 0, f"{mean:.0%}", ha="center", va="center", fontsize=9)
-        scores = result.scores[category]
-        line[-1].plot(scores, -0.42 + 1.2 * jitter(len(scores)), "o", color=INK, ms=2.2, alpha=0.5, mew=0, clip_on=False)
-        line[-1].set(xlim=(0, 1), ylim=(-1, 1))
-        line[-1].set_axis_off()
-    axes[0, 0].set_title("asked", fontsize=8, loc="center")
-    axes[0, -1].set_title("valid, over\nits category", fontsize=8, loc="center")
-    return figure
+def answer() -> str:
+    """How far each edit can go before the original is no longer found first: a Markdown list."""
+    lines = []
+    for edit, sets in breaking_points("found").items():
+        parts = "; ".join(_part(t, SETS[name], "are still found") for name, t in sets.items())
+        lines.append(f"- **{MANIPULATIONS[edit].label.capitalize()}**: {parts}.")
+    return "\n".join([*lines, f"- **Their kind**: {_kind()}"])
+
+
+def _kind() -> str:
+    """What is left of P@1 at the strongest setting of each edit, in one sentence."""
+    found = breaking_points("p1")
+    parts = []
+    for name, who in SETS.items():
+        clean = found[EDITS[0]][name]
+        ends = ", ".join(f"{found[edit][name].means[-1]:.0%} {MANIPULATIONS[edit].label}" for edit in EDITS)
+        parts.append(f"for {clean.point.clean:.0%} of the {who} as they are ({ends} at severity 5; {clean.chance:.0%} by chance)")
+    return f"the first other photograph found shows the same kind {' and '.join(parts)}."
 
 
 def picture() -> Figure:
-    """The figure of the first page: one photograph under each condition, with its results."""
-    return one_photograph(study_runs("sample-figures", OFFLINE), "motorcycle")
+    """The figure of the first page: a photograph at each severity, and below it the measures, with breaking points marked."""
+    found = {measure: breaking_points(measure) for measure in ("found", "p1")}
+    figure, axes = new_figure(WIDTH, 4.4, 3, len(EDITS), sharex=True, height_ratios=[0.42, 1, 1])
+    for column, edit in zip(axes.T, EDITS, strict=True):
+        _strip(column[0], edit)
+        for ax, (measure, points) in zip(column[1:], found.items(), strict=True):
+            for line, (name, t) in enumerate(points[edit].items()):
+                _line(ax, t, SETS[name], line)
+            ax.set(ylim=(0, 1.05), xlim=(-0.5, 5.5))
+            ax.set_yticks([0, 0.5, 1], ["0", "50%", "100%"] if edit == EDITS[0] else [])
+            if edit == EDITS[0]:
+                ax.set_ylabel(MEASURES[measure].label, fontsize=8)
+        kind = MANIPULATIONS[edit]
+        column[-1].set_xticks(range(6), ["as it is", *(kind.number.format(v) for v in kind.levels)], fontsize=7)
+        column[-1].set_xlabel(kind.wording.format("…"), fontsize=8)
+    axes[1, 0].legend(frameon=False, fontsize=8, loc="lower left")
+    return figure
+
+
+def _strip(ax: Axes, edit: str) -> None:
+    """The photograph of the slider, as it is and at each severity, above the points of the curves."""
+    image, seed = slider.photograph()
+    for severity in (0, *SEVERITIES):
+        made = Image.fromarray(MANIPULATIONS[edit](image, 0, seed, severity) if severity else image)
+        made.thumbnail((160, 160), Image.Resampling.LANCZOS)
+        side = 0.46 / max(made.size)
+        half_width, half_height = side * made.width, side * made.height
+        ax.imshow(made, extent=(severity - half_width, severity + half_width, -half_height, half_height), aspect="equal")
+    ax.set(xlim=(-0.5, 5.5), ylim=(-0.46, 0.46))
+    ax.set_title(MANIPULATIONS[edit].label, fontsize=9, loc="left")
+    ax.set_axis_off()
+
+
+def _line(ax: Axes, t: Tolerance, name: str, line: int) -> None:
+    colour, marker, style = ((INK, "o", "-"), (MID, "s", "--"))[line]
+    fill: Any = "white" if line else colour
+    ax.plot(range(6), [t.point.clean, *t.means], marker=marker, ls=style, color=colour, mfc=fill, ms=4, lw=1.3, label=name)
+    ax.axhline(t.chance, color=colour, lw=0.7, ls=":")
+    if t.point.reached:
+        at = position(t)
+        ax.plot(at, np.interp(at, range(1, 6), t.means), "X", color=colour, mec="white", ms=9, zorder=4)
 
 
 def png(figure: Figure) -> bytes:

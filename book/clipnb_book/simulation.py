@@ -38,6 +38,19 @@ def chosen(categories: int) -> str:
     return "t" if categories < SMALL_G else "BCa"
 
 
+def breaking_table() -> str:
+    """Coverage of the intervals of breaking points: the lowest and the highest over populations, by number of categories."""
+    with (resources.files(__package__) / "data" / "breaking_points.csv").open(encoding="utf-8") as file:
+        rates = pd.read_csv(file)
+    spans = rates[rates["method"] != "open ends"].groupby(["method", "categories"])["rate"].agg(["min", "max"])
+    sizes = sorted(rates["categories"].unique())
+    names = {"inverted t": "inverted t (ours)", "bootstrap": "percentile bootstrap"}
+    rows = [
+        [said, *(f"{spans.loc[(m, g), 'min']:.0%} to {spans.loc[(m, g), 'max']:.0%}" for g in sizes)] for m, said in names.items()
+    ]
+    return table(["interval", *(f"G{NB}={NB}{g}" for g in sizes)], rows, "l" + "r" * len(sizes))
+
+
 def coverage_table() -> str:
     """Coverage: a row for each interval and population, a column for each number of categories; bold outside 93% to 97%."""
     return _table("coverage", lambda rate: LOW <= rate <= HIGH)

@@ -13,10 +13,12 @@ from clipnb.analysis.contrasts import Crossed, contrasts, crossed
 from clipnb.analysis.scores import of_result
 from clipnb.analysis.severity import BASELINE, clean_value, scores
 from clipnb.analysis.threshold_sweep import Sweep
+from clipnb.analysis.tolerance import Tolerance, position
 from clipnb.datasets.card import Card
-from clipnb.manipulations import CLEAN
+from clipnb.manipulations import CLEAN, MANIPULATIONS
 from clipnb.report.format import minus, p_short, points, points_span, table
 from clipnb.report.text import Conditions
+from clipnb.report.tolerance import in_words
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import direction
 
@@ -123,6 +125,37 @@ def sources_table(sources: dict[str, Any]) -> str:
         marks = f"photographs `{about['data_fingerprint'][:12]}`, code `{about['code_sha256'][:12]}`"
         rows.append([_plain(name), photographs, settings, marks, f"{code}; {versions}; {about['created'][:10]}"])
     return table(["set and encoder", "photographs", "settings", "fingerprints", "made with"], rows, "lllll")
+
+
+def breaking_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) -> str:
+    """A row a manipulation, a column a data set: the breaking point with its interval. The first set orders the rows."""
+    order = [t.manip for t in sorted(sets[0], key=position)]
+    points = [{t.manip: t for t in found} for found in sets]
+    rows = [[MANIPULATIONS[m].label, *(in_words(found[m]) if m in found else "" for found in points)] for m in order]
+    return table(["edit", *names], rows, "l" * (1 + len(names)))
+
+
+def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) -> str:
+    """A row an edit: the share found first at severities 1, 3 and 5 on each data set, the steadiest edit first."""
+    order = [t.manip for t in sorted(sets[0], key=position, reverse=True)]
+    points = [{t.manip: t for t in found} for found in sets]
+    rows = []
+    for manip in order:
+        kind = MANIPULATIONS[manip]
+        cells = [" / ".join(f"{found[manip].means[s - 1]:.0%}" for s in (1, 3, 5)) for found in points]
+        rows.append([kind.label, ", ".join(kind.in_words(kind.levels[s - 1]) for s in (1, 3, 5)), *cells])
+    return table(["edit", "mild, middle, strong", *(f"{name}: found" for name in names)], rows, "ll" + "r" * len(names))
+
+
+def hub_table(frame: pd.DataFrame, encoder: str) -> str:
+    """A row a data set: the largest share of first results of one category, clean and at the setting where it is largest."""
+    rows = []
+    for dataset, own in frame[frame["encoder"] == encoder].groupby("dataset", sort=False):
+        clean, worst = own[own["manip"] == CLEAN].iloc[0], own.sort_values("hub").iloc[-1]
+        even = max(clean["sizes"]) / sum(clean["sizes"])
+        where = f"{worst['manip']}, severity {worst['severity']}"
+        rows.append([str(dataset), f"{even:.1%}", f"{clean['hub']:.1%}", f"{worst['hub']:.1%} ({where})"])
+    return table(["data set", "largest category", "of first results, clean", "largest under an edit"], rows, "lrrr")
 
 
 def fixed_table(frame: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,8 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
 
     The other columns are `strength` (mean at the encoder's input, in `unit`), `difference` (mean colour difference in
     [0, 1]), `untouched` (share of pixel-identical queries), `categories`, `sizes` (images of each category), `queries`,
-    `shift`, and each measure in `SHOWN` with its 95% interval over categories (`_low`, `_high`, NaN if unbounded) and its
-    category means (`_points`, a list).
+    `shift`, `hub` (as in the function of that name), and each measure in `SHOWN` with its 95% interval over categories
+    (`_low`, `_high`, NaN if unbounded) and its category means (`_points`, a list).
     """
     rows = []
     for r in results:
@@ -91,6 +92,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             "sizes": r.rows.groupby("category", sort=True)["image"].nunique().tolist(),
             "queries": len(r.rows),
             "shift": r.mean("shift"),
+            "hub": hub(r),
         }
         for name in (name for name in SHOWN if name in r.rows):
             interval = r.macro(name)
@@ -98,6 +100,15 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             row[f"{name}_points"] = [round(mean, 4) for mean in r.means(name).values()]
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def hub(result: Result) -> float:
+    """Largest share of the first results that one category has, in (0, 1]; NaN without results.
+
+    A share far above that of the largest category says that one category swallows the queries (hubness).
+    """
+    first = [kinds[0] for kinds in result.rows["result_categories"] if len(kinds)]
+    return max(Counter(first).values()) / len(first) if first else math.nan
 
 
 def write_table(results: Sequence[Result], path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from clipnb._core.files import rounded, write_text
 from clipnb.analysis.calibration import Calibration
 from clipnb.analysis.severity import read_table
 from clipnb.analysis.threshold_sweep import Sweep
+from clipnb.analysis.tolerance import Tolerance, from_table
 from clipnb.datasets.card import Card, card_from
 from clipnb.encoders import OFFLINE
-from clipnb.manipulations import STUDY
+from clipnb.manipulations import EVERYDAY, STUDY
 from clipnb.metrics.verification import OperatingCurve
 from clipnb.runs import run
 from clipnb.spec import RunSpec
@@ -87,6 +89,12 @@ def cards() -> list[Card]:
 def severities() -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table of severities on real photographs, and where its numbers come from."""
     return read_table(DATA / "severity.json")
+
+
+def tolerances(dataset: str, encoder: str, measure: str, manips: Sequence[str] = (*STUDY, *EVERYDAY)) -> list[Tolerance]:
+    """The breaking points on real photographs, of those of the manipulations that were measured."""
+    table, _ = severities()
+    return [t for t in from_table(table, dataset, encoder, measure) if t.manip in manips]
 
 
 def _interval(values: list[Any]) -> Interval:
