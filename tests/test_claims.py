@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,8 @@ from clipnb_book.claims.evidence import (
     of_categories,
     printed,
 )
-from clipnb_book.claims.ledger import Claim, LedgerError, judge, ledger_path, pages, read, settle
+from clipnb_book.claims.ledger import Claim, LedgerError, judge, pages, read, settle
 from clipnb_book.claims.tests import FAILS, HOLDS, UNDECIDED, region
-from clipnb_book.first_page import PARTS, UNTOUCHED, WORDS, answer
 
 
 def group(**means: Any) -> ByCondition:
@@ -281,22 +279,6 @@ def test_runs_of_an_encoder_with_a_slash_in_its_name_are_found() -> None:
     rows = pd.DataFrame({"category": ["a", "b"], "image": ["1", "1"], "valid": [0.25, 0.75]})
     found = from_runs([Result(RunSpec("sample-figures", "grey", "ViT-L/14"), {}, rows)])("sample-figures", "ViT-L/14")
     assert found["grey"].mean == 0.5
-
-
-def test_the_answer_of_the_first_page_has_the_verdicts_of_the_ledger(tmp_path: Path) -> None:
-    entries = {c.id: c for c in read()}
-    for (name, group), line in zip(PARTS.items(), answer().splitlines(), strict=True):
-        assert line.startswith(f"- **{name}**: ")
-        words = [UNTOUCHED if e == "crop_costs_scenes" else WORDS[entries[e].verdict] for e in group]
-        assert words == re.findall(r": \*\*([a-z ]+)\*\*", line)
-
-
-def test_a_lie_about_the_first_page_leaves_it_without_an_answer(tmp_path: Path) -> None:
-    entries = yaml.safe_load(ledger_path().read_text(encoding="utf-8"))
-    next(e for e in entries if e["id"] == "crop_costs_figures")["verdict"] = HOLDS
-    (tmp_path / "claims.yml").write_text(yaml.safe_dump(entries), encoding="utf-8")
-    with pytest.raises(LedgerError, match="crop_costs_figures says 'holds', but the numbers say 'cannot tell'"):
-        answer(tmp_path / "claims.yml")
 
 
 @given(st.floats(0.02, 0.98), st.floats(0.02, 0.98), st.integers(2, 60), st.floats(0.5, 0.9999))

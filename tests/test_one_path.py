@@ -20,7 +20,7 @@ from clipnb.study_log import dumps, loads
 
 Printed = dict[tuple[str, ...], set[str]]
 
-SETS = {"scenes": "miniplaces", "figures": "athletes"}
+SETS = {"scenes": "miniplaces", "people": "athletes"}
 
 
 def plain(text: str) -> str:
@@ -37,11 +37,11 @@ def rows(page: Path) -> list[list[dict[str, str]]]:
 
 
 def in_sentences(text: str) -> Printed:
-    """Intervals of the sentences of the first page: (data set, condition) -> them."""
+    """Breaking points of the sentences of the first page: (data set, edit) -> their intervals."""
     printed: Printed = defaultdict(set)
-    for name, told in re.findall(r"(Blurred|Cropped|Grey)\W*:(.*?)(?=Blurred|Cropped|Grey|$)", plain(text)):
-        for kind, low, high in re.findall(r"on (scenes|figures)[^;]*?95% interval (\S+) to ([^\s)]+)", told):
-            printed[SETS[kind], name.lower()].add(f"{low} to {high}")
+    for name, told in re.findall(r"(Blurred|Cropped|Grey)\W*:(.*?)(?=Blurred|Cropped|Grey|Their kind|$)", plain(text)):
+        for kind, low, high in re.findall(r"half of the (scenes|people)[^;]*?95% interval (\S+) to ([^\s)]+)", told):
+            printed["breaks", SETS[kind], name.lower()].add(f"{low} to {high}")
     return printed
 
 
@@ -65,6 +65,10 @@ def test_the_same_contrast_has_the_same_interval_wherever_it_is_printed(project:
         for key, intervals in in_sentences(text).items():
             for interval in intervals:
                 add(key, interval)
+    for row in rows(html / "how-far.html")[1]:
+        for kind, name in SETS.items():
+            for low, high in re.findall(r"\((\S+) to (\S+)\)", row.get(kind, "")):
+                add(("breaks", name, row["edit"]), f"{low} to {high}")
     crossings = [row for page in ("claims.html", "findings.html") for table in rows(html / page)[:4] for row in table]
     for row in crossings:
         if "difference" in row:
@@ -77,8 +81,8 @@ def test_the_same_contrast_has_the_same_interval_wherever_it_is_printed(project:
         add(key, told["95% interval"])
         add(key, plain(points_span(Interval(row.change, row.low, row.high, row.interval, row.categories))))
     assert {key: intervals for key, intervals in printed.items() if len(intervals) > 1} == {}
-    for key in (("miniplaces", "blurred"), ("athletes", "grey")):
-        assert places[key] >= 4, f"{key} is printed in {places[key]} places"
+    for key, least in {("miniplaces", "blurred"): 2, ("athletes", "grey"): 2, ("breaks", "miniplaces", "blurred"): 3}.items():
+        assert places[key] >= least, f"{key} is printed in {places[key]} places"
     assert sum(count > 1 for count in places.values()) >= 10
 
 

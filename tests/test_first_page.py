@@ -1,0 +1,57 @@
+"""The answer of the first page: breaking points of real photographs, said in words."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from clipnb.analysis.tolerance import Tolerance, of_means
+from clipnb.manipulations import MANIPULATIONS
+from clipnb_book import first_page
+from clipnb_book.first_page import EDITS, SETS, answer, breaking_points
+from clipnb_book.measured import records
+
+
+def test_each_edit_has_a_sentence_with_the_numbers_of_the_records() -> None:
+    *edits, kind = answer().splitlines()
+    for edit, line in zip(EDITS, edits, strict=True):
+        assert line.startswith(f"- **{MANIPULATIONS[edit].label.capitalize()}**: ")
+        for name, who in SETS.items():
+            (t,) = records.tolerances(name, "efficientnet-lite2", "found", [edit])
+            words = MANIPULATIONS[edit].in_words
+            if t.point.reached:
+                assert f"half of the {who} are lost at **{words(t.point.strength)}**" in line
+            else:
+                assert f"at {words(t.strengths[-1])}, **{t.means[-1]:.0%}** of the {who} are still found" in line
+    assert kind.startswith("- **Their kind**: ")
+    shares = [int(share) for share in re.findall(r"(\d+)%", kind)]
+    assert shares[0] == round(100 * breaking_points("p1")["blurred"]["miniplaces"].point.clean)
+
+
+def one(strength: list[float]) -> Tolerance:
+    means = np.array([[1.0] * 6, *([v] * 6 for v in strength)])
+    return of_means(("photos", "tiny", "blurred", "found"), [1.0, 2.0], means, np.zeros(6))
+
+
+@pytest.mark.parametrize(
+    ("means", "said"),
+    [
+        ([0.9, 0.1], "half of the scenes are lost at **a blur of sigma 1.5 px** (95% interval 1.5 to 1.5)"),
+        ([0.9, 0.8], "at a blur of sigma 2.0 px, **80%** of the scenes are still found"),
+        ([0.3, 0.1], "at a blur of sigma 1.0 px, only **30%** of the scenes are still found"),
+    ],
+)
+def test_an_end_that_is_not_reached_is_said_by_what_is_left(means: list[float], said: str) -> None:
+    assert first_page._part(one(means), "scenes", "are still found") == said
+
+
+def test_the_curves_mark_the_breaking_points() -> None:
+    figure = first_page.picture()
+    marks = [line for ax in figure.axes for line in ax.lines if line.get_marker() == "X"]
+    reached = [t for m in ("found", "p1") for sets in breaking_points(m).values() for t in sets.values() if t.point.reached]
+    assert len(marks) == len(reached) > 0
+    assert all(1 <= float(mark.get_xdata()[0]) <= 5 for mark in marks)
+    assert not any(math.isnan(float(mark.get_ydata()[0])) for mark in marks)
