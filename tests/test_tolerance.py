@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipnb import RunSpec, UserError
-from clipnb.analysis.tolerance import Tolerance, by_chance, halfway, measured, position, tolerance
+from clipnb import RunSpec, UserError, run
+from clipnb.analysis.tolerance import Tolerance, by_chance, halfway, measured, position, saved, tolerance
 from clipnb.cli import main
 from clipnb.metrics.measures import MEASURES
 from clipnb.metrics.ranking import average_precisions, expected_ap
@@ -165,3 +165,16 @@ def test_curves_mark_every_breaking_point_that_is_reached() -> None:
     (panel,) = curves(lines, columns=1).axes
     crosses = [line for line in panel.lines if line.get_marker() == "X"]
     assert [float(cross.get_xdata()[0]) for cross in crosses] == [lines[0][0].point.strength]
+
+
+def test_saved_runs_at_severities_and_strengths_give_the_breaking_points(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    asked = RunSpec(str(photo_folder(dict.fromkeys(CATEGORIES, 3), name="kept")), encoder="tiny", k=3)
+    assert saved(asked) == []
+    for spec in (asked, asked.under("blurred", 1), asked.under("blurred", strength=2.5), asked.under("grey")):
+        run(spec, progress=False).save()
+    (found,) = saved(asked)
+    assert (found.manip, found.strengths) == ("blurred", (1.0, 2.5))
+    assert saved(asked.under("grey")) == [found]

@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from clipnb._core.markdown import literal
-from clipnb.analysis.contrasts import Crossed, contrasts, crossed
+from clipnb.analysis.contrasts import Crossed, change_interval, contrasts, crossed
 from clipnb.analysis.scores import of_result
 from clipnb.analysis.severity import BASELINE, clean_value, scores
 from clipnb.analysis.threshold_sweep import Sweep
-from clipnb.analysis.tolerance import Tolerance, position
+from clipnb.analysis.tolerance import Tolerance, from_table, position
 from clipnb.datasets.card import Card
 from clipnb.manipulations import CLEAN, MANIPULATIONS
 from clipnb.report.format import minus, p_short, points, points_span, table
@@ -145,6 +146,33 @@ def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) ->
         cells = [" / ".join(f"{found[manip].means[s - 1]:.0%}" for s in (1, 3, 5)) for found in points]
         rows.append([kind.label, ", ".join(kind.in_words(kind.levels[s - 1]) for s in (1, 3, 5)), *cells])
     return table(["edit", "mild, middle, strong", *(f"{name}: found" for name in names)], rows, "ll" + "r" * len(names))
+
+
+def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:
+    """A column an encoder, the best P@1 on clean photographs first: clean measures, breaking points, mean corruption error."""
+    own = frame[frame["dataset"] == dataset]
+    clean = {e: own[(own["encoder"] == e) & (own["manip"] == CLEAN)].iloc[0] for e in encoders}
+    order = sorted(encoders, key=lambda e: -clean[e]["p1"])
+    best = np.array(clean[order[0]]["p1_points"])
+    errors = scores(own).set_index("encoder")["mCE"]
+    broken = {e: {t.manip: t for t in from_table(frame, dataset, e, "found")} for e in order}
+    shared = [m for m in broken[order[0]] if all(m in found for found in broken.values())]
+
+    def measure(e: str, name: str) -> str:
+        return f"{clean[e][name]:.1%} ({clean[e][f'{name}_low']:.1%} to {clean[e][f'{name}_high']:.1%})"
+
+    def change(e: str) -> str:
+        d = change_interval(np.array(clean[e]["p1_points"]) - best)
+        return "" if e == order[0] else f"{points(d.point)} ({points_span(d)})"
+
+    rows = [
+        ["P@1, clean", *(measure(e, "p1") for e in order)],
+        ["points from the best", *(change(e) for e in order)],
+        ["mAP, clean", *(measure(e, "map") for e in order)],
+        *([f"{MANIPULATIONS[m].label}: found", *(in_words(broken[e][m]) for e in order)] for m in shared),
+        [f"mCE of mAP against {BASELINE}", *(f"{errors[e]:.2f}" for e in order)],
+    ]
+    return table(["", *order], rows, "l" * (1 + len(order)))
 
 
 def hub_table(frame: pd.DataFrame, encoder: str) -> str:

@@ -27,7 +27,7 @@ from ..metrics.corruption import (
     relative_corruption_error,
     relative_performance,
 )
-from ..result import Result, comparable_with_clean
+from ..result import Result
 from ..runs import run, saved_result
 from ..spec import RunSpec
 
@@ -54,19 +54,6 @@ def results_for(
     specs = [RunSpec(dataset, CLEAN, encoder, **settings)]
     specs += [RunSpec(dataset, manip, encoder, severity=severity, **settings) for manip in manips for severity in severities]
     return [saved_result(spec) or run(spec, progress=False) for spec in dict.fromkeys(specs)]
-
-
-def saved_table(dataset: str, encoder: str, **settings: Any) -> pd.DataFrame:
-    """Tabulate the saved runs at severities and their clean run under the same settings; empty if there are none."""
-    clean = RunSpec(dataset, CLEAN, encoder, **settings)
-    specs = [clean.under(m, s) for m in MANIPULATIONS if MANIPULATIONS[m].levels for s in SEVERITIES]
-    found = comparable_with_clean([result for spec in (clean, *specs) if (result := saved_result(spec))])
-    return tabulate(found) if len(found) > 1 and found[0].spec == clean else pd.DataFrame()
-
-
-def names(table: pd.DataFrame) -> tuple[str, str]:
-    """Data set and encoder of a table that holds only one of each."""
-    return str(table["dataset"].iloc[0]), str(table["encoder"].iloc[0])
 
 
 def tabulate(results: Iterable[Result]) -> pd.DataFrame:

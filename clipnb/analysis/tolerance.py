@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..manipulations import CLEAN, EVERYDAY, MANIPULATIONS, SEVERITIES, STUDY
 from ..metrics.measures import MEASURES
-from ..result import Result, comparable
+from ..result import Result, comparable, load_results
 from ..runs import run, saved_result
 from ..spec import RunSpec
 from ..stats.breaking_point import BreakingPoint, breaking_point
@@ -207,6 +207,17 @@ def halfway(found: Tolerance, width: float) -> float | None:
     middle = (weak + strong) / 2
     middle = float(round(middle)) if kind.whole else float(f"{middle:.3g}")
     return None if middle in (weak, strong) else middle
+
+
+def saved(clean: RunSpec, measure: str = "found", fraction: float = FRACTION) -> list[Tolerance]:
+    """Compute the breaking points of a data set from its saved runs alone; empty without runs at severities or strengths."""
+    group = [r for r in load_results() if r.spec.clean == clean.clean]
+    first = [r for r in group if r.spec.manip == CLEAN]
+    by_manip: dict[str, list[Result]] = {}
+    for r in group:
+        if first and comparable(r, first[0]) and (r.spec.severity or r.spec.strength) and measure in r.rows:
+            by_manip.setdefault(r.spec.manip, []).append(r)
+    return [tolerance(first[0], runs, measure, fraction) for runs in by_manip.values()]
 
 
 def saved_or_new(spec: RunSpec) -> Result:
