@@ -85,9 +85,9 @@ def test_a_baseline_that_lacks_a_run_is_one_line(without: tuple[str, str, int | 
 
 def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     root = str(photo_folder({"cats": 5, "dogs": 5}))
-    results = severity.results_for(root, "tiny", ("blurred", "cropped"), (1, 5), k=3)
-    found = [(r.spec.manip, r.spec.severity) for r in results]
-    assert found == [("original", 0), *((manip, s) for manip in ("blurred", "cropped") for s in (1, 5))]
+    clean = RunSpec(root, encoder="tiny", k=3)
+    specs = [clean, *(clean.under(manip, s) for manip in ("blurred", "cropped") for s in (1, 5))]
+    results = [run(spec, progress=False) for spec in specs]
     made = severity.tabulate(results)
     first = results[1]
     assert made["valid"][1] == pytest.approx(first.valid.point)
@@ -100,7 +100,8 @@ def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tm
     pd.testing.assert_frame_equal(read, made, atol=1e-6, check_dtype=False)
     assert sources["photos, tiny"]["images"] == 10
     assert str(tmp_path) not in (tmp_path / "table.json").read_text()
-    other = severity.results_for(root, "histogram", ("blurred",), (1,), k=3)
+    weak = RunSpec(root, encoder="histogram", k=3)
+    other = [run(spec, progress=False) for spec in (weak, weak.under("blurred", 1))]
     severity.write_table(other, tmp_path / "table.json")
     severity.write_table(results[:2], tmp_path / "table.json")
     rows = severity.read_table(tmp_path / "table.json")[0].groupby("encoder").size().to_dict()

@@ -18,7 +18,7 @@ import pandas as pd
 
 from .._core.files import rounded, write_text
 from ..errors import UserError
-from ..manipulations import CLEAN, MANIPULATIONS, SEVERITIES, STUDY
+from ..manipulations import CLEAN, MANIPULATIONS, STUDY
 from ..metrics.corruption import (
     Grid,
     corruption_error,
@@ -28,8 +28,6 @@ from ..metrics.corruption import (
     relative_performance,
 )
 from ..result import Result
-from ..runs import run, saved_result
-from ..spec import RunSpec
 
 BASELINE = "histogram"
 """The weak encoder to which corruption errors are relative."""
@@ -45,15 +43,6 @@ HARM = 0.01
 
 SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_category")
 """Settings of the runs that a file of `write_table` records."""
-
-
-def results_for(
-    dataset: str, encoder: str, manips: Sequence[str] = GRADED, severities: Iterable[int] = SEVERITIES, **settings: Any
-) -> list[Result]:
-    """Load the clean run and the runs at each severity of a data set and encoder, and make those that are not saved."""
-    specs = [RunSpec(dataset, CLEAN, encoder, **settings)]
-    specs += [RunSpec(dataset, manip, encoder, severity=severity, **settings) for manip in manips for severity in severities]
-    return [saved_result(spec) or run(spec, progress=False) for spec in dict.fromkeys(specs)]
 
 
 def tabulate(results: Iterable[Result]) -> pd.DataFrame:

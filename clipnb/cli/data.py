@@ -8,6 +8,15 @@ from pathlib import Path
 from .flags import Command
 
 
+def _described(name: str) -> str:
+    """A manipulation with its parameter and the range of its strength."""
+    from ..manipulations import MANIPULATIONS
+
+    m = MANIPULATIONS[name]
+    strength = ", strength {:g} to {:g}".format(*m.limits) if m.limits else ""
+    return f"{name} ({m.summary}" + (f"; {m.parameter}{strength})" if m.levels else ")")
+
+
 def _info(options: argparse.Namespace) -> int:
     from .._core.paths import cache_root, data_root, results_root, shown
     from ..datasets.dataset import KNOWN
@@ -20,8 +29,8 @@ def _info(options: argparse.Namespace) -> int:
     missing = [name for name in KNOWN if name not in here]
     print("data sets      ", ", ".join([*SAMPLES, *here]))
     print("  not here     ", ", ".join(missing) or "none")
-    print("manipulations  ", "\n                ".join(f"{name} ({MANIPULATIONS[name].summary})" for name in MANIPULATIONS))
-    print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have it")
+    print("manipulations  ", "\n                ".join(map(_described, MANIPULATIONS)))
+    print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have a parameter")
     print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")
     print("photographs    ", shown(root), "($CLIPNB_DATA)")
     print("results        ", shown(results_root()), "($CLIPNB_RESULTS)")
