@@ -14,6 +14,7 @@ from clipnb.analysis import severity
 from clipnb.cli import parser
 from clipnb.cli.flags import given_settings
 from clipnb.execution import sweep
+from clipnb.manipulations import STUDY
 from clipnb.report import plots_severity, text
 from clipnb_book import tables
 from clipnb_book.measured import records
@@ -130,7 +131,7 @@ def test_the_measured_table_holds_what_the_book_says_of_it() -> None:
     for dataset in ("athletes", "miniplaces"):
         for encoder in ("efficientnet-lite2", "histogram"):
             own = measured[(measured["dataset"] == dataset) & (measured["encoder"] == encoder)]
-            assert {(m, s) for m in severity.GRADED for s in range(1, 6)} <= set(zip(own["manip"], own["severity"], strict=True))
+            assert {(m, s) for m in STUDY[1:] for s in range(1, 6)} <= set(zip(own["manip"], own["severity"], strict=True))
             assert len(sources[f"{dataset}, {encoder}"]["data_fingerprint"]) == 64
             assert not own[["valid", "map", "p1", "strength"]].isna().any().any()
     square = measured[(measured["dataset"] == "miniplaces") & (measured["manip"] == "cropped") & (measured["severity"] == 0)]
@@ -155,5 +156,5 @@ def test_what_to_type_makes_the_runs_that_the_page_is_about() -> None:
     fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "severities", "encoders")}
     made = sweep.merged({}, settings=given_settings(options), **fields).specs()
     assert made[0] == spec
-    assert made[1:] == [spec.under(manip, level) for manip in severity.GRADED for level in range(1, 6)]
+    assert made[1:] == [spec.under(manip, level) for manip in STUDY[1:] for level in range(1, 6)]
     assert '`settings: {"start": 2}` in its grid file' in text.how_to("a", "histogram", start=2)

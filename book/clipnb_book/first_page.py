@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from clipnb._core.files import write_text
 from clipnb._core.paths import project_root
-from clipnb.analysis.tolerance import Tolerance, from_table, position
+from clipnb.analysis.tolerance import Tolerance, from_table
 from clipnb.encoders import OFFLINE
-from clipnb.manipulations import MANIPULATIONS, SEVERITIES
+from clipnb.manipulations import MANIPULATIONS
 from clipnb.metrics.measures import MEASURES
 from clipnb.report.plots import INK, MID, WIDTH, new_figure
 
@@ -83,47 +84,57 @@ def _kind() -> str:
 
 
 def picture() -> Figure:
-    """The figure of the first page: a photograph at each severity, and below it the measures, with breaking points marked."""
+    """The figure of the first page: a photograph at each strength, and below it the measures, with breaking points marked."""
     found = {measure: breaking_points(measure) for measure in ("found", "p1")}
-    figure, axes = new_figure(WIDTH, 4.4, 3, len(EDITS), sharex=True, height_ratios=[0.42, 1, 1])
+    figure, axes = new_figure(WIDTH, 4.4, 3, len(EDITS), sharex="col", height_ratios=[0.5, 1, 1])
     for column, edit in zip(axes.T, EDITS, strict=True):
-        _strip(column[0], edit)
+        kind, shown = MANIPULATIONS[edit], strengths(list(found["found"][edit].values()))
+        _strip(column[0], edit, shown)
         for ax, (measure, points) in zip(column[1:], found.items(), strict=True):
             for line, (name, t) in enumerate(points[edit].items()):
-                _line(ax, t, SETS[name], line)
-            ax.set(ylim=(0, 1.05), xlim=(-0.5, 5.5))
+                _line(ax, t, shown, SETS[name], line)
+            ax.set(ylim=(0, 1.05), xlim=(-0.5, len(shown) + 0.5))
             ax.set_yticks([0, 0.5, 1], ["0", "50%", "100%"] if edit == EDITS[0] else [])
             if edit == EDITS[0]:
                 ax.set_ylabel(MEASURES[measure].label, fontsize=8)
-        kind = MANIPULATIONS[edit]
-        column[-1].set_xticks(range(6), ["as it is", *(kind.number.format(v) for v in kind.levels)], fontsize=7)
+        numbers = [kind.number.format(v).removesuffix(".0") for v in shown]
+        column[-1].set_xticks(range(len(shown) + 1), ["as\nit is", *numbers], fontsize=7)
         column[-1].set_xlabel(kind.wording.format("…"), fontsize=8)
     axes[1, 0].legend(frameon=False, fontsize=8, loc="lower left")
     return figure
 
 
-def _strip(ax: Axes, edit: str) -> None:
-    """The photograph of the slider, as it is and at each severity, above the points of the curves."""
+def strengths(found: Sequence[Tolerance]) -> list[float]:
+    """The severities of an edit, and the strengths beyond them that all data sets have."""
+    levels = MANIPULATIONS[found[0].manip].levels
+    beyond = [v for v in found[0].strengths if (v - levels[-1]) * (levels[-1] - levels[0]) > 0]
+    return [*levels, *(v for v in beyond if all(v in t.strengths for t in found))]
+
+
+def _strip(ax: Axes, edit: str, shown: Sequence[float]) -> None:
+    """The photograph of the slider, as it is and at each strength, above the points of the curves."""
     image, seed = slider.photograph()
-    for severity in (0, *SEVERITIES):
-        made = Image.fromarray(MANIPULATIONS[edit](image, 0, seed, severity) if severity else image)
-        made.thumbnail((160, 160), Image.Resampling.LANCZOS)
-        side = 0.46 / max(made.size)
-        half_width, half_height = side * made.width, side * made.height
-        ax.imshow(made, extent=(severity - half_width, severity + half_width, -half_height, half_height), aspect="equal")
-    ax.set(xlim=(-0.5, 5.5), ylim=(-0.46, 0.46))
-    ax.set_title(MANIPULATIONS[edit].label, fontsize=9, loc="left")
+    kind = MANIPULATIONS[edit]
+    for at, value in enumerate((0.0, *shown)):
+        severity, strength = kind.settle(0, value)
+        made = Image.fromarray(kind(image, 0, seed, severity, strength=strength) if value else image)
+        square = ImageOps.fit(made, (120, 120), Image.Resampling.LANCZOS)
+        ax.imshow(square, extent=(at - 0.46, at + 0.46, -0.46, 0.46), aspect="equal")
+    ax.set(xlim=(-0.5, len(shown) + 0.5), ylim=(-0.46, 0.46))
+    ax.set_title(kind.label, fontsize=9, loc="left")
     ax.set_axis_off()
 
 
-def _line(ax: Axes, t: Tolerance, name: str, line: int) -> None:
+def _line(ax: Axes, t: Tolerance, shown: Sequence[float], name: str, line: int) -> None:
     colour, marker, style = ((INK, "o", "-"), (MID, "s", "--"))[line]
     fill: Any = "white" if line else colour
-    ax.plot(range(6), [t.point.clean, *t.means], marker=marker, ls=style, color=colour, mfc=fill, ms=4, lw=1.3, label=name)
+    heights = [t.point.clean, *(t.means[t.strengths.index(value)] for value in shown)]
+    ax.plot(range(len(heights)), heights, marker=marker, ls=style, color=colour, mfc=fill, ms=4, lw=1.3, label=name)
     ax.axhline(t.chance, color=colour, lw=0.7, ls=":")
     if t.point.reached:
-        at = position(t)
-        ax.plot(at, np.interp(at, range(1, 6), t.means), "X", color=colour, mec="white", ms=9, zorder=4)
+        rising = 1 if shown[0] < shown[-1] else -1
+        at = np.interp(rising * t.point.strength, rising * np.array(shown), range(1, len(heights)))
+        ax.plot(at, t.point.target, "X", color=colour, mec="white", ms=9, zorder=4)
 
 
 def png(figure: Figure) -> bytes:

@@ -189,7 +189,7 @@ def hub_table(frame: pd.DataFrame, encoder: str) -> str:
 def fixed_table(frame: pd.DataFrame) -> str:
     """Show the study's fixed settings: strength at the encoder's input and performance."""
     rows = []
-    fixed = frame[(frame["severity"] == 0) & (frame["manip"] != CLEAN)]
+    fixed = frame[(frame["value"] == 0) & (frame["manip"] != CLEAN)]
     for row in fixed.to_dict("records"):
         clean = clean_value(frame, str(row["dataset"]), str(row["encoder"]), "valid")
         strength, valid = f"{row['strength']:.3g} ({row['unit']})", f"{row['valid']:.3f} ({clean:.3f})"

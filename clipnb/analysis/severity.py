@@ -1,7 +1,7 @@
 """Severity curves: performance and strength at the encoder's input by severity, and scores over all manipulations.
 
-A table has a row for each data set, encoder, manipulation and severity; severity 0 of `original` is the clean row. A table
-is made from results, or read from a JSON file that another machine wrote.
+A table has a row for each data set, encoder, manipulation and severity or strength; severity 0 of `original` is the clean
+row. A table is made from results, or read from a JSON file that another machine wrote.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pandas as pd
 
 from .._core.files import rounded, write_text
 from ..errors import UserError
-from ..manipulations import CLEAN, MANIPULATIONS, STUDY
+from ..manipulations import CLEAN, MANIPULATIONS
 from ..metrics.corruption import (
     Grid,
     corruption_error,
@@ -31,9 +31,6 @@ from ..result import Result
 
 BASELINE = "histogram"
 """The weak encoder to which corruption errors are relative."""
-
-GRADED = tuple(name for name in STUDY if name != CLEAN)
-"""The manipulations of the study."""
 
 SHOWN = ("valid", "found", "p1", "map")
 """Measures in a table of severities."""
@@ -48,10 +45,11 @@ SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_catego
 def tabulate(results: Iterable[Result]) -> pd.DataFrame:
     """Tabulate results: a row for each run, identified by dataset, encoder, manip and severity.
 
-    The other columns are `strength` (mean at the encoder's input, in `unit`), `difference` (mean colour difference in
-    [0, 1]), `untouched` (share of pixel-identical queries), `categories`, `sizes` (images of each category), `queries`,
-    `shift`, `hub` (as in the function of that name), and each measure in `SHOWN` with its 95% interval over categories
-    (`_low`, `_high`, NaN if unbounded) and its category means (`_points`, a list).
+    The other columns are `value` (of the manipulation's parameter; 0 at a fixed setting), `strength` (mean at the encoder's
+    input, in `unit`), `difference` (mean colour difference in [0, 1]), `untouched` (share of pixel-identical queries),
+    `categories`, `sizes` (images of each category), `queries`, `shift`, `hub` (as in the function of that name), and each
+    measure in `SHOWN` with its 95% interval over categories (`_low`, `_high`, NaN if unbounded) and its category means
+    (`_points`, a list).
     """
     rows = []
     for r in results:
@@ -60,6 +58,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             "encoder": r.spec.encoder,
             "manip": r.spec.manip,
             "severity": r.spec.severity,
+            "value": r.spec.condition.value,
             "strength": float(r.rows["strength"].mean()),
             "unit": MANIPULATIONS[r.spec.manip].unit,
             "difference": float(r.rows["difference"].mean()),

@@ -26,6 +26,10 @@ FRACTION = 0.5
 """Share of what a measure has above chance whose loss counts as broken."""
 
 
+MOST = 8
+"""Largest number of runs between or beyond the severities for one manipulation."""
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """How much of one manipulation a data set bears.
@@ -99,7 +103,7 @@ def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", f
         raise UserError(f"no category of {clean.spec.dataset} has a value of {measure!r} in all runs of {runs[0].spec.manip}")
     return of_means(
         (clean.spec.dataset_name, clean.spec.encoder, runs[0].spec.manip, MEASURES.canonical(measure)),
-        [parameter(r.spec) for r in runs],
+        [r.spec.condition.value for r in runs],
         np.array([[means[c] for c in shared] for means in lists]),
         np.array([chance[c] for c in shared]),
         fraction,
@@ -135,23 +139,19 @@ def from_table(
     clean = own[own["manip"] == CLEAN].iloc[0]
     chance = np.array(list(by_chance({str(at): int(n) for at, n in enumerate(clean["sizes"])}, measure).values()))
     found = []
-    for manip, rows in own[own["severity"] > 0].groupby("manip", sort=False):
-        ordered = rows.sort_values("severity")
-        strengths = [MANIPULATIONS[str(manip)].value(int(severity)) for severity in ordered["severity"]]
+    for manip, rows in own[own["value"] > 0].groupby("manip", sort=False):
+        falls = MANIPULATIONS[str(manip)].levels[0] > MANIPULATIONS[str(manip)].levels[-1]
+        ordered = rows.sort_values("value", ascending=not falls)
+        strengths = [float(value) for value in ordered["value"]]
         means = np.array([clean[f"{measure}_points"], *ordered[f"{measure}_points"]], dtype=float)
         found.append(of_means((dataset, encoder, str(manip), measure), strengths, means, chance, fraction))
     return found
 
 
-def parameter(spec: RunSpec) -> float:
-    """The value that a run's severity or strength gives to the parameter of its manipulation."""
-    return MANIPULATIONS[spec.manip].value(spec.severity, spec.strength)
-
-
 def harm(result: Result) -> float:
     """Sorts runs of a manipulation from the weakest to the strongest."""
     first, *_, last = MANIPULATIONS[result.spec.manip].levels
-    return math.copysign(parameter(result.spec), last - first)
+    return math.copysign(result.spec.condition.value, last - first)
 
 
 def graded(manips: Sequence[str] = ()) -> list[str]:
@@ -175,13 +175,15 @@ def measured(
     *,
     make: Callable[[RunSpec], Result] | None = None,
 ) -> Tolerance:
-    """Compute the breaking point of one manipulation from runs at all severities, then halve its bracket with further runs.
+    """Compute the breaking point of one manipulation from runs at all severities, then halve its bracket.
+
+    Halving takes at most `MOST` further runs.
 
     Runs that are saved are read; others are made and saved.
 
     Args:
         clean: specification of the clean run.
-        width: width of the bracket, as a share of the breaking point, at which to stop; infinite for severities alone.
+        width: width of the bracket, as a share of its smaller end, at which to stop; infinite for severities alone.
         make: returns the result of a specification; by default, the saved result, or that of a new run.
 
     Raises:
@@ -193,16 +195,27 @@ def measured(
     if others := [r.spec.run_id for r in runs if not comparable(r, first)]:
         raise UserError(f"{', '.join(others)}: other photographs or weights than the clean run; run them again")
     found = tolerance(first, runs, measure, fraction)
-    while (middle := halfway(found, width)) is not None:
+    while len(runs) < len(SEVERITIES) + MOST and (middle := halfway(found, width)) is not None:
         runs.append(make(clean.under(manip, strength=middle)))
         found = tolerance(first, runs, measure, fraction)
     return found
 
 
 def halfway(found: Tolerance, width: float) -> float | None:
-    """The strength in the middle of the bracket; None where the bracket is narrow enough or cannot be halved."""
+    """The next strength to measure: the middle of the bracket of the breaking point.
+
+    Where no measured strength breaks the measure, or the weakest does already, the bracket ends at the limit of the
+    manipulation's strength.
+
+    Returns:
+        A strength, or None where the bracket is as narrow as asked, or cannot be halved.
+    """
     kind, (weak, strong) = MANIPULATIONS[found.manip], found.point.bracket
-    if not kind.limits or not found.point.reached or abs(strong - weak) <= width * abs(found.point.strength):
+    if not kind.limits or math.isnan(found.point.strength):
+        return None
+    weakest, strongest = kind.limits if kind.levels[0] < kind.levels[-1] else reversed(kind.limits)
+    weak, strong = weakest if math.isnan(weak) else weak, strongest if math.isnan(strong) else strong
+    if abs(strong - weak) <= width * min(abs(weak), abs(strong)):
         return None
     middle = (weak + strong) / 2
     middle = float(round(middle)) if kind.whole else float(f"{middle:.3g}")

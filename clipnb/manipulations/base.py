@@ -209,6 +209,11 @@ class Condition:
         return MANIPULATIONS[self.manip]
 
     @property
+    def value(self) -> float:
+        """The value of the manipulation's parameter; 0 at its fixed setting."""
+        return self.manipulation.value(self.severity, self.strength)
+
+    @property
     def label(self) -> str:
         """Name in figures and sentences."""
         if self.strength:
