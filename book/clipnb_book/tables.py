@@ -73,12 +73,21 @@ def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = N
     rows = []
     for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
         d = x.test.difference
-        costs = {"a loss": "costs figures more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
+        costs = {"a loss": "costs people more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
         both = [points(c.interval.point) for c in (x.first, x.second)]
         tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
         rows.append([labels.get(x.first.after, x.first.after), *both, points(d.point), points_span(d), costs, *tests])
-    head = ["condition", "figures, points", "scenes, points", "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
+    head = ["condition", "people, points", "scenes, points", "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
     return table(head, rows, "lrrrllrrr")
+
+
+def by_severity(crossings: Mapping[int, Sequence[Crossed]]) -> str:
+    """A row a manipulation, a column a severity: change on people minus change on scenes, in points, with Welch's interval."""
+    rows = []
+    for number, x in enumerate(next(iter(crossings.values()))):
+        differences = [pairs[number].test.difference for pairs in crossings.values()]
+        rows.append([x.first.after, *(f"{points(d.point)} ({points_span(d)})" for d in differences)])
+    return table(["edit", *(f"severity {s}" for s in crossings)], rows, "l" + "r" * len(crossings))
 
 
 def hardest(conditions: Conditions) -> str:

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from clipnb.analysis.contrasts import Crossed, contrasts, crossed
+from clipnb.analysis.contrasts import Contrast, Crossed, contrasts, crossed
 from clipnb.analysis.scores import Scores
 from clipnb.errors import UserError
-from clipnb.manipulations import STUDY
+from clipnb.manipulations import CLEAN, STUDY
 from clipnb.result import Result, comparable_with_clean
 from clipnb.spec import RunSpec
 from clipnb.stats.intervals import NO_SPREAD, mean_interval, paired_differences, unpaired_difference
 
-from ..measured import findings
+from ..measured import findings, records
 from ..published.original import printed_log, printed_means
 
 
@@ -195,3 +195,28 @@ def findings_scores(dataset: str, encoder: str) -> list[Scores]:
 def findings_crossed(encoder: str) -> list[Crossed]:
     """The change that each manipulation makes on figures, compared with its change on scenes."""
     return crossed(*(contrasts(findings_scores(name, encoder)) for name in (findings.FIGURES, findings.SCENES)))
+
+
+def graded(dataset: str, encoder: str, measure: str = "found", severity: int = 0) -> ByCondition:
+    """Look up category means at one severity, measured on real photographs; severity 0 is the mean over all five.
+
+    A severity means the same strength on every photograph, so that data sets can be compared.
+    """
+    table, _ = records.severities()
+    own = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
+    lists = {CLEAN: own[own["manip"] == CLEAN].iloc[0][f"{measure}_points"]}
+    asked = own[own["severity"] == severity] if severity else own[own["severity"] > 0]
+    for manip, rows in asked[asked["manip"] != CLEAN].groupby("manip", sort=False):
+        lists[str(manip)] = np.mean(list(rows[f"{measure}_points"]), axis=0)
+    return of_categories({manip: {str(at): float(v) for at, v in enumerate(values)} for manip, values in lists.items()})
+
+
+def graded_contrasts(dataset: str, encoder: str, measure: str, severity: int = 0) -> list[Contrast]:
+    """The change by each of the study's edits at equal strength: at one severity, or the mean over all five (0)."""
+    cells = graded(dataset, encoder, measure, severity)
+    return contrasts([Scores(dataset, name, {c: [v] for c, v in (cells[name].categories or {}).items()}) for name in STUDY])
+
+
+def graded_crossed(encoder: str, measure: str, severity: int = 0) -> list[Crossed]:
+    """The change that each of the study's edits makes on people, compared with its change on scenes, at equal strength."""
+    return crossed(*(graded_contrasts(name, encoder, measure, severity) for name in (findings.FIGURES, findings.SCENES)))
