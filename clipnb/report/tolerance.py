@@ -149,7 +149,7 @@ def _curve(ax: Axes, t: Tolerance, line: int, name: str) -> None:
     kind = MANIPULATIONS[t.manip]
     colour, marker, style = ((INK, "o", "-"), (MID, "s", "--"), (INK, "D", ":"), (MID, "^", "-."))[line % 4]
     drawn: Any = {"color": colour, "marker": marker, "ms": 3.5, "mfc": "white" if line % 2 else colour, "lw": 1.2}
-    untouched = t.strengths[0] - 0.14 * (t.strengths[-1] - t.strengths[0])
+    untouched = t.strengths[0] - 0.2 * (t.strengths[-1] - t.strengths[0])
     ax.plot(t.strengths, t.means, ls=style, label=name, **drawn)
     ax.plot([untouched, t.strengths[0]], [t.point.clean, t.means[0]], ls=(0, (1, 2)), **drawn)
     ax.axhline(t.chance, color=colour, lw=0.6, ls=":")
@@ -161,5 +161,15 @@ def _curve(ax: Axes, t: Tolerance, line: int, name: str) -> None:
         ax.plot(t.point.strength, t.point.target, "X", color=colour, mec="white", ms=7, zorder=4)
     if kind.levels[-1] < kind.levels[0] and not ax.xaxis_inverted():
         ax.invert_xaxis()
-    shown = [kind.number.format(v) if "%" in kind.number else f"{v:g}" for v in kind.levels]
-    ax.set_xticks([untouched, *kind.levels], ["clean", *shown], fontsize=6.5)
+    ticks = _apart(t.strengths, 0.13 * abs(t.strengths[-1] - untouched))
+    shown = [kind.number.format(v) if "%" in kind.number else f"{v:g}" for v in ticks]
+    ax.set_xticks([untouched, *ticks], ["clean", *shown], fontsize=6.5)
+
+
+def _apart(values: Sequence[float], least: float) -> list[float]:
+    """The values from the last to the first, without those that lie nearer than `least` to the one before."""
+    kept: list[float] = []
+    for value in reversed(values):
+        if not kept or abs(kept[-1] - value) >= least:
+            kept.append(value)
+    return kept
