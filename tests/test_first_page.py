@@ -53,5 +53,5 @@ def test_the_curves_mark_the_breaking_points() -> None:
     marks = [line for ax in figure.axes for line in ax.lines if line.get_marker() == "X"]
     reached = [t for m in ("found", "p1") for sets in breaking_points(m).values() for t in sets.values() if t.point.reached]
     assert len(marks) == len(reached) > 0
-    assert all(1 <= float(mark.get_xdata()[0]) <= 5 for mark in marks)
+    assert all(0 < float(mark.get_xdata()[0]) < 9 for mark in marks)
     assert not any(math.isnan(float(mark.get_ydata()[0])) for mark in marks)

@@ -23,6 +23,7 @@ from clipnb.encoders import OFFLINE
 from clipnb.manipulations import MANIPULATIONS
 from clipnb.metrics.measures import MEASURES
 from clipnb.report.plots import INK, MID, WIDTH, new_figure
+from clipnb.report.tolerance import interval_in_words
 
 from . import slider
 from .measured import records
@@ -45,22 +46,14 @@ def breaking_points(measure: str) -> dict[str, dict[str, Tolerance]]:
     return {edit: {name: found[name][edit] for name in SETS} for edit in EDITS}
 
 
-def _interval(t: Tolerance) -> str:
-    if not t.point.bounded:
-        return ""
-    number = MANIPULATIONS[t.manip].number.format
-    ends = {-math.inf: f"weaker than {number(t.strengths[0])}", math.inf: f"beyond {number(t.strengths[-1])}"}
-    low, high = (ends.get(end) or number(end) for end in (t.point.low, t.point.high))
-    return f" (95% interval {low} to {high})"
-
-
 def _part(t: Tolerance, who: str, still: str) -> str:
     words = MANIPULATIONS[t.manip].in_words
     if t.point.strength == math.inf:
         return f"at {words(t.strengths[-1])}, **{t.means[-1]:.0%}** of the {who} {still}"
     if t.point.strength == -math.inf:
         return f"at {words(t.strengths[0])}, only **{t.means[0]:.0%}** of the {who} {still}"
-    return f"half of the {who} are lost at **{words(t.point.strength)}**{_interval(t)}"
+    interval = f" (95% interval {interval_in_words(t)})" if t.point.bounded else ""
+    return f"half of the {who} are lost at **{words(t.point.strength)}**{interval}"
 
 
 def answer() -> str:
@@ -78,7 +71,8 @@ def _kind() -> str:
     parts = []
     for name, who in SETS.items():
         clean = found[EDITS[0]][name]
-        ends = ", ".join(f"{found[edit][name].means[-1]:.0%} {MANIPULATIONS[edit].label}" for edit in EDITS)
+        strongest = {edit: found[edit][name].at(MANIPULATIONS[edit].levels[-1]) for edit in EDITS}
+        ends = ", ".join(f"{share:.0%} {MANIPULATIONS[edit].label}" for edit, share in strongest.items())
         parts.append(f"for {clean.point.clean:.0%} of the {who} as they are ({ends} at severity 5; {clean.chance:.0%} by chance)")
     return f"the first other photograph found shows the same kind {' and '.join(parts)}."
 
@@ -98,7 +92,7 @@ def picture() -> Figure:
             if edit == EDITS[0]:
                 ax.set_ylabel(MEASURES[measure].label, fontsize=8)
         numbers = [kind.number.format(v).removesuffix(".0") for v in shown]
-        column[-1].set_xticks(range(len(shown) + 1), ["as\nit is", *numbers], fontsize=7)
+        column[-1].set_xticks(range(len(shown) + 1), ["as\nit is", *numbers], fontsize=7 if len(shown) < 7 else 5.5)
         column[-1].set_xlabel(kind.wording.format("…"), fontsize=8)
     axes[1, 0].legend(frameon=False, fontsize=8, loc="lower left")
     return figure
@@ -128,7 +122,7 @@ def _strip(ax: Axes, edit: str, shown: Sequence[float]) -> None:
 def _line(ax: Axes, t: Tolerance, shown: Sequence[float], name: str, line: int) -> None:
     colour, marker, style = ((INK, "o", "-"), (MID, "s", "--"))[line]
     fill: Any = "white" if line else colour
-    heights = [t.point.clean, *(t.means[t.strengths.index(value)] for value in shown)]
+    heights = [t.point.clean, *map(t.at, shown)]
     ax.plot(range(len(heights)), heights, marker=marker, ls=style, color=colour, mfc=fill, ms=4, lw=1.3, label=name)
     ax.axhline(t.chance, color=colour, lw=0.7, ls=":")
     if t.point.reached:

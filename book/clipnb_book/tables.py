@@ -138,23 +138,30 @@ def sources_table(sources: dict[str, Any]) -> str:
 
 
 def breaking_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) -> str:
-    """A row a manipulation, a column a data set: the breaking point with its interval. The first set orders the rows."""
-    order = [t.manip for t in sorted(sets[0], key=position)]
+    """A row a manipulation, a column a data set: the breaking point with its interval, the earliest first."""
     points = [{t.manip: t for t in found} for found in sets]
-    rows = [[MANIPULATIONS[m].label, *(in_words(found[m]) if m in found else "" for found in points)] for m in order]
+    rows = [[MANIPULATIONS[m].label, *(in_words(found[m]) if m in found else "–" for found in points)] for m in _earliest(sets)]
     return table(["edit", *names], rows, "l" * (1 + len(names)))
 
 
 def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) -> str:
-    """A row an edit: the share found first at severities 1, 3 and 5 on each data set, the steadiest edit first."""
-    order = [t.manip for t in sorted(sets[0], key=position, reverse=True)]
+    """A row an edit: the share found first at severities 1, 3 and 5 on each data set, the least harmful edit first."""
     points = [{t.manip: t for t in found} for found in sets]
     rows = []
-    for manip in order:
+    for manip in reversed(_earliest(sets)):
         kind = MANIPULATIONS[manip]
-        cells = [" / ".join(f"{found[manip].means[s - 1]:.0%}" for s in (1, 3, 5)) for found in points]
-        rows.append([kind.label, ", ".join(kind.in_words(kind.levels[s - 1]) for s in (1, 3, 5)), *cells])
+        settings = [kind.levels[severity - 1] for severity in (1, 3, 5)]
+        cells = [" / ".join(f"{t.at(v):.0%}" for v in settings) if (t := found.get(manip)) else "–" for found in points]
+        rows.append([kind.label, ", ".join(map(kind.in_words, settings)), *cells])
     return table(["edit", "mild, middle, strong", *(f"{name}: found" for name in names)], rows, "ll" + "r" * len(names))
+
+
+def _earliest(sets: Sequence[Sequence[Tolerance]]) -> list[str]:
+    """Manipulations in the order in which they break, by the data set where they break first."""
+    places: dict[str, float] = {}
+    for t in (t for found in sets for t in found):
+        places[t.manip] = min(position(t), places.get(t.manip, math.inf))
+    return sorted(places, key=lambda manip: places[manip])
 
 
 def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:

@@ -55,6 +55,10 @@ class Tolerance:
     chance: float
     categories: int
 
+    def at(self, strength: float) -> float:
+        """Macro mean at a measured strength."""
+        return self.means[self.strengths.index(strength)]
+
 
 def by_chance(sizes: Mapping[str, int], measure: str) -> dict[str, float]:
     """Category -> expected value of a measure if the gallery, the queries' own data set, were ranked at random.

@@ -37,9 +37,16 @@ def in_words(found: Tolerance) -> str:
     said = ends.get(point.strength) or kind.in_words(point.strength)
     if not point.bounded or (math.isinf(point.strength) and point.low == point.high):
         return said
-    edges = {-math.inf: f"before {kind.number.format(weakest)}", math.inf: f"beyond {kind.number.format(strongest)}"}
-    low, high = (edges.get(end) or kind.number.format(end) for end in (point.low, point.high))
-    return f"{said} ({low} to {high})"
+    return f"{said} ({interval_in_words(found)})"
+
+
+def interval_in_words(found: Tolerance) -> str:
+    """The bounds of the interval, `25% to 38%`; an end that is not measured is `before` or `beyond` the measured strengths."""
+    number, point = MANIPULATIONS[found.manip].number.format, found.point
+    if math.isfinite(point.low) and math.isfinite(point.high):
+        return " to ".join(map(number, sorted((point.low, point.high))))
+    ends = {-math.inf: f"before {number(found.strengths[0])}", math.inf: f"beyond {number(found.strengths[-1])}"}
+    return " to ".join(ends.get(end) or number(end) for end in (point.low, point.high))
 
 
 def broken_means(measure: str, fraction: float) -> str:
