@@ -20,10 +20,11 @@ from clipnb.embedding.embed import Embeddings, colour_difference, embed
 from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder
 from clipnb.errors import UserError
+from clipnb.metrics.ranking import codes
 from clipnb.metrics.validity import result_distances, valid_at_k
 from clipnb.retrieval import faiss_index
 from clipnb.retrieval.duplicates import same_content
-from clipnb.retrieval.neighbours import retrieve
+from clipnb.retrieval.neighbours import Ties, retrieve
 from conftest import PhotoFolder, TinyEncoder
 
 CONDITIONS = ("original", "blurred", "cropped", "grey")
@@ -136,9 +137,9 @@ def test_the_networks_result_does_not_depend_on_batches_and_order(encoder: Encod
     order = np.random.default_rng(0).permutation(len(chosen))
 
     def valid(vectors: NDArray[np.float32], digests: list[str]) -> NDArray[np.float64]:
-        rows = retrieve(
-            faiss_index.build("exact", [vectors], *vectors.shape), vectors, 5, same_content(digests, digests), len(digests)
-        )
+        n, index = len(digests), faiss_index.build("exact", [vectors], *vectors.shape)
+        ties = Ties(vectors, vectors, np.zeros(n), np.ones(n), codes(digests)[0])
+        rows = retrieve(index, vectors, 5, same_content(digests, digests), n, ties)
         return valid_at_k(result_distances(vectors, vectors, rows), 0.8)
 
     expected = go(chosen, encoder, tmp_path / "a", ("original",), batch_size=64)

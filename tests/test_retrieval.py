@@ -16,7 +16,7 @@ from clipnb.errors import UserError
 from clipnb.retrieval import faiss_index
 from clipnb.retrieval.duplicates import COLUMN, same_content
 from clipnb.retrieval.folder import GalleryFolder
-from clipnb.retrieval.neighbours import retrieve
+from clipnb.retrieval.neighbours import Ties, retrieve
 from clipnb.retrieval.sources import from_folder
 from conftest import TinyEncoder
 
@@ -30,7 +30,8 @@ def found_by(
     gallery: NDArray[np.float32], asked: NDArray[np.float32], k: int, own: list[str], held: list[str]
 ) -> NDArray[np.int64]:
     """Exact results, each query's own content left out."""
-    return retrieve(faiss_index.build("exact", [gallery], *gallery.shape), asked, k, same_content(own, held), len(gallery))
+    ties = Ties(asked, gallery, np.zeros(len(asked)), np.ones(len(gallery)), np.arange(len(gallery)))
+    return retrieve(faiss_index.build("exact", [gallery], *gallery.shape), asked, k, same_content(own, held), len(gallery), ties)
 
 
 def largest_k(digests: list[str]) -> int:

@@ -1,8 +1,12 @@
 """Ranking quality: how high images of the query's category rank (P@k, R@k, Success@k, AP, AP@R), and the query's original.
 
-A query's own image is junk: it counts neither as relevant nor as irrelevant (revisitop; Radenović et al. 2018). Among
-images with equal similarity the irrelevant ones come first, so that ties earn nothing. Similarities are compared in
-float32, the precision of the embeddings.
+A query's own image is junk: it counts neither as relevant nor as irrelevant (revisitop; Radenović et al. 2018).
+
+Ties. Cosines are compared in steps of `TIE`. Equally near images are ordered against the query: images of another category
+come first, then images farther from the clean query, then by the digest of the content; the original comes last. A tie is no
+evidence, so it earns nothing: an encoder that maps all photographs to one vector scores 0, not chance (the worst case of
+trec_eval; also Douze et al. 2021). All measures share this order, as the results of a run are listed in it, and the order of
+the gallery has no influence. The order of a search service is kept as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +21,9 @@ from .validity import Floats
 
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.integer]
+
+TIE = 2.0**-20
+"""Step in which cosines and distances are compared, about 0.000001: above the rounding of float32 embeddings."""
 
 BLOCK_BYTES = 8 * 2**20
 """Size of one block of similarities. A few arrays of this size are in memory at once."""
@@ -63,8 +70,31 @@ def success_at_k(hits: Bools) -> Bools:
     return np.asarray(hits.any(axis=1))
 
 
+def in_steps(values: Floats) -> NDArray[np.float64]:
+    """Round to whole multiples of `TIE`: values with equal results are ties."""
+    return np.asarray(np.rint(np.asarray(values, dtype=np.float64) / TIE))
+
+
+def tie_order(similarity: Floats, own_kind: Bools, distances: Floats, names: Integers) -> Integers:
+    """The order of a query's results: most similar first, ties against the query.
+
+    Args:
+        similarity: (q, f) cosine to the manipulated query.
+        own_kind: (q, f) whether a result has the query's category.
+        distances: (q, f) L2 distance to the clean query.
+        names: (q, f) rank of each result by content, different for each image.
+
+    Returns:
+        (q, f) positions, best first.
+
+    >>> tie_order(np.array([[0.5, 0.5, 0.9]]), np.array([[True, False, True]]), np.zeros((1, 3)), np.array([[0, 1, 2]]))
+    array([[2, 1, 0]])
+    """
+    return np.asarray(np.lexsort((names, -in_steps(distances), own_kind, -in_steps(similarity)), axis=-1))
+
+
 def ordered_hits(similarity: Floats, relevant: Bools, junk: Bools | None = None) -> Bools:
-    """Relevance in ranked order, most similar first. Among equal similarities the irrelevant images come first.
+    """Relevance in ranked order, most similar first; among ties the irrelevant images come first.
 
     Args:
         similarity: (q, n) finite similarities; higher is nearer.
@@ -77,9 +107,7 @@ def ordered_hits(similarity: Floats, relevant: Bools, junk: Bools | None = None)
     >>> ordered_hits(np.array([[0.9, 0.5, 0.9]]), np.array([[True, True, False]]))
     array([[False,  True,  True]])
     """
-    bits = (np.asarray(similarity, dtype=np.float32) + np.float32(0)).view(np.int32)  # + 0 turns -0 into 0
-    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers sort as the floats do
-    keys = ~ascending.astype(np.int64) << 1  # descending; the lowest bit puts relevant images last among ties
+    keys = (-2 * in_steps(similarity)).astype(np.int64)  # descending; the lowest bit puts relevant images last among ties
     keys |= relevant
     if junk is not None:
         keys[junk] = np.iinfo(np.int64).max - 1
@@ -158,25 +186,27 @@ def reciprocal_rank(similarity: Floats, target: Floats, junk: Bools | None = Non
     >>> reciprocal_rank(np.array([[0.9, 0.5]]), np.array([0.7]))
     array([0.5])
     """
-    before = similarity >= np.asarray(target)[:, None]
+    before = in_steps(similarity) >= in_steps(target)[:, None]
     if junk is not None:
         before &= ~junk
     return np.where(np.isnan(target), np.nan, 1.0 / (1 + before.sum(axis=1)))
 
 
-def similarity_blocks(queries: Floats, gallery: Floats, rows: int = 0) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+def similarity_blocks(queries: Floats, gallery: Floats, rows: int = 0) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Yield cosine similarities block by block: the slice of b queries and their (b, n) similarities.
+
+    They are computed in float64, because a float32 product depends on the place of an image in the gallery.
 
     Args:
         queries: (q, dim) unit vectors.
         gallery: (n, dim) unit vectors.
         rows: queries per block; by default as many as fit `BLOCK_BYTES`.
     """
-    rows = rows or max(1, BLOCK_BYTES // (4 * max(1, len(gallery))))
-    wide = np.ascontiguousarray(gallery, dtype=np.float32).T
+    rows = rows or max(1, BLOCK_BYTES // (8 * max(1, len(gallery))))
+    wide = np.asarray(gallery, dtype=np.float64).T
     for start in range(0, len(queries), rows):
         part = slice(start, min(start + rows, len(queries)))
-        yield part, np.asarray(queries[part], dtype=np.float32) @ wide
+        yield part, np.asarray(queries[part], dtype=np.float64) @ wide
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
 from ..errors import UserError
 from ..manipulations import CLEAN
+from ..metrics.ranking import codes
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from . import duplicates, faiss_index
 from .folder import Vectors
-from .neighbours import Index, retrieve
+from .neighbours import Index, Ties, retrieve
 from .results import ABSENT, USABLE, Retrieved
 from .sources import Images, Source, open_sources
 from .study_protocol import without_lookalikes
@@ -37,6 +39,12 @@ class Gallery(Images):
     index: Index
     exact: bool
     about: dict[str, Any]
+
+    @cached_property
+    def names(self) -> NDArray[np.int64]:
+        """(n,) rank of each image by digest, or by name where no digest is known."""
+        names = [digest or name for digest, name in zip(self.digests, self.ids, strict=True)]
+        return np.argsort(np.argsort(np.asarray(names, dtype=str), kind="stable"))
 
 
 def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, progress: bool) -> Gallery:
@@ -120,7 +128,9 @@ def search(
         UserError: the gallery is too small to give k results for every query.
     """
     rule = duplicates.any_of() if spec.duplicates == NOTHING_LEFT_OUT else exclusion(spec, gallery, embedded, hashes)
-    rows = retrieve(gallery.index, queries, spec.k, rule, len(gallery.vectors), exact=gallery.exact)
+    own, kinds = codes([photo.category for photo in embedded.photos], gallery.categories)
+    ties = Ties(embedded.vectors[CLEAN], gallery.vectors, own, kinds, gallery.names)
+    rows = retrieve(gallery.index, queries, spec.k, rule, len(gallery.vectors), ties, exact=gallery.exact)
     if spec.deduplicate:
         rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])
     status = np.where(rows < 0, ABSENT, USABLE).astype(np.uint8)

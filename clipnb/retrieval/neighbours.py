@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..metrics.ranking import TIE, tie_order
+from ..metrics.validity import result_distances
 from .duplicates import Excluded
 
 
@@ -16,6 +19,38 @@ class Index(Protocol):
 
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Find the gallery rows nearest to each of (q, dim) unit queries: (q, k), best first, -1 where there is none."""
+
+
+@dataclass(frozen=True)
+class Ties:
+    """What orders equally near images (`metrics.ranking.tie_order`).
+
+    Attributes:
+        clean: (q, dim) embeddings of the clean queries.
+        gallery: (n, dim) embeddings.
+        own, kinds: (q,) and (n,) codes of the categories.
+        names: (n,) rank of each image by content, different for each image.
+    """
+
+    clean: NDArray[np.float32]
+    gallery: Any
+    own: NDArray[np.integer]
+    kinds: NDArray[np.integer]
+    names: NDArray[np.integer]
+
+    def order(self, of: NDArray[np.integer], rows: NDArray[np.integer], similarity: NDArray[np.float64]) -> NDArray[np.integer]:
+        """(q, f) positions of the rows of the queries `of`, best first."""
+        distances = result_distances(self.clean[of], self.gallery, rows)
+        return tie_order(similarity, self.kinds[rows] == self.own[of][:, None], distances, self.names[rows])
+
+
+def cosines(queries: NDArray[np.float32], gallery: Any, rows: NDArray[np.integer], block: int = 256) -> NDArray[np.float64]:
+    """(q, f) cosines of queries and gallery rows, computed in float64, `block` queries at a time."""
+    out = np.empty(rows.shape)
+    for start in range(0, len(rows), block):
+        part = slice(start, start + block)
+        out[part] = np.einsum("qd,qfd->qf", queries[part].astype(np.float64), gallery[rows[part]].astype(np.float64))
+    return out
 
 
 def require_results(k: int, others: int) -> None:
@@ -30,15 +65,18 @@ def require_results(k: int, others: int) -> None:
 
 
 def retrieve(
-    index: Index, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, *, exact: bool = True
+    index: Index, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, ties: Ties, *, exact: bool = True
 ) -> NDArray[np.int64]:
     """Find the k nearest gallery images to each query, without the excluded ones.
+
+    An exact index is searched until the tie of the last result is complete.
 
     Args:
         queries: (q, dim) unit vectors.
         k: number of results, at least 1.
         excluded: rule for the gallery images that a query must not find: its own image and copies of it.
         size: number of images in the gallery.
+        ties: order of equally near images.
         exact: whether the index finds every vector when it is asked for all of them.
 
     Returns:
@@ -52,8 +90,13 @@ def retrieve(
     fetch = min(size, k + 2)
     while len(waiting):
         rows = index.search(queries[waiting], fetch)
-        bad = (rows < 0) | excluded(waiting, np.maximum(rows, 0))
-        order = np.argsort(bad, axis=1, kind="stable")[:, :k]  # allowed rows first, in their order
+        missing = rows < 0
+        rows = np.where(missing, 0, rows)
+        bad = missing | excluded(waiting, rows)
+        similarity = cosines(queries[waiting], ties.gallery, rows)
+        farthest = similarity[:, -1].copy()
+        similarity[bad] = -np.inf  # after all allowed rows
+        order = ties.order(waiting, rows, similarity)[:, :k]
         best = np.where(np.take_along_axis(bad, order, axis=1), -1, np.take_along_axis(rows, order, axis=1))
         out[waiting, : best.shape[1]] = best
         good = (~bad).sum(axis=1)
@@ -61,6 +104,7 @@ def retrieve(
             if exact:
                 require_results(k, int(good.min()))
             break
-        waiting = waiting[good < k]
+        last = np.take_along_axis(similarity, order, axis=1)[:, -1]
+        waiting = waiting[(good < k) | (exact & (last - farthest < 4 * TIE))]  # the index rounds to float32
         fetch = min(size, 4 * fetch)
     return out
