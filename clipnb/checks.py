@@ -112,6 +112,11 @@ def warnings(result: Result) -> list[str]:
     if told := ", ".join(f"{count} {what}" for what, count in lost.items() if count):
         asked = f"of {total['n_asked']} results asked for, {told}"
         said.append(f"{asked}: its page in the book shows how far the number depends on them")
+    if "map" in result.rows and (alone := int(result.rows["map"].isna().sum())):
+        said.append(
+            f"{alone} of {len(result.rows)} queries have no other photograph of their category in the gallery: "
+            "measures by category leave them out"
+        )
     if unreadable := result.provenance["unreadable"]:
         some = "; ".join(literal(why) for why in list(unreadable.values())[:3])
         more = "; all of them are named in run.json" if len(unreadable) > 3 else ""

@@ -66,10 +66,9 @@ class Result:
         """Average a value per row over draws: category -> one value per image."""
         return {str(c): [float(v) for v in part] for c, part in self.by_image(values).groupby(level="category", sort=True)}
 
-    @property
-    def absent(self) -> Absent:
-        """The rule for a category without a score: it counts 0 in mode study, and is skipped otherwise."""
-        return "zero" if self.spec.mode == "study" else "skip"
+    def absent(self, measure: str) -> Absent:
+        """The rule for a category without a score: it is skipped; only valid@k counts 0 there in mode study, as in the study."""
+        return "zero" if self.spec.mode == "study" and MEASURES.canonical(measure) == "valid" else "skip"
 
     @cached_property
     def category_means(self) -> dict[str, float]:
@@ -93,8 +92,8 @@ class Result:
         return self.rows[name]
 
     def means(self, measure: str) -> dict[str, float]:
-        """Category -> mean of a measure. A category without a value is left out, or counts 0 in mode study."""
-        return category_means(self.by_category(self.column(measure)), absent=self.absent)
+        """Category -> mean of a measure over images with a value; `absent` is the rule for a category without any."""
+        return category_means(self.by_category(self.column(measure)), absent=self.absent(measure))
 
     def mean(self, measure: str) -> float:
         """Macro mean of a measure: the mean over categories; NaN if no category has a value."""
@@ -143,7 +142,7 @@ class Result:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replaced_folder(folder) as partial:
             self.rows.to_parquet(partial / "rows.parquet", index=False)
-            study_log.write(partial / log, self.spec.manip, self.scores, self.absent)
+            study_log.write(partial / log, self.spec.manip, self.scores, self.absent("valid"))
             write_text(partial / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return folder
 

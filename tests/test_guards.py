@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clipnb import RunSpec, run
+from clipnb.analysis.scores import of_result
 from clipnb.checks import ALIKE, score_agreement, warnings
-from clipnb.report.text import summary, warnings_list
+from clipnb.report.text import results_table, summary, warnings_list
 from clipnb.result import Result
-from conftest import PhotoFolder
+from conftest import PhotoFolder, picture
 
 
 def scores(seed: int, categories: int = 10, images: int = 20) -> dict[str, list[float]]:
@@ -87,3 +90,24 @@ def test_a_proper_crop_is_no_such_thing(photo_folder: PhotoFolder) -> None:
     assert result.scores["cats"][1] == pytest.approx(mean)
     assert 0.4 < result.rows["strength"].mean() < 0.6
     assert result.rows.groupby(["category", "image"])["input"].nunique().max() > 1
+
+
+@pytest.mark.parametrize("settings", [{"k": 3, "duplicates": -1}, {"mode": "study"}])
+def test_a_category_of_one_photograph_has_no_measure_by_category_and_the_run_says_so(tmp_path: Path, settings: Any) -> None:
+    """amenra/ranx#31: a query with nothing to find has no score."""
+    categories = {"cats": 8, "dogs": 8, "one": 1, "two": 1}
+    for kind, (category, images) in enumerate(categories.items()):
+        (tmp_path / category).mkdir()
+        for i in range(images):
+            Image.fromarray(picture(i, kind=kind)).save(tmp_path / category / f"{i}.png")
+    found = run(RunSpec(str(tmp_path), "original", "tiny", **settings), progress=False)
+    for measure in ("p1", "p_at_k", "r_at_k", "map", "map_at_r"):
+        assert found.means(measure).keys() == of_result(found, measure).by_category.keys() == {"cats", "dogs"}, measure
+        assert found.rows.loc[found.rows["category"].isin(["one", "two"]), measure].isna().all()
+    assert found.mean("p1") == found.mean("map") == 1
+    assert found.means("valid").keys() == categories.keys()
+    said = "2 of 18 queries have no other photograph of their category in the gallery: measures by category leave them out"
+    assert said in warnings(found)
+    alone = Result(found.spec, found.provenance, found.rows[found.rows["category"] == "one"])
+    assert "nan" not in results_table([alone])
+    assert alone.macro("p1").n == 0

@@ -100,7 +100,7 @@ def test_an_empty_category_counts_the_same_in_a_run_in_its_log_and_in_the_analys
     run = study_run(scores)
     assert run.valid.point == 1 / 3
     assert np.mean(of_result(run).means) == 1 / 3
-    log = of_log(loads(dumps("grey", run.scores, run.absent)), "photos")
+    log = of_log(loads(dumps("grey", run.scores, run.absent("valid"))), "photos")
     assert np.mean(log.means) == 1 / 3
     assert paired_changes(of_result(run), of_result(study_run({**scores, "owls": [1.0]})))["owls"] == [1.0]
     corrected = of_log(loads(dumps("grey", run.scores, "skip")), "photos")

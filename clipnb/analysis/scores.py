@@ -62,7 +62,7 @@ def of_result(result: Result, measure: str = "valid") -> Scores:
         result.spec.condition_id,
         {str(c): [float(v) for v in part] for c, part in groups},
         {str(c): [str(image) for image in part.index.get_level_values("image")] for c, part in groups},
-        absent=result.absent,
+        absent=result.absent(measure),
         source=result.spec.run_id,
     )
 

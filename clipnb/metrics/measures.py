@@ -90,6 +90,7 @@ UNIT = (0.0, 1.0)
 NO_RESULT = "a query without a usable result"
 NO_RELEVANT = "a query whose category has no other image in the gallery"
 NO_ORIGINAL = "a query whose original is not in the gallery"
+NO_RESULT_OR_RELEVANT = f"{NO_RESULT}, or {NO_RELEVANT.removeprefix('a query ')}"
 NO_RESULTS = "a query without any result, clean or edited"
 
 
@@ -102,7 +103,16 @@ def _p1(q: QueryResults) -> Values:
         return None
     usable = q.rows >= 0
     first = np.argmax(usable, axis=1)
-    return np.where(usable.any(axis=1), np.take_along_axis(q.own_kind, first[:, None], axis=1)[:, 0], np.nan)
+    return _if_relevant(q, np.where(usable.any(axis=1), np.take_along_axis(q.own_kind, first[:, None], axis=1)[:, 0], np.nan))
+
+
+def _p_at_k(q: QueryResults) -> Values:
+    return None if q.hits is None else _if_relevant(q, ranking.precision_at_k(q.hits))
+
+
+def _if_relevant(q: QueryResults, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """NaN for a query without relevant images, where the whole gallery is labelled."""
+    return values if q.ranked is None else np.where(q.ranked.precisions.relevant > 0, values, np.nan)
 
 
 def _r_at_k(q: QueryResults) -> Values:
@@ -140,7 +150,7 @@ _ALL = (
         "P@1 by category",
         UNIT,
         "Whether the first result has the query's category.",
-        NO_RESULT,
+        NO_RESULT_OR_RELEVANT,
         _p1,
         chance=lambda relevant, others: relevant / others,
     ),
@@ -149,8 +159,8 @@ _ALL = (
         "P@k by category",
         UNIT,
         "Share of the k results that have the query's category.",
-        NO_RESULT,
-        lambda q: None if q.hits is None else ranking.precision_at_k(q.hits),
+        NO_RELEVANT,
+        _p_at_k,
         chance=lambda relevant, others: relevant / others,
     ),
     Measure(

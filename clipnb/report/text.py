@@ -178,7 +178,7 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
                 f"{r.valid.point:.4f}",
                 span(r.valid),
                 f"{r.mean('shift'):.3f}",
-                "" if "p1" not in r.rows else f"{r.mean('p1'):.1%}",
+                "" if "p1" not in r.rows or math.isnan(r.mean("p1")) else f"{r.mean('p1'):.1%}",
                 untouched,
             ]
         )
