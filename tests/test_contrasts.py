@@ -20,7 +20,7 @@ from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, re
 from clipnb.cli import main
 from clipnb.encoders import ENCODERS
 from clipnb.report.tables import all_tables, conditions_frame, write
-from clipnb.stats.hypothesis import holm, interaction, sign_flip
+from clipnb.stats.hypothesis import holm, interaction, sign_flip, tost
 from clipnb_book.published import original
 from clipnb_book.published.original import printed_log
 from conftest import PhotoFolder, TinyEncoder
@@ -225,6 +225,62 @@ def test_the_studys_own_logs_are_analysed(capsys: pytest.CaptureFixture[str]) ->
 def test_saved_runs_are_analysed_by_name(runs: list[Result], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["analyse", runs[0].spec.dataset, "--encoder", "tiny", "--k", "2"]) == 0
     assert "photos" in capsys.readouterr().out
+
+
+def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    roots = [photo_folder(dict.fromkeys(kinds, 3), name) for name, kinds in (("pets", "abcd"), ("roads", "efghi"))]
+    for root in roots:
+        for manip, severity in (("original", 0), ("grey", 0), ("blurred", 0), ("grey", 2), ("grey", 5)):
+            tiny_run(root, manip, severity=severity).save()
+    asked = ["analyse", *map(str, roots), "--encoder", "tiny", "--k", "2", "--measure", "shift", "--out", str(tmp_path / "out")]
+    assert main([*asked, "--margin", "0.05"]) == 0
+    assert "TOST" in capsys.readouterr().out
+
+    def table(name: str) -> pd.DataFrame:
+        return pd.read_csv(tmp_path / "out" / f"{name}.csv")
+
+    named, free = (
+        [(c, c in ("grey", "blurred")) for c in frame]  # the fixed settings are the family, severities are exploratory
+        for frame in (table("contrasts")["after"], table("interactions")["condition"])
+    )
+    assert [c for c, _ in free] == ["blurred", "grey", "grey-s2", "grey-s5"]
+    for name, conditions in (("contrasts", named), ("interactions", free)):
+        frame = table(name)
+        assert frame["role"].tolist() == ["pre-named" if fixed else "exploratory" for _, fixed in conditions]
+        for _, part in frame.groupby("role"):
+            assert_allclose(part["p_holm"], holm(part["p"].tolist()))
+    runs = {r.spec.run_id: r for r in load_results()}
+    first, second = ([r for r in runs.values() if r.spec.dataset == str(root)] for root in roots)
+    grey, clean = (next(r for r in first if r.spec.condition_id == c) for c in ("grey-s5", "original"))
+    changes = contrast(of_result(clean, "shift"), of_result(grey, "shift")).values
+    row = table("equivalence").query("dataset == 'pets' and condition == 'grey-s5'").iloc[0]
+    assert (row["p"], row["change"]) == (pytest.approx(tost(changes, 0.05).p), pytest.approx(np.mean(changes)))
+    assert len(table("equivalence")) == 8 + 4
+    assert len(second) == 5
+
+    assert main([*asked, "--primary", "grey-s5"]) == 0
+    for name in ("contrasts", "interactions"):
+        frame = table(name)
+        primary = frame[frame["role"] == "primary"]
+        assert set(primary.get("after", primary.get("condition"))) == {"grey-s5"}
+        assert set(frame["role"]) == {"primary", "exploratory"}
+    assert_allclose(table("interactions").iloc[0][["p"]].tolist(), table("interactions").iloc[0][["p_holm"]].tolist())
+    capsys.readouterr()
+    for wrong, said in (
+        (["--margin", "0"], "a margin must be above 0, not 0"),
+        (["--primary", "gray"], "--primary 'gray' is no condition of a change; choose from blurred, grey"),
+        (["--measure", "beauty"], "unknown measure 'beauty'"),
+    ):
+        assert main([*asked, *wrong]) == 1
+        errors = capsys.readouterr().err
+        assert said in errors
+        assert errors.count("\n") == 1
+    folder = Path(original.__file__).parent / "data"
+    assert main(["analyse", str(folder), "--measure", "map"]) == 1
+    assert "valid@k but not 'map'" in capsys.readouterr().err
 
 
 def test_what_cannot_be_analysed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

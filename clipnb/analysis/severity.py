@@ -18,7 +18,7 @@ import pandas as pd
 
 from .._core.files import rounded, write_text
 from ..errors import UserError
-from ..manipulations import CLEAN, MANIPULATIONS
+from ..manipulations import CLEAN, MANIPULATIONS, SEVERITIES
 from ..metrics.corruption import (
     Grid,
     corruption_error,
@@ -28,6 +28,8 @@ from ..metrics.corruption import (
     relative_performance,
 )
 from ..result import Result
+from ..runs import saved_result
+from ..spec import RunSpec
 
 BASELINE = "histogram"
 """The weak encoder to which corruption errors are relative."""
@@ -40,6 +42,13 @@ HARM = 0.01
 
 SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_category")
 """Settings of the runs that a file of `write_table` records."""
+
+
+def saved_at_severities(dataset: str, encoder: str = "", **settings: Any) -> list[Result]:
+    """Load the saved runs at severities under these settings."""
+    clean = RunSpec(dataset, CLEAN, encoder, **settings)
+    specs = [clean.under(m, s) for m in MANIPULATIONS if MANIPULATIONS[m].levels for s in SEVERITIES]
+    return [result for spec in specs if (result := saved_result(spec))]
 
 
 def tabulate(results: Iterable[Result]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..analysis.contrasts import Contrast
 
 SHORT = ["dataset", "before", "after", "categories", "images", "change", "low", "high", "interval", "p", "p_holm", "rank_biserial"]
-CROSSED = ["condition", "categories", "change_first", "change_second", "difference", "low", "high", "p", "p_holm", "cliffs_delta"]
+CROSSED = ["role", "condition", "categories", "change_first", "change_second", "difference", "low", "high", "p", "p_holm"]
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,10 @@ def _compare(options: argparse.Namespace) -> int:
 def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="+", help="logs, folders of logs, or data sets with saved runs")
     add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; of the saved runs")
+    parser.add_argument("--measure", default="valid", help="measure of the saved runs; a log has only valid")
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
+    parser.add_argument("--primary", default="", metavar="CONDITION", help="condition named in advance; all others are exploratory")
+    parser.add_argument("--margin", type=float, metavar="M", help="also test that changes lie within ±M of the measure")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write the tables (CSV, LaTeX, Markdown) and a picture there"
     )
@@ -56,45 +59,67 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.contrasts import contrasts, contrasts_frame, crossed, crossed_frame
+    from ..analysis.families import equivalence_frame, with_roles
+    from ..metrics.measures import MEASURES
     from ..report.tables import conditions_frame, printable
     from ..stats.intervals import ALPHA
 
-    scores = [s for name in options.what for s in _scores(name, given_settings(options))]
+    measure = MEASURES.canonical(options.measure)
+    graded: set[str] = set()
+    scores = [s for name in options.what for s in _scores(name, measure, graded, given_settings(options))]
     tables = {"conditions": conditions_frame(scores)}
+    print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
-    if family := contrasts(scores, options.clean):
-        tables["contrasts"] = contrasts_frame(family)
-        print(f"\nChange from {options.clean!r}: sign-flip p, Holm over these {len(family)}; interval over categories")
-        print(printable(tables["contrasts"], SHORT))
-        few = min(len(c.changes) for c in family)
-        least = 2.0 ** (1 - few)
-        if least * len(family) > ALPHA:
-            print(f"with {few} categories p cannot fall below {least:.3g}, so that no Holm-adjusted one reaches {ALPHA:g}")
+    family, pairs = contrasts(scores, options.clean), []
+    if options.primary not in {"", *(have := dict.fromkeys(c.after for c in family))}:
+        raise UserError(f"--primary {options.primary!r} is no condition of a change; choose from {', '.join(have) or 'none'}")
+    if family:
+        tables["contrasts"] = with_roles(family, contrasts_frame, options.primary, graded)
+        print(f"\nChange from {options.clean!r}: sign-flip p, Holm within each role; interval over categories")
+        print(printable(tables["contrasts"], ["role", *SHORT]))
+        few, most = min(len(c.changes) for c in family), int(tables["contrasts"]["role"].value_counts().iloc[0])
+        if 2.0 ** (1 - few) * most > ALPHA:
+            print(
+                f"with {few} categories p cannot fall below {2.0 ** (1 - few):.3g}, so that none of {most} Holm-adjusted ones "
+                f"reaches {ALPHA:g}"
+            )
     sets = list(dict.fromkeys(c.dataset for c in family))
-    if len(sets) == 2 and (pairs := crossed(*([c for c in family if c.dataset == name] for name in sets))):
-        tables["interactions"] = crossed_frame(pairs)
-        print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch")
-        print(printable(tables["interactions"], CROSSED))
+    if len(sets) == 2:
+        pairs = crossed(*([c for c in family if c.dataset == name] for name in sets))
+        if pairs:
+            tables["interactions"] = with_roles(pairs, crossed_frame, options.primary, graded)
+            print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch; Holm within each role")
+            print(printable(tables["interactions"], CROSSED))
+    if options.margin is not None:
+        tables["equivalence"] = equivalence_frame(family, pairs, options.margin)
+        print(f"\nWithin ±{options.margin:g}: two one-sided t tests (TOST), 90% interval; p is not adjusted")
+        print(printable(tables["equivalence"]))
     if options.out:
-        _write(options.out, tables, family, "valid")
+        _write(options.out, tables, family, measure)
     return 0
 
 
-def _scores(name: str, settings: dict[str, Any]) -> list[Any]:
+def _scores(name: str, measure: str, graded: set[str], settings: dict[str, Any]) -> list[Any]:
+    """The scores of logs or saved runs; conditions at severities are added to `graded`."""
     from ..analysis.scores import of_result, read_logs
+    from ..analysis.severity import saved_at_severities
     from ..result import comparable_with_clean
     from ..runs import saved_group
 
     path = Path(name)
     if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
+        if measure != "valid":
+            raise UserError(f"{name} holds logs: they have valid@k but not {measure!r}")
         return list(read_logs(path))
-    if not (runs := saved_group(name, **settings)):
+    runs = saved_group(name, **settings) + saved_at_severities(name, **settings)
+    if not runs:
         raise UserError(f"{name!r} is no log, no folder of logs, and has no finished runs: clipnb report {name}")
     kept = comparable_with_clean(runs)
     for r in runs:
         if r not in kept:
             print(f"clipnb: {r.spec.run_id} saw other photographs or weights than the clean run: left out", file=sys.stderr)
-    return [of_result(r) for r in kept]
+    graded |= {r.spec.condition_id for r in kept if r.spec.severity}
+    return [of_result(r, measure) for r in kept]
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:

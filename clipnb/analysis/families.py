@@ -1,0 +1,91 @@
+"""The tables of `clipnb analyse`: contrasts, interactions and tests of equivalence, and which of them were named in advance.
+
+Holm's adjustment is over the members of one role. The pre-named primary condition is a family of its own; without one, the
+conditions at a fixed setting are the pre-named family. Everything else is exploratory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+import pandas as pd
+
+from ..errors import UserError
+from ..stats.hypothesis import Equivalence, tost, tost_unpaired
+from .contrasts import Contrast, Crossed
+
+PRIMARY, NAMED, EXPLORATORY = "primary", "pre-named", "exploratory"
+
+Member = TypeVar("Member", Contrast, Crossed)
+
+
+def role(condition: str, primary: str = "", graded: Collection[str] = ()) -> str:
+    """The role of a condition.
+
+    Args:
+        condition: the condition.
+        primary: the condition that was named as the primary one; "" for none.
+        graded: conditions at severities.
+
+    >>> role("grey"), role("grey-s3", graded=["grey-s3"]), role("grey", primary="grey"), role("blurred", primary="grey")
+    ('pre-named', 'exploratory', 'primary', 'exploratory')
+    """
+    if primary:
+        return PRIMARY if condition == primary else EXPLORATORY
+    return EXPLORATORY if condition in graded else NAMED
+
+
+def with_roles(
+    members: Sequence[Member], frame_of: Callable[[Sequence[Member]], pd.DataFrame], primary: str = "", graded: Collection[str] = ()
+) -> pd.DataFrame:
+    """Tabulate contrasts or interactions role by role, with the column `role`.
+
+    Args:
+        members: contrasts or interactions.
+        frame_of: tabulates some of them; `p_holm` is adjusted over these.
+        primary, graded: as in `role`.
+    """
+    by_role: dict[str, list[Member]] = {PRIMARY: [], NAMED: [], EXPLORATORY: []}
+    for member in members:
+        by_role[role(_condition(member), primary, graded)].append(member)
+    return pd.concat([frame_of(part).assign(role=name) for name, part in by_role.items() if part], ignore_index=True)
+
+
+def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[Crossed], margin: float) -> pd.DataFrame:
+    """Test each mean change, and each difference between two data sets, for equivalence: a row for each, two one-sided tests.
+
+    `low` and `high` bound the 90% interval; `equivalent` is whether it lies within ±margin. p is not adjusted.
+
+    Args:
+        family, pairs: contrasts and interactions.
+        margin: largest change that counts as no change, in the unit of the measure.
+
+    Raises:
+        UserError: the margin is not positive.
+    """
+    if not margin > 0:
+        raise UserError(f"a margin must be above 0, not {margin:g}")
+    tests: list[tuple[str, str, Equivalence]] = [(c.dataset, c.after, tost(c.values, margin)) for c in family]
+    for x in pairs:
+        between = f"{x.first.dataset} minus {x.second.dataset}"
+        tests.append((between, x.first.after, tost_unpaired(x.first.values, x.second.values, margin)))
+    return pd.DataFrame(
+        [
+            {
+                "dataset": dataset,
+                "condition": condition,
+                "change": found.interval.point,
+                "low": found.interval.low,
+                "high": found.interval.high,
+                "margin": margin,
+                "p": found.p,
+                "equivalent": "yes" if found.p < 0.05 else "not shown",
+            }
+            for dataset, condition, found in tests
+        ]
+    )
+
+
+def _condition(member: Contrast | Crossed) -> str:
+    return member.after if isinstance(member, Contrast) else member.first.after
