@@ -24,7 +24,8 @@ from scipy import stats
 from tqdm import tqdm
 
 from clipnb._core.random import rng_for
-from clipnb.analysis.calibration import STATISTICS, jackknife, pair_counts
+from clipnb.analysis.calibration import STATISTICS
+from clipnb.analysis.pair_counts import jackknife, pair_counts
 from clipnb.stats.hypothesis import holm, interaction, sign_flip, tost, wilcoxon
 from clipnb.stats.intervals import mean_interval
 from clipnb_book.published.original import printed_log

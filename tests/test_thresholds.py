@@ -35,12 +35,19 @@ def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(phot
     assert "Calibrated on 6 categories, and checked on 6 others" in said
     assert f"**Take {found.values['tau_fpr_1'].point:.3f}**" in said
     assert "At 0.8," in said
+    assert f"{found.prevalence:.1%} of pairs are of one kind" in said
+    pairs = found.values["tau_fpr_1"].point
+    assert "This rate of pairs does not control what a search returns: of the 10 nearest photographs, those below" in said
+    assert f"are {found.results.precision_at(pairs):.1%} of the query's kind" in said
+    assert f"**Take {found.results.tau.point:.3f}**" in said
+    assert f"{found.results.precision.point:.1%}" in said
     frame = threshold_frame(found)
     assert frame["threshold"].tolist()[-1] == "tau"
     assert frame["tau"].tolist()[-1] == 0.8
     assert frame["fpr"][0] <= 0.01
     assert {"recall_held_out", "fpr_held_out", "precision_held_out"} <= set(frame.columns)
-    assert threshold_table(found).count("\n") == 6
+    assert frame["prevalence"][0] == pytest.approx(3 / 23)  # 6 kinds of 4 photographs
+    assert threshold_table(found).count("\n") == 7
     assert operating_points(found, 0.8).axes
 
 

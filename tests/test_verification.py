@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
+from scipy import stats
 from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from clipnb.analysis.calibration import BINS, calibrate, jackknife, pair_counts
+from clipnb.analysis.calibration import calibrate
+from clipnb.analysis.pair_counts import BINS, jackknife, pair_counts, result_counts
+from clipnb.analysis.result_threshold import result_threshold
 from clipnb.errors import UserError
 from clipnb.metrics.ranking import codes
 from clipnb.metrics.verification import (
@@ -166,6 +169,74 @@ def test_the_jackknife_of_a_mean_is_the_t_interval() -> None:
     assert isinstance(found, Interval)
     assert found.point == pytest.approx(shares.mean(), abs=1e-3)
     assert found.high - found.point == pytest.approx(2.364624 * error, rel=1e-2)
+
+
+def test_a_jackknife_of_unequal_categories_has_fewer_degrees_of_freedom() -> None:
+    """One category of six has most of the pairs: the interval is that of the effective number of categories."""
+    sizes = [30, 4, 4, 4, 4, 4]
+    vectors, names = clusters(6, 30, 5)
+    kept = np.concatenate([np.arange(30 * c, 30 * c + n) for c, n in enumerate(sizes)])
+    counts = pair_counts(vectors[kept], codes(np.array(names)[kept])[0], kept)
+    pairs = np.array([n * (sum(sizes) - 1) for n in sizes])
+    effective = pairs.sum() ** 2 / (pairs**2).sum()
+    assert 2 < effective < 3
+    found = jackknife(counts, {"tau": lambda curve: tau_at_fpr(curve, 0.05)})["tau"]
+    left_out = np.array([tau_at_fpr(counts.curve(without=c), 0.05) for c in range(6)])
+    error = math.sqrt(5 / 6 * ((left_out - left_out.mean()) ** 2).sum())
+    assert found.high - found.point == pytest.approx(stats.t.ppf(0.975, effective - 1) * error)
+
+
+def brute_results(vectors: np.ndarray, names: list[str], k: int) -> list[tuple[str, float, bool]]:
+    """(category of the query, distance, whether of its kind) of the k nearest others of each image."""
+    found = []
+    for q in range(len(names)):
+        distance = np.linalg.norm(vectors.astype(float) - vectors[q], axis=1)
+        near = [i for i in np.argsort(distance) if i != q][:k]
+        found += [(names[q], distance[i], names[i] == names[q]) for i in near]
+    return found
+
+
+def test_the_threshold_for_results_reaches_its_precision_and_is_checked_category_by_category() -> None:
+    vectors, names = clusters(12, 6, 7, spread=1.0)
+    labels, images = codes(names)[0], np.arange(len(names))
+    found = result_threshold(vectors, labels, images, 5, wanted=0.8)
+    results = brute_results(vectors, names, 5)
+    below = [same for _, d, same in results if d < found.tau.point]
+    assert np.mean(below) >= 0.8
+    more = [same for _, d, same in results if d < found.tau.point + 2 / BINS + 1e-4]
+    assert found.precision_at(found.tau.point) == pytest.approx(np.mean(below))
+    assert np.mean(more) < 0.8 or len(more) == len(below)
+    accepted: list[bool] = []
+    counts = result_counts(vectors, labels, images, 5)
+    for c in sorted(set(names)):  # each judged by the threshold of the others
+        tau = recall_at_precision(counts.curve(without=sorted(set(names)).index(c)), 0.8)[1]
+        accepted += [same for name, d, same in results if name == c and d < tau]
+    assert found.precision.point == pytest.approx(np.mean(accepted))
+    assert found.precision.low < found.precision.point < found.precision.high <= 1
+    assert found.accepted == pytest.approx(len(accepted) / len(results))
+    assert found.tau.low < found.tau.point < found.tau.high
+
+
+def test_the_results_of_copies_and_of_ties_do_not_depend_on_the_order() -> None:
+    rng = np.random.default_rng(0)
+    vectors = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 20)]
+    kinds, images = rng.integers(0, 3, 20), rng.integers(0, 15, 20)
+    counts = result_counts(vectors, kinds, images, 4)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(20)
+        again = result_counts(vectors[order], kinds[order], images[order], 4)
+        assert (again.same == counts.same).all()
+        assert (again.different == counts.different).all()
+
+
+def test_a_wanted_precision_out_of_range_is_said_and_one_out_of_reach_is_absent() -> None:
+    vectors, names = clusters(4, 6, 4)
+    with pytest.raises(UserError, match="above 0 and at most 1, not 2"):
+        calibrate(vectors, names, [str(i) for i in range(24)], wanted=2)
+    mixed = np.tile(vectors[:1], (8, 1))
+    found = result_threshold(mixed, np.arange(8) % 2, np.arange(8), 3)
+    assert math.isnan(found.tau.point)
+    assert (found.accepted, found.precision.n) == (0, 0)
 
 
 def test_half_of_many_categories_is_held_out_and_the_promise_checked_on_it() -> None:

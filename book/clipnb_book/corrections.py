@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from clipnb.analysis.contrasts import change_interval
-from clipnb.analysis.missing import available_by_category
-from clipnb.analysis.thresholds import calibration_of
+from clipnb.analysis.thresholds import held_out_taus, valid_by_category
 from clipnb.manipulations import CLEAN, STUDY
 from clipnb.report.format import points, table
 from clipnb.result import Result
@@ -40,7 +39,7 @@ class Correction:
         settings: fields of the specification that change.
         severity: of the manipulation, where its strength is what is corrected; 0 leaves the study's setting.
         manips: conditions that it can touch.
-        calibrated: whether the threshold is taken from the photographs instead of 0.8.
+        calibrated: whether the threshold of a category is calibrated on the other categories instead of being 0.8.
         skips_empty: whether a category without results is left out instead of counted 0.
     """
 
@@ -83,11 +82,11 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
 
     Returns:
         A row a correction and condition (correction, manip, value, change, low, high, changes, lost: share of results asked
-        for that were never scored, tau), and the runs of the study's own protocol. `change` is against the first row, in
-        share of valid results, with its 95% interval over categories and the change of each; NaN and empty where a correction
-        cannot touch the condition. Where one leaves categories out there is no interval: the change is not paired.
+        for that were never scored, tau: mean over categories), and the runs of the study's own protocol. `change` is against the
+        first row, in share of valid results, with its 95% interval over categories and the change of each; NaN and empty where a
+        correction cannot touch the condition. Where one leaves categories out there is no interval: the change is not paired.
     """
-    tau = calibration_of(RunSpec(dataset, CLEAN, encoder, **settings), progress=False).values["tau_fpr_5"].point
+    taus = held_out_taus(RunSpec(dataset, CLEAN, encoder, **settings), progress=False)
     rows: list[dict[str, Any]] = []
     first: dict[str, dict[str, float]] = {}
     study: list[Result] = []
@@ -96,9 +95,10 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
         for manip in STUDY:
             severity = correction.severity if manip in ("cropped", "blurred") and manip in correction.manips else 0
             asked = {**AS_STUDY, **settings, **correction.settings, "severity": severity}
-            spec = RunSpec(dataset, manip, encoder, tau=round(tau, 4) if correction.calibrated else 0.8, **asked)
+            spec = RunSpec(dataset, manip, encoder, **asked)
             result = kept[spec] = kept.get(spec) or run(spec, progress=False)
-            means = available_by_category(result, absent="skip" if correction.skips_empty else "zero")
+            at = taus if correction.calibrated else dict.fromkeys(taus, spec.tau)
+            means = valid_by_category(result, at, absent="skip" if correction.skips_empty else "zero")
             before = first.setdefault(manip, means)
             touched = manip in correction.manips
             changes = paired_differences(before, means) if touched and before.keys() == means.keys() else []
@@ -116,7 +116,7 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
                     "high": interval.high if interval else math.nan,
                     "changes": changes,
                     "lost": 1 - result.rows["n_results"].sum() / result.rows["n_asked"].sum(),
-                    "tau": spec.tau,
+                    "tau": macro_mean(list(at.values())),
                 }
             )
     return pd.DataFrame(rows), study
@@ -155,7 +155,8 @@ def summary(frame: pd.DataFrame) -> str:
     nothing = f" Here {_listed(least)} {'changes' if len(least) == 1 else 'change'} nothing." if least else ""
     return (
         f"Of single corrections, *{largest}* moves the numbers most, by {100 * size[largest]:.1f} points on average over the "
-        f"conditions that it touches.{nothing} The calibrated threshold is {tau:.2f} (5% of pairs of different kinds accepted). "
+        f"conditions that it touches.{nothing} The calibrated threshold of a category is that of all other categories, "
+        f"{tau:.2f} on average (5% of pairs of different kinds accepted). "
         f"The study's protocol loses {lost:.1%} of the results that it asks for to look-alikes."
     )
 

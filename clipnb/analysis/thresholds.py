@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from ..embedding.embed import embed, kept_embeddings
 from ..encoders import load_encoder
+from ..errors import UserError
 from ..manipulations import CLEAN
+from ..metrics.ranking import codes
+from ..metrics.validity import Floats, valid_at_k
 from ..result import Result
 from ..runs import drawn_for
 from ..spec import RunSpec
-from .calibration import Calibration, calibrate
+from ..stats.intervals import Absent, category_means
+from .calibration import STATISTICS, Calibration, calibrate
+from .pair_counts import pair_counts
+from .result_threshold import WANTED
 from .threshold_sweep import Sweep, sweep
 
 ACCEPTS = {
@@ -25,27 +31,70 @@ ACCEPTS = {
 """Name of a calibrated threshold -> what it accepts."""
 
 
-def calibration_of(spec: RunSpec, *, progress: bool = True) -> Calibration:
+def calibration_of(spec: RunSpec, *, wanted: float = WANTED, progress: bool = True) -> Calibration:
     """Calibrate on the clean photographs of a run with its encoder; stored embeddings are used.
+
+    Args:
+        spec: the run.
+        wanted: precision that is wanted among accepted results.
+        progress: show a progress bar.
 
     Raises:
         UserError: the data set is missing, or has too few photographs.
     """
-    dataset = drawn_for(spec)
+    vectors, categories, digests = _clean(spec, progress)
+    return calibrate(vectors, categories, digests, k=spec.k, wanted=wanted, seed=spec.seed)
+
+
+def held_out_taus(spec: RunSpec, statistic: str = "tau_fpr_5", *, progress: bool = True) -> dict[str, float]:
+    """Category -> threshold calibrated on all other categories, for scores whose threshold the category did not set.
+
+    Args:
+        spec: the run.
+        statistic: name of a threshold in `calibration.STATISTICS`.
+        progress: show a progress bar.
+
+    Raises:
+        UserError: the data set is missing, or the other categories of one give no threshold.
+    """
+    vectors, categories, digests = _clean(spec, progress)
+    labels = codes(categories)[0]
+    counts = pair_counts(vectors, labels, codes(digests)[0])
+    names = sorted(set(categories))
+    taus = {name: STATISTICS[statistic](counts.curve(without=c)) for c, name in enumerate(names)}
+    if lacking := [name for name, tau in taus.items() if math.isnan(tau)]:
+        raise UserError(f"without {lacking[0]}, the categories of {spec.dataset} give no threshold: add photographs or categories")
+    return taus
+
+
+def _clean(spec: RunSpec, progress: bool) -> tuple[Floats, list[str], list[str]]:
+    """Embeddings, categories and digests of the clean photographs of a run."""
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
-    store = kept_embeddings(encoder)
-    found = embed(dataset.photos, [CLEAN], encoder, store, seed=spec.seed, progress=progress)
-    return calibrate(found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests, seed=spec.seed)
+    found = embed(drawn_for(spec).photos, [CLEAN], encoder, kept_embeddings(encoder), seed=spec.seed, progress=progress)
+    return found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests
+
+
+def valid_by_category(result: Result, taus: Mapping[str, float], *, absent: Absent = "skip") -> dict[str, float]:
+    """Map category -> mean of valid@k at the threshold of the category; a category without results is skipped or counts 0."""
+    rows = result.rows
+    values = [float(valid_at_k(d[None], taus[c])[0]) for c, d in zip(rows["category"], rows["distances"], strict=True)]
+    return category_means(result.by_category(pd.Series(values, rows.index)), absent=absent)
 
 
 def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
     """Tabulate the calibrated thresholds with their intervals, then `tau`: a row for each threshold.
 
     `recall`, `fpr` and `precision` are computed on the calibration categories, `*_held_out` on the held-out categories.
+    `precision` is that of all pairs and depends on `prevalence`, the share of same-kind pairs; `precision_of_results` is that
+    of the accepted among the k results of each photograph.
     """
-    rows = []
-    for name, wanted in [*ACCEPTS.items(), ("tau", "the study's" if tau == 0.8 else "as given")]:
-        interval = calibration.values.get(name)
+    rows, results = [], calibration.results
+    last = [
+        ("tau_results", f"{results.wanted:.0%} of accepted results of one kind"),
+        ("tau", "the study's" if tau == 0.8 else "as given"),
+    ]
+    for name, wanted in [*ACCEPTS.items(), *last]:
+        interval = results.tau if name == "tau_results" else calibration.values.get(name)
         value = interval.point if interval else tau
         recall, fpr, precision = calibration.at(value) if not math.isnan(value) else (math.nan,) * 3
         row = {
@@ -58,6 +107,8 @@ def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
             "recall": recall,
             "fpr": fpr,
             "precision": precision,
+            "prevalence": calibration.prevalence,
+            "precision_of_results": math.nan if math.isnan(value) else results.precision_at(value),
         }
         if calibration.held_out:
             checked = calibration.at(value, checked=True) if not math.isnan(value) else (math.nan,) * 3

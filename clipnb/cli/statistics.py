@@ -159,7 +159,8 @@ def _write(folder: Path, tables: dict[str, pd.DataFrame], family: Sequence[Contr
 
 def _threshold_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="a folder of photographs, or a name in $CLIPNB_DATA")
-    add_settings(parser, "encoder", "tau", "seed", "precision", "engine")
+    add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine")
+    parser.add_argument("--wanted", type=float, default=0.9, metavar="P", help="precision wanted among accepted results (0.9)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
 
 
@@ -172,7 +173,7 @@ def _threshold(options: argparse.Namespace) -> int:
     from ..spec import RunSpec
 
     spec = RunSpec(options.dataset, **given_settings(options))
-    calibration = calibration_of(spec)
+    calibration = calibration_of(spec, wanted=options.wanted)
     frame = threshold_frame(calibration, spec.tau)
     print(threshold_answer(calibration, spec.tau).replace("**", ""))
     print(printable(frame))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ..analysis.calibration import Calibration
+from ..analysis.result_threshold import ResultThreshold
 from ..analysis.thresholds import threshold_frame
 from ..stats.intervals import Interval
 from .format import table
@@ -13,6 +14,7 @@ from .format import table
 def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
     """Show `threshold_frame` as a Markdown table."""
     head = ["accepts", "threshold", "95% interval", "cosine", "same kind accepted", "different kinds accepted"]
+    head.append(f"precision of {calibration.results.k} results")
     if calibration.held_out:
         head += ["same, held out", "different, held out"]
     rows = []
@@ -22,6 +24,7 @@ def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
             continue
         span = "" if math.isnan(r["low"]) else f"{r['low']:.3f} to {r['high']:.3f}"
         cells = [r["accepts"], f"{r['tau']:.3f}", span, f"{r['cosine']:.3f}", f"{r['recall']:.1%}", f"{r['fpr']:.1%}"]
+        cells.append("" if math.isnan(r["precision_of_results"]) else f"{r['precision_of_results']:.1%}")
         if calibration.held_out:
             cells += [f"{r['recall_held_out']:.1%}", f"{r['fpr_held_out']:.1%}"]
         rows.append(cells)
@@ -39,6 +42,24 @@ def _held_out(calibration: Calibration, tau: float) -> str:
     return f", and of the categories kept out of the calibration {recall:.1%}, and {fpr:.1%} of pairs of different kinds"
 
 
+def _of_results(found: ResultThreshold, pairs: float) -> str:
+    """What a threshold means for the results of a search, in sentences."""
+    said = "This rate of pairs does not control what a search returns"
+    if not math.isnan(precision := found.precision_at(pairs)):
+        said += f": of the {found.k} nearest photographs, those below {pairs:.3f} are {precision:.1%} of the query's kind"
+    if math.isnan(found.tau.point):
+        return f"{said}. No threshold makes {found.wanted:.0%} of accepted results of the query's kind."
+    tau, got = found.tau, found.precision
+    span = f" (95% interval {tau.low:.3f} to {tau.high:.3f})" if tau.bounded else ""
+    take = f"{said}. **Take {tau.point:.3f}**{span} for {found.wanted:.0%} of accepted results of the query's kind"
+    if math.isnan(got.point):
+        return f"{take}; on categories that did not set the threshold it accepts nothing."
+    return (
+        f"{take}: on categories that did not set the threshold, {got.point:.1%}{_share_span(got)} of those that it accepts, and "
+        f"it accepts {found.accepted:.1%} of results."
+    )
+
+
 def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     """Recommend a threshold, and describe the effect of the given one, in sentences."""
     v = calibration.values
@@ -52,7 +73,8 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     lines = [
         f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {auc.point:.3f}"
         f"{_share_span(auc)}; all pairs ranked by it have an average precision (uAP) of {v['uap'].point:.3f}"
-        f"{_share_span(v['uap'])}."
+        f"{_share_span(v['uap'])}, where {calibration.prevalence:.1%} of pairs are of one kind: uAP and precision rise with this "
+        "share."
     ]
     if math.isnan(one.point):
         lines.append("No threshold keeps pairs of different kinds below 1%.")
@@ -61,5 +83,6 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         span = f" (95% interval {one.low:.3f} to {one.high:.3f})" if one.bounded else ""
         lines.append(f"**Take {one.point:.3f}**{span} to accept at most 1% of pairs of different kinds:")
         lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
+    lines.append(_of_results(calibration.results, one.point))
     lines.append(f"At {tau:g}, {recall:.1%} of pairs of one kind are accepted and {fpr:.1%} of pairs of different kinds.")
     return " ".join(lines)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from clipnb._core.files import rounded, write_text
 from clipnb.analysis.calibration import Calibration
+from clipnb.analysis.result_threshold import ResultThreshold
 from clipnb.analysis.severity import read_table
 from clipnb.analysis.threshold_sweep import Sweep
 from clipnb.analysis.tolerance import Tolerance, from_table
@@ -57,6 +58,14 @@ def calibration(dataset: str) -> Calibration:
         calibrated_on=tuple(kept["calibrated_on"]),
         scored_on=tuple(kept["scored_on"]),
         check=_curve(kept["check"]) if kept["check"] else None,
+        results=ResultThreshold(
+            k=(results := kept["results"])["k"],
+            wanted=results["wanted"],
+            tau=_interval(results["tau"]),
+            precision=_interval(results["precision"]),
+            accepted=results["accepted"],
+            curve=_curve(results["curve"]),
+        ),
     )
 
 
@@ -120,12 +129,20 @@ def _thinned(curve: OperatingCurve, thresholds: list[float]) -> dict[str, list[f
 
 def _of_calibration(found: Calibration, tau: float) -> dict[str, Any]:
     thresholds = [tau, *(i.point for name, i in found.values.items() if name.startswith("tau_") and not math.isnan(i.point))]
+    if not math.isnan(found.results.tau.point):
+        thresholds.append(found.results.tau.point)
+    results = found.results
     return {
         "values": {name: _of_interval(interval) for name, interval in found.values.items()},
         "curve": _thinned(found.curve, thresholds),
         "check": _thinned(found.check, thresholds) if found.check else None,
         "calibrated_on": found.calibrated_on,
         "scored_on": found.scored_on,
+        "results": {
+            **{name: rounded(getattr(results, name)) for name in ("k", "wanted", "accepted")},
+            **{name: _of_interval(getattr(results, name)) for name in ("tau", "precision")},
+            "curve": _thinned(results.curve, thresholds),
+        },
     }
 
 

@@ -1,0 +1,132 @@
+"""Histograms of the distances of pairs of photographs by category, and the jackknife over categories.
+
+Distances are counted in fine bins. Memory therefore does not grow with the number of pairs, and the jackknife, which gives
+the intervals of thresholds, need not compute any distance again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from ..metrics.ranking import Integers, in_steps, similarity_blocks
+from ..metrics.validity import Floats
+from ..metrics.verification import OperatingCurve, curve_of_counts
+from ..stats.intervals import Interval
+
+BINS = 8192
+"""Number of bins for distances from 0 to 2; the resolution of a threshold is 0.00025."""
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """Histograms of the distances of pairs of images, for G categories.
+
+    Attributes:
+        same: (G, BINS) number of ordered pairs within each category.
+        different: (G, BINS) number of ordered pairs from each category to the others.
+        both_ways: whether a pair is counted for both of its images: False if pairs are queries and their results.
+    """
+
+    same: NDArray[np.int64]
+    different: NDArray[np.int64]
+    both_ways: bool = True
+
+    def curve(self, without: int | None = None) -> OperatingCurve:
+        """Compute the operating curve of all categories, or of all categories but `without`."""
+        same, different = self._totals
+        if without is not None:
+            same, different = same - self.same[without], different - (1 + self.both_ways) * self.different[without]
+        return curve_of_counts(np.arange(1, BINS + 1) * 2 / BINS, same, different)
+
+    @cached_property
+    def _totals(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.same.sum(axis=0), self.different.sum(axis=0)
+
+
+def pair_counts(vectors: Floats, categories: Integers, images: Integers) -> PairCounts:
+    """Count the distances of all pairs.
+
+    Args:
+        vectors: (n, dim) unit vectors.
+        categories: (n,) codes from 0 to G - 1.
+        images: (n,) codes of the content; pairs of equal content are excluded.
+    """
+    groups = int(categories.max()) + 1 if len(categories) else 0
+    counts = np.zeros(2 * groups * (BINS + 1), dtype=np.int64)
+    for rows, cosine in similarity_blocks(vectors, vectors):
+        at = bins_of(cosine)
+        at[images[rows, None] == images] = BINS
+        at += (2 * categories[rows, None] + (categories[rows, None] == categories)) * (BINS + 1)
+        counts += np.bincount(at.ravel(), minlength=len(counts))
+    table = counts.reshape(groups, 2, BINS + 1)[:, :, :BINS]
+    return PairCounts(same=table[:, 1], different=table[:, 0])
+
+
+def bins_of(cosine: Floats) -> NDArray[np.int64]:
+    """The bin of the distance of each cosine."""
+    return np.asarray(np.minimum((np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosine)) * (BINS / 2)).astype(np.int64), BINS - 1))
+
+
+def result_counts(vectors: Floats, categories: Integers, images: Integers, k: int) -> PairCounts:
+    """Count the distances of the k results of every image.
+
+    Args:
+        vectors: (n, dim) unit vectors.
+        categories: (n,) codes from 0 to G - 1.
+        images: (n,) codes of the content; a query does not find its own content.
+        k: number of results; of equally near images those of another category come first.
+    """
+    groups = int(categories.max()) + 1
+    counts = np.zeros((2 * groups, BINS), dtype=np.int64)
+    for rows, cosine in similarity_blocks(vectors, vectors):
+        same = categories[rows, None] == categories
+        own = images[rows, None] == images
+        keys = np.where(own, np.inf, -2 * in_steps(cosine) + same)
+        at = np.argpartition(keys, min(k, len(vectors)) - 1, axis=1)[:, :k]
+        found = ~np.take_along_axis(own, at, axis=1)
+        kind = 2 * categories[rows, None] + np.take_along_axis(same, at, axis=1)
+        np.add.at(counts, (kind[found], bins_of(np.take_along_axis(cosine, at, axis=1))[found]), 1)
+    return PairCounts(same=counts[1::2], different=counts[::2], both_ways=False)
+
+
+def jackknife(
+    counts: PairCounts, statistics: Mapping[str, Callable[[OperatingCurve], float]], *, level: float = 0.95
+) -> dict[str, Interval]:
+    """Compute statistics of the operating curve with jackknife intervals over categories (`jackknife_interval`)."""
+    groups = len(counts.same)
+    whole, reduced = counts.curve(), [counts.curve(without=c) for c in range(groups)] if groups > 2 else []
+    weights = (counts.same + counts.different).sum(axis=1)
+    return {
+        name: jackknife_interval(statistic(whole), [statistic(curve) for curve in reduced], weights, level=level)
+        for name, statistic in statistics.items()
+    }
+
+
+def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray[np.integer], *, level: float = 0.95) -> Interval:
+    """Jackknife interval over G categories (Efron 1982), clipped at 0.
+
+    The interval is θ ± t(G* - 1) s with s² = (G - 1) / G · Σ (θ₍c₎ - mean of θ₍c₎)², where θ₍c₎ is the statistic without
+    category c. G* = (Σ w)² / Σ w², at least 2, is the effective number of categories: G if they weigh the same, fewer if some
+    weigh much more (Carter et al. 2017). In simulations with sizes of a log-normal distribution (σ = 1.2), the 95% interval of
+    the threshold at an FPR of 1% covers 0.86 with 6 categories and 0.94 with 10; t(G - 1) covers 0.84 and 0.93.
+
+    Args:
+        point: θ, the statistic of all categories.
+        left_out: G values θ₍c₎. There are no bounds for fewer than three, or if one is NaN.
+        weights: (G,) numbers of pairs.
+        level: nominal coverage.
+    """
+    values, groups = np.asarray(left_out, dtype=np.float64), len(weights)
+    if values.size < 3 or np.isnan(values).any():
+        return Interval(point, math.nan, math.nan, "jackknife", groups, level)
+    effective = float(weights.sum()) ** 2 / float((weights.astype(np.float64) ** 2).sum())
+    error = math.sqrt((groups - 1) / groups * float(((values - values.mean()) ** 2).sum()))
+    arm = float(stats.t.ppf((1 + level) / 2, max(1.0, effective - 1))) * error
+    return Interval(point, max(0.0, point - arm), point + arm, "jackknife", groups, level)

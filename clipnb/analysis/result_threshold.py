@@ -1,0 +1,92 @@
+"""A threshold for a wanted precision among the results of a search.
+
+The false positive rate of pairs does not control what a search returns: the k nearest results are the pairs most likely to
+lie below a threshold. Here the pairs are queries and their k results, so that precision is that of accepted results.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics.ranking import Integers
+from ..metrics.validity import Floats
+from ..metrics.verification import OperatingCurve, recall_at_precision
+from ..stats.intervals import Interval
+from .pair_counts import BINS, jackknife, jackknife_interval, result_counts
+
+WANTED = 0.9
+"""Precision that the threshold reaches."""
+
+
+@dataclass(frozen=True)
+class ResultThreshold:
+    """The largest threshold with the wanted precision among accepted results.
+
+    Attributes:
+        k: number of results of a query.
+        wanted: the wanted precision.
+        tau: the threshold, NaN if none reaches the precision, with its jackknife interval over the queries' categories.
+        precision: precision on categories that did not set the threshold: the results of each category are accepted by the
+            threshold of the others. With its jackknife interval over categories with an accepted result.
+        accepted: share of all results that these thresholds accept.
+        curve: operating curve of the results.
+    """
+
+    k: int
+    wanted: float
+    tau: Interval
+    precision: Interval
+    accepted: float
+    curve: OperatingCurve
+
+    def precision_at(self, tau: float) -> float:
+        """Share of same-kind results among those that a threshold accepts; NaN if it accepts none."""
+        below = np.flatnonzero(self.curve.tau <= tau + 1e-12)
+        return float(self.curve.precision[below[-1]]) if below.size else math.nan
+
+
+def result_threshold(vectors: Floats, categories: Integers, images: Integers, k: int, *, wanted: float = WANTED) -> ResultThreshold:
+    """Find the threshold for a wanted precision, and check it on categories that did not set it.
+
+    Args:
+        vectors, categories, images, k: as in `pair_counts.result_counts`.
+        wanted: precision in (0, 1].
+
+    >>> angles = np.array([0.0, 0.1, 1.5, 1.6])  # two categories of two images each
+    >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    >>> found = result_threshold(vectors, np.array([0, 0, 1, 1]), np.arange(4), k=2)
+    >>> round(found.tau.point, 1), found.precision_at(2.0)  # below 1.4, the distance to the nearest of the other category
+    (1.3, 0.5)
+    """
+    counts = result_counts(vectors, categories, images, k)
+
+    def tau_of(curve: OperatingCurve) -> float:
+        return recall_at_precision(curve, wanted)[1]
+
+    held_out = np.zeros((len(counts.same), 2), dtype=np.int64)
+    for c in range(len(held_out)):
+        tau = tau_of(counts.curve(without=c))
+        below = 0 if math.isnan(tau) else round(tau * BINS / 2)
+        held_out[c] = counts.same[c, :below].sum(), counts.different[c, :below].sum()
+    return ResultThreshold(
+        k=k,
+        wanted=wanted,
+        tau=jackknife(counts, {"tau": tau_of})["tau"],
+        precision=_precision(held_out[held_out.any(axis=1)]),
+        accepted=float(held_out.sum() / max(1, int(counts.same.sum() + counts.different.sum()))),
+        curve=counts.curve(),
+    )
+
+
+def _precision(accepted: NDArray[np.int64]) -> Interval:
+    """Share of same-kind results among (G, 2) accepted results of the same and of another kind, with its jackknife interval."""
+    same, both = accepted[:, 0], accepted.sum(axis=1)
+    if not both.sum():
+        return Interval(math.nan, math.nan, math.nan, "jackknife", 0)
+    left_out = (same.sum() - same) / (both.sum() - both) if len(both) > 1 else []
+    found = jackknife_interval(float(same.sum() / both.sum()), left_out, both)
+    return replace(found, high=min(1.0, found.high)) if found.bounded else found
