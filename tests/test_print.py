@@ -165,7 +165,7 @@ def test_the_pdf_is_made_and_nothing_in_it_is_lost_or_cut_off(latex: Path) -> No
     text = subprocess.run(["pdftotext", "-layout", "clipnb.pdf", "-"], cwd=latex, capture_output=True, text=True, check=True).stdout
     assert re.search(r"The mean is 0\.\d{4}, on a page that is not printed and one \(page \d+\)", re.sub(r"\s+", " ", text))
     assert "sample-figures, blurred (efficientnet-lite2)" in text
-    assert "category accuracy (share of valid results)" in text, "the labels of charts are text"
+    assert "valid@k by category (share of valid results)" in text, "the labels of charts are text"
 
 
 def test_without_tex_one_line_says_what_to_install(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from clipnb.report.text import by_condition, changes_table
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import Interval, direction
 from clipnb_book.tables import interaction_table
-from conftest import PhotoFolder
+from conftest import REPOSITORY, PhotoFolder
 
 NAN = float("nan")
 
@@ -67,3 +68,17 @@ def test_without_an_interval_no_data_set_is_said_to_lose_more(photo_folder: Phot
     assert "costs" not in table
     assert "no change" in table
     assert "nan" not in table
+
+
+def test_only_the_study_calls_valid_at_k_accuracy() -> None:
+    """Its chapters, the ledger of its claims, and what reads its logs may use its word; so may a sentence that names the study."""
+    of_the_study = ("study.ipynb", "simulation.md", "claims.md", "study_log.py", "claims", "published")
+    found = [
+        f"{path.relative_to(REPOSITORY)}: {line.strip()[:80]}"
+        for folder in ("clipnb", "book", "notebooks")
+        for path in sorted((REPOSITORY / folder).rglob("*"))
+        if path.suffix in (".py", ".md", ".ipynb") and not set(path.parts) & set(of_the_study) and "_build" not in path.parts
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search("accurac", line, re.IGNORECASE) and "study" not in line and '("accuracy", "valid_at_k")' not in line
+    ]
+    assert not found

@@ -48,7 +48,7 @@ def means(sets: Mapping[str, ByCondition], title: str = "") -> Figure:
     """
     figure, axes = new_figure(WIDTH, 2.9)
     _means(axes[0, 0], sets, title)
-    axes[0, 0].set_ylabel("mean accuracy")
+    axes[0, 0].set_ylabel("mean valid@k")
     return figure
 
 
@@ -57,7 +57,7 @@ def side_by_side(left: Mapping[str, ByCondition], right: Mapping[str, ByConditio
     figure, axes = new_figure(WIDTH, 2.7, 1, 2, sharey=True)
     for ax, sets, title in zip(axes[0], (left, right), titles, strict=True):
         _means(ax, sets, title)
-    axes[0, 0].set_ylabel("mean accuracy")
+    axes[0, 0].set_ylabel("mean valid@k")
     return figure
 
 
@@ -121,7 +121,7 @@ def accounts(results: Sequence[Result]) -> Figure:
     shares.set(
         xlim=(0, 1), xlabel="share of the results asked for", yticks=range(len(arms)), yticklabels=[plain(a.label) for a in arms]
     )
-    cases.set(xlim=(0, 1), xlabel="category accuracy")
+    cases.set(xlim=(0, 1), xlabel="mean valid@k")
     shares.invert_yaxis()
     for ax in (shares, cases):
         ax.legend(

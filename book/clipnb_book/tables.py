@@ -96,11 +96,11 @@ def hardest(conditions: Conditions) -> str:
 
 
 def scores_table(frame: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> str:
-    """Show `scores` with a column for each data set and encoder; a manipulation's CE is followed by its relative CE in brackets."""
+    """Show `scores` with a column for each data set and encoder."""
     columns = scores(frame, measure, baseline).to_dict("records")
     manips = dict.fromkeys(str(name).removeprefix("CE ") for row in columns for name in row if str(name).startswith("CE "))
     rows = [[name, *(f"{row[name]:.{digits}f}" for row in columns)] for name, digits in SCORES.items()]
-    rows += [[f"CE {m}", *(f"{_or_dash(row[f'CE {m}'])} ({_or_dash(row[f'relative CE {m}'])})" for row in columns)] for m in manips]
+    rows += [[f"CE {m}", *(_or_dash(row[f"CE {m}"]) for row in columns)] for m in manips]
     head = ["", *(f"{_plain(row['dataset'])}, {_plain(row['encoder'])}" for row in columns)]
     return table(head, rows, "l" + "r" * len(columns))
 

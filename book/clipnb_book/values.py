@@ -141,7 +141,6 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
             "hardest_points": format.points(text.change(conditions, worst).point),
             "same_kind": f"{min(r.mean('p1') for r in conditions.values()):.0%}",
             "noop": {m: f"{r.noop_share:.0%}" for m, r in conditions.items()},
-            "accuracy": {m: f"{r.valid.point:.4f}" for m, r in conditions.items()},
         }
     credit = ["| set | category | photograph |", "|:--|:--|:--|"]
     credit += [

@@ -1,7 +1,7 @@
-"""Account for every requested result, and bound the influence of lost results on the accuracy.
+"""Account for every requested result, and bound the influence of lost results on valid@k.
 
-For each query, asked = usable + dead + unreadable + not returned. The reported accuracy is the available case,
-valid / usable. A lost result could have been valid or not. If all lost results were invalid, the accuracy would be
+For each query, asked = usable + dead + unreadable + not returned. The reported valid@k is the available case,
+valid / usable. A lost result could have been valid or not. If all lost results were invalid, it would be
 valid / asked (worst case); if all were valid, (valid + lost) / asked (best case). The true value lies between these bounds
 (Manski 1990). The study's rule drops lost results, skips a query without any result, and counts a category without any
 result as 0.

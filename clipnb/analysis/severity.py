@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from .._core.files import rounded, write_text
@@ -24,7 +23,6 @@ from ..metrics.corruption import (
     corruption_error,
     mean_corruption_error,
     mean_performance,
-    relative_corruption_error,
     relative_performance,
 )
 from ..result import Result
@@ -36,9 +34,6 @@ BASELINE = "histogram"
 
 SHOWN = ("valid", "found", "p1", "map")
 """Measures in a table of severities."""
-
-HARM = 0.01
-"""Smallest mean loss of the baseline for a relative corruption error, whose denominator is this loss."""
 
 SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_category")
 """Settings of the runs that a file of `write_table` records."""
@@ -162,10 +157,11 @@ def grid(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Grid:
 
 
 def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> pd.DataFrame:
-    """Compute mPC, rPC, mCE, and CE and relative CE by manipulation: a row for each data set and encoder with severities.
+    """Compute mPC, rPC, mCE, and CE by manipulation: a row for each data set and encoder with severities.
 
     The error is 1 - `measure`. The measure must be comparable across encoders, so it must depend on labels (such as map)
-    and not on a distance threshold (such as valid). A relative CE is NaN if the baseline's mean loss is below `HARM`.
+    and not on a distance threshold (such as valid). There is no relative CE: it would divide by
+    the loss of the baseline, and a weak baseline loses almost nothing.
 
     Raises:
         UserError: the baseline lacks a run that an encoder has.
@@ -174,13 +170,9 @@ def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) 
     pairs = dict.fromkeys(table.loc[table["severity"] > 0, ["dataset", "encoder"]].itertuples(index=False, name=None))
     for dataset, encoder in pairs:
         own, base = grid(table, dataset, encoder, measure), grid(table, dataset, baseline, measure)
-        clean, base_clean = (clean_value(table, dataset, name, measure) for name in (encoder, baseline))
+        clean = clean_value(table, dataset, encoder, measure)
         row: dict[str, Any] = {"dataset": dataset, "encoder": encoder, "clean": clean}
         row |= {"mPC": mean_performance(own), "rPC": relative_performance(own, clean), "mCE": mean_corruption_error(own, base)}
-        for manip, levels in own.items():
-            row[f"CE {manip}"] = corruption_error(levels, base[manip])
-            harmed = abs(base_clean - float(np.mean([base[manip][s] for s in levels]))) >= HARM
-            relative = relative_corruption_error(levels, clean, base[manip], base_clean)
-            row[f"relative CE {manip}"] = relative if harmed else math.nan
+        row |= {f"CE {manip}": corruption_error(levels, base[manip]) for manip, levels in own.items()}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Robustness over manipulations and severities (mPC, rPC, CE, mCE, relative CE) and accuracy as a function of the threshold."""
+"""Robustness over manipulations and severities (mPC, rPC, CE, mCE) and valid@k as a function of the threshold."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def corruption_error(performance: Mapping[int, float], baseline: Mapping[int, fl
     >>> corruption_error({1: 0.75, 2: 0.5}, baseline={1: 0.25, 2: 0.25})
     0.5
     """
-    return _ratio(_errors(performance, performance), _errors(baseline, performance))
+    ours, theirs = _errors(performance, performance).sum(), _errors(baseline, performance).sum()
+    return float(ours / theirs) if theirs else float("nan")
 
 
 def mean_corruption_error(performance: Grid, baseline: Grid) -> float:
@@ -71,29 +72,6 @@ def mean_corruption_error(performance: Grid, baseline: Grid) -> float:
     return float(np.mean([corruption_error(row, _row(baseline, name)) for name, row in performance.items()]))
 
 
-def relative_corruption_error(
-    performance: Mapping[int, float], clean: float, baseline: Mapping[int, float], baseline_clean: float
-) -> float:
-    """Relative CE = Σ_s (E_s - E_clean) / Σ_s (E_s - E_clean)(baseline), where E = 1 - performance (Hendrycks & Dietterich 2019).
-
-    Args:
-        performance, baseline: severity -> performance under one manipulation, of an encoder and of the weak baseline encoder.
-        clean, baseline_clean: performance without manipulation, of the same two encoders.
-
-    Returns:
-        How many times as much as the baseline the encoder degrades; NaN if the baseline does not degrade.
-
-    Raises:
-        UserError: the baseline lacks a severity.
-
-    >>> relative_corruption_error({1: 0.75}, clean=1.0, baseline={1: 0.25}, baseline_clean=0.75)
-    0.5
-    """
-    ours = _errors(performance, performance) - (1 - clean)
-    theirs = _errors(baseline, performance) - (1 - baseline_clean)
-    return _ratio(ours, theirs)
-
-
 def _row(baseline: Grid, name: str) -> Mapping[int, float]:
     if name not in baseline:
         raise UserError(f"the baseline encoder has no run of {name!r}: run it, or leave {name!r} out")
@@ -105,10 +83,6 @@ def _errors(row: Mapping[int, float], severities: Mapping[int, float]) -> NDArra
     if missing:
         raise UserError(f"the baseline encoder has no run at severity {', '.join(missing)}: run it, or leave that severity out")
     return 1.0 - np.array([row[s] for s in severities], dtype=np.float64)
-
-
-def _ratio(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
-    return float(ours.sum() / theirs.sum()) if theirs.sum() else float("nan")
 
 
 def profile(distances: Floats, taus: Floats) -> NDArray[np.float64]:

@@ -124,7 +124,7 @@ _ALL = (
         "valid",
         "valid@k (L2 threshold)",
         UNIT,
-        "Share of the k results within distance tau of the clean query; the accuracy of the study.",
+        "Share of the k results within distance tau of the clean query; the study calls it accuracy.",
         NO_RESULT,
         lambda q: validity.valid_at_k(q.distances, q.tau),
     ),

@@ -35,7 +35,7 @@ def result_distances(clean: Floats, gallery: Floats, rows: NDArray[np.integer], 
 
 
 def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:
-    """valid@k,tau, the accuracy of the study: the share of a query's usable results with ‖g - v‖ < tau.
+    """valid@k,tau, which the study calls accuracy: the share of a query's usable results with ‖g - v‖ < tau.
 
     For unit vectors an L2 distance d equals a cosine of 1 - d²/2; tau = 0.8 is a cosine of 0.68.
 

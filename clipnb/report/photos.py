@@ -89,7 +89,7 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
 def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     """Draw queries with their nearest results: the clean photograph, the manipulated query, and each result with its distance.
 
-    The queries have evenly spaced ranks of accuracy, from the lowest to the highest. A result within the threshold has a
+    The queries have evenly spaced ranks of valid@k, from the lowest to the highest. A result within the threshold has a
     solid frame and the title "valid"; any other has a dotted frame.
     """
     dataset = load_dataset(result.spec.dataset)
@@ -103,7 +103,7 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
         content = read(by_id[f"{row['category']}/{row['image']}"].path)
         image = decode(content, row["image"])
-        show(line[0], image, f"{row['category']}\naccuracy {row['valid']:.0%}", color=INK)
+        show(line[0], image, f"{row['category']}\n{row['valid']:.0%} valid", color=INK)
         asked = replace(manipulation, draw=int(row["draw"]))(image, result.spec.seed, digest(content))
         show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
         for ax, found, kind, distance in zip(line[2:], row["results"], row["result_categories"], row["distances"], strict=False):

@@ -30,7 +30,7 @@ STYLE: Any = {
 WIDTH = 6.4
 """Width of every figure in inches; with equal widths, all text on a page has the same size."""
 
-AXIS = "category accuracy (share of valid results)"
+AXIS = "valid@k by category (share of valid results)"
 
 Groups = Mapping[str, Sequence[float]]
 """Condition or data set -> category means in [0, 1]."""
@@ -81,7 +81,7 @@ def jitter(n: int) -> np.ndarray:
 
 
 def histograms(groups: Groups, bins: int = 20) -> Figure:
-    """Draw a histogram of category accuracies for each condition, with the mean as a line and the categories as ticks."""
+    """Draw a histogram of valid@k by category for each condition, with the mean as a line and the categories as ticks."""
     figure, axes = new_figure(WIDTH, 1.15 * len(groups) + 0.7, len(groups), sharex=True, sharey=True)
     for ax, (name, values) in zip(axes[:, 0], groups.items(), strict=True):
         ax.hist(values, bins=np.linspace(0, 1, bins + 1).tolist(), color=PALE, edgecolor=MID)
@@ -144,7 +144,7 @@ def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title:
 
 
 def categories(result: Result) -> Figure:
-    """Draw the accuracy of each category of a run, best at the top, with images as dots and the macro mean with its interval."""
+    """Draw valid@k of each category of a run, best at the top, with images as dots and the macro mean with its interval."""
     order = sorted(result.category_means, key=lambda c: result.category_means[c])
     figure, axes = new_figure(WIDTH, max(1.8, 0.24 * len(order) + 0.9))
     ax = axes[0, 0]

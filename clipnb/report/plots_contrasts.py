@@ -24,7 +24,7 @@ def _row(ax: Axes, at: float, interval: Interval, values: Sequence[float] = (), 
     ax.plot(100 * interval.point, at, marker, mfc=fill, mec=INK, ms=5)
 
 
-def forest(family: Sequence[Contrast], xlabel: str = "change of accuracy, percentage points") -> Figure:
+def forest(family: Sequence[Contrast], xlabel: str = "change of valid@k, percentage points") -> Figure:
     """Draw a row for each contrast: the mean change with its interval, categories as dots, and a line at zero."""
     figure, axes = new_figure(WIDTH, 0.42 * len(family) + 0.9)
     ax = axes[0, 0]
@@ -57,7 +57,7 @@ def interactions(pairs: Sequence[Crossed]) -> Figure:
         left.plot([], [], marker, mfc=fill, mec=INK, ms=5, ls="none", label=plain(f"{c.dataset}, {len(c.changes)} categories"))
     left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     left.set_yticks(range(len(pairs)), [plain(x.first.after) for x in reversed(pairs)])
-    left.set(xlabel="change of accuracy, percentage points", ylim=(-0.6, len(pairs) - 0.45))
+    left.set(xlabel="change of valid@k, percentage points", ylim=(-0.6, len(pairs) - 0.45))
     right.set_xlabel("difference of the changes, points")
     right.set_title(plain(f"{x.first.dataset} − {x.second.dataset}"), fontsize=8, loc="left")
     return figure
