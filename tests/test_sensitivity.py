@@ -1,0 +1,86 @@
+"""What a number depends on besides the manipulation; and a mixed model beside the tests over categories."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+
+from clipnb import RunSpec, UserError, run
+from clipnb.analysis.sensitivity import draw_means, gallery_curve, gallery_curve_of, nested_interval
+from clipnb.report.plots_sensitivity import over_gallery_sizes
+from clipnb.stats.intervals import mean_interval
+from conftest import PhotoFolder
+
+
+def clusters(groups: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    kinds = np.repeat(np.arange(groups), each)
+    vectors = rng.normal(size=(groups, 6))[kinds] + 0.7 * rng.normal(size=(len(kinds), 6))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), kinds
+
+
+def test_at_its_whole_size_the_curve_is_the_run(photo_folder: PhotoFolder) -> None:
+    spec = RunSpec(str(photo_folder({"cats": 5, "dogs": 5, "owls": 5})), "grey", "tiny", 3, duplicates=-1)
+    whole = run(spec, progress=False)
+    curve = gallery_curve_of(spec, [5, 10, 15], progress=False)
+    last = curve[curve["size"] == 15].set_index("measure")
+    for measure in ("valid", "p_at_k", "found"):
+        expected = whole.macro(measure)
+        assert last["value"][measure] == pytest.approx(expected.point), measure
+        np.testing.assert_allclose([last["low"][measure], last["high"][measure]], [expected.low, expected.high])
+    assert len(over_gallery_sizes(curve).axes) == 3
+
+
+def test_a_larger_gallery_finds_nearer_results_and_hides_the_original() -> None:
+    clean, kinds = clusters(10, 12)
+    moved = clean + np.random.default_rng(1).normal(size=clean.shape).astype(np.float32) * 0.4
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    curve = gallery_curve(moved, clean, kinds, np.arange(120), [10, 30, 120], k=5)
+    by = curve.pivot_table(index="size", columns="measure", values="value")
+    assert by["valid"].is_monotonic_increasing
+    assert by["found"].is_monotonic_decreasing
+    order = np.random.default_rng(2).permutation(120)
+    again = gallery_curve(moved[order], clean[order], kinds[order], order, [10, 30, 120], k=5)
+    pd.testing.assert_frame_equal(again, curve)
+    for size in (5, 121):
+        with pytest.raises(UserError, match=f"at most all 120 photographs, not {size}"):
+            gallery_curve(moved, clean, kinds, np.arange(120), [size], k=5)
+
+
+def test_the_seed_of_a_random_manipulation_is_a_level_of_its_own(photo_folder: PhotoFolder) -> None:
+    found = run(RunSpec(str(photo_folder({"a": 4, "b": 4, "c": 4})), "cropped", "tiny", 3, severity=3, draws=4), progress=False)
+    means = draw_means(found, "shift")
+    assert len(means) == 4
+    assert np.mean(means) == pytest.approx(found.mean("shift"))
+    assert np.std(means) > 0
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=30)
+    images = centres[:, None, None] + rng.normal(size=(30, 8, 1))
+    draws = images + rng.normal(size=(30, 8, 2)) * 3
+    one, three = nested_interval(list(images)), nested_interval(list(draws))
+    over = mean_interval(draws.mean(axis=(1, 2)), method="percentile", resamples=2_000)
+    assert three.point == pytest.approx(draws.mean())
+    assert three.high - three.low > over.high - over.low, "images and draws add to the spread of categories"
+    assert three.high - three.low > one.high - one.low
+    alone = nested_interval([np.full((2, 2), v) for v in centres])  # nothing varies within a category
+    expected = mean_interval(centres, method="percentile")
+    np.testing.assert_allclose([alone.low, alone.high], [expected.low, expected.high], atol=0.05)
+
+
+@pytest.mark.parametrize("sizes", [np.full(12, 10), np.array([4, 4, 5, 6, 8, 10, 10, 12, 15, 20, 25, 30])])
+def test_a_mixed_model_agrees_with_the_interval_over_categories(sizes: np.ndarray) -> None:
+    """With a random effect of the category, the change is the mean over categories, exactly where sizes are equal.
+
+    Where sizes differ the model weighs a category by its precision, and the interval over categories weighs all alike.
+    """
+    rng = np.random.default_rng(3)
+    kinds = np.repeat(np.arange(len(sizes)), sizes)
+    changes = rng.normal(-0.1, 0.15, len(sizes))[kinds] + rng.normal(0, 0.2, len(kinds))
+    fit = smf.mixedlm("change ~ 1", pd.DataFrame({"change": changes, "kind": kinds}), groups="kind").fit()
+    over = mean_interval([changes[kinds == c].mean() for c in range(len(sizes))], method="t")
+    error = (over.high - over.low) / 2 / 2.201  # t(11)
+    equal = len(set(sizes.tolist())) == 1
+    assert fit.params["Intercept"] == pytest.approx(over.point, abs=1e-6 if equal else error)
+    assert fit.bse["Intercept"] == pytest.approx(error, rel=0.01 if equal else 0.35)
