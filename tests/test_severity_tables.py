@@ -132,7 +132,7 @@ def test_the_measured_table_holds_what_the_book_says_of_it() -> None:
             assert {(m, s) for m in STUDY[1:] for s in range(1, 6)} <= set(zip(own["manip"], own["severity"], strict=True))
             assert len(sources[f"{dataset}, {encoder}"]["data_fingerprint"]) == 64
             assert not own[["valid", "map", "p1", "strength"]].isna().any().any()
-    square = measured[(measured["dataset"] == "miniplaces") & (measured["manip"] == "cropped") & (measured["severity"] == 0)]
+    square = measured[(measured["dataset"] == "miniplaces") & (measured["manip"] == "cropped") & (measured["value"] == 0)]
     assert (square["untouched"] == 1).all()
     for encoder, value in square.set_index("encoder")["valid"].items():
         assert value == severity.clean_value(measured, "miniplaces", str(encoder), "valid")
