@@ -42,8 +42,8 @@ def test_each_row_differs_from_the_study_in_one_thing(photos: Path, tmp_path: Pa
     assert [r.spec.manip for r in study] == list(STUDY)
     change = frame.set_index(["correction", "manip"])["change"]
     assert change["the study's protocol"].eq(0).all()
-    assert np.isnan(change["crop that crops", "grey"])
-    assert not np.isnan(change["crop that crops", "cropped"])
+    assert np.isnan(change["crop at severity 3", "grey"])
+    assert not np.isnan(change["crop at severity 3", "cropped"])
     assert (change["own image left out"] < 0).all()  # a query that may find itself has one valid result for nothing
     touched = frame.dropna(subset=["change"])
     assert [len(c) for c in touched["changes"]] == [3] * len(touched)  # cats, dogs, hats
@@ -56,7 +56,7 @@ def test_each_row_differs_from_the_study_in_one_thing(photos: Path, tmp_path: Pa
     assert len(written) == 2 + len(corrections.CORRECTIONS)
     singles = frame[~frame["correction"].isin(["the study's protocol", "all corrected"])]
     most = singles["change"].abs().groupby(singles["correction"]).mean().idxmax()
-    assert f"*{most}* moves the numbers most" in corrections.summary(frame)
+    assert f"*{most}* is the single correction that changes the share of valid results most" in corrections.summary(frame)
     assert len(corrections.figure({"photos": frame}).axes) == 1
 
 

@@ -80,8 +80,8 @@ def test_what_is_called_a_95_percent_interval_is_one() -> None:
 
 def test_the_page_says_what_covers_too_little() -> None:
     said = simulation.reading()
-    assert "keep what they promise" in said
-    assert "do not all" not in said
-    assert "*BCa* is no 95% interval everywhere" in said
+    assert ": all rates are within 93% to 97%" in said
+    assert "not all" not in said
+    assert "*BCa* misses that range" in said
     assert "*t over images, as if independent*" in said
     assert simulation.coverage_table().count("**") > 10

@@ -53,17 +53,17 @@ class Correction:
 
 
 CORRECTIONS = (
-    Correction("the study's protocol", "everything as it was"),
-    Correction("query left alone", "the query is moved towards an aesthetic vector", {"aesthetic_weight": 0.0}),
-    Correction("look-alikes kept", "results that look alike are dropped, so that their number varies", {"deduplicate": False}),
+    Correction("the study's protocol", "all settings of the study"),
+    Correction("query not moved", "the query is moved towards an aesthetic vector", {"aesthetic_weight": 0.0}),
+    Correction("look-alikes kept", "results that look alike are dropped, so their number varies", {"deduplicate": False}),
     Correction("own image left out", "a query may find itself and its copies", {"duplicates": 24}),
-    Correction("threshold calibrated", "0.8 is not derived from anything", calibrated=True),
-    Correction("crop that crops", "the crop only slides the encoder's own centre crop", severity=SEVERITY, manips=("cropped",)),
-    Correction("blur of one strength", "the blur's strength depends on the file's size", severity=SEVERITY, manips=("blurred",)),
-    Correction("empty categories left out", "a category without results counts 0", skips_empty=True),
+    Correction("threshold calibrated", "the threshold of 0.8 has no derivation", calibrated=True),
+    Correction("crop at severity 3", "the crop only shifts the encoder's centre crop", severity=SEVERITY, manips=("cropped",)),
+    Correction("blur at severity 3", "the strength of the blur depends on the file size", severity=SEVERITY, manips=("blurred",)),
+    Correction("empty categories left out", "a category without results counts as 0", skips_empty=True),
     Correction(
         "all corrected",
-        "all of these",
+        "all of the above",
         {"aesthetic_weight": 0.0, "deduplicate": False, "duplicates": 24},
         severity=SEVERITY,
         calibrated=True,
@@ -129,7 +129,7 @@ def corrections_table(frame: pd.DataFrame) -> str:
         part = frame[frame["correction"] == correction.name].set_index("manip")
         cells = [_cell(part.loc[manip], correction) for manip in STUDY]
         rows.append([correction.name, *cells])
-    return table(["corrected alone", *STUDY], rows, "l" + "r" * len(STUDY))
+    return table(["correction", *STUDY], rows, "l" + "r" * len(STUDY))
 
 
 def list_of_corrections() -> str:
@@ -152,12 +152,12 @@ def summary(frame: pd.DataFrame) -> str:
     largest, least = str(size.idxmax()), [str(name) for name, value in size.items() if value < 0.0005]
     tau = frame.loc[frame["correction"] == "threshold calibrated", "tau"].iloc[0]
     lost = frame.loc[frame["correction"] == CORRECTIONS[0].name, "lost"].mean()
-    nothing = f" Here {_listed(least)} {'changes' if len(least) == 1 else 'change'} nothing." if least else ""
+    nothing = f" {_listed(least)} {'changes' if len(least) == 1 else 'change'} nothing." if least else ""
     return (
-        f"Of single corrections, *{largest}* moves the numbers most, by {100 * size[largest]:.1f} points on average over the "
-        f"conditions that it touches.{nothing} The calibrated threshold of a category is that of all other categories, "
-        f"{tau:.2f} on average (5% of pairs of different kinds accepted). "
-        f"The study's protocol loses {lost:.1%} of the results that it asks for to look-alikes."
+        f"*{largest}* is the single correction that changes the share of valid results most: by {100 * size[largest]:.1f} points "
+        f"on average over the conditions that it affects.{nothing} The calibrated threshold of a category is that of all other "
+        f"categories, {tau:.2f} on average; it accepts 5% of pairs of different kinds. "
+        f"The study's protocol drops {lost:.1%} of the results that it requests as look-alikes."
     )
 
 

@@ -28,7 +28,7 @@ def reached(row: dict[str, Any]) -> bool:
 def table() -> str:
     """A Markdown list of the ratios and of how each was measured."""
     found = measured()
-    lines = ["| what | measured | its rounds | should be | |", "|:--|--:|:--|:--|:--|"]
+    lines = ["| ratio | measured | rounds | limit | |", "|:--|--:|:--|:--|:--|"]
     lines += [
         f"| {row['measure']} | **{row['ratio']:.2f}** | {_rounds(row)} "
         f"| {'at most' if row['at_most'] else 'at least'} {row['reach']:g} | {'reached' if reached(row) else 'missed'} |"

@@ -57,7 +57,7 @@ def side_by_side(left: Mapping[str, ByCondition], right: Mapping[str, ByConditio
     figure, axes = new_figure(WIDTH, 2.7, 1, 2, sharey=True)
     for ax, sets, title in zip(axes[0], (left, right), titles, strict=True):
         _means(ax, sets, title)
-    axes[0, 0].set_ylabel("mean valid@k")
+    axes[0, 0].set_ylabel("mean share of valid results")
     return figure
 
 
@@ -121,7 +121,7 @@ def accounts(results: Sequence[Result]) -> Figure:
     shares.set(
         xlim=(0, 1), xlabel="share of the results asked for", yticks=range(len(arms)), yticklabels=[plain(a.label) for a in arms]
     )
-    cases.set(xlim=(0, 1), xlabel="mean valid@k")
+    cases.set(xlim=(0, 1), xlabel="share of valid results")
     shares.invert_yaxis()
     for ax in (shares, cases):
         ax.legend(

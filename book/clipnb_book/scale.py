@@ -89,7 +89,9 @@ def speed_table() -> str:
         for row in rows
     ]
     return table(
-        ["asked", "FAISS computes for", "queries a second", "range", "rate of clipnb exact ÷ this", "recall@10"], cells, "llrrrr"
+        ["search by", "FAISS computes for", "queries a second", "range", "rate of clipnb exact ÷ this", "recall@10"],
+        cells,
+        "llrrrr",
     )
 
 
@@ -135,7 +137,7 @@ def arithmetic(images: int = LAION, gpus: int = GPUS) -> list[tuple[str, str, st
 
 
 def arithmetic_table(images: int = LAION, gpus: int = GPUS) -> str:
-    return table(["what", "arithmetic", "comes to"], [list(line) for line in arithmetic(images, gpus)], "llr")
+    return table(["quantity", "arithmetic", "result"], [list(line) for line in arithmetic(images, gpus)], "llr")
 
 
 def assumptions_table() -> str:

@@ -83,28 +83,29 @@ def reading() -> str:
     found = simulation()
     own = found[(found["what"] == "coverage") & (found["method"] == found["categories"].map(chosen))]
     low, high = own["rate"].min(), own["rate"].max()
-    kept = "keep what they promise" if low >= LOW and high <= HIGH else "do not all keep what they promise"
+    kept = "all rates are" if low >= LOW and high <= HIGH else "not all rates are"
     lines = [
-        f"- This book's intervals of a mean, Student's t below {SMALL_G} categories and BCa from there on, cover {low:.1%} to {high:.1%}: "
-        f"they {kept} (93% to 97% for a 95% interval)."
+        f"- The book's intervals of a mean, Student's t below {SMALL_G} categories and BCa otherwise, contain the true value in "
+        f"{low:.1%} to {high:.1%} of data sets: {kept} within 93% to 97%, the range required here of a 95% interval."
     ]
     others = found[(found["what"] == "coverage") & ((found["rate"] < LOW) | (found["rate"] > HIGH))]
     for method, part in others.groupby("method", sort=True):
         cells = ", ".join(f"{r.rate:.1%} at G = {r.categories} ({r.population})" for r in part.itertuples())
         if len(part) > 4:
             cells = f"{part['rate'].min():.1%} to {part['rate'].max():.1%}, at every G"
-        lines.append(f"- *{method}* is no 95% interval everywhere: it covers {cells}.")
+        lines.append(f"- *{method}* misses that range: it covers {cells}.")
     tests = found[found["what"] == "type-I error"]
     family = tests[tests["method"] == "any of six contrasts, sign flip, unadjusted"]
     rest = tests.drop(index=family.index)
     worst = rest.sort_values("rate").to_dict("records")[-1]
     lines.append(
-        f"- The tests reject a true null, at 5%, in {rest['rate'].min():.1%} to {rest['rate'].max():.1%} of cases; the highest is "
-        f"*{worst['method']}* at G = {worst['categories']}. With six categories a sign-flip p cannot fall below 2⁻⁵, so that it is careful."
+        f"- At a level of 5%, the tests reject a true null hypothesis in {rest['rate'].min():.1%} to {rest['rate'].max():.1%} of data sets; "
+        f"the highest rate is that of *{worst['method']}* at G = {worst['categories']}. With six categories the p of a sign-flip test "
+        "cannot fall below 2⁻⁵, so the test is conservative."
     )
     lines.append(
-        f"- Without Holm's adjustment, one of six contrasts is declared in {family['rate'].min():.0%} to {family['rate'].max():.0%} of cases "
-        "where nothing changed."
+        f"- Without Holm's adjustment, at least one of six contrasts is significant in {family['rate'].min():.0%} to "
+        f"{family['rate'].max():.0%} of data sets where nothing changed."
     )
     return "\n".join(lines)
 
@@ -112,7 +113,7 @@ def reading() -> str:
 def replicates() -> str:
     """The number of simulated data sets behind a cell, and its Monte Carlo error."""
     part = simulation()
-    return f"{part['replicates'].min():,} to {part['replicates'].max():,} (a rate of 95% is then known to within {2 * part['error'].max():.1%})"
+    return f"{part['replicates'].min():,} to {part['replicates'].max():,} (a rate of 95% is known to within {2 * part['error'].max():.1%})"
 
 
 def values() -> dict[str, str]:

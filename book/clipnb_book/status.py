@@ -86,5 +86,5 @@ def clip_results(results: Sequence[Result], pages: Mapping[str, str]) -> str:
     """A table of the runs with CLIP, or a note that there are none."""
     runs = [r for r in results if is_clip(r.spec.encoder)]
     if not runs:
-        return "```{admonition} No run with CLIP's weights is among the results\nThis page will show them when there is one.\n```"
+        return "```{admonition} There are no runs with CLIP's weights\nThis page shows them as soon as there are.\n```"
     return results_table(runs, pages)

@@ -73,7 +73,6 @@ def _study() -> dict[str, Any]:
         "test": {"t": format.minus(t), "p": format.p_value(p)},
         "printed_table": reading.printed_table(),
         "list_table": reading.list_table(),
-        "reading": reading.study_reading(),
     }
 
 
@@ -102,7 +101,7 @@ def _measures() -> str:
         [f"`{m.name}`", m.label, f"{m.range[0]:g} to {m.range[1]:g}", m.meaning, m.absent]
         for m in map(MEASURES.__getitem__, MEASURES)
     ]
-    return format.table(["name", "in figures and tables", "range", "what it says", "has no value for"], rows, "lllll")
+    return format.table(["name", "in figures and tables", "range", "meaning", "queries without a value"], rows, "lllll")
 
 
 def _corruptions() -> str:
@@ -120,7 +119,7 @@ def _severities() -> str:
         if name in CORRUPTIONS or not m.levels:
             continue
         rows.append([f"`{name}`", m.parameter, ", ".join(f"{v:g}" for v in m.levels), m.unit, "seeded" if m.draws else "no"])
-    return format.table(["name", "what severities 1 to 5 set", "to", "strength is given as", "draws"], rows, "lllll")
+    return format.table(["name", "what severities 1 to 5 set", "values", "unit of strength", "draws"], rows, "lllll")
 
 
 def sample_conditions(results: Sequence[Result], dataset: str) -> dict[str, Result]:

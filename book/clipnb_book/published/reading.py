@@ -36,8 +36,8 @@ def list_table() -> str:
 
 
 def _normality(name: str, facts: ListFacts) -> str:
-    verdict = "gives no reason to doubt it" if facts.shapiro_p >= ALPHA else "contradicts it"
-    return f"for {name} a Shapiro-Wilk test {verdict} ({p_value(facts.shapiro_p)}, skew {minus(facts.skew)})"
+    verdict = "does not contradict" if facts.shapiro_p >= ALPHA else "contradicts"
+    return f"{verdict} it for {name} ({p_value(facts.shapiro_p)}, skew {minus(facts.skew)})"
 
 
 def study_reading() -> str:
@@ -46,23 +46,24 @@ def study_reading() -> str:
     nba, scenes = list_facts(printed_log("NBA").total), list_facts(printed_log("MiniPlaces").total)
     t, p = figures_against_scenes()
     other = means["MiniPlaces"][CLEAN]
-    fixed = "it differs from the players' list" if p < ALPHA else "it does not differ from the players' list"
+    fixed = "differs significantly" if p < ALPHA else "does not differ significantly"
     blurred, grey = means["MiniPlaces"]["blurred"], means["MiniPlaces"]["grey"]
     falls = {name: {m: row[CLEAN] - v for m, v in row.items() if m != CLEAN} for name, row in means.items()}
     worst = {name: max(row, key=lambda m: row[m]) for name, row in falls.items()}
     return "\n".join(
         [
-            f'- *"Roughly normally distributed"*: {_normality("players", nba)}; {_normality("cropped scenes", scenes)}.',
-            f"- *The difference between figures and scenes is not significant*: no test stands behind this. Taken as a fixed number, "
-            f"the scenes' mean of {other:.4f} says otherwise: {fixed} (one-sample t test, t = {minus(t)}, {p_value(p)}, "
-            f"{nba.mean.n} categories). But the scenes vary too, and their list was not printed: with {scenes.mean.n} of them the "
+            f'- *"Roughly normally distributed"*: a Shapiro-Wilk test {_normality("players", nba)} and '
+            f"{_normality('cropped scenes', scenes)}.",
+            f"- *The difference between people and scenes is not significant*: the study gives no test. The scenes' mean of {other:.4f}, "
+            f"taken as a fixed number, {fixed} from the players' list (one-sample t test, t = {minus(t)}, {p_value(p)}, "
+            f"{nba.mean.n} categories). But the scenes vary too, and the study did not print their list. With {scenes.mean.n} scenes the "
             f"difference is significant at {ALPHA:.0%} if their standard deviation is below {break_even_sd(scenes.mean.n, ALPHA):.3f} "
-            f"(the players' is {nba.sd:.3f}, that of the cropped scenes {scenes.sd:.3f}).",
-            f"- *Which manipulation hurts most*: in the printed means {worst['NBA']} for players (down "
+            f"(players: {nba.sd:.3f}; cropped scenes: {scenes.sd:.3f}).",
+            f"- *The manipulation that costs most* in the printed means is {worst['NBA']} for players (down "
             f"{falls['NBA'][worst['NBA']]:.4f}) and {worst['MiniPlaces']} for scenes (down "
-            f"{falls['MiniPlaces'][worst['MiniPlaces']]:.4f}). That the two differ is an interaction: of the six lists that a "
-            "test of it would take, only bounds are known ([claims](claims.md)).",
+            f"{falls['MiniPlaces'][worst['MiniPlaces']]:.4f}). That the two differ is an interaction. A test of it needs six lists; for "
+            "those that were not printed, only bounds are known.",
             f"- *Blurred and grey scenes* differ by {abs(blurred - grey):.4f} in the printed means ({blurred:.4f} and {grey:.4f}): "
-            "so close that one condition may have been run twice. That is a suspicion, not a proof.",
+            "so close that one condition may have been run twice. This is a suspicion, not a proof.",
         ]
     )
