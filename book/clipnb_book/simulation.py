@@ -113,7 +113,7 @@ def reading() -> str:
 def replicates() -> str:
     """The number of simulated data sets behind a cell, and its Monte Carlo error."""
     part = simulation()
-    return f"{part['replicates'].min():,} to {part['replicates'].max():,} (a rate of 95% is known to within {2 * part['error'].max():.1%})"
+    return f"{part['replicates'].min():,} to {part['replicates'].max():,} (a rate of 95% is known to within {200 * part['error'].max():.1f} points)"
 
 
 def values() -> dict[str, str]:
