@@ -55,7 +55,9 @@ def test_the_tables_give_the_tests_beside_the_intervals(photo_folder: PhotoFolde
     assert adjusted != [c.p for c in family]
     for row, c, p_holm in zip(rows[2:], family, adjusted, strict=True):
         assert f"| {c.p:.3f} | {p_holm:.3f} |" in row
-    assert interaction_table(figures, scenes).count("\n") == 3
+    table = interaction_table(figures, scenes)
+    assert table.startswith("| condition | `figures`, points | `scenes`, points |"), "a set goes by its own name"
+    assert table.count("\n") == 3
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -63,7 +63,7 @@ def interactions(figures: Conditions, scenes: Conditions) -> list[Crossed]:
 
 
 def interaction_table(figures: Conditions, scenes: Conditions) -> str:
-    """A row a manipulation: change on figures minus change on scenes, Welch's interval and test; p is Holm-adjusted."""
+    """A row a manipulation: change on the first set minus change on the second, Welch's interval and test; p is Holm-adjusted."""
     return crossed_table(interactions(figures, scenes), {r.spec.condition_id: r.label for r in figures.values()})
 
 
@@ -71,13 +71,14 @@ def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = N
     """As `interaction_table`, from contrasts; `labels` maps conditions to their names in the table."""
     labels = labels or {}
     rows = []
+    sets = [literal(c.dataset) for x in pairs[:1] for c in (x.first, x.second)]
     for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
         d = x.test.difference
-        costs = {"a loss": "costs people more", "a gain": "costs scenes more"}.get(direction(d), direction(d))
+        costs = {"a loss": f"costs {sets[0]} more", "a gain": f"costs {sets[1]} more"}.get(direction(d), direction(d))
         both = [points(c.interval.point) for c in (x.first, x.second)]
         tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
         rows.append([labels.get(x.first.after, x.first.after), *both, points(d.point), points_span(d), costs, *tests])
-    head = ["condition", "people, points", "scenes, points", "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
+    head = ["condition", *(f"{name}, points" for name in sets), "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
     return table(head, rows, "lrrrllrrr")
 
 
