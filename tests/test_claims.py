@@ -17,6 +17,7 @@ from scipy import stats
 
 from clipnb import Result, RunSpec
 from clipnb.errors import UserError
+from clipnb.stats.intervals import mean_interval
 from clipnb_book.claims.evidence import (
     ByCondition,
     ConditionMeans,
@@ -29,7 +30,7 @@ from clipnb_book.claims.evidence import (
     printed,
 )
 from clipnb_book.claims.ledger import Claim, LedgerError, judge, pages, read, settle
-from clipnb_book.claims.tests import FAILS, HOLDS, UNDECIDED, region
+from clipnb_book.claims.tests import FAILS, HOLDS, NO_DIFFERENCE, UNDECIDED, region
 
 
 def group(**means: Any) -> ByCondition:
@@ -58,16 +59,39 @@ CLEAR = made(original=0.9, blurred=0.5, cropped=0.8, grey=0.85)
 def test_lower_holds_fails_and_cannot_tell() -> None:
     assert verdict("lower", CLEAR, conditions=["blurred"], than=["cropped", "grey"]) == HOLDS
     assert verdict("lower", CLEAR, conditions=["grey"], than=["cropped"]) == FAILS
-    assert verdict("lower", CLEAR, conditions=["blurred"], than=["blurred"]) == FAILS  # equal is not lower
+    assert verdict("lower", CLEAR, conditions=["blurred"], than=["blurred"]) == NO_DIFFERENCE
+    assert verdict("lower", CLEAR, conditions=["blurred"], than=["blurred", "grey"]) == FAILS  # equal is not lower
     noisy = group(a=[0.1, 0.9, 0.5], b=[0.2, 0.7, 0.6])
     assert verdict("lower", noisy, conditions=["a"], than=["b"]) == UNDECIDED
 
 
 def test_one_open_part_leaves_a_claim_open_and_one_false_part_sinks_it() -> None:
-    parts = group(a=[0.1, 0.9, 0.5], b=[0.2, 0.7, 0.6], c=[0.95, 0.99, 0.97], d=[0.05, 0.06, 0.04])
+    parts = group(a=[0.1, 0.9, 0.5] * 3, b=[0.2, 0.7, 0.6] * 3, c=[0.95, 0.99, 0.97] * 3)
+    assert verdict("lower", parts, conditions=["a"], than=["c"]) == HOLDS
     assert verdict("lower", parts, conditions=["a"], than=["b", "c"]) == UNDECIDED
     spread = made(a=0.5, b=0.6, c=0.4)
     assert verdict("lower", spread, conditions=["a"], than=["b", "c"]) == FAILS
+
+
+def test_a_change_is_decided_by_the_sign_flip_test_with_holms_adjustment_over_the_family() -> None:
+    # six categories lose: p = 2 / 64, which Holm's adjustment doubles if the other condition belongs to the family
+    before = np.array([0.5, 0.6, 0.7, 0.8, 0.6, 0.7])
+    sets = group(original=before, blurred=before - [0.1, 0.2, 0.1, 0.3, 0.2, 0.1], grey=before - [0.1, -0.1, 0, 0, 0, 0])
+    assert verdict("lower", sets, conditions=["blurred"], than=["original"]) == HOLDS
+    asked = {"conditions": ["blurred"], "than": ["original"], "family": ["blurred", "grey"]}
+    assert verdict("lower", sets, **asked) == UNDECIDED
+    said = judge(claim("lower", sentence="{difference[blurred_original]}", **asked), {"made": lambda name, encoder: sets}).text
+    assert "after Holm's adjustment 0.062" in said
+
+
+def test_too_few_categories_decide_nothing() -> None:
+    two = group(original=[0.5, 0.6], grey=[0.3, 0.4])  # the same change in both
+    assert verdict("lower", two, conditions=["grey"], than=["original"]) == UNDECIDED
+    assert verdict("normal", two, condition="grey") == UNDECIDED
+    one = group(original=[0.5], grey=[0.3])
+    assert verdict("costs_more", one, one, conditions=["grey"]) == UNDECIDED
+    assert verdict("not_significant", one, one) == UNDECIDED
+    assert verdict("steadier", one, condition="grey", than=["original"]) == NO_DIFFERENCE
 
 
 def test_within_is_a_margin_for_every_condition_and_set() -> None:
@@ -93,20 +117,21 @@ def test_normality_is_contradicted_or_not() -> None:
     assert verdict("normal", group(original=bell**8), condition="original") == FAILS
 
 
-def test_steadier_compares_paired_variances() -> None:
+def test_steadier_compares_paired_spreads() -> None:
     rng = np.random.default_rng(0)
     calm, wild = 0.5 + 0.02 * rng.normal(size=30), 0.5 + 0.15 * rng.normal(size=30)
     sets = group(calm=calm, wild=wild, like=0.5 + 0.02 * rng.normal(size=30))
     assert verdict("steadier", sets, condition="calm", than=["wild"]) == HOLDS
     assert verdict("steadier", sets, condition="wild", than=["calm"]) == FAILS
     assert verdict("steadier", sets, condition="calm", than=["like"]) == UNDECIDED
+    assert verdict("steadier", sets, condition="calm", than=["calm"]) == NO_DIFFERENCE
 
 
 def test_costs_more_is_the_interaction() -> None:
     figures, scenes = made(original=0.9, grey=0.4), made(original=0.9, grey=0.8)
     assert verdict("costs_more", figures, scenes, conditions=["grey"]) == HOLDS
     assert verdict("costs_more", scenes, figures, conditions=["grey"]) == FAILS
-    assert verdict("costs_more", figures, figures, conditions=["grey"]) == UNDECIDED
+    assert verdict("costs_more", made(original=0.9, grey=0.8, x=1), scenes, conditions=["grey"]) == UNDECIDED
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
@@ -128,15 +153,16 @@ def test_a_change_without_lists_has_an_error_at_least_as_large(pairs: list[tuple
     assert not known.bound
 
 
-def test_estimates_are_t_and_differences_welchs() -> None:
-    a, b = [0.4, 0.5, 0.7, 0.8], [0.1, 0.2, 0.2, 0.5, 0.6]
+def test_estimates_have_the_intervals_of_every_table() -> None:
+    a, b = [0.4, 0.5, 0.7, 0.8] * 2, [0.1, 0.2, 0.2, 0.5, 0.6] * 2
     one, other = (mean_of(group(x=v)["x"]) for v in (a, b))
     expected = stats.ttest_ind(a, b, equal_var=False)
     difference = one.subtract(other)
     assert difference.p == pytest.approx(expected.pvalue)
-    assert difference.interval(0.95) == pytest.approx(tuple(expected.confidence_interval()))
-    assert math.isclose(one.interval(0.95)[0], stats.ttest_1samp(a, 0).confidence_interval().low)
-    assert Estimate(0.0, 0.0, 3, "4").p == 1
+    found = difference.interval(0.95)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert one.interval(0.95) == mean_interval(a, bounds=(0, 1))
+    assert math.isnan(Estimate(0.0, 0.0, 3, "4").p)
 
 
 def test_the_studys_print_is_two_lists_and_six_means() -> None:
@@ -160,7 +186,7 @@ def measured_claims() -> list[Claim]:
 def test_the_books_ledger_is_true_of_what_was_measured() -> None:
     judged = settle(measured_claims(), {"findings": from_findings()})
     found = {j.claim.id: j.verdict for j in judged}
-    assert found["interaction_blur_grey_ours"] == HOLDS
+    assert found["interaction_blur_grey_ours"] == UNDECIDED  # five people
     assert found["crop_figures_ours"] == UNDECIDED
     assert found["crop_harmless_ours"] == HOLDS  # on square photographs the crop is no manipulation
     assert {j.n for j in judged} <= {"5", "100", "5 and 100", "100 and 5"}
@@ -283,5 +309,5 @@ def test_runs_of_an_encoder_with_a_slash_in_its_name_are_found() -> None:
 
 @given(st.floats(0.02, 0.98), st.floats(0.02, 0.98), st.integers(2, 60), st.floats(0.5, 0.9999))
 def test_no_interval_of_a_change_holds_what_no_change_can_be(before: float, after: float, n: int, level: float) -> None:
-    low, high = change(ConditionMeans(before, n), ConditionMeans(after, n)).interval(level)
-    assert -1 <= low <= after - before <= high <= 1
+    found = change(ConditionMeans(before, n), ConditionMeans(after, n)).interval(level)
+    assert -1 <= found.low <= after - before <= found.high <= 1

@@ -20,7 +20,8 @@ from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, re
 from clipnb.cli import main
 from clipnb.encoders import ENCODERS
 from clipnb.report.tables import all_tables, conditions_frame, write
-from clipnb.stats.hypothesis import holm, interaction, sign_flip, tost
+from clipnb.stats.hypothesis import holm, interaction, tost
+from clipnb.stats.sign_flips import sign_flip
 from clipnb_book.published import original
 from clipnb_book.published.original import printed_log
 from conftest import PhotoFolder, TinyEncoder
@@ -102,6 +103,8 @@ def test_the_family_is_adjusted_by_holm_and_the_interaction_is_between_changes()
     (pair,) = crossed(family[:1], family[1:])
     assert pair.test.p == interaction(family[0].values, family[1].values).p < 0.05
     assert pair.effect < -0.9
+    assert frame["verdict"].tolist() == ["a loss", "cannot tell"]
+    assert crossed_frame([pair])["verdict"].tolist() == ["a loss"]
     assert crossed_frame([pair])["difference"][0] == pytest.approx(frame["change"][0] - frame["change"][1])
 
 

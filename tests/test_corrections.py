@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from clipnb.analysis.thresholds import calibration_of
 from clipnb.execution.pages import state_of
@@ -48,10 +47,7 @@ def test_each_row_differs_from_the_study_in_one_thing(photos: Path, tmp_path: Pa
     touched = frame.dropna(subset=["change"])
     assert [len(c) for c in touched["changes"]] == [3] * len(touched)  # cats, dogs, hats
     assert np.allclose([np.mean(c) for c in touched["changes"]], touched["change"])
-    assert touched["low"].isna().equals(touched["changes"].map(np.ptp) < 1e-12), "no spread, no interval"
-    for row in touched.dropna(subset=["low"]).itertuples():
-        expected = stats.ttest_1samp(row.changes, 0).confidence_interval()
-        assert (row.low, row.high) == pytest.approx(np.clip((expected.low, expected.high), -1, 1))
+    assert touched["low"].isna().all()  # three categories are too few
     written = corrections.corrections_table(frame).splitlines()
     assert len(written) == 2 + len(corrections.CORRECTIONS)
     singles = frame[~frame["correction"].isin(["the study's protocol", "all corrected"])]

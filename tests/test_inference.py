@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
-from clipnb.stats.effect_sizes import cliffs_delta, detectable_change, nesting, rank_biserial
-from clipnb.stats.hypothesis import holm, interaction, sign_flip, tost, tost_unpaired, wilcoxon
+from clipnb.report.format import minus, p_value, points
+from clipnb.stats.effect_sizes import cliffs_delta, nesting, rank_biserial
+from clipnb.stats.hypothesis import holm, interaction, spread_changes, tost, tost_unpaired, wilcoxon
+from clipnb.stats.intervals import direction, t_interval
+from clipnb.stats.sign_flips import change_interval, detectable_change, sign_flip
 
 NAN = math.nan
 thousandths = st.lists(st.integers(-1000, 1000), min_size=1, max_size=10)
@@ -108,7 +110,7 @@ def test_tost_is_statsmodels() -> None:
     assert tost_unpaired(a, b, 0.1).p == pytest.approx(ttost_ind(a, b, -0.1, 0.1, usevar="unequal")[0], abs=1e-12)
 
 
-@given(thousandths.filter(lambda v: len(set(v)) > 1), st.sampled_from([0.05, 0.3]))
+@given(thousandths.filter(lambda v: len(v) > 5 and len(set(v)) > 1), st.sampled_from([0.05, 0.3]))
 def test_equivalence_is_the_90_percent_interval_within_the_margin(values: list[int], margin: float) -> None:
     found = tost(np.array(values) / 1000, margin)
     inside = -margin < found.interval.low and found.interval.high < margin
@@ -132,7 +134,7 @@ def test_the_interaction_is_welchs_test_of_the_changes() -> None:
     assert (found.difference.low, found.difference.high) == pytest.approx(tuple(expected.confidence_interval()))
     assert found.p_permutation == pytest.approx(found.p, abs=0.02)
     assert (found.p < 0.05) == (0 not in found.difference)
-    untested = interaction([0.1], [0.1, 0.2])
+    untested = interaction([0.1, 0.2, 0.0, 0.1, 0.1], [0.1, 0.2] * 50)  # five categories are too few
     assert untested.difference.point == pytest.approx(-0.05)
     assert np.isnan([untested.p, untested.p_permutation]).all()
 
@@ -175,9 +177,81 @@ def test_nesting_without_two_images_somewhere_or_any_spread_is_absent() -> None:
     assert nesting([[0.0, 1.0], [0.0, 1.0]]).design_effect == 1
 
 
-@pytest.mark.parametrize("categories", [2, 5, 12, 100])
-def test_the_detectable_change_is_statsmodels(categories: int) -> None:
-    expected = TTestPower().solve_power(effect_size=None, nobs=categories, alpha=0.05, power=0.8)
-    assert detectable_change(0.1, categories) == pytest.approx(0.1 * expected, rel=1e-5)
-    assert math.isnan(detectable_change(0.1, 1))
+@given(st.lists(st.integers(-10, 10), min_size=1, max_size=9), st.sampled_from([0.95, 0.9]))
+def test_the_interval_of_a_change_excludes_zero_if_and_only_if_the_test_rejects_it(tenths: list[int], level: float) -> None:
+    d = np.array(tenths) / 10
+    found, p = change_interval(d, level=level), sign_flip(d)
+    if found.bounded:
+        assert (0 in found) == (p > 1 - level)
+        assert min(d) - 1e-9 <= found.low <= found.point + 1e-12
+        assert found.point - 1e-12 <= found.high <= max(d) + 1e-9
+    elif not found.constant:
+        assert 2.0 ** (1 - len(d)) > 1 - level - 1e-9
+
+
+def test_the_interval_of_a_change_is_the_test_inverted() -> None:
+    for d in (changes(9, 0.05), changes(30, 0.05)):
+        found = change_interval(d)
+        for end, inward in ((found.low, 1), (found.high, -1)):
+            assert sign_flip(d - end + inward * 1e-6) > 0.05 or sign_flip(d - end - inward * 1e-6) <= 0.05
+            assert sign_flip(d - (end + inward * 0.002)) > 0.05 >= sign_flip(d - (end - inward * 0.002))
+
+
+@pytest.mark.parametrize("categories", [0, 2, 5])
+def test_five_categories_detect_no_change(categories: int) -> None:
+    assert math.isnan(detectable_change(0.1, categories))
+
+
+def test_the_detectable_change_is_that_of_the_sign_flip_test() -> None:
+    # with six categories the test rejects only if all changes have one sign: power is the normal cdf of the change to the sixth
+    assert detectable_change(1.0, 6) == pytest.approx(stats.norm.ppf(0.8 ** (1 / 6)), rel=0.03)
+    # with many it has the power of a t test: 0.5493 of a standard deviation for 28 categories
+    assert detectable_change(1.0, 28) == pytest.approx(0.5493, rel=0.03)
     assert detectable_change(0.0, 12) == 0
+
+
+def test_float_noise_decides_no_tie() -> None:
+    a, b = [0.3 - 0.2], [0.2 - 0.1]
+    assert a != b
+    assert cliffs_delta(a, b) == 0
+    d = [0.3 - 0.2, -(0.2 - 0.1), 0.9 - 0.7, 0.8 - 0.6, 0.5 - 0.2, 0.6]
+    exact = [0.1, -0.1, 0.2, 0.2, 0.3, 0.6]
+    for statistic in (sign_flip, wilcoxon, rank_biserial):
+        assert statistic(d) == statistic(exact)
+
+
+small = st.lists(st.sampled_from([0.0, 0.1, 0.3 - 0.2, -0.1, 1.0, NAN]), max_size=6)
+
+
+@pytest.mark.filterwarnings("error")
+@given(small, small)
+def test_no_list_is_too_short_or_too_odd(a: list[float], b: list[float]) -> None:
+    odd = not a or any(map(math.isnan, a))
+    for test in (sign_flip, wilcoxon):
+        assert math.isnan(test(a)) == odd
+        assert odd or 0 < test(a) <= 1
+    assert math.isnan(rank_biserial(a)) == odd
+    assert odd or not b or any(map(math.isnan, b)) or -1 <= cliffs_delta(a, b) <= 1
+    if a:
+        for found in (change_interval(a), t_interval(a)):
+            assert not found.bounded or (len(a) == 6 and found.low <= found.high)
+            assert direction(found, sign_flip(a)) in ("a loss", "a gain", "no change", "cannot tell")
+        assert direction(change_interval(a), sign_flip(a)) == "cannot tell" or len(a) == 6 or not any(a)
+    if a and b:
+        assert math.isnan(interaction(a, b, permutations=9).p) or len(a) == len(b) == 6
+
+
+def test_lists_of_equal_spread_are_rarely_said_to_differ() -> None:
+    rng = np.random.default_rng(0)
+    shapes = (lambda: rng.beta(6, 0.2, 30), lambda: rng.exponential(size=30))
+    rejected = [sign_flip(spread_changes(draw(), draw()), flips=499) <= 0.05 for draw in shapes for _ in range(100)]
+    assert np.mean(rejected) < 0.1
+    calm, wild = 0.5 + 0.02 * rng.normal(size=30), 0.5 + 0.15 * rng.normal(size=30)
+    assert sign_flip(spread_changes(calm, wild)) < 0.001
+
+
+def test_numbers_at_the_edge_have_words() -> None:
+    assert p_value(NAN) == "no p-value"
+    assert p_value(0.0) == "p\u00a0<\u00a010⁻³⁰⁰"
+    assert points(-0.0) == points(-0.0001) == "+0.0"
+    assert minus(-0.001) == "0.00"

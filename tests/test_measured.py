@@ -14,7 +14,7 @@ from clipnb.analysis import thresholds
 from clipnb.manipulations import STUDY
 from clipnb.report import threshold_tables
 from clipnb.spec import RunSpec
-from clipnb.stats.intervals import mean_interval
+from clipnb.stats.sign_flips import change_interval
 from clipnb_book import corrections
 from clipnb_book.measured import findings, records
 from clipnb_book.tables import holds_table
@@ -72,7 +72,7 @@ def test_what_is_kept_agrees_with_the_findings(dataset: str) -> None:
     found = findings.load()
     assert records._record("thresholds")["about"]["photographs"] == found.about["photographs"]
     for manip, sweep in zip(STUDY[1:], records.sweeps(dataset), strict=True):
-        change = mean_interval(found.changes(dataset, "efficientnet-lite2", manip), bounds=(-1.0, 1.0))
+        change = change_interval(found.changes(dataset, "efficientnet-lite2", manip))
         at = int(np.argmin(np.abs(sweep.taus - sweep.tau)))
         assert sweep.changes[at].point == pytest.approx(change.point, abs=2e-3)
     frame = records.corrections(dataset)

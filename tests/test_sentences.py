@@ -10,7 +10,7 @@ import pytest
 from clipnb import Result, RunSpec, run
 from clipnb.analysis.contrasts import contrasts
 from clipnb.analysis.scores import of_result
-from clipnb.report.text import by_condition, changes_table
+from clipnb.report.text import by_condition, changes_table, decided
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import Interval, direction
 from clipnb_book.tables import interaction_table
@@ -30,11 +30,20 @@ def conditions(root: Path) -> dict[str, Result]:
         (0.15, 0.1, 0.2, "a gain"),
         (0.0, -0.1, 0.1, "cannot tell"),  # which is not to say that there is none
         (0.1, NAN, NAN, "cannot tell"),
-        (0.0, NAN, NAN, "no change"),
     ],
 )
 def test_a_change_is_named_only_where_its_interval_excludes_none(point: float, low: float, high: float, words: str) -> None:
     assert direction(Interval(point, low, high, "t", 5)) == words
+
+
+def test_the_adjusted_p_value_decides_and_the_sentence_says_where_it_differs_from_the_interval() -> None:
+    loss = Interval(-0.15, -0.2, -0.1, "sign flip", 7)
+    assert decided(loss, 0.016, 0.047) == "**a loss**"
+    assert decided(loss, 0.031, 0.062) == "**cannot tell** (p\u00a0=\u00a00.031, after Holm's adjustment 0.062)"
+    assert decided(Interval(-0.15, NAN, NAN, "sign flip", 5), 0.062, 0.062) == "**cannot tell**"
+    assert direction(Interval(0.0, NAN, NAN, "sign flip", 5, constant=True), 1.0) == "no change"
+    assert direction(Interval(0.0, NAN, NAN, "sign flip", 5), 1.0) == "cannot tell"  # gains and losses that cancel
+    assert direction(Interval(-0.3, NAN, NAN, "sign flip", 8, constant=True), 2 / 256) == "a loss"
 
 
 def test_a_crop_that_does_nothing_changes_nothing(photo_folder: PhotoFolder) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
 
-from clipnb.stats.intervals import mean_interval
 from clipnb_book import simulation
 from clipnb_book.published.original import printed_log
 
@@ -19,14 +19,16 @@ PATH = Path(__file__).resolve().parent.parent / "benchmarks" / "intervals.py"
 
 
 @pytest.fixture(scope="module")
-def coverage() -> ModuleType:
+def coverage() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(PATH.parent))
     spec = importlib.util.spec_from_file_location("intervals_benchmark", PATH)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(PATH.parent))
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -35,7 +37,7 @@ def test_populations_have_the_printed_means_and_spread(coverage: ModuleType, whi
     printed = np.array(printed_log(("NBA", "MiniPlaces")[which]).total)
     assert people.mean == pytest.approx(printed.mean())
     rng = np.random.default_rng(3)
-    means, _ = coverage._means(people, 4_000, rng)
+    means, _ = coverage.means_of(people, 4_000, rng)
     assert means.mean() == pytest.approx(printed.mean(), abs=0.01)
     assert means.std() == pytest.approx(printed.std(), rel=0.15)
 
@@ -46,7 +48,7 @@ def test_images_are_nested_as_stated(coverage: ModuleType) -> None:
     people, rng = coverage.SCENES, np.random.default_rng(4)
     centres, sizes = people.categories(3_000, rng)
     images = people.images_of(centres, sizes, rng)
-    assert nesting(np.split(images, np.cumsum(sizes)[:-1])).icc == pytest.approx(coverage.ICC, abs=0.02)
+    assert nesting(np.split(images, np.cumsum(sizes)[:-1])).icc == pytest.approx(simulation.ICC, abs=0.02)
 
 
 def test_a_replicate_depends_on_its_name_alone(coverage: ModuleType) -> None:
@@ -56,32 +58,48 @@ def test_a_replicate_depends_on_its_name_alone(coverage: ModuleType) -> None:
 
 
 def test_the_number_of_processes_changes_nothing(coverage: ModuleType) -> None:
-    one, two = (coverage.simulate(12, 5, processes, (6,), ("two sets", "tests", "intervals")) for processes in (1, 2))
+    one, two = (coverage.simulate(2, 5, processes, (6,), ("difference", "test", "mean", "change")) for processes in (1, 2))
     assert_frame_equal(one, two)
+
+
+def test_a_data_set_without_an_interval_counts_as_not_covered(coverage: ModuleType) -> None:
+    row = coverage.changes("normal", 5, 0, 1)
+    assert (row["sign flip"], row["none, sign flip"]) == (0, 1)
 
 
 def test_the_committed_table_has_every_cell() -> None:
     table = simulation.simulation()
-    assert set(table["categories"]) == {6, 10, 28, 51, 100}
-    assert table.groupby(["what", "method", "population"]).size().eq(5).all()
-    assert (table["replicates"] >= 250).all()
+    for question in ("mean", "change", "difference", "test"):
+        part = table[table["question"] == question]
+        assert set(part["categories"]) == {5, 6, 10, 28, 51, 100}
+        assert part.groupby(["method", "population"]).size().eq(6).all()
+    assert table[table["question"] == "mean"]["population"].nunique() >= 8
+    assert table[table["question"] == "change"]["population"].nunique() >= 8
+    assert (table["replicates"] >= 100).all()
 
 
-def test_what_is_called_a_95_percent_interval_is_one() -> None:
+def test_the_chosen_interval_of_a_mean_is_the_narrowest_that_covers_everywhere() -> None:
     table = simulation.simulation()
-    own = table[(table["what"] == "coverage") & (table["method"] == table["categories"].map(simulation.chosen))]
-    assert len(own) == 10
-    assert own["rate"].between(0.93, 0.97).all()
-    naive = table[table["method"] == "t over images, as if independent"]
-    assert (naive["rate"] < 0.9).all()
-    for g in (6, 28, 51):
-        assert mean_interval(np.random.default_rng(g).random(g), resamples=99).method == simulation.chosen(g)
+    part = table[table["question"] == "mean"]
+    lowest = part.groupby("method")["rate"].min()
+    assert list(lowest[lowest >= simulation.LOW].index) == [simulation.CHOSEN["mean"]]
+    naive = part[part["method"] == "t over images, as if independent"]
+    assert (naive.groupby("categories")["rate"].min() < 0.9).all()
+
+
+def test_the_interval_of_a_change_covers_what_student_s_t_covers_and_five_categories_have_none() -> None:
+    table = simulation.simulation()
+    part = table[table["question"] == "change"].pivot(index=["population", "categories"], columns="method", values="rate")
+    six = part.drop(index=5, level="categories")
+    assert (six["sign flip"] > six["t"] - 0.1).all()
+    assert six["sign flip"].drop(index=["15% of categories change", "5% of categories collapse", "exponential"]).min() > 0.9
+    assert (part.xs(5, level="categories")["sign flip"] == 0).all()
 
 
 def test_the_page_says_what_covers_too_little() -> None:
     said = simulation.reading()
-    assert ": all rates are within 93% to 97%" in said
-    assert "not all" not in said
-    assert "*BCa* misses that range" in said
-    assert "*t over images, as if independent*" in said
-    assert simulation.coverage_table().count("**") > 10
+    assert "*Gaffke* (mean) covers" in said
+    assert "5% of categories collapse" in said
+    assert simulation.worst_table("mean").count("**") > 10
+    assert "| none |" in simulation.coverage_table("change")
+    assert simulation.error_table().count("\n") > 6

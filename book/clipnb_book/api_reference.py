@@ -27,8 +27,9 @@ PAGES = {
     "clipnb.metrics.corruption": "robustness over manipulations and severities",
     "clipnb.metrics.verification": "thresholds on pairs of photographs",
     "clipnb.stats.intervals": "means and their intervals over categories",
-    "clipnb.stats.hypothesis": "tests of changes and of interactions",
-    "clipnb.stats.effect_sizes": "sizes of effects, nesting, detectable changes",
+    "clipnb.stats.sign_flips": "the primary test of a change, its interval, and what it can detect",
+    "clipnb.stats.hypothesis": "tests of equivalence and of interactions, Holm's adjustment",
+    "clipnb.stats.effect_sizes": "sizes of effects, nesting",
     "clipnb.analysis.contrasts": "changes between conditions, with all of these",
 }
 """Modules with a page of the reference, and what each holds."""

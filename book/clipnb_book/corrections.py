@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from clipnb.analysis.contrasts import change_interval
 from clipnb.analysis.thresholds import held_out_taus, valid_by_category
 from clipnb.manipulations import CLEAN, STUDY
 from clipnb.report.format import points, table
@@ -21,6 +20,7 @@ from clipnb.result import Result
 from clipnb.runs import run
 from clipnb.spec import AS_STUDY, RunSpec
 from clipnb.stats.intervals import macro_mean, paired_differences
+from clipnb.stats.sign_flips import change_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

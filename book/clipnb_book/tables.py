@@ -74,7 +74,8 @@ def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = N
     sets = [literal(c.dataset) for x in pairs[:1] for c in (x.first, x.second)]
     for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
         d = x.test.difference
-        costs = {"a loss": f"costs {sets[0]} more", "a gain": f"costs {sets[1]} more"}.get(direction(d), direction(d))
+        verdict = direction(d, p_holm)
+        costs = {"a loss": f"costs {sets[0]} more", "a gain": f"costs {sets[1]} more"}.get(verdict, verdict)
         both = [points(c.interval.point) for c in (x.first, x.second)]
         tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
         rows.append([labels.get(x.first.after, x.first.after), *both, points(d.point), points_span(d), costs, *tests])

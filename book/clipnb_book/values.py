@@ -16,7 +16,7 @@ from clipnb.metrics.measures import MEASURES
 from clipnb.report import format, text
 from clipnb.result import Result
 from clipnb.spec import RunSpec
-from clipnb.stats.intervals import SMALL_G
+from clipnb.stats.intervals import FEWEST
 
 from . import api_reference, simulation, status, tables
 from .claims import ledger
@@ -84,7 +84,7 @@ def _setup() -> dict[str, str]:
         "cosine": f"{1 - usual.tau**2 / 2:g}",
         "sigma": f"{BLUR_SIGMA:g}",
         "encoder": f"`{OFFLINE}`",
-        "small_g": str(SMALL_G),
+        "fewest": str(FEWEST),
         "severities": _severities(),
         "measures": _measures(),
         "corruptions": _corruptions(),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from ..errors import UserError
-from ..stats.effect_sizes import Nesting, cliffs_delta, detectable_change, nesting, rank_biserial
-from ..stats.hypothesis import Interaction, holm, interaction, sign_flip, wilcoxon
-from ..stats.intervals import RESAMPLES, Interval, mean_interval
+from ..stats.effect_sizes import Nesting, cliffs_delta, nesting, rank_biserial
+from ..stats.hypothesis import Interaction, holm, interaction, wilcoxon
+from ..stats.intervals import Interval, direction
+from ..stats.sign_flips import change_interval, detectable_change, sign_flip
 from .scores import Scores, paired_changes
 
 
@@ -26,11 +26,11 @@ class Contrast:
         changes: d_c, category -> mean change, after minus before.
         paired_by: "image", or "category" if the scores name no images.
         images: number of pairs of images; 0 if the scores name no images.
-        interval: mean change with its interval over categories.
+        interval: mean change with its interval over categories, which agrees with `p`.
         p: of the sign-flip permutation test, the primary test.
         p_wilcoxon: of the signed-rank test, the check.
         effect: matched-pairs rank-biserial correlation.
-        detectable: smallest mean change found with power 0.8.
+        detectable: smallest mean change that the primary test finds with power 0.8; NaN if it can find none.
         nesting: dependence of the changes of images in a category.
     """
 
@@ -50,18 +50,6 @@ class Contrast:
     @property
     def values(self) -> list[float]:
         return list(self.changes.values())
-
-
-def change_interval(changes: ArrayLike, *, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """The interval of a mean change of a share: the one path by which every page and export gets it.
-
-    Args:
-        changes: (G,) d_c, in [-1, 1].
-        level: nominal coverage.
-        seed: decides the bootstrap's resamples.
-        resamples: how many.
-    """
-    return mean_interval(changes, level=level, seed=seed, bounds=(-1.0, 1.0), resamples=resamples)
 
 
 def contrast(before: Scores, after: Scores, *, seed: int = 0) -> Contrast:
@@ -99,7 +87,7 @@ def contrasts(scores: Sequence[Scores], clean: str = "original") -> list[Contras
 
 
 def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
-    """A row a contrast; `p_holm` is adjusted over all of them."""
+    """A row a contrast; `p_holm` is adjusted over all of them and decides the verdict."""
     adjusted = holm([c.p for c in family])
     return pd.DataFrame(
         [
@@ -115,6 +103,7 @@ def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
                 "interval": c.interval.method,
                 "p": c.p,
                 "p_holm": p_holm,
+                "verdict": direction(c.interval, p_holm),
                 "p_wilcoxon": c.p_wilcoxon,
                 "rank_biserial": c.effect,
                 "detectable": c.detectable,
@@ -153,7 +142,7 @@ def crossed(first: Sequence[Contrast], second: Sequence[Contrast]) -> list[Cross
 
 
 def crossed_frame(pairs: Sequence[Crossed]) -> pd.DataFrame:
-    """A row an interaction; `p_holm` is adjusted over all of them."""
+    """A row an interaction; `p_holm` is adjusted over all of them and decides the verdict."""
     adjusted = holm([x.test.p for x in pairs])
     return pd.DataFrame(
         [
@@ -170,6 +159,7 @@ def crossed_frame(pairs: Sequence[Crossed]) -> pd.DataFrame:
                 "interval": x.test.difference.method,
                 "p": x.test.p,
                 "p_holm": p_holm,
+                "verdict": direction(x.test.difference, p_holm),
                 "p_permutation": x.test.p_permutation,
                 "cliffs_delta": x.effect,
             }

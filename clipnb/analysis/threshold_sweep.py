@@ -13,13 +13,13 @@ from ..errors import UserError
 from ..metrics.corruption import profile
 from ..result import Result
 from ..stats.intervals import Interval, direction
-from .contrasts import change_interval
+from ..stats.sign_flips import change_interval
 
 TAUS = np.round(np.arange(0.05, 2.0001, 0.025), 3)
 """Thresholds of a sweep."""
 
 FEWER = 9_999
-"""Resamples of the bootstrap at thresholds other than the runs' own."""
+"""Random sign flips at thresholds other than the runs' own."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def sweep(clean: Result, manipulated: Result, taus: NDArray[np.float64] = TAUS) 
     by_category = both.groupby(level="category").mean()
     old, new = (by_category.iloc[:, half].to_numpy() for half in (slice(0, len(taus)), slice(len(taus), None)))
     changes = tuple(
-        change_interval(d) if tau == clean.spec.tau else change_interval(d, resamples=FEWER)
+        change_interval(d) if tau == clean.spec.tau else change_interval(d, flips=FEWER)
         for tau, d in zip(taus, (new - old).T, strict=True)
     )
     return Sweep(manipulated.label, taus, old.mean(axis=0), new.mean(axis=0), changes, clean.spec.tau)

@@ -16,8 +16,20 @@ if TYPE_CHECKING:
 
     from ..analysis.contrasts import Contrast
 
-SHORT = ["dataset", "before", "after", "categories", "images", "change", "low", "high", "interval", "p", "p_holm", "rank_biserial"]
-CROSSED = ["role", "condition", "categories", "change_first", "change_second", "difference", "low", "high", "p", "p_holm"]
+SHORT = ["dataset", "before", "after", "categories", "images", "change", "low", "high", "p", "p_holm", "verdict", "rank_biserial"]
+CROSSED = ["role", "condition", "categories", "change_first", "change_second", "difference", "low", "high", "p_holm", "verdict"]
+    "role",
+    "condition",
+    "categories",
+    "change_first",
+    "change_second",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "verdict",
+]
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,11 +17,15 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def minus(value: float, digits: int = 2) -> str:
     """Format a number with a typographic minus."""
-    return f"{value:.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # + 0.0: no negative zero
 
 
 def p_value(p: float) -> str:
-    """Format a p-value for text."""
+    """Format a p-value for text; NaN becomes "no p-value"."""
+    if math.isnan(p):
+        return "no p-value"
+    if p < 1e-300:
+        return f"p{NB}<{NB}10⁻³⁰⁰"
     if p >= 0.001:
         return f"p{NB}={NB}{p:.3f}"
     mantissa, exponent = f"{p:.1e}".split("e")
@@ -37,7 +41,7 @@ def p_short(p: float) -> str:
 
 def points(value: float) -> str:
     """Format a difference of shares in percentage points, with its sign."""
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def span(interval: Interval, digits: int = 3) -> str:

@@ -17,8 +17,8 @@ from ..metrics.measures import MEASURES
 from ..result import Result, comparable
 from ..spec import FLAGS, RunSpec
 from ..stats.hypothesis import holm
-from ..stats.intervals import Interval, direction
-from .format import minus, p_short, percent_span, points, points_span, span, table
+from ..stats.intervals import ALPHA, Interval, direction
+from .format import minus, p_short, p_value, percent_span, points, points_span, span, table
 
 NOTHING = "Nothing to report."
 """What stands for an empty list of warnings."""
@@ -90,21 +90,27 @@ def _stated(interval: Interval, spelled: Callable[[Interval], str]) -> str:
     return f"95% interval {spelled(interval)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
 
 
+def decided(interval: Interval, p: float, p_holm: float) -> str:
+    """The conclusion on a change, bold, and where Holm's adjustment alone leaves it open, that it does."""
+    alone = f" ({p_value(p)}, after Holm's adjustment {p_short(p_holm)})" if p <= ALPHA < p_holm else ""
+    return f"**{direction(interval, p_holm)}**{alone}"
+
+
 def changes_text(conditions: Conditions) -> str:
-    """One sentence a manipulation: what it cost, with its interval and the verdict."""
+    """One sentence a manipulation: what it cost, with its interval and the conclusion, adjusted over all of them."""
     clean = conditions[CLEAN]
     lines = [
         f"Unmanipulated, {clean.valid.point:.1%} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
         f"({_stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
     ]
-    for manip, result in conditions.items():
-        if manip != CLEAN:
-            d = change(conditions, manip)
-            untouched = f" It leaves {result.noop_share:.0%} of the photographs untouched." if result.noop_share else ""
-            lines.append(
-                f"**{result.label.capitalize()}**: {result.valid.point:.1%}, a change of {points(d.point)} points "
-                f"({_stated(d, points_span)}): {direction(d)}.{untouched}"
-            )
+    changed = [result for manip, result in conditions.items() if manip != CLEAN]
+    family = [contrast(of_result(clean), of_result(result)) for result in changed]
+    for result, c, p_holm in zip(changed, family, holm([c.p for c in family]), strict=True):
+        untouched = f" It leaves {result.noop_share:.0%} of the photographs untouched." if result.noop_share else ""
+        lines.append(
+            f"**{result.label.capitalize()}**: {result.valid.point:.1%}, a change of {points(c.interval.point)} points "
+            f"({_stated(c.interval, points_span)}): {decided(c.interval, c.p, p_holm)}.{untouched}"
+        )
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -127,11 +133,11 @@ def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]
             points(c.interval.point),
             points_span(c.interval),
             c.interval.method,
-            direction(c.interval),
+            direction(c.interval, p_holm),
             p_short(c.p),
             p_short(p_holm),
             minus(c.effect),
-            points(c.detectable).removeprefix("+") if c.detectable == c.detectable else "none",  # NaN: one category
+            points(c.detectable).removeprefix("+") if c.detectable == c.detectable else "none",  # NaN: too few categories
         ]
         for name, c, p_holm in zip(names, family, holm([c.p for c in family]), strict=True)
     ]

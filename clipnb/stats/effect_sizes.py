@@ -1,16 +1,15 @@
-"""Effect sizes, dependence of images within a category, and the smallest change that a data set can detect."""
+"""Effect sizes, and the dependence of images within a category."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, stats
+from scipy import stats
 
-from .intervals import NO_SPREAD
+from .intervals import TICK, ticks
 
 
 def rank_biserial(differences: ArrayLike) -> float:
@@ -20,15 +19,15 @@ def rank_biserial(differences: ArrayLike) -> float:
         differences: (G,) d_c, the mean change of each category.
 
     Returns:
-        A value in [-1, 1]; -1 if every category loses, 0 if none changes, NaN for no differences.
+        A value in [-1, 1]; -1 if every category loses, 0 if none changes, NaN for no differences and if one is NaN.
 
     >>> round(rank_biserial([-3, 1, -2]), 3)  # (1 - 5) / 6
     -0.667
     """
-    d = np.asarray(differences, dtype=np.float64)
-    if not d.size:
+    d = ticks(differences)
+    if not d.size or np.isnan(d).any():
         return float("nan")
-    d = d[np.abs(d) >= NO_SPREAD]
+    d = d[d != 0]
     if not d.size:
         return 0.0
     ranks = stats.rankdata(np.abs(d))
@@ -42,13 +41,13 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
         a, b: (G1,) and (G2,) values.
 
     Returns:
-        A value in [-1, 1]; NaN if a set is empty.
+        A value in [-1, 1]; NaN if a set is empty or has NaN.
 
     >>> cliffs_delta([1, 2], [0, 2])  # (2 pairs above - 1 pair below) / 4
     0.25
     """
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if not (x.size and y.size):
+    x, y = ticks(a), ticks(b)
+    if not (x.size and y.size) or np.isnan(x).any() or np.isnan(y).any():
         return float("nan")
     return float(2 * stats.mannwhitneyu(x, y, method="asymptotic").statistic / (x.size * y.size) - 1)
 
@@ -91,38 +90,8 @@ def nesting(scores: Sequence[ArrayLike]) -> Nesting:
     within = sum(((v - v.mean()) ** 2).sum() for v in groups) / (total - g)
     n0 = (total - (n**2).sum() / total) / (g - 1)
     spread = between + (n0 - 1) * within
-    if spread < NO_SPREAD:
+    if spread < TICK**2:
         return Nesting(float("nan"), float("nan"), int(total), g)
     icc = float((between - within) / spread)
     effect = max(1.0, 1 + ((n**2).sum() / total - 1) * icc)
     return Nesting(icc, float(effect), int(total), g)
-
-
-def detectable_change(sd: float, categories: int, *, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Minimum detectable effect: the mean change that a two-sided paired t test finds with the given power.
-
-    Args:
-        sd: standard deviation of the categories' changes.
-        categories: G, the number of categories.
-        power: probability that the test finds the change.
-        alpha: level of the test.
-
-    Returns:
-        A change in the unit of `sd`; NaN for fewer than two categories, 0 if `sd` is 0.
-
-    >>> round(detectable_change(sd=0.1, categories=10), 4)
-    0.0996
-    """
-    if categories < 2 or np.isnan(sd):
-        return float("nan")
-    freedom, bound = categories - 1, stats.t.ppf(1 - alpha / 2, categories - 1)
-
-    def excess(standardised: float) -> float:
-        shift = standardised * math.sqrt(categories)
-        opposite = np.nan_to_num(stats.nct.cdf(-bound, freedom, shift))  # scipy returns NaN for values below machine precision
-        return float(stats.nct.sf(bound, freedom, shift) + opposite) - power
-
-    largest = 1.0
-    while excess(largest) < 0:
-        largest *= 2
-    return float(optimize.brentq(excess, 0.0, largest, xtol=1e-12)) * sd

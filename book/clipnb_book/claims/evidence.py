@@ -19,10 +19,15 @@ from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN, STUDY
 from clipnb.result import Result, comparable_with_clean
 from clipnb.spec import RunSpec
-from clipnb.stats.intervals import NO_SPREAD, mean_interval, paired_differences, unpaired_difference
+from clipnb.stats.intervals import Interval, mean_interval, paired_differences, unpaired_difference
+from clipnb.stats.sign_flips import change_interval, sign_flip
 
 from ..measured import findings, records
 from ..published.original import printed_log, printed_means
+
+
+def _sd(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ class ConditionMeans:
     def sd(self) -> float:
         """The sample standard deviation of the category means, or the largest possible one if they are not known."""
         if self.categories is None:
-            return math.sqrt(self.n * self.mean * (1 - self.mean) / (self.n - 1))
-        return float(np.std(list(self.categories.values()), ddof=1))
+            return math.sqrt(self.n * self.mean * (1 - self.mean) / (self.n - 1)) if self.n > 1 else math.nan
+        return _sd(list(self.categories.values()))
 
     @property
     def values(self) -> list[float]:
@@ -84,24 +89,29 @@ class Estimate:
     bound: bool = False
     limits: tuple[float, float] = (-1.0, 1.0)
 
-    def interval(self, level: float) -> tuple[float, float]:
-        """The bounds at a level, as in every table if the lists are known; the point twice if nothing varies."""
-        found = None
-        if len(self.lists) == 1:
-            found = mean_interval(self.lists[0], level=level, bounds=self.limits)
-        elif self.lists:
-            found = unpaired_difference(*self.lists, level=level)
-        if found is not None:
-            return (found.low, found.high) if found.bounded else (found.point, found.point)
-        arm = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se if self.se else 0.0
-        return max(self.limits[0], self.point - arm), min(self.limits[1], self.point + arm)
+    def interval(self, level: float) -> Interval:
+        """The interval at a level: as in every table if the lists are known, else Student's t with the largest possible error."""
+        if len(self.lists) == 2:
+            return unpaired_difference(*self.lists, level=level)
+        if self.lists:
+            mean = self.limits == (0.0, 1.0)
+            return (
+                mean_interval(self.lists[0], level=level, bounds=self.limits)
+                if mean
+                else change_interval(self.lists[0], level=level)
+            )
+        arm = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se
+        low, high = np.clip([self.point - arm, self.point + arm], *self.limits)
+        return Interval(self.point, float(low), float(high), "t", int(self.df) + 1, level)
 
     @property
     def p(self) -> float:
-        """The two-sided p-value of zero."""
-        if not self.se:
-            return 1.0 if not self.point else 0.0
-        return float(2 * stats.t.sf(abs(self.point / self.se), self.df))
+        """The two-sided p-value of zero: of the sign-flip test for a paired change, else of a t test. NaN if there is none."""
+        if len(self.lists) == 1 and self.limits[0] < 0:
+            return sign_flip(self.lists[0])
+        if len(self.lists) == 2 and not self.interval(0.95).bounded:
+            return math.nan
+        return float(2 * stats.t.sf(abs(self.point / self.se), self.df)) if self.se else math.nan
 
     def subtract(self, other: Estimate, limit: float = 1.0) -> Estimate:
         """Difference of estimates from independent categories, with Welch's degrees of freedom.
@@ -111,7 +121,7 @@ class Estimate:
             limit: largest absolute value of the difference.
         """
         a, b = self.se**2, other.se**2
-        df = (a + b) ** 2 / (a**2 / self.df + b**2 / other.df) if a + b else self.df
+        df = (a + b) ** 2 / (a**2 / self.df + b**2 / other.df) if a + b > 0 else math.nan  # NaN: one category, or no spread
         lists = (*self.lists, *other.lists) if len(self.lists) == len(other.lists) == 1 else ()
         bound = self.bound or other.bound
         return Estimate(self.point - other.point, math.sqrt(a + b), df, f"{self.n} and {other.n}", lists, bound, (-limit, limit))
@@ -127,9 +137,8 @@ def change(before: ConditionMeans, after: ConditionMeans) -> Estimate:
     """Mean change over categories, paired where both lists are known; else its error is at most that of both lists together."""
     if before.categories is not None and after.categories is not None:
         d = paired_differences(before.categories, after.categories)
-        if len(d) > 1:
-            se = 0.0 if np.ptp(d) < NO_SPREAD else float(np.std(d, ddof=1)) / math.sqrt(len(d))
-            return Estimate(float(np.mean(d)), se, len(d) - 1, str(len(d)), (d,))
+        if d:
+            return Estimate(float(np.mean(d)), _sd(d) / math.sqrt(len(d)), len(d) - 1, str(len(d)), (d,))
     n = min(before.n, after.n)
     return Estimate(after.mean - before.mean, (before.sd + after.sd) / math.sqrt(n), n - 1, str(n), (), True)
 

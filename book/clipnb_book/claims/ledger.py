@@ -69,14 +69,12 @@ class Judgement:
         verdict: one of `VERDICTS`.
         text: the sentence with its numbers.
         n: categories behind it.
-        unchanged: whether no category changed at all.
     """
 
     claim: Claim
     verdict: str
     text: str
     n: str
-    unchanged: bool = False
 
     def __str__(self) -> str:
         return f"{self.text} **{self.verdict.capitalize()}** (n = {self.n} categories)."
@@ -145,7 +143,7 @@ def judge(claim: Claim, sources: Mapping[str, Lookup]) -> Judgement:
         raise UserError(f"claim {claim.id}: its sentence names {error}, which its test does not give") from error
     except (UserError, TypeError, ValueError) as error:
         raise UserError(f"claim {claim.id}: {error}") from error
-    return Judgement(claim, outcome.verdict, text, outcome.n, outcome.unchanged)
+    return Judgement(claim, outcome.verdict, text, outcome.n)
 
 
 class _Strict(Formatter):

@@ -1,7 +1,7 @@
-"""The tests by which a claim of the ledger is decided: it holds, does not hold, or cannot be told.
+"""The tests by which a claim of the ledger is decided: it holds, does not hold, shows no difference, or cannot be told.
 
-A claim says that one or more quantities lie in a region (below zero, within a margin): it holds where every interval lies
-inside, does not hold where one lies wholly outside, and cannot be told otherwise.
+A claim of an order (lower, steadier, costs more) is decided as every change is: by its pre-named test, with Holm's adjustment
+over the family. A claim of a margin holds where every interval lies inside, and does not hold where one lies wholly outside.
 """
 
 from __future__ import annotations
@@ -17,23 +17,42 @@ from scipy import stats
 from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN
 from clipnb.report.format import minus, p_value, points
-from clipnb.stats.hypothesis import tost_unpaired
-from clipnb.stats.intervals import ALPHA, NO_SPREAD
+from clipnb.report.text import decided
+from clipnb.stats.hypothesis import holm, spread_changes, tost_unpaired
+from clipnb.stats.intervals import ALPHA, Interval, direction, ticks
+from clipnb.stats.sign_flips import change_interval, sign_flip
 
 from .evidence import ByCondition, Estimate, change, mean_of
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "cannot tell"
-VERDICTS = (HOLDS, FAILS, UNDECIDED)
+HOLDS, FAILS, UNDECIDED, NO_DIFFERENCE = "holds", "does not hold", "cannot tell", "no difference"
+VERDICTS = (HOLDS, FAILS, UNDECIDED, NO_DIFFERENCE)
+OF_CHANGE = {"a loss": HOLDS, "a gain": FAILS, "cannot tell": UNDECIDED, "no change": NO_DIFFERENCE}
+"""Conclusion on a change -> verdict on the claim that it is a loss."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A verdict, the numbers that a sentence may name, and whether no category changed at all."""
+    """A verdict, and the numbers that a sentence may name."""
 
     verdict: str
     n: str
     numbers: Mapping[str, Any]
-    unchanged: bool = False
+
+
+def _all(verdicts: Sequence[str]) -> str:
+    """The verdict on a claim of several parts: one false part sinks it, one open part leaves it open."""
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    return FAILS if {FAILS, NO_DIFFERENCE} & {*verdicts} else UNDECIDED
+
+
+def _text(e: Estimate, i: Interval) -> str:
+    if i.constant:
+        return f"{points(i.point)} points (in every category)"
+    if not i.bounded:
+        return f"{points(i.point)} points (no interval: {i.why_unbounded})"
+    kind = "interval for any possible list" if e.bound else "interval"
+    return f"{points(i.point)} points ({100 * i.level:.3g}% {kind} {points(i.low)} to {points(i.high)})"
 
 
 def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: float) -> tuple[str, dict[str, str]]:
@@ -41,15 +60,23 @@ def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: fl
     level = 1 - alpha / max(1, len(estimates))
     verdicts, texts = [], {}
     for name, e in estimates.items():
-        a, b = e.interval(level)
+        i = e.interval(level)
+        a, b = (i.point, i.point) if i.constant and i.n > 1 else (i.low, i.high)
         verdicts.append(HOLDS if low < a and b < high else FAILS if b <= low or a >= high else UNDECIDED)
-        if not e.se:
-            texts[name] = f"{points(e.point)} points (in every category)"
-            continue
-        kind = "interval for any possible list" if e.bound else "interval"
-        texts[name] = f"{points(e.point)} points ({100 * level:.3g}% {kind} {points(a)} to {points(b)})"
-    verdict = HOLDS if all(v == HOLDS for v in verdicts) else FAILS if FAILS in verdicts else UNDECIDED
-    return verdict, texts
+        texts[name] = _text(e, i)
+    return _all(verdicts), texts
+
+
+def _losses(estimates: Mapping[str, Estimate], family: Sequence[float] = ()) -> tuple[str, dict[str, str]]:
+    """The verdict on "all quantities are below zero", adjusted over them and the p-values `family`, and the intervals as text."""
+    p = [e.p for e in estimates.values()]
+    verdicts, texts = [], {}
+    for (name, e), alone, adjusted in zip(estimates.items(), p, holm([*p, *family]), strict=False):
+        i = e.interval(1 - ALPHA)
+        verdicts.append(OF_CHANGE[direction(i, adjusted)])
+        holms = decided(i, alone, adjusted).partition("** (")[2]
+        texts[name] = _text(e, i) + (f" ({holms}" if holms else "")
+    return _all(verdicts), texts
 
 
 def _means(group: ByCondition) -> dict[str, str]:
@@ -66,14 +93,18 @@ def _of(group: ByCondition, name: str) -> Any:
     return group[name]
 
 
-def lower(groups: Sequence[ByCondition], *, conditions: Sequence[str], than: Sequence[str], alpha: float = ALPHA) -> Outcome:
-    """Each of `conditions` has a lower mean than each of `than`."""
-    (group,) = groups
+def lower(groups: Sequence[ByCondition], *, conditions: Sequence[str], than: Sequence[str], family: Sequence[str] = ()) -> Outcome:
+    """Each of `conditions` has a lower mean than each of `than`.
+
+    The claim is about the first of the data sets. p-values are adjusted over its changes, and over those of the conditions
+    `family` on all data sets.
+    """
+    group = groups[0]
     estimates = {f"{a}_{b}": change(_of(group, b), _of(group, a)) for a in conditions for b in than}
-    verdict, texts = region(estimates, -math.inf, 0.0, alpha)
+    others = [change(_of(g, b), _of(g, a)).p for g in groups for a in family for b in than if g is not group or a not in conditions]
+    verdict, texts = _losses(estimates, others)
     numbers = {"mean": _means(group), "share": _shares(group), "difference": texts}
-    unchanged = all(not e.se and abs(e.point) < NO_SPREAD for e in estimates.values())
-    return Outcome(verdict, next(iter(estimates.values())).n, numbers, unchanged)
+    return Outcome(verdict, next(iter(estimates.values())).n, numbers)
 
 
 def within(groups: Sequence[ByCondition], *, conditions: Sequence[str], margin: float, alpha: float = ALPHA) -> Outcome:
@@ -106,47 +137,47 @@ def not_significant(groups: Sequence[ByCondition], *, condition: str = CLEAN, fi
     first, second = mean_of(_of(groups[0], condition)), mean_of(_of(groups[1], condition))
     e = Estimate(first.point - second.point, first.se, first.df, first.n) if fixed else first.subtract(second)
     _, texts = region({"difference": e}, -math.inf, math.inf, alpha)
-    t = e.point / e.se if e.se else math.nan
-    numbers = {"difference": texts["difference"], "t": minus(t), "p": p_value(e.p), "mean": _means(groups[0])}
+    t = minus(e.point / e.se) if e.se and not math.isnan(e.p) else "none"
+    numbers = {"difference": texts["difference"], "t": t, "p": p_value(e.p), "mean": _means(groups[0])}
     return Outcome(FAILS if e.p < alpha else UNDECIDED, e.n, numbers)
 
 
 def normal(groups: Sequence[ByCondition], *, condition: str, alpha: float = ALPHA) -> Outcome:
     """Category means are normally distributed (Shapiro-Wilk). The test can contradict this, not confirm it."""
     values = _of(groups[0], condition).values
+    if len(values) < 3 or not np.ptp(ticks(values)):
+        return Outcome(UNDECIDED, str(len(values)), {"p": p_value(math.nan), "skew": "none"})
     p, skew = float(stats.shapiro(values).pvalue), float(stats.skew(values))
     return Outcome(FAILS if p < alpha else UNDECIDED, str(len(values)), {"p": p_value(p), "skew": minus(skew)})
 
 
-def steadier(groups: Sequence[ByCondition], *, condition: str, than: Sequence[str], alpha: float = ALPHA) -> Outcome:
-    """The category means of a condition vary less than those of each other one (Pitman-Morgan test, Bonferroni).
+def steadier(groups: Sequence[ByCondition], *, condition: str, than: Sequence[str]) -> Outcome:
+    """The category means of a condition vary less than those of each other one (sign-flip test of the distances to the median).
 
     Without both lists nothing can be told.
     """
     (group,) = groups
-    cell, p = _of(group, condition), alpha / len(than)
+    cell = _of(group, condition)
     sds = {name: f"{c.sd:.3f}" if c.categories is not None else "unprinted" for name, c in group.items()}
-    verdicts = []
+    changes = []
     for name in than:
         other = _of(group, name)
-        if cell.categories is None or other.categories is None:
-            verdicts.append(UNDECIDED)
-            continue
-        a, b = (np.array([c.categories[k] for k in cell.categories if k in other.categories]) for c in (cell, other))
-        test = stats.pearsonr(a + b, a - b)
-        verdicts.append(UNDECIDED if test.pvalue >= p else HOLDS if test.statistic < 0 else FAILS)
-    verdict = HOLDS if all(v == HOLDS for v in verdicts) else FAILS if FAILS in verdicts else UNDECIDED
-    return Outcome(verdict, str(cell.n), {"sd": sds, "mean": _means(group)})
+        both = [k for k in cell.categories or () if k in (other.categories or ())]
+        lists = [[(c.categories or {})[k] for k in both] for c in (other, cell)]
+        changes.append(spread_changes(*lists) if both else np.zeros(0))
+    p_holm = holm([sign_flip(d) for d in changes])
+    verdicts = [OF_CHANGE[direction(change_interval(d), p)] if len(d) else UNDECIDED for d, p in zip(changes, p_holm, strict=True)]
+    return Outcome(_all(verdicts), str(cell.n), {"sd": sds, "mean": _means(group)})
 
 
-def costs_more(groups: Sequence[ByCondition], *, conditions: Sequence[str], alpha: float = ALPHA) -> Outcome:
-    """The interaction: each condition costs the first data set more than the second."""
+def costs_more(groups: Sequence[ByCondition], *, conditions: Sequence[str]) -> Outcome:
+    """The interaction: each condition costs the first data set more than the second (Welch's test)."""
     first, second = groups
     estimates = {
         name: change(_of(first, CLEAN), _of(first, name)).subtract(change(_of(second, CLEAN), _of(second, name)), 2.0)
         for name in conditions
     }
-    verdict, texts = region(estimates, -math.inf, 0.0, alpha)
+    verdict, texts = _losses(estimates)
     return Outcome(verdict, next(iter(estimates.values())).n, {"difference": texts, "mean": _means(first)})
 
 

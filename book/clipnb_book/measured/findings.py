@@ -19,12 +19,13 @@ from typing import Any
 import pandas as pd
 
 from clipnb._core.files import write_text
-from clipnb.analysis.contrasts import change_interval
 from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
 from clipnb.report.format import points, points_span, span, table
 from clipnb.result import Result
 from clipnb.spec import RunSpec
+from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import Interval, direction, mean_interval, paired_differences
+from clipnb.stats.sign_flips import change_interval, sign_flip
 
 ENCODERS = ("efficientnet-lite2", "histogram")
 FIGURES, SCENES = "athletes", "miniplaces"
@@ -107,16 +108,20 @@ def describe(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def table_of(findings: Findings, encoder: str) -> str:
-    """A Markdown table with a row for each data set and condition."""
+    """A Markdown table with a row for each data set and condition; the verdict is adjusted over all changes."""
     rows = []
+    changes = {(d, m): findings.changes(d, encoder, m) for d in (FIGURES, SCENES) for m in STUDY if m != CLEAN}
+    adjusted = dict(zip(changes, holm([sign_flip(d) for d in changes.values()]), strict=True))
     for dataset in (FIGURES, SCENES):
         for manip, (label, interval) in zip(STUDY, findings.intervals(dataset, encoder).items(), strict=True):
-            d = change_interval(findings.changes(dataset, encoder, manip))
             noop = findings.rows[
                 (findings.rows["dataset"] == dataset) & (findings.rows["encoder"] == encoder) & (findings.rows["manip"] == manip)
             ]
             untouched = (noop["noop"] * noop["images"]).sum() / noop["images"].sum()
-            change = ["", "", ""] if manip == CLEAN else [points(d.point), points_span(d), direction(d)]
+            change = ["", "", ""]
+            if manip != CLEAN:
+                d = change_interval(changes[dataset, manip])
+                change = [points(d.point), points_span(d), direction(d, adjusted[dataset, manip])]
             rows.append(
                 [dataset, label, f"{interval.point:.4f}", span(interval), *change, "" if manip == CLEAN else f"{untouched:.0%}"]
             )

@@ -42,7 +42,7 @@ class ListFacts:
     """A summary of a list of category means.
 
     Attributes:
-        mean: with its BCa interval over categories.
+        mean: with its interval over categories.
         sd: sample standard deviation.
         quartiles: first, second, third (linear interpolation).
         shapiro_p: Shapiro-Wilk test of normality.
@@ -63,7 +63,7 @@ def list_facts(values: list[float]) -> ListFacts:
     array = np.asarray(values)
     q1, q2, q3 = (float(q) for q in np.percentile(array, [25, 50, 75]))
     return ListFacts(
-        mean=mean_interval(array, method="BCa"),
+        mean=mean_interval(array, bounds=(0, 1)),
         sd=float(array.std(ddof=1)),
         quartiles=(q1, q2, q3),
         minimum=float(array.min()),

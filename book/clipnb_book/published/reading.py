@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clipnb.manipulations import CLEAN
 from clipnb.report.format import minus, p_value, span, table
-from clipnb.stats.intervals import ALPHA, mean_interval
+from clipnb.stats.intervals import ALPHA, t_interval
 
 from .original import ListFacts, break_even_sd, figures_against_scenes, list_facts, printed_log, printed_means
 
@@ -24,8 +24,8 @@ def list_table() -> str:
     rows = [
         ["categories", *(str(f.mean.n) for f in facts)],
         ["mean", *(f"{f.mean.point:.4f}" for f in facts)],
-        ["95% interval of the mean, BCa bootstrap", *(span(f.mean) for f in facts)],
-        ["95% interval of the mean, Student's t", *(span(mean_interval(values, method="t")) for values in lists.values())],
+        ["95% interval of the mean, any distribution (Gaffke)", *(span(f.mean) for f in facts)],
+        ["95% interval of the mean, Student's t", *(span(t_interval(values)) for values in lists.values())],
         ["standard deviation", *(f"{f.sd:.4f}" for f in facts)],
         ["median", *(f"{f.quartiles[1]:.4f}" for f in facts)],
         ["quartiles", *(f"{f.quartiles[0]:.4f} to {f.quartiles[2]:.4f}" for f in facts)],
