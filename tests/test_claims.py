@@ -88,9 +88,9 @@ def test_too_few_categories_decide_nothing() -> None:
     two = group(original=[0.5, 0.6], grey=[0.3, 0.4])  # the same change in both
     assert verdict("lower", two, conditions=["grey"], than=["original"]) == UNDECIDED
     assert verdict("normal", two, condition="grey") == UNDECIDED
-    one = group(original=[0.5], grey=[0.3])
-    assert verdict("costs_more", one, one, conditions=["grey"]) == UNDECIDED
-    assert verdict("not_significant", one, one) == UNDECIDED
+    one, other = group(original=[0.5], grey=[0.3]), group(original=[0.6], grey=[0.5])
+    assert verdict("costs_more", one, other, conditions=["grey"]) == UNDECIDED
+    assert verdict("not_significant", one, other) == UNDECIDED
     assert verdict("steadier", one, condition="grey", than=["original"]) == NO_DIFFERENCE
 
 
@@ -120,7 +120,7 @@ def test_normality_is_contradicted_or_not() -> None:
 def test_steadier_compares_paired_spreads() -> None:
     rng = np.random.default_rng(0)
     calm, wild = 0.5 + 0.02 * rng.normal(size=30), 0.5 + 0.15 * rng.normal(size=30)
-    sets = group(calm=calm, wild=wild, like=0.5 + 0.02 * rng.normal(size=30))
+    sets = group(calm=calm, wild=wild, like=np.roll(calm, 1))
     assert verdict("steadier", sets, condition="calm", than=["wild"]) == HOLDS
     assert verdict("steadier", sets, condition="wild", than=["calm"]) == FAILS
     assert verdict("steadier", sets, condition="calm", than=["like"]) == UNDECIDED

@@ -11,7 +11,6 @@ from clipnb.analysis.missing import FATES, account
 from clipnb.analysis.threshold_sweep import Sweep
 from clipnb.report.plots import INK, MID, PALE, WIDTH, axis_title, jitter, new_figure, plain
 from clipnb.result import Result
-from clipnb.stats.intervals import mean_interval
 
 from .claims.evidence import ByCondition, mean_of
 
@@ -25,14 +24,11 @@ def _means(ax: Axes, sets: Mapping[str, ByCondition], title: str) -> None:
     for i, ((name, group), marker) in enumerate(zip(sets.items(), "osD^v", strict=False)):
         at = np.arange(len(group)) + 0.2 * (i - (len(sets) - 1) / 2)
         for x, cell in zip(at, group.values(), strict=True):
-            if cell.categories is None:
-                low, high = np.clip(mean_of(cell).interval(0.95), 0, 1)
-            else:
-                interval = mean_interval(cell.values, bounds=(0.0, 1.0))
-                low, high = interval.low, interval.high
+            interval = mean_of(cell).interval(0.95)
+            if cell.categories is not None:
                 dots = x + 0.5 * jitter(cell.n)
                 ax.plot(dots, cell.values, "o", color=MID, ms=2.2, alpha=0.5, mew=0, clip_on=False, zorder=1)
-            ax.plot([x, x], [low, high], color=INK, lw=1.4, ls=":" if cell.categories is None else "-", zorder=2)
+            ax.plot([x, x], [interval.low, interval.high], color=INK, lw=1.4, ls=":" if cell.categories is None else "-", zorder=2)
         heights = [cell.mean for cell in group.values()]
         ax.plot(at, heights, marker, color=INK, mfc=("white", PALE, MID)[i % 3], ms=6, label=plain(name), zorder=3)
     axis_title(ax, title)

@@ -43,7 +43,7 @@ def simulation() -> pd.DataFrame:
 
 def worst_table(question: str) -> str:
     """A row for each interval: its lowest coverage over the populations and, in brackets, its mean width over that of t."""
-    part = simulation()[simulation()["question"] == question]
+    part = simulation()[(simulation()["question"] == question) & (simulation()["what"] == "coverage")]
     return _table(part.groupby(["method"]), part["categories"].unique(), lambda cell: (cell["rate"].min(), cell["width"].mean()))
 
 

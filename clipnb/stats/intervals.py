@@ -229,7 +229,7 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> I
     """Difference of two independent means, mean(a) - mean(b), with Welch's interval.
 
     If a few categories of the smaller set can collapse, the interval covers too little; the chapter on the simulation shows how
-    much, and that a permutation or a bootstrap does not mend it.
+    much.
 
     Args:
         a, b: (G1,) and (G2,) values of independent categories. The interval has no bounds if a set has fewer than `FEWEST`
