@@ -18,18 +18,6 @@ if TYPE_CHECKING:
 
 SHORT = ["dataset", "before", "after", "categories", "images", "change", "low", "high", "p", "p_holm", "verdict", "rank_biserial"]
 CROSSED = ["role", "condition", "categories", "change_first", "change_second", "difference", "low", "high", "p_holm", "verdict"]
-    "role",
-    "condition",
-    "categories",
-    "change_first",
-    "change_second",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    "verdict",
-]
 
 
 def _compare_arguments(parser: argparse.ArgumentParser) -> None:

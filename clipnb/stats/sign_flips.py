@@ -84,7 +84,7 @@ def change_interval(differences: ArrayLike, *, level: float = 0.95, flips: int =
 
     >>> found = change_interval([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     >>> round(found.low, 3), round(found.high, 3)
-    (0.15, 0.55)
+    (0.1, 0.6)
     """
     d, point = ticks(differences), macro_mean(differences)
     n, constant = d.size, not np.ptp(d)
