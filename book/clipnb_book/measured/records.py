@@ -108,11 +108,12 @@ def tolerances(dataset: str, encoder: str, measure: str, manips: Sequence[str] =
 
 def _interval(values: list[Any]) -> Interval:
     point, low, high = (math.nan if v is None else float(v) for v in values[:3])
-    return Interval(point, low, high, *values[3:])
+    constant = bool(values[5]) if len(values) > 5 else math.isnan(low)  # older records had no bounds only without spread
+    return Interval(point, low, high, *values[3:5], constant=constant)
 
 
 def _of_interval(i: Interval) -> list[Any]:
-    return [*rounded([i.point, i.low, i.high]), i.method, i.n]
+    return [*rounded([i.point, i.low, i.high]), i.method, i.n, i.constant]
 
 
 def _curve(columns: dict[str, list[float | None]]) -> OperatingCurve:
