@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from clipnb._core.markdown import literal
-from clipnb.analysis.contrasts import Crossed, change_interval, contrasts, crossed
+from clipnb.analysis.contrasts import Crossed, contrasts, crossed
 from clipnb.analysis.scores import of_result
 from clipnb.analysis.severity import BASELINE, clean_value, scores
 from clipnb.analysis.threshold_sweep import Sweep
@@ -22,6 +22,7 @@ from clipnb.report.text import Conditions
 from clipnb.report.tolerance import in_words
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import direction
+from clipnb.stats.sign_flips import change_interval
 
 SCORES = {"clean": 3, "mPC": 3, "rPC": 2, "mCE": 2}
 """Scores over all manipulations, each with its number of decimals in a table."""

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.optimize import isotonic_regression
 
-from .intervals import NO_SPREAD
+from .intervals import TICK
 
-FEWEST = 5
+FEWEST_CATEGORIES = 5
 """Smallest number of categories that get an interval."""
 
 STEPS = 200
@@ -103,10 +103,10 @@ def breaking_point(
     target = by_chance + (1 - fraction) * (first - by_chance)
     excess = later - target
     start, goal = float(first.mean()), float(target.mean())
-    if float((first - by_chance).mean()) < NO_SPREAD:
+    if float((first - by_chance).mean()) < TICK:
         return BreakingPoint(math.nan, math.nan, math.nan, (math.nan, math.nan), start, goal, first.size, level)
     fitted = isotonic_regression(excess.mean(axis=1), increasing=False).x
-    broken = np.flatnonzero(fitted <= NO_SPREAD)
+    broken = np.flatnonzero(fitted <= TICK)
     if not broken.size:
         strength, bracket = math.inf, (float(at[-1]), math.nan)
     elif broken[0] == 0:
@@ -115,7 +115,7 @@ def breaking_point(
         j = int(broken[0])
         share = fitted[j - 1] / (fitted[j - 1] - fitted[j])
         strength, bracket = float(at[j - 1] + share * (at[j] - at[j - 1])), (float(at[j - 1]), float(at[j]))
-    low, high = _inverted(excess, at, level) if first.size >= FEWEST else (math.nan, math.nan)
+    low, high = _inverted(excess, at, level) if first.size >= FEWEST_CATEGORIES else (math.nan, math.nan)
     return BreakingPoint(strength, low, high, bracket, start, goal, first.size, level)
 
 
