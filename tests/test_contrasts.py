@@ -260,7 +260,8 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
     grey, clean = (next(r for r in first if r.spec.condition_id == c) for c in ("grey-s5", "original"))
     changes = contrast(of_result(clean, "shift"), of_result(grey, "shift")).values
     row = table("equivalence").query("dataset == 'pets' and condition == 'grey-s5'").iloc[0]
-    assert (row["p"], row["change"]) == (pytest.approx(tost(changes, 0.05).p), pytest.approx(np.mean(changes)))
+    assert row["change"] == pytest.approx(np.mean(changes))
+    assert row["p"] == pytest.approx(tost(changes, 0.05).p, nan_ok=True)
     assert len(table("equivalence")) == 8 + 4
     assert len(second) == 5
 

@@ -109,7 +109,8 @@ def tolerances(dataset: str, encoder: str, measure: str, manips: Sequence[str] =
 def _interval(values: list[Any]) -> Interval:
     point, low, high = (math.nan if v is None else float(v) for v in values[:3])
     constant = bool(values[5]) if len(values) > 5 else math.isnan(low)  # older records had no bounds only without spread
-    return Interval(point, low, high, *values[3:5], constant=constant)
+    method, n = values[3:5]
+    return Interval(point, low, high, method, n, constant=constant)
 
 
 def _of_interval(i: Interval) -> list[Any]:
