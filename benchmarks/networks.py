@@ -43,6 +43,4 @@ def random_clip(dim: int) -> OpenAIClip:
     vision = {"image_resolution": 32, "vision_layers": 2, "vision_width": 64, "vision_patch_size": 16}
     text = {"context_length": 77, "vocab_size": 49408, "transformer_width": 64, "transformer_heads": 1, "transformer_layers": 1}
     torch.manual_seed(0)
-    return OpenAIClip(
-        "random:tiny", clip.model.CLIP(embed_dim=dim, **vision, **text).eval(), Path("tiny"), "random", "fp32", "torch"
-    )
+    return OpenAIClip("random:tiny", clip.model.CLIP(embed_dim=dim, **vision, **text).eval(), Path("tiny"), "random")

@@ -60,7 +60,7 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
     if not spec.gallery:
         require_results(spec.k, len(dataset.photos) - 1)
     asked_for = batch(dataset.photos, spec.start, spec.step)
-    encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
+    encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     store = kept_embeddings(encoder)
     options: Any = {"seed": spec.seed, "batch_size": batch_size, "workers": workers, "progress": progress}
     conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from .datasets.dataset import slug
 from .datasets.picture_hash import BITS, NEAR
-from .encoders import ENCODERS, ENGINES, PRECISIONS, default_encoder, resolve
+from .encoders import DEVICES, ENCODERS, ENGINES, PRECISIONS, default_encoder, resolve, settled_precision
 from .errors import UserError
 from .manipulations import CLEAN, MANIPULATIONS, Condition
 
@@ -42,9 +42,9 @@ AS_STUDY: dict[str, Any] = {
 """The settings of mode `study`."""
 
 
-def _field(default: object, what: str, allows: Callable[[Any], bool] = lambda v: True, wanted: str = "") -> Any:
+def _field(default: object, what: str, allows: Callable[[Any], bool] = lambda v: True, wanted: str = "", **options: Any) -> Any:
     """A field of `RunSpec`: its help text, which values of the default's type it allows, and that rule in words."""
-    return dataclasses.field(default=default, metadata={"help": what, "allows": allows, "wanted": wanted})
+    return dataclasses.field(default=default, metadata={"help": what, "allows": allows, "wanted": wanted}, **options)
 
 
 def _count(default: int, what: str, least: int = 0, all_for_zero: str = "") -> Any:
@@ -52,8 +52,8 @@ def _count(default: int, what: str, least: int = 0, all_for_zero: str = "") -> A
     return _field(default, what, lambda v: v >= least, f"a whole number from {least}{zero} up")
 
 
-def _choice(default: str, what: str, choices: tuple[str, ...]) -> Any:
-    return _field(default, what, lambda v: v in choices, f"one of {', '.join(choices)}")
+def _choice(default: str, what: str, choices: tuple[str, ...], **options: Any) -> Any:
+    return _field(default, what, lambda v: v in choices, f"one of {', '.join(choices)}", **options)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,9 @@ class RunSpec:
         "a distance above 0 and at most 2",
     )
     seed: int = _field(0, "decides every random draw", wanted="a whole number")
-    precision: str = _choice("fp32", "of the encoder's weights: fp32, bf16 or fp16", PRECISIONS)
+    precision: str = _choice("auto", "of the network: fp32, bf16, fp16, or auto: fp16 on CUDA, else fp32", PRECISIONS)
     engine: str = _choice("torch", "what runs the network: torch, compile (torch.compile) or openvino (faster on a CPU)", ENGINES)
+    device: str = _choice("auto", "of the network: cpu, cuda, mps, or auto, the fastest that is there", DEVICES, compare=False)
     gallery: str = _field("", "what is searched: empty for the data set, folders (comma between), or a service's http://host:port")
     index: str = _field(
         "", "how: exact (default), hnsw, ivf, or stored, a clip-retrieval folder's own; for a service, its index's name"
@@ -155,6 +156,7 @@ class RunSpec:
                 mistakes.append(str(error))
         if mistakes:
             raise UserError("; ".join(mistakes))
+        settle("precision", settled_precision(self.precision, self.encoder, self.engine, self.device))
         settle("gallery", self.gallery.strip())
         settle("index", self.index.strip() if is_service(self.gallery) else self.index.strip().lower() or "exact")
         if self.mode == "study":
@@ -201,7 +203,7 @@ class RunSpec:
         for field in ("k", "tau", "seed", "categories", "per_category", "start", "step"):
             if (value := getattr(self, field)) != FIELDS[field].default:
                 parts.append(f"{field}{value}")
-        parts += [value for field in ("precision", "engine") if (value := getattr(self, field)) != FIELDS[field].default]
+        parts += [value for value in (self.precision, self.engine) if value not in ("fp32", "torch")]
         return "-".join([*parts, *_protocol_parts(self)])
 
     def under(self, manip: str, severity: int = 0, strength: float = 0.0) -> RunSpec:
@@ -225,7 +227,7 @@ RunSpec.__doc__ = f"{inspect.getdoc(RunSpec)}\n\nAttributes:\n" + "\n".join(
 )
 
 
-FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "draws", "categories", "per_category")
+FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "device", "draws", "categories", "per_category")
 """Fields that commands take as flags."""
 
 
@@ -267,8 +269,10 @@ def _conflicts(spec: RunSpec) -> list[str]:
 
 
 def encoder_slug(name: str) -> str:
-    """Name of an encoder as part of a file name: the file name of a checkpoint, with dashes for special characters."""
-    short = name if name in ENCODERS or name.startswith("open_clip:") else Path(name).name
+    """Name of an encoder as part of a file name: of a path the last part, with dashes for special characters."""
+    start, colon, rest = name.rpartition("@" if "@" in name and ":" in name else ":")
+    whole = name in ENCODERS or (colon == ":" and not Path(rest).is_absolute())
+    short = name if whole else f"{start}{colon}{Path(rest).name}"
     return re.sub(r"[^\w.@+-]+", "-", short)
 
 

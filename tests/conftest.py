@@ -54,7 +54,7 @@ class TinyEncoder:
         return (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float32)
 
 
-ENCODERS.register("tiny")(lambda name, precision, engine: TinyEncoder())
+ENCODERS.register("tiny")(lambda name, compute: TinyEncoder())
 
 
 def picture(seed: int, width: int = 48, height: int = 32, kind: int = 0) -> RGB:

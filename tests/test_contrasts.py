@@ -39,7 +39,7 @@ class OtherEncoder(TinyEncoder):
         return super().encode(np.roll(batch, 3, axis=2)[:, ::-1] // 2)
 
 
-ENCODERS.register("tiny-other")(lambda name, precision, engine: OtherEncoder())
+ENCODERS.register("tiny-other")(lambda name, compute: OtherEncoder())
 
 
 def tiny_run(root: Path | str, manip: str = "grey", encoder: str = "tiny", **settings: Any) -> Result:

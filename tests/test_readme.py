@@ -61,7 +61,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("CLIPNB_RESULTS", raising=False)
         patch.setenv("CLIPNB_ENCODER", "histogram")
         patch.setenv("CLIPNB_CACHE", str(folder / "cache"))  # the usual one may know the real encoder
-        patch.setattr(efficientnet, "load", lambda precision, engine: TinyEncoder())
+        patch.setattr(efficientnet, "load", lambda name, compute: TinyEncoder())
         yield folder
 
 

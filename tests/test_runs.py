@@ -204,3 +204,32 @@ def test_provenance_says_where_the_numbers_come_from(
     assert again.provenance["data_fingerprint"] == about["data_fingerprint"]
     Image.fromarray(picture(9)).save(root / "dogs" / "00.png")
     assert run(spec, progress=False).provenance["data_fingerprint"] != about["data_fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "slug"),
+    [
+        ("ViT-L/14@336px", "ViT-L-14@336px"),
+        ("/home/me/tiny@2.pt", "tiny@2.pt"),
+        ("open_clip:ViT-B-32/openai", "open_clip-ViT-B-32-openai"),
+        ("open_clip:ViT-B-32/openai@/home/me/w.pt", "open_clip-ViT-B-32-openai@w.pt"),
+        ("hf:/home/me/model", "hf-model"),
+        ("hf:google/siglip2", "hf-google-siglip2"),
+        ("my.module:mine", "my.module-mine"),
+    ],
+)
+def test_no_path_of_a_machine_is_in_the_name_of_a_run(encoder: str, slug: str) -> None:
+    assert RunSpec("nba", "grey", encoder).run_id == f"nba-grey-{slug}"
+
+
+def test_the_precision_auto_is_recorded_as_what_it_became(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipnb.encoders.has_cuda", lambda: True)
+    spec = RunSpec("nba", "grey", "ViT-L/14")
+    assert (spec.precision, spec.run_id) == ("fp16", "nba-grey-ViT-L-14-fp16")
+    for full in (replace(spec, precision="fp32"), RunSpec("nba", "grey", "ViT-L/14", device="cpu")):
+        assert (full.precision, full.run_id) == ("fp32", "nba-grey-ViT-L-14")
+    assert RunSpec("nba", "grey", "histogram").precision == "fp32"
+    monkeypatch.setattr("clipnb.encoders.has_cuda", lambda: False)
+    here = RunSpec("nba", "grey", "ViT-L/14")
+    assert (here.precision, here.run_id) == ("fp32", "nba-grey-ViT-L-14")
+    assert here == replace(here, device="cpu")

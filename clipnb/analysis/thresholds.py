@@ -69,7 +69,7 @@ def held_out_taus(spec: RunSpec, statistic: str = "tau_fpr_5", *, progress: bool
 
 def _clean(spec: RunSpec, progress: bool) -> tuple[Floats, list[str], list[str]]:
     """Embeddings, categories and digests of the clean photographs of a run."""
-    encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
+    encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     found = embed(drawn_for(spec).photos, [CLEAN], encoder, kept_embeddings(encoder), seed=spec.seed, progress=progress)
     return found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests
 

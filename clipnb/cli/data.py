@@ -69,7 +69,7 @@ def _index_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="photographs: a folder <category>/<image>, or a name in $CLIPNB_DATA")
     parser.add_argument("out", help="the gallery's folder; a build that was stopped goes on in it")
     parser.add_argument("--encoder", default="", help="encoder ($CLIPNB_ENCODER, else ViT-L/14)")
-    parser.add_argument("--precision", default="fp32", help="of the encoder's weights: fp32, bf16 or fp16")
+    parser.add_argument("--precision", default="auto", help="of the network: fp32, bf16, fp16, or auto: fp16 on CUDA, else fp32")
     parser.add_argument("--index", default="", choices=["exact", "hnsw", "ivf"], help="exact up to a million images, else hnsw")
     parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where shards are made (ray: clipnb[scale])")
     parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")

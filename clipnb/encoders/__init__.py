@@ -1,16 +1,19 @@
 """Encoders turn photographs into unit vectors. Each family has one file, which contains its heavy imports.
 
 A name selects an encoder: `efficientnet-lite2`, `histogram`, OpenAI's name of a CLIP model (`ViT-L/14`), the path of a CLIP
-checkpoint, `open_clip:<model>/<pretrained tag or path>`, or `<package.module>:<function>` for a custom encoder.
+checkpoint, a model of open_clip (`open_clip:<model>/<tag>`), or `<package.module>:<name>` for a custom encoder.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +31,20 @@ OFFLINE = "efficientnet-lite2"
 INSTEAD = f"use the encoder {OFFLINE}, which needs no network (-p encoder {OFFLINE}, or CLIPNB_ENCODER={OFFLINE})"
 """End of an error message about missing weights."""
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ENGINES = ("torch", "compile", "openvino")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class Compute(NamedTuple):
+    """How a network is computed: a precision other than "auto", an engine, and a device, where "auto" is the fastest."""
+
+    precision: str = "fp32"
+    engine: str = "torch"
+    device: str = "auto"
+
+
+DEFAULT = Compute()
 
 
 class Encoder(Protocol):
@@ -67,48 +82,39 @@ class TextEncoder(Protocol):
         """Embed n texts as (n, dim) unit vectors."""
 
 
-Loader = Callable[[str, str, str], Encoder]
-"""(name, precision, engine) -> encoder."""
+Loader = Callable[[str, Compute], Encoder]
+"""(name, how it is computed) -> encoder."""
 
 ENCODERS: Registry[Loader] = Registry("encoder")
 
 OPENAI = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px")
 
+PREFIXES = {
+    "open_clip": "open_clip_models",
+}
+"""Start of an encoder's name, before the colon -> module that loads it."""
 
-@ENCODERS.register(OFFLINE)
-def _efficientnet(name: str, precision: str, engine: str) -> Encoder:
-    from . import efficientnet
 
-    return efficientnet.load(precision, engine)
+def _from(module: str) -> Loader:
+    """A loader in a module of this package, which is imported when the encoder is loaded."""
+    return lambda name, compute: import_module(f".{module}", __name__).load(name, compute)
+
+
+_efficientnet, _openai_clip, _own = _from("efficientnet"), _from("openai_clip"), _from("custom")
+_BY_PREFIX = {prefix: _from(module) for prefix, module in PREFIXES.items()}
+
+ENCODERS.register(OFFLINE)(_efficientnet)
 
 
 @ENCODERS.register("histogram")
-def _histogram(name: str, precision: str, engine: str) -> Encoder:
+def _histogram(name: str, compute: Compute) -> Encoder:
     from .histogram import Histogram
 
     return Histogram()
 
 
-def _openai_clip(name: str, precision: str, engine: str) -> Encoder:
-    from . import openai_clip
-
-    return openai_clip.load(name, precision, engine)
-
-
 for _name in OPENAI:
     ENCODERS.register(_name, _name.replace("/", "-"))(_openai_clip)
-
-
-def _open_clip(name: str, precision: str, engine: str) -> Encoder:
-    from . import open_clip_models
-
-    return open_clip_models.load(name, precision, engine)
-
-
-def _own(name: str, precision: str, engine: str) -> Encoder:
-    from . import custom
-
-    return custom.load(name, precision)
 
 
 def default_encoder() -> str:
@@ -122,8 +128,9 @@ def resolve(name: str) -> tuple[str, Loader]:
     Raises:
         UserError: the name is unknown.
     """
-    if name.startswith("open_clip:"):
-        return name, _open_clip
+    prefix, colon, rest = name.partition(":")
+    if colon and rest and prefix in PREFIXES:
+        return name, _BY_PREFIX[prefix]
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
         return name, _own
     if Path(name).suffix in (".pt", ".pth") or Path(name).is_file():
@@ -131,21 +138,49 @@ def resolve(name: str) -> tuple[str, Loader]:
     try:
         settled = ENCODERS.canonical(name)
     except UserError as error:
-        more = "open_clip:<model>/<tag or path>, the path of a CLIP checkpoint, or <package.module>:<function>"
+        more = "open_clip:<model>/<tag>, "
+        more += "the path of a CLIP checkpoint, or <package.module>:<name>"
         raise UserError(f"{error}; or {more}") from None
     return settled, ENCODERS[settled]
 
 
-def load_encoder(name: str, precision: str = "fp32", engine: str = "torch") -> Encoder:
+@cache
+def has_cuda() -> bool:
+    """Whether PyTorch can use a GPU. PyTorch is imported only if there is a sign of a GPU."""
+    if not any(Path(f"/dev/{device}").exists() for device in ("nvidiactl", "kfd", "dxg")) and not shutil.which("nvidia-smi"):
+        return False
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def settled_precision(precision: str, encoder: str, engine: str = "torch", device: str = "auto") -> str:
+    """What the precision "auto" means here: fp16 for a network of PyTorch on CUDA, as in the study, else fp32.
+
+    Args:
+        precision: one of `PRECISIONS`; all except "auto" are returned as they are.
+        encoder: name of the encoder.
+        engine, device: as in `load_encoder`.
+    """
+    if precision != "auto":
+        return precision
+    full = engine == "openvino" or resolve(encoder)[1] in (_histogram, _own)
+    return "fp16" if not full and device in ("auto", "cuda") and has_cuda() else "fp32"
+
+
+def load_encoder(name: str, precision: str = "auto", engine: str = "torch", device: str = "auto") -> Encoder:
     """Load an encoder by name. Weights that were loaded before are read only when there is something to embed.
 
     Args:
         name: name of the encoder; see `clipnb.encoders`.
-        precision: precision of the weights of PyTorch encoders: fp32, bf16 or fp16.
+        precision: precision of PyTorch encoders: fp32, bf16, fp16, or auto (`settled_precision`).
         engine: engine that runs PyTorch encoders: torch, compile or openvino.
+        device: where PyTorch encoders run: cpu, cuda, mps, or auto, the first of cuda, mps and cpu that is there.
 
     Raises:
-        UserError: the name is unknown, or the weights are missing and cannot be downloaded.
+        UserError: the name is unknown, the weights are missing and cannot be downloaded, or the device is not there.
         MissingExtra: the packages of the encoder are not installed.
 
     >>> encoder = load_encoder("histogram")
@@ -155,8 +190,9 @@ def load_encoder(name: str, precision: str = "fp32", engine: str = "torch") -> E
     from .lazy import recall
 
     settled, loader = resolve(name)
+    compute = Compute(settled_precision(precision, settled, engine, device), engine, device)
     # Otherwise torch's idle threads spin and take the cores from the decoding workers. torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if loader is _own:  # never cached: its code may change under the same name
-        return loader(settled, precision, engine)
-    return recall(settled, f"{precision}|{engine}", lambda: loader(settled, precision, engine))
+        return loader(settled, compute)
+    return recall(settled, "|".join(compute), lambda: loader(settled, compute))

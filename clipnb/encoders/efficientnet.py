@@ -11,13 +11,14 @@ from typing import Any
 
 from .._core.files import file_sha256
 from ..errors import MissingExtra
+from . import DEFAULT, Compute
 from .torch_base import Preprocessing, TorchEncoder
 
 NAME = "efficientnet-lite2"
 PREPROCESSING = Preprocessing(size=260, mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)
 
 
-def load(precision: str = "fp32", engine: str = "torch") -> TorchEncoder:
+def load(name: str = NAME, compute: Compute = DEFAULT) -> TorchEncoder:
     """Load the encoder: 1280 pooled ImageNet features of a centre square of 260 pixels.
 
     Raises:
@@ -36,4 +37,4 @@ def load(precision: str = "fp32", engine: str = "torch") -> TorchEncoder:
     def pooled(pixels: Any) -> Any:
         return model.extract_features(pixels).mean(dim=(2, 3))
 
-    return TorchEncoder(NAME, pooled, model, PREPROCESSING, 1280, weights, file_sha256(weights), precision, engine)
+    return TorchEncoder(NAME, pooled, model, PREPROCESSING, 1280, weights, file_sha256(weights), compute)

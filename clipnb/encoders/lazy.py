@@ -26,7 +26,7 @@ from ..datasets.images import RGB
 from . import Encoder, TextEncoder
 
 NOTED = ("name", "dim", "input_size", "weights_sha256", "identity", "batch_size", "device", "sees_whole")
-PACKAGES = ("clip-anytorch", "efficientnet_lite_pytorch", "open-clip-torch", "torch")
+PACKAGES = ("clip-anytorch", "efficientnet_lite_pytorch", "open-clip-torch", "onnxruntime", "timm", "torch", "transformers")
 
 
 class KnownEncoder:

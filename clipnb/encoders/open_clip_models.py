@@ -1,68 +1,122 @@
-"""Models of open_clip: `open_clip:<model>/<pretrained tag or path of a checkpoint>`.
+"""Models of open_clip: `open_clip:<model>/<tag>`, `open_clip:<model>/<tag>@<file or folder>`, `open_clip:local-dir:<folder>`.
 
-Weights that were trained with QuickGELU, such as OpenAI's, need a model with that activation (`ViT-L-14-quickgelu`). A
-checkpoint does not record its activation; with the wrong one the embeddings are wrong, without an error message.
+A checkpoint records neither its preprocessing nor its activation (GELU or QuickGELU); with others the embeddings are wrong,
+without an error message. Both follow from the tag, or from the configuration in the folder. `open_clip:<model>/<file>`
+without a tag is read only if all tags of the model have the same preprocessing and activation.
 """
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
-from . import INSTEAD
-from .torch_base import Preprocessing, TextTorchEncoder, matching_torchvision, reason
+from . import DEFAULT, INSTEAD, Compute
+from .torch_base import Preprocessing, TextTorchEncoder, TorchEncoder, agreed_tag, matching_torchvision, reason
+
+LOOKS = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
+"""What a tag says about the preprocessing and the activation of its weights."""
+
+
+CONFIG = "open_clip_config.json"
 
 
 class OpenClip(TextTorchEncoder):
     """An open_clip model that embeds images and texts."""
 
 
-def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenClip:
-    """Load `open_clip:<model>/<tag or path>`.
+def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
+    """Load a model of open_clip. If its texts cannot be tokenized here, it embeds images only, with a warning.
 
     Raises:
         UserError: the model or tag is unknown, the weights cannot be downloaded, or the file is not a checkpoint of the model.
-        MissingExtra: open_clip is not installed.
+        MissingExtra: open_clip, or a package that the model needs, is not installed.
     """
-    model_name, _, pretrained = name.removeprefix("open_clip:").partition("/")
     with matching_torchvision(f"the encoder {name!r}"):
         try:
             import open_clip
         except ModuleNotFoundError as error:
             raise MissingExtra(f"the encoder {name!r}", "open_clip") from error
-        if model_name not in open_clip.list_models():
-            raise UserError(f"open_clip knows no model {model_name!r}: open_clip.list_models() lists them")
-        path = Path(pretrained).expanduser()
-        here = path.is_file()
-        if not here and pretrained not in (tags := open_clip.list_pretrained_tags_by_model(model_name)):
-            raise UserError(f"{name!r}: {pretrained!r} is neither a file nor one of the tags {', '.join(tags)}")
+        source, tag, found = _parts(name, open_clip)
+        looks = open_clip.get_pretrained_cfg(source, tag)
+        if looks.get("quick_gelu") and not open_clip.get_model_config(source).get("quick_gelu"):
+            source += "-quickgelu"
         try:
-            with warnings.catch_warnings(action="ignore"):
-                if not here:
-                    path = Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(model_name, pretrained)))
-                model = open_clip.create_model(model_name, str(path) if here else pretrained, weights_only=True)
+            if ":" in source:
+                path, options = found or Path(), {}
+                about = json.loads((path.parent / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+            else:
+                about, path = open_clip.get_model_config(source), found or Path(open_clip.download_pretrained(looks))
+                options = {"pretrained": str(path), "force_preprocess_cfg": looks}
+            model = open_clip.create_model(source, weights_only=True, **options)
         except Exception as error:  # hub, network, pickle and key errors have no common ancestor
-            raise UserError(_why(name, path, here, error)) from error
-    config = open_clip.get_model_preprocess_cfg(model)
-    resize, interpolation = config["resize_mode"], config["interpolation"]
+            if "pip install transformers" in str(error):
+                raise MissingExtra(f"the encoder {name!r}", "hf") from error
+            raise UserError(_why(name, found, error)) from error
+    settled = f"open_clip:{source.partition(':')[0]}/{tag or path.name}"
+    noted = path if options else None  # a note would not see that the configuration in a folder has changed
+    rest = (_preprocessing(name, open_clip.get_model_preprocess_cfg(model)), about["embed_dim"], noted, file_sha256(path), compute)
+    try:
+        return OpenClip(settled, model, open_clip.get_tokenizer(source), *rest)
+    except Exception as error:  # the tokenizer needs a package or a file that is not here
+        why = "packages that are not installed" if isinstance(error, ModuleNotFoundError) else f"a vocabulary ({reason(error)})"
+        left_out = f"zero-shot is left out: the texts of {name!r} need {why}: pip install 'clipnb[hf]'"
+        warnings.warn(left_out, stacklevel=2)
+    return TorchEncoder(settled, model.encode_image, model, *rest)
+
+
+def _parts(name: str, open_clip: Any) -> tuple[str, str, Path | None]:
+    """The name of a model in open_clip, the tag or "", and the file of the weights, or None if they are to be fetched."""
+    source = name.removeprefix("open_clip:")
+    if source.startswith("local-dir:"):
+        if not (folder := Path(source.removeprefix("local-dir:")).expanduser() / CONFIG).is_file():
+            raise UserError(
+                f"{name!r}: no file {folder}, which says what the model is: pass open_clip:<model>/<tag>@<file or folder>"
+            )
+        return f"local-dir:{folder.parent}", "", _weights(name, folder.parent)
+    model, _, rest = source.partition("/")
+    if model not in open_clip.list_models():
+        raise UserError(f"open_clip knows no model {model!r}: open_clip.list_models() lists them")
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    tag, at, path = rest.partition("@")
+    if tag in tags:
+        return model, tag, _weights(name, Path(path).expanduser()) if at else None
+    if not (weights := Path(rest).expanduser()).exists():
+        raise UserError(f"{name!r}: {rest!r} is neither a file nor one of the tags {', '.join(tags)}")
+    looks = {tag: [open_clip.get_pretrained_cfg(model, tag).get(key) or None for key in LOOKS] for tag in tags}
+    return model, agreed_tag(looks, f"open_clip:{model}/<tag>@{rest}") if tags else "", _weights(name, weights)
+
+
+def _weights(name: str, path: Path) -> Path:
+    """The checkpoint at a path: the file itself, or the file that open_clip would read in the folder."""
+    from open_clip.factory import _find_checkpoint_in_dir
+
+    found = _find_checkpoint_in_dir(path) if path.is_dir() else path
+    if found is None or not Path(found).is_file():
+        raise UserError(
+            f"{name!r}: no checkpoint at {path}: pass an existing .safetensors, .bin, .pt or .pth file, or a folder with one"
+        )
+    return Path(found)
+
+
+def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
+    resize, interpolation, size = config["resize_mode"], config["interpolation"], config["size"]
     if resize not in ("shortest", "squash") or interpolation not in ("bicubic", "bilinear"):
         raise UserError(f"{name!r} resizes its images by {resize} and {interpolation}, which clipnb does not support")
-    size = config["size"] if isinstance(config["size"], int) else config["size"][0]
-    preprocessing = Preprocessing(size, config["mean"], config["std"], resize=resize, interpolation=interpolation)
-    settled, tokenizer = f"open_clip:{model_name}/{path.name if here else pretrained}", open_clip.get_tokenizer(model_name)
-    dim = int(open_clip.get_model_config(model_name)["embed_dim"])
-    return OpenClip(settled, model, tokenizer, preprocessing, dim, path, file_sha256(path), precision, engine)
+    size = size if isinstance(size, int) else size[0]
+    return Preprocessing(size, config["mean"], config["std"], resize=resize, interpolation=interpolation)
 
 
-def _why(name: str, path: Path, here: bool, error: Exception) -> str:
-    """The error message if a model cannot be loaded."""
-    if not here:
+def _why(name: str, path: Path | None, error: Exception) -> str:
+    """The error message if a model cannot be loaded; `path` is the user's checkpoint, if there is one."""
+    if path is None:
         return (
             f"the weights of {name!r} are not in the Hugging Face cache and cannot be fetched ({type(error).__name__}): "
-            "download them on a machine with a network and copy the cache ($HF_HOME), pass the path of a checkpoint, "
-            f"or {INSTEAD}"
+            "download them on a machine with a network and copy the cache ($HF_HOME), pass their file "
+            f"({name.partition('@')[0]}@<file>), or {INSTEAD}"
         )
     if "TorchScript" in str(error) or "input_resolution" in str(error):
         return f"{path} is one of OpenAI's own checkpoints: pass its path alone (-p encoder {path})"

@@ -14,7 +14,7 @@ from urllib.error import URLError
 
 from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
-from . import INSTEAD
+from . import DEFAULT, INSTEAD, Compute
 from .torch_base import Preprocessing, TextTorchEncoder, matching_torchvision, reason
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -24,12 +24,12 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 class OpenAIClip(TextTorchEncoder):
     """A CLIP model that embeds images and texts."""
 
-    def __init__(self, name: str, model: Any, weights: Path, weights_sha256: str, precision: str, engine: str) -> None:
+    def __init__(self, name: str, model: Any, weights: Path, weights_sha256: str, compute: Compute = DEFAULT) -> None:
         import clip
 
         tokenizer, dim = partial(clip.tokenize, truncate=True), int(model.text_projection.shape[1])
         preprocessing = Preprocessing(model.visual.input_resolution, MEAN, STD)
-        super().__init__(name, model, tokenizer, preprocessing, dim, weights, weights_sha256, precision, engine)
+        super().__init__(name, model, tokenizer, preprocessing, dim, weights, weights_sha256, compute)
 
 
 def weights_folder() -> Path:
@@ -37,7 +37,7 @@ def weights_folder() -> Path:
     return Path("~/.cache/clip").expanduser()
 
 
-def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenAIClip:
+def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
     """Load a model by OpenAI's name or by the path of a checkpoint (TorchScript archive or state dict).
 
     Raises:
@@ -65,4 +65,4 @@ def load(name: str, precision: str = "fp32", engine: str = "torch") -> OpenAICli
             raise UserError(f"the weights of {name!r} {why}: put {path.name} there, or {INSTEAD}") from error
         except Exception as error:  # pickle, zip and key errors of files that are not CLIP checkpoints
             raise UserError(f"{path} is not a CLIP checkpoint: {reason(error)}") from error
-    return OpenAIClip(name if published else path.name, model, path, published or file_sha256(path), precision, engine)
+    return OpenAIClip(name if published else path.name, model, path, published or file_sha256(path), compute)

@@ -1,9 +1,14 @@
-"""Base of the PyTorch encoders: 8-bit input, normalisation on the device, and a choice of precision and engine."""
+"""Base of the PyTorch encoders: 8-bit input, normalisation on the device, and a choice of precision, engine and device.
+
+Lower precision is PyTorch's autocast: weights stay fp32, and PyTorch chooses the operations that run in bf16 or fp16. For
+OpenAI's models these are the operations that the package `clip` itself runs in fp16.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,7 +21,7 @@ from PIL import Image
 
 from ..datasets.images import RGB, middle
 from ..errors import UserError
-from . import INSTEAD
+from . import DEFAULT, INSTEAD, Compute
 from .batch_size import FastestSize
 from .engines import build
 
@@ -43,9 +48,10 @@ class Preprocessing:
     def __call__(self, image: RGB) -> NDArray[np.uint8]:
         """Convert (h, w, 3) uint8 to (size, size, 3) uint8, with the same pixels as the transforms of the CLIP packages.
 
-        Of a long strip, only the middle is used (`clipnb.datasets.images.middle`).
+        If the short side is scaled, only the middle of a long strip is used (`clipnb.datasets.images.middle`).
         """
-        image = middle(image)
+        if self.resize == "shortest":
+            image = middle(image)
         height, width = image.shape[:2]
         size, short = self.size, min(height, width)
         new_w, new_h = size, size
@@ -66,37 +72,40 @@ class TorchEncoder:
         model: Any,
         preprocessing: Preprocessing,
         dim: int,
-        weights: Path,
+        weights: Path | None,
         weights_sha256: str,
-        precision: str = "fp32",
-        engine: str = "torch",
+        compute: Compute = DEFAULT,
     ) -> None:
         """Put the network on the device.
 
         Args:
             forward: normalised images (n, 3, size, size) -> features (n, dim); it calls `model`.
-            model: the network, in fp32 on the CPU.
-            weights, weights_sha256: file of the weights, and its digest.
-            precision: fp32, bf16 or fp16.
-            engine: torch, compile or openvino.
+            model: the network on the CPU.
+            weights, weights_sha256: file of the weights, and its digest. Without a file, the encoder is loaded in every run.
+            compute: precision, engine and device.
+
+        Raises:
+            UserError: the device is not there.
         """
         import torch
 
         self.name, self.dim, self.input_size = name, dim, preprocessing.size
         self.sees_whole = preprocessing.resize == "squash"
-        self.weights, self.weights_sha256, self.precision = weights, weights_sha256, precision
-        self.identity = f"{name}|{weights_sha256}|{preprocessing}|{precision}" + ("" if engine == "torch" else f"|{engine}")
-        self.engine, self._preprocessing, self._forward = engine, preprocessing, forward
-        self.device = "cuda" if torch.cuda.is_available() and engine != "openvino" else "cpu"
-        sizes = (256,) if self.device == "cuda" else (4, 8, 16) if engine == "torch" else (8,)
+        self.weights, self.weights_sha256, (self.precision, self.engine, _) = weights, weights_sha256, compute
+        lowered = "" if self.precision == "fp32" or self.engine == "openvino" else " by autocast"
+        self.identity = f"{name}|{weights_sha256}|{preprocessing}|{self.precision}{lowered}"
+        self.identity += "" if self.engine == "torch" else f"|{self.engine}"
+        self._preprocessing, self._forward, self.device = preprocessing, forward, device_of(compute)
+        sizes = (4, 8, 16) if self.engine == "torch" else (8,)
+        if self.device != "cpu":
+            sizes = (256,)
         self._size, self.batch_size = FastestSize(sizes), max(sizes)
-        lowered = "fp32" if engine == "openvino" else precision  # OpenVINO lowers the precision itself
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[lowered]
-        self.model = lower_precision(model, self._dtype).eval().requires_grad_(False).to(self.device)
+        self._lower = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision] if lowered else None
+        self.model = model.float().eval().requires_grad_(False).to(self.device)
         moments = torch.tensor([preprocessing.mean, preprocessing.std], dtype=torch.float32, device=self.device)
         self._mean, self._std = moments.view(2, 1, 3, 1, 1)
-        if engine != "torch":
-            self._forward = build(engine, forward, self.batch_size, preprocessing.size, precision)
+        if self.engine != "torch":
+            self._forward = build(self.engine, forward, self.batch_size, preprocessing.size, self.precision)
 
     def prepare(self, image: RGB) -> NDArray[np.uint8]:
         """Convert a photograph to the network's input, (size, size, 3) uint8."""
@@ -127,17 +136,26 @@ class TorchEncoder:
                 self._size.note(len(part), time.perf_counter() - began)
         return np.concatenate(vectors)
 
-    def _encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         import torch
 
-        with torch.inference_mode():
+        with self._computing():
             missing = 0 if self.engine == "torch" else self.batch_size - len(batch)
             pixels = torch.from_numpy(np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]))
             if self.device == "cuda":
                 pixels = pixels.pin_memory()  # lets the copy run asynchronously
-            pixels = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-            pixels = ((pixels.float() / self._preprocessing.scale - self._mean) / self._std).contiguous()
-            return unit_rows(self._forward(pixels.to(self._dtype))[: len(batch)])
+            pixels = pixels.to(self.device, non_blocking=True)
+            if pixels.dtype == torch.uint8:  # else the transform of a package has normalised it
+                pixels = (pixels.permute(0, 3, 1, 2).float() / self._preprocessing.scale - self._mean) / self._std
+            return unit_rows(self._forward(pixels.contiguous())[: len(batch)])
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Compute without gradients, in the precision of this encoder."""
+        import torch
+
+        with torch.inference_mode(), torch.autocast(self.device, self._lower, enabled=self._lower is not None):
+            yield
 
 
 class TextTorchEncoder(TorchEncoder):
@@ -150,9 +168,7 @@ class TextTorchEncoder(TorchEncoder):
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, dim) float32 unit vectors, in the same space as the photographs."""
-        import torch
-
-        with torch.inference_mode():
+        with self._computing():
             return unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device)))
 
 
@@ -164,19 +180,58 @@ def unit_rows(features: Any) -> NDArray[np.float32]:
     return result
 
 
-def lower_precision(model: Any, dtype: Any) -> Any:
-    """Convert weights of convolutions, linear layers, attention and projections to `dtype`; normalisation stays fp32."""
-    import torch
-    from torch import nn
+def device_of(compute: Compute) -> str:
+    """The device on which a network is computed: "cpu", "cuda" or "mps".
 
-    if dtype == torch.float32:
-        return model.float()
-    for module in model.modules():
-        whole = isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear | nn.MultiheadAttention)
-        for name, parameter in module.named_parameters(recurse=False):
-            if whole or name in ("proj", "text_projection"):
-                parameter.data = parameter.data.to(dtype)
-    return model
+    Raises:
+        UserError: the device is not there, or the engine does not use it.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if compute.engine == "openvino":
+        there = {"cpu": True}
+    if compute.device == "auto":
+        return next(device for device, usable in there.items() if usable)
+    if not there.get(compute.device):
+        raise UserError(f"the device {compute.device!r} is not usable here by the engine {compute.engine!r}: use -p device auto")
+    return compute.device
+
+
+def state_sha256(model: Any) -> str:
+    """SHA-256 of the names and values of a network's weights."""
+    import torch
+
+    sha = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        sha.update(f"{name}|{weight.dtype}|{tuple(weight.shape)}|".encode())
+        sha.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
+
+
+def output_dim(forward: Callable[[Any], Any], model: Any, size: int) -> int:
+    """Number of features that a network on the CPU computes of images of `size` pixels."""
+    import torch
+
+    model.float().eval()
+    with torch.inference_mode():
+        return int(forward(torch.zeros(1, 3, size, size)).shape[1])
+
+
+def agreed_tag(looks: Mapping[str, object], spelling: str) -> str:
+    """Any of the tags, if weights of all of them are preprocessed and computed in the same way.
+
+    Args:
+        looks: tag -> what it says about preprocessing and activation.
+        spelling: what to type, for the error message.
+
+    Raises:
+        UserError: they are not.
+    """
+    if len({str(look) for look in looks.values()}) > 1:
+        why = f"a checkpoint does not say how its images are prepared: pass {spelling}, with the tag that its weights follow"
+        raise UserError(f"{why}: {', '.join(looks)}")
+    return next(iter(looks))
 
 
 @contextmanager

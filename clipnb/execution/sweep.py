@@ -161,7 +161,7 @@ def seconds_an_image(spec: RunSpec) -> float:
 
 def _trial(spec: RunSpec) -> float:
     photos = load_dataset(spec.dataset).photos[:TRIAL]
-    encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
+    encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     with tempfile.TemporaryDirectory() as folder:
         store = EmbeddingStore(Path(folder), encoder.identity, encoder.dim)
         embed(photos[:1], [CLEAN], encoder, store, progress=False)  # the first embedding is slower

@@ -26,7 +26,7 @@ from .._core.paths import shown
 from ..datasets.dataset import Photo, listing_digest, load_dataset
 from ..datasets.images import decode, digest, read
 from ..datasets.picture_hash import picture_hash
-from ..encoders import Encoder, default_encoder, load_encoder, resolve
+from ..encoders import Encoder, default_encoder, load_encoder, resolve, settled_precision
 from ..errors import UnreadableImage, UserError
 from . import faiss_index
 from .duplicates import COLUMN
@@ -178,7 +178,7 @@ def build_gallery(
     out: Path,
     *,
     encoder: str = "",
-    precision: str = "fp32",
+    precision: str = "auto",
     index: str = "",
     engine: Engine = local_engine,
     shard_size: int = SHARD,
@@ -204,6 +204,7 @@ def build_gallery(
     dataset = load_dataset(folder)
     name = resolve(encoder or default_encoder())[0]
     name = str(Path(name).resolve()) if Path(name).is_file() else name
+    precision = settled_precision(precision, name)
     found = load_encoder(name, precision)
     photos = [Photo(photo.category, photo.path.resolve()) for photo in dataset.photos]
     listing = listing_digest(photos)

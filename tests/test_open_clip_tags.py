@@ -1,0 +1,167 @@
+"""open_clip: preprocessing and activation follow the weights, for every tag, by name and by path."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clipnb.encoders import load_encoder
+from clipnb.errors import UserError
+from conftest import let_torchvision_load, picture
+
+let_torchvision_load()
+open_clip = pytest.importorskip("open_clip")
+
+TAGS = open_clip.list_pretrained()
+SIZES = [(1000, 750), (301, 400), (384, 384), (1, 1), (60, 29)]
+
+
+class Stub(torch.nn.Module):
+    """A model of any configuration, without its layers."""
+
+    def __init__(self, embed_dim: int, vision_cfg: dict[str, Any], quick_gelu: bool = False, **rest: object) -> None:
+        super().__init__()
+        self.quick_gelu, self.visual = quick_gelu, types.SimpleNamespace(image_size=vision_cfg["image_size"])
+        self.encode_image = self.encode_text = torch.nn.Identity()
+
+
+@pytest.fixture
+def stubs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The loading code of open_clip runs, without layers and weights."""
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"weights")
+    for name in ("CLIP", "CustomTextCLIP", "CoCa"):
+        monkeypatch.setattr(open_clip.factory, name, Stub)
+    monkeypatch.setattr(open_clip.factory, "load_checkpoint", lambda *_, **__: None)
+    for module in (open_clip, open_clip.factory):
+        monkeypatch.setattr(module, "download_pretrained", lambda *_, **__: str(path))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:zero-shot", "ignore:QuickGELU mismatch")
+@pytest.mark.parametrize(("model", "tag"), TAGS, ids=["/".join(pair) for pair in TAGS])
+def test_pixels_and_activation_are_those_of_open_clip(stubs: Path, model: str, tag: str) -> None:
+    theirs, _, transform = open_clip.create_model_and_transforms(model, tag)
+    wanted = [transform(Image.fromarray(picture(i, *size))).numpy() for i, size in enumerate(SIZES)]
+    trained = theirs.quick_gelu or bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu"))
+    for spelling in (f"{model}/{tag}", f"{model}/{tag}@{stubs}"):
+        loaded: Any = load_encoder(f"open_clip:{spelling}")
+        ours = getattr(loaded, "loaded", loaded)
+        moments = [np.reshape(side, (3, 1, 1)).astype(np.float32) for side in (ours._preprocessing.mean, ours._preprocessing.std)]
+        for i, size in enumerate(SIZES):
+            pixels = ours.prepare(picture(i, *size)).transpose(2, 0, 1) / np.float32(255)
+            np.testing.assert_allclose((pixels - moments[0]) / moments[1], wanted[i], atol=1e-5)
+        assert ours.model.quick_gelu == trained
+
+
+@pytest.mark.filterwarnings("ignore:zero-shot")
+@pytest.mark.parametrize("model", sorted({model for model, _ in TAGS}))
+def test_a_bare_path_is_taken_only_where_all_tags_agree(stubs: Path, model: str) -> None:
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    kinds = {
+        str([cfg[key] for key in ("mean", "std", "interpolation", "resize_mode")] + [bool(cfg.get("quick_gelu"))])
+        for cfg in (open_clip.get_pretrained_cfg(model, tag) for tag in tags)
+    }
+    if len(kinds) > 1:
+        with pytest.raises(UserError, match=rf"open_clip:{model}/<tag>@.*weights\.pt, with the tag that") as caught:
+            load_encoder(f"open_clip:{model}/{stubs}")
+        assert all(tag in str(caught.value) for tag in tags)
+        assert "\n" not in str(caught.value)
+    else:
+        a, b = (load_encoder(f"open_clip:{model}/{end}") for end in (stubs, f"{tags[0]}@{stubs}"))
+        assert a.identity.split("|")[1:] == b.identity.split("|")[1:]
+
+
+CONFIG = {
+    "embed_dim": 64,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16, "head_width": 64},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a tiny model, its configuration and its weights."""
+    (tmp_path / "tiny.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(tmp_path / "tiny.json")
+    torch.manual_seed(0)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    torch.save(open_clip.create_model("tiny", None).state_dict(), folder / "open_clip_pytorch_model.bin")
+    looks = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "interpolation": "bilinear", "resize_mode": "squash"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": looks}))
+    return folder
+
+
+def test_a_folder_with_its_own_configuration(folder: Path) -> None:
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    ours = load_encoder(f"open_clip:local-dir:{folder}")
+    pictures = [picture(i, *size) for i, size in enumerate(SIZES)]
+    with torch.no_grad():
+        theirs = model.eval().encode_image(torch.stack([transform(Image.fromarray(p)) for p in pictures]), normalize=True).numpy()
+        texts = model.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(["a cat"]), normalize=True).numpy()
+    np.testing.assert_allclose(ours.encode(np.stack([ours.prepare(p) for p in pictures])), theirs, atol=1e-6)
+    np.testing.assert_allclose(ours.encode_text(["a cat"]), texts, atol=1e-6)
+
+
+def test_weights_in_a_folder_follow_a_tag(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = open_clip.pretrained._slpcfg()
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", {"siglip": looks, "clip": open_clip.pretrained._pcfg()})
+    a, b = (load_encoder(f"open_clip:tiny/siglip@{path}") for path in (folder, folder / "open_clip_pytorch_model.bin"))
+    assert a.identity == b.identity
+    assert "squash" in a.identity
+    with pytest.raises(UserError, match="with the tag that its weights follow: siglip, clip"):
+        load_encoder(f"open_clip:tiny/{folder}")
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match="no checkpoint at"):
+        load_encoder(f"open_clip:tiny/siglip@{folder}")
+
+
+def test_without_the_tokenizers_package_the_image_tower_works_alone(tmp_path: Path) -> None:
+    (tmp_path / "transformers.py").write_text("raise ModuleNotFoundError('No module named transformers', name='transformers')\n")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from conftest import let_torchvision_load; let_torchvision_load()\n"
+        "import json, pathlib, numpy, open_clip, torch\n"
+        f"cfg = {CONFIG!r}; cfg['text_cfg']['hf_tokenizer_name'] = 'some/tokenizer'\n"
+        "path = pathlib.Path(sys.argv[1], 'tiny.json'); path.write_text(json.dumps(cfg)); open_clip.add_model_config(path)\n"
+        "torch.save(open_clip.create_model('tiny', None).state_dict(), path.with_suffix('.pt'))\n"
+        "from clipnb.encoders import TextEncoder, load_encoder\n"
+        "e = load_encoder(f\"open_clip:tiny/{path.with_suffix('.pt')}\")\n"
+        "print(isinstance(e, TextEncoder), e.encode(numpy.zeros((2, 32, 32, 3), 'uint8')).shape)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert done.stdout == "False (2, 64)\n", done.stderr
+    assert "zero-shot is left out: the texts of 'open_clip:tiny" in done.stderr
+    assert "pip install 'clipnb[hf]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "worst"),
+    [
+        ("PE-Core-T-16-384", "bf16", 0.02),
+        ("PE-Core-T-16-384", "fp16", 0.004),
+        ("MobileCLIP2-S0", "bf16", 0.02),
+        ("MobileCLIP2-S0", "fp16", 0.004),
+    ],
+)
+def test_lower_precision_runs_on_other_architectures(tmp_path: Path, model: str, precision: str, worst: float) -> None:
+    config = open_clip.get_model_config(model)
+    config["text_cfg"]["layers"] = 1  # the image tower is whole
+    (tmp_path / f"small-{model}.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / f"small-{model}.json")
+    torch.manual_seed(0)
+    torch.save(open_clip.create_model(f"small-{model}", None).state_dict(), tmp_path / "weights.pt")
+    full, low = (load_encoder(f"open_clip:small-{model}/{tmp_path / 'weights.pt'}", p) for p in ("fp32", precision))
+    inputs = full.prepare(picture(0, 400, 300))[None]
+    assert 0 < np.linalg.norm(full.encode(inputs) - low.encode(inputs)) < worst
