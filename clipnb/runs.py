@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .datasets.dataset import Dataset, load_dataset
 from .datasets.sampling import batch, sample
 from .embedding.embed import Embeddings, embed, embed_texts, kept_embeddings
 from .embedding.store import EmbeddingStore
-from .encoders import TextEncoder, load_encoder
+from .encoders import Encoder, TextEncoder, load_encoder
 from .errors import DatasetError, UserError
 from .manipulations import CLEAN, STUDY
 from .metrics.measures import MEASURES, QueryResults
@@ -34,7 +35,9 @@ from .retrieval.search import LookUp, SearchResults, opened
 from .spec import RunSpec
 
 
-def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progress: bool = True) -> Result:
+def run(
+    spec: RunSpec, *, encoder: Encoder | None = None, batch_size: int = 0, workers: int | None = None, progress: bool = True
+) -> Result:
     """Measure one data set under one manipulation.
 
     Each query is a photograph of the data set under the manipulation. The gallery is the clean data set, or a random part
@@ -44,6 +47,7 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
 
     Args:
         spec: what to measure.
+        encoder: an encoder in place of the specification's, such as one of `clipnb.encoders.wrap`; the result names it.
         batch_size: number of images per call of the encoder, 0 for the encoder's preferred number.
         workers: number of threads that decode and manipulate; one per core by default.
         progress: show a progress bar.
@@ -56,11 +60,14 @@ def run(spec: RunSpec, *, batch_size: int = 0, workers: int | None = None, progr
     0.0
     """
     started = time.monotonic()
+    if encoder is None:
+        encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
+    else:
+        spec = replace(spec, encoder=encoder.name, precision=getattr(encoder, "precision", "fp32"), engine="torch")
     dataset = drawn_for(spec)
     if not spec.gallery:
         require_results(spec.k, len(dataset.photos) - 1)
     asked_for = batch(dataset.photos, spec.start, spec.step)
-    encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     store = kept_embeddings(encoder)
     options: Any = {"seed": spec.seed, "batch_size": batch_size, "workers": workers, "progress": progress}
     conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))

@@ -1,7 +1,8 @@
 """Encoders turn photographs into unit vectors. Each family has one file, which contains its heavy imports.
 
 A name selects an encoder: `efficientnet-lite2`, `histogram`, OpenAI's name of a CLIP model (`ViT-L/14`), the path of a CLIP
-checkpoint, a model of open_clip (`open_clip:<model>/<tag>`), or `<package.module>:<name>` for a custom encoder.
+checkpoint, a package with its own name of a model (`open_clip:<model>/<tag>`, `timm:<model>`, `hf:<repository>`,
+`st:<name>`), a file (`torchscript:<file>`, `onnx:<file>`), or `<package.module>:<name>` for a custom encoder.
 """
 
 from __future__ import annotations
@@ -91,6 +92,12 @@ OPENAI = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16
 
 PREFIXES = {
     "open_clip": "open_clip_models",
+    "timm": "timm_models",
+    "hf": "hugging_face",
+    "st": "sentence_transformers",
+    "torchscript": "torchscript",
+    "onnx": "onnx",
+    "python": "custom",
 }
 """Start of an encoder's name, before the colon -> module that loads it."""
 
@@ -138,8 +145,8 @@ def resolve(name: str) -> tuple[str, Loader]:
     try:
         settled = ENCODERS.canonical(name)
     except UserError as error:
-        more = "open_clip:<model>/<tag>, "
-        more += "the path of a CLIP checkpoint, or <package.module>:<name>"
+        more = "open_clip:<model>/<tag>, timm:<model>, hf:<repository or folder>, st:<name or folder>, torchscript:<file>, "
+        more += "onnx:<file>, the path of a CLIP checkpoint, or <package.module>:<name>"
         raise UserError(f"{error}; or {more}") from None
     return settled, ENCODERS[settled]
 
@@ -166,7 +173,7 @@ def settled_precision(precision: str, encoder: str, engine: str = "torch", devic
     """
     if precision != "auto":
         return precision
-    full = engine == "openvino" or resolve(encoder)[1] in (_histogram, _own)
+    full = engine == "openvino" or resolve(encoder)[1] in (_histogram, _own, _BY_PREFIX["onnx"], _BY_PREFIX["python"])
     return "fp16" if not full and device in ("auto", "cuda") and has_cuda() else "fp32"
 
 
@@ -196,3 +203,13 @@ def load_encoder(name: str, precision: str = "auto", engine: str = "torch", devi
     if loader is _own:  # never cached: its code may change under the same name
         return loader(settled, compute)
     return recall(settled, "|".join(compute), lambda: loader(settled, compute))
+
+
+def wrap(encode: Callable[[Any], Any], preprocess: Callable[[Any], Any], *, name: str, **options: Any) -> Encoder:
+    """Make an encoder of a PyTorch callable and its transform, for `clipnb.run(spec, encoder=...)`.
+
+    See `clipnb.encoders.custom.wrapped` for the arguments and errors.
+    """
+    from .custom import wrapped
+
+    return wrapped(encode, preprocess, name=name, **options)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .._core.paths import project_root
 from ..errors import UserError
@@ -22,6 +25,8 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     Raises:
         UserError: the module or the name does not exist, or it is neither an encoder nor a function that returns one.
     """
+    if name.startswith("python:"):
+        raise UserError(f"the encoder {name!r} exists only in Python: pass it to clipnb.run(spec, encoder=...)")
     module_name, _, function = name.partition(":")
     for folder in (str(project_root()), str(Path.cwd())):
         if folder not in sys.path:
@@ -40,3 +45,44 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
         if not hasattr(encoder, attribute):
             setattr(encoder, attribute, value)
     return encoder
+
+
+def wrapped(
+    encode: Callable[[Any], Any],
+    preprocess: Callable[[Any], Any],
+    *,
+    name: str,
+    tokenize: Callable[[list[str]], Any] | None = None,
+    precision: str = "fp32",
+    device: str = "auto",
+) -> Encoder:
+    """Make an encoder of a PyTorch callable and its transform.
+
+    The weights are part of the identity if `encode` is a module or a method of a module. Otherwise change the name with the
+    weights, because stored embeddings are found by the identity, and pass the device on which the callable computes.
+
+    Args:
+        encode: tensor (n, 3, size, size) -> features (n, dim); a module, or a method such as `model.encode_image`.
+        preprocess: PIL image -> tensor (3, size, size): a torchvision Compose, an image processor of transformers, or any callable.
+        name: name of the encoder, which becomes `python:<name>`.
+        tokenize: n texts -> tensor for the method `encode_text` of the module; without it, texts are not embedded.
+        precision: fp32, bf16 or fp16.
+        device: cpu, cuda, mps or auto.
+
+    Raises:
+        UserError: the name has other characters than letters, digits and `_.-`, or the transform's output is not square.
+    """
+    import torch
+
+    from . import transforms
+    from .torch_base import TextTorchEncoder, TorchEncoder, output_dim, state_sha256
+
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise UserError(f"the name of an encoder has letters, digits and _.- only, not {name!r}")
+    module = encode if isinstance(encode, torch.nn.Module) else getattr(encode, "__self__", None)
+    model = module if isinstance(module, torch.nn.Module) else torch.nn.Identity()
+    preprocessing, compute = transforms.of(preprocess), Compute(precision, "torch", device)
+    rest = (preprocessing, output_dim(encode, model, preprocessing.size), None, state_sha256(model), compute)
+    if tokenize is not None:
+        return TextTorchEncoder(f"python:{name}", model, tokenize, *rest)
+    return TorchEncoder(f"python:{name}", encode, model, *rest)

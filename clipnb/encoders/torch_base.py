@@ -101,7 +101,7 @@ class TorchEncoder:
             sizes = (256,)
         self._size, self.batch_size = FastestSize(sizes), max(sizes)
         self._lower = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision] if lowered else None
-        self.model = model.float().eval().requires_grad_(False).to(self.device)
+        self.model = model.float().eval().to(self.device)
         moments = torch.tensor([preprocessing.mean, preprocessing.std], dtype=torch.float32, device=self.device)
         self._mean, self._std = moments.view(2, 1, 3, 1, 1)
         if self.engine != "torch":
@@ -139,7 +139,7 @@ class TorchEncoder:
     def _encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         import torch
 
-        with self._computing():
+        with self.computing():
             missing = 0 if self.engine == "torch" else self.batch_size - len(batch)
             pixels = torch.from_numpy(np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]))
             if self.device == "cuda":
@@ -150,7 +150,7 @@ class TorchEncoder:
             return unit_rows(self._forward(pixels.contiguous())[: len(batch)])
 
     @contextmanager
-    def _computing(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
         """Compute without gradients, in the precision of this encoder."""
         import torch
 
@@ -168,7 +168,7 @@ class TextTorchEncoder(TorchEncoder):
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, dim) float32 unit vectors, in the same space as the photographs."""
-        with self._computing():
+        with self.computing():
             return unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device)))
 
 

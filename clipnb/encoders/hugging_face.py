@@ -1,0 +1,76 @@
+"""Models of transformers: `hf:<repository or folder>`, with their own image processor and tokenizer.
+
+The embedding is `get_image_features` of models for images and texts, else the pooled output, else the output of the first
+token. Code in a repository is never run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingExtra, UserError
+from . import DEFAULT, INSTEAD, Compute, transforms
+from .torch_base import TextTorchEncoder, TorchEncoder, matching_torchvision, output_dim, reason, state_sha256
+
+
+def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
+    """Load a model of transformers.
+
+    Raises:
+        UserError: there is no such model, it cannot be fetched, or it needs code that clipnb does not run.
+        MissingExtra: transformers is not installed.
+    """
+    source = str(Path(name.removeprefix("hf:")).expanduser()) if "~" in name else name.removeprefix("hf:")
+    with matching_torchvision(f"the encoder {name!r}"):
+        try:
+            import torch
+            import torchvision  # noqa: F401  (image processors need it)
+            from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"the encoder {name!r}", "hf") from error
+    try:
+        found, about = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+        preprocessing = transforms.of(AutoImageProcessor.from_pretrained(source))
+        reads_text = hasattr(found, "get_text_features")
+        tokenizer: Any = AutoTokenizer.from_pretrained(source) if reads_text else None
+    except UserError:
+        raise
+    except Exception as error:  # hub, network and configuration errors have no common ancestor
+        raise UserError(
+            f"the encoder {name!r} cannot be loaded ({reason(error)}): pass the folder of a model, or {INSTEAD}"
+        ) from error
+
+    if missing := sorted(key for key in about["missing_keys"] if not key.startswith("pooler.")):
+        raise UserError(f"the checkpoint of {name!r} lacks {len(missing)} weights of the model, such as {missing[0]}")
+    if about["missing_keys"]:
+        found.pooler = None  # transformers would take random weights
+
+    class Towers(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.found = found
+
+        def encode_image(self, pixels: Any) -> Any:
+            return _features(getattr(found, "get_image_features", found)(pixel_values=pixels))
+
+        def encode_text(self, tokens: Any) -> Any:
+            return _features(found.get_text_features(**tokens))
+
+    def tokenize(texts: list[str]) -> Any:
+        longest = found.config.text_config.max_position_embeddings
+        return tokenizer(texts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
+
+    towers = Towers()
+    dim = output_dim(towers.encode_image, towers, preprocessing.size)
+    rest = (preprocessing, dim, None, state_sha256(found), compute)
+    if reads_text:
+        return TextTorchEncoder(name, towers, tokenize, *rest)
+    return TorchEncoder(name, towers.encode_image, towers, *rest)
+
+
+def _features(output: Any) -> Any:
+    """The features (n, dim) in an output of transformers."""
+    if hasattr(output, "last_hidden_state"):
+        output = output.last_hidden_state[:, 0] if getattr(output, "pooler_output", None) is None else output.pooler_output
+    return output.flatten(1)

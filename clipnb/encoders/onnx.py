@@ -1,0 +1,46 @@
+"""ONNX files: `onnx:<file>`, run by ONNX Runtime on the CPU, with the preprocessing in a YAML file beside it.
+
+`model.onnx.yaml` beside `model.onnx` is as for a TorchScript archive (`torchscript.py`). The first input takes normalised
+images (n, 3, size, size); the first output is the embedding (n, dim).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .._core.files import file_sha256
+from ..errors import MissingExtra, UserError
+from . import DEFAULT, Compute
+from .torch_base import TorchEncoder, output_dim, reason
+from .torchscript import beside
+
+
+def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
+    """Load an ONNX file.
+
+    Raises:
+        UserError: the file is not readable, its preprocessing is missing or wrong, or a setting is not offered.
+        MissingExtra: ONNX Runtime or PyTorch is not installed.
+    """
+    if compute.precision != "fp32" or compute.engine != "torch" or compute.device not in ("auto", "cpu"):
+        raise UserError(f"the encoder {name!r} runs in fp32 by ONNX Runtime on the CPU: leave precision, engine and device alone")
+    path = Path(name.removeprefix("onnx:")).expanduser()
+    preprocessing = beside(name, path)
+    try:
+        import onnxruntime
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"the encoder {name!r}", "onnx") from error
+
+    def forward(pixels: Any) -> Any:
+        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0])
+
+    model = torch.nn.Identity()
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        dim = output_dim(forward, model, preprocessing.size)
+    except Exception as error:  # the errors of ONNX Runtime have no common ancestor
+        raise UserError(f"{path} is not an ONNX model for images of {preprocessing.size} pixels: {reason(error)}") from error
+    cpu = Compute(device="cpu")
+    return TorchEncoder(f"onnx:{path.name}", forward, model, preprocessing, dim, None, file_sha256(path), cpu)

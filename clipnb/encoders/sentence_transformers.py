@@ -1,0 +1,46 @@
+"""Image models of sentence-transformers: `st:<name or folder>`, with their own preprocessing and tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MissingExtra, UserError
+from . import DEFAULT, INSTEAD, Compute, transforms
+from .torch_base import TextTorchEncoder, matching_torchvision, output_dim, reason, state_sha256
+
+
+def load(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
+    """Load a model of sentence-transformers that embeds images and texts.
+
+    Raises:
+        UserError: there is no such model, it cannot be fetched, or it does not embed images.
+        MissingExtra: sentence-transformers is not installed.
+    """
+    source = name.removeprefix("st:")
+    with matching_torchvision(f"the encoder {name!r}"):
+        try:
+            import torchvision  # noqa: F401  (image processors need it)
+            from sentence_transformers import SentenceTransformer
+            from transformers import BatchEncoding
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"the encoder {name!r}", "st") from error
+    try:
+        model = SentenceTransformer(str(Path(source).expanduser()) if "~" in source else source, device="cpu")
+        preprocessing = transforms.of(lambda image: np.asarray(model.preprocess([image])["pixel_values"][0]))
+    except Exception as error:  # hub, network and configuration errors have no common ancestor
+        raise UserError(
+            f"the encoder {name!r} cannot be loaded ({reason(error)}): pass a model for images, or {INSTEAD}"
+        ) from error
+
+    def encode_image(pixels: Any) -> Any:
+        return model({"pixel_values": pixels, "modality": "image"})["sentence_embedding"]
+
+    def tokenize(texts: list[str]) -> Any:
+        return BatchEncoding(model.preprocess(texts))
+
+    model.encode_image, model.encode_text = encode_image, lambda tokens: model(dict(tokens))["sentence_embedding"]
+    dim = output_dim(encode_image, model, preprocessing.size)
+    return TextTorchEncoder(name, model, tokenize, preprocessing, dim, None, state_sha256(model), compute)

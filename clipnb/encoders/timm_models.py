@@ -1,0 +1,47 @@
+"""Models of timm: `timm:<model>` or `timm:<model>.<tag>`, and `@<file>` after it for weights that are in a file.
+
+The embedding is what the model gives without its classifier (`num_classes=0`); images are prepared by timm's own transform.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import MissingExtra, UserError
+from . import DEFAULT, INSTEAD, Compute, transforms
+from .torch_base import TorchEncoder, agreed_tag, matching_torchvision, output_dim, reason, state_sha256
+
+LOOKS = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size", "test_input_size", "test_crop_pct")
+"""What a tag says about the preprocessing of its weights."""
+
+
+def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
+    """Load a model of timm.
+
+    Raises:
+        UserError: the model or tag is unknown, the weights cannot be fetched, or the file is not a checkpoint of the model.
+        MissingExtra: timm is not installed.
+    """
+    source, at, path = name.removeprefix("timm:").partition("@")
+    with matching_torchvision(f"the encoder {name!r}"):
+        try:
+            import timm
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"the encoder {name!r}", "timm") from error
+    if not timm.is_model(source):
+        raise UserError(f"timm knows no model {source!r}: timm.list_models() lists them")
+    weights = Path(path).expanduser() if at else None
+    if weights and not weights.is_file():
+        raise UserError(f"{name!r}: no file {weights}")
+    if weights and "." not in source:
+        tags = timm.models.get_arch_pretrained_cfgs(source)
+        agreed_tag({tag: [getattr(tags[tag], look) for look in LOOKS] for tag in tags}, f"timm:{source}.<tag>@{path}")
+    try:
+        overlay = {"file": str(weights)} if weights else None
+        model = timm.create_model(source, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+    except Exception as error:  # hub, network, pickle and key errors have no common ancestor
+        hint = "" if weights else f": pass their file (timm:{source}@<file>), or {INSTEAD}"
+        raise UserError(f"the weights of {name!r} cannot be loaded ({reason(error)}){hint}") from error
+    preprocessing = transforms.of(timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False))
+    dim = output_dim(model, model, preprocessing.size)
+    return TorchEncoder(f"timm:{source}", model, model, preprocessing, dim, weights, state_sha256(model), compute)

@@ -1,0 +1,71 @@
+"""TorchScript archives: `torchscript:<file>`, such as SSCD, with the preprocessing in a YAML file beside it.
+
+`model.torchscript.pt.yaml` beside `model.torchscript.pt` has the fields of `torch_base.Preprocessing`:
+
+    size: 288
+    mean: [0.485, 0.456, 0.406]
+    std: [0.229, 0.224, 0.225]
+    resize: squash
+    interpolation: bilinear
+
+An archive holds a program, which PyTorch runs. It is loaded only if $CLIPNB_TRUST_CHECKPOINT is 1.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from .._core.files import file_sha256
+from ..errors import MissingExtra, UserError
+from . import DEFAULT, Compute
+from .torch_base import Preprocessing, TorchEncoder, output_dim, reason
+
+
+def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
+    """Load an archive.
+
+    Raises:
+        UserError: the archive is not trusted or not readable, or its preprocessing is missing or wrong.
+        MissingExtra: PyTorch is not installed.
+    """
+    path = Path(name.removeprefix("torchscript:")).expanduser()
+    preprocessing = beside(name, path)
+    if os.environ.get("CLIPNB_TRUST_CHECKPOINT") != "1":
+        raise UserError(f"{path} holds a program: if you trust its origin, set CLIPNB_TRUST_CHECKPOINT=1 to run it")
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"the encoder {name!r}", "torchscript") from error
+    try:
+        model = torch.jit.load(str(path), map_location="cpu")
+        dim = output_dim(model, model, preprocessing.size)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path} is not a TorchScript archive for images of {preprocessing.size} pixels: {reason(error)}"
+        ) from error
+    return TorchEncoder(f"torchscript:{path.name}", model, model, preprocessing, dim, None, file_sha256(path), compute)
+
+
+def beside(name: str, path: Path) -> Preprocessing:
+    """The preprocessing in the YAML file beside a model.
+
+    Raises:
+        UserError: one of the files is missing, or a field is wrong.
+    """
+    settings = path.with_name(f"{path.name}.yaml")
+    if not path.is_file():
+        raise UserError(f"the encoder {name!r}: no file {path}")
+    try:
+        fields = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        made = Preprocessing(**fields)
+        wrong = made.resize not in ("shortest", "squash") or made.interpolation not in ("bicubic", "bilinear")
+        wrong |= not isinstance(made.size, int) or not len(made.mean) == len(made.std) == 3
+    except (OSError, TypeError, yaml.YAMLError):
+        wrong = True
+    if wrong:
+        what = "size, mean and std (three numbers each), resize (shortest or squash) and interpolation (bicubic or bilinear)"
+        raise UserError(f"the encoder {name!r}: {settings} must say how images are prepared: {what}")
+    return made

@@ -1,0 +1,231 @@
+"""Encoders of other packages: tiny random models through the real loading code, compared with the packages themselves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clipnb.encoders import Encoder, TextEncoder, load_encoder, wrap
+from clipnb.errors import UserError
+from clipnb.runs import run
+from clipnb.spec import RunSpec
+from conftest import PhotoFolder, let_torchvision_load, picture
+
+let_torchvision_load()
+
+GREY = np.repeat(picture(9, 90, 70)[..., :1], 3, axis=2)
+ODD = [picture(1, 400, 300), picture(2, 61, 130), picture(3, 384, 384), picture(4, 3, 2), GREY]
+IMAGES = [Image.fromarray(image) for image in ODD]
+HALF = {"bf16": 0.06, "fp16": 0.01}
+
+
+def unit(features: Any) -> np.ndarray:
+    return torch.nn.functional.normalize(torch.as_tensor(features).float(), dim=1).detach().numpy()
+
+
+def embedded(encoder: Encoder) -> np.ndarray:
+    return encoder.encode(np.stack([encoder.prepare(image) for image in ODD]))
+
+
+def agrees(name: str, theirs: Any, worst: float = 1e-5) -> Encoder:
+    """Check that the vectors equal those of the package, and those of lower precision nearly."""
+    ours = load_encoder(name)
+    np.testing.assert_allclose(embedded(ours), unit(theirs), atol=worst)
+    for precision, off in HALF.items():
+        low = load_encoder(name, precision)
+        moved = np.linalg.norm(embedded(low) - unit(theirs), axis=1).max()
+        assert 0 < moved < off
+        assert low.identity != ours.identity
+    return ours
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["test_vit.r160_in1k", "test_resnet.r160_in1k", "vit_tiny_patch16_224.augreg_in21k", "vit_small_patch14_dinov2.lvd142m"],
+)
+def test_timm(model: str, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    theirs = timm.create_model(model, pretrained=False, num_classes=0).eval()
+    torch.save(theirs.state_dict(), tmp_path / "weights.pt")
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs), is_training=False)
+    with torch.no_grad():
+        expected = theirs(torch.stack([transform(image) for image in IMAGES]))
+    name = f"timm:{model}@{tmp_path / 'weights.pt'}"
+    if "test_" in model:
+        assert agrees(name, expected).identity.split("|")[0] == f"timm:{model}"
+    else:
+        np.testing.assert_allclose(embedded(load_encoder(name)), unit(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("timm:nope", "timm knows no model 'nope'"),
+        ("timm:test_vit.r160_in1k@nowhere.pt", "no file nowhere.pt"),
+        ("timm:vit_base_patch16_224@{file}", "pass timm:vit_base_patch16_224.<tag>@"),
+        ("timm:test_vit.r160_in1k", "cannot be loaded"),
+        ("timm:test_vit.r160_in1k@{file}", "cannot be loaded"),
+        ("torchscript:nowhere.pt", "no file nowhere.pt"),
+        ("torchscript:{file}", "must say how images are prepared: size, mean and std"),
+        ("onnx:nowhere.onnx", "no file nowhere.onnx"),
+        ("hf:nowhere/nothing", "the encoder 'hf:nowhere/nothing'"),
+        ("st:nowhere/nothing", "the encoder 'st:nowhere/nothing'"),
+        ("python:mine", "pass it to clipnb.run(spec, encoder=...)"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "file.pt").write_bytes(b"no weights")
+    with pytest.raises(UserError, match=re.escape(said)) as caught:
+        load_encoder(name.format(file=tmp_path / "file.pt"))
+    assert "\n" not in str(caught.value)
+
+
+CLIP = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def saved_model(kind: str, folder: Path) -> Any:
+    """Save a tiny model of transformers with its image processor and tokenizer, as its authors publish it."""
+    import transformers as t
+
+    torch.manual_seed(0)
+    square = {"size": {"height": 48, "width": 48}}
+    if kind == "dinov2":
+        model = t.Dinov2Model(
+            t.Dinov2Config(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=42, patch_size=14)
+        )
+        t.BitImageProcessor(size={"shortest_edge": 56}, crop_size={"height": 42, "width": 42}).save_pretrained(folder)
+    elif kind == "vit":
+        model = t.ViTModel(t.ViTConfig(**CLIP, image_size=48, patch_size=16), add_pooling_layer=False)
+        t.ViTImageProcessor(**square).save_pretrained(folder)
+    else:
+        words = ["<|startoftext|>", "<|endoftext|>", "a", "a</w>", "c", "t</w>"]
+        tokenizer = t.CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[])
+        tokenizer.save_pretrained(folder)
+        vision = CLIP | {"image_size": 48, "patch_size": 16}
+        text = CLIP | {"vocab_size": 6, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "max_position_embeddings": 16}
+        if kind == "clip":
+            model = t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=24))
+            looks = t.CLIPImageProcessor(size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48})
+        else:
+            model = t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=vision))
+            looks = t.SiglipImageProcessor(**square)
+        looks.save_pretrained(folder)
+    model.save_pretrained(folder)
+    return model.eval()
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "dinov2", "vit"])
+def test_transformers(kind: str, tmp_path: Path) -> None:
+    t = pytest.importorskip("transformers")
+    theirs = saved_model(kind, tmp_path)
+    inputs = t.AutoImageProcessor.from_pretrained(tmp_path)(images=IMAGES, return_tensors="pt")
+    with torch.no_grad():
+        if kind in ("clip", "siglip"):
+            expected = theirs.get_image_features(**inputs).pooler_output
+        else:
+            output = theirs(**inputs)
+            expected = output.pooler_output if kind == "dinov2" else output.last_hidden_state[:, 0]
+    ours = agrees(f"hf:{tmp_path}", expected)
+    assert isinstance(ours, TextEncoder) == (kind in ("clip", "siglip"))
+    if isinstance(ours, TextEncoder):
+        tokens = t.AutoTokenizer.from_pretrained(tmp_path)(
+            ["a cat", "cat"], padding="max_length", max_length=16, return_tensors="pt"
+        )
+        with torch.no_grad():
+            np.testing.assert_allclose(
+                ours.encode_text(["a cat", "cat"]), unit(theirs.get_text_features(**tokens).pooler_output), atol=1e-5
+            )
+
+
+def test_sentence_transformers(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    st = pytest.importorskip("sentence_transformers")
+    saved_model("clip", tmp_path / "clip")
+    model = st.SentenceTransformer(str(tmp_path / "clip"), device="cpu")
+    model.save_pretrained(str(tmp_path / "st"))
+    ours = agrees(f"st:{tmp_path / 'st'}", model.encode(IMAGES))
+    assert isinstance(ours, TextEncoder)
+    np.testing.assert_allclose(ours.encode_text(["a cat", "cat"]), unit(model.encode(["a cat", "cat"])), atol=1e-5)
+
+
+class Net(torch.nn.Module):
+    """A small network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 4, 4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(32, 16)
+        )
+
+    def forward(self, pixels: Any) -> Any:
+        return self.layers(pixels)
+
+
+def transform(kind: str) -> Any:
+    from torchvision import transforms as t
+
+    scale = [t.Resize((32, 32))] if kind == "squash" else [t.Resize(40), t.CenterCrop(32)]
+    return t.Compose([*scale, t.ToTensor(), t.Normalize([0.4, 0.5, 0.6], [0.2, 0.3, 0.4])])
+
+
+@pytest.mark.parametrize("kind", ["squash", "shortest"])
+def test_a_wrapped_callable_and_its_transform(kind: str, photo_folder: PhotoFolder) -> None:
+    net, prepare = Net().eval(), transform(kind)
+    expected = unit(net(torch.stack([prepare(image) for image in IMAGES])))
+    for encode, preprocess in ((net, prepare), (net.forward, prepare), (net, lambda image: prepare(image))):
+        ours: Any = wrap(encode, preprocess, name="mine")
+        np.testing.assert_allclose(embedded(ours), expected, atol=1e-5)
+        assert ours.weights_sha256 in ours.identity
+    ours = wrap(net, prepare, name="mine")
+    assert ours.sees_whole == (kind == "squash")
+    assert ours.prepare(ODD[0]).dtype == np.uint8
+    result = run(RunSpec(str(photo_folder({"cats": 3, "dogs": 3})), "grey", "histogram", k=2), encoder=ours, progress=False)
+    assert (result.spec.encoder, result.spec.run_id) == ("python:mine", "photos-grey-python-mine-k2")
+    torch.nn.init.zeros_(net.layers[0].bias)
+    assert wrap(net, prepare, name="mine").identity != ours.identity
+
+
+def test_an_encoder_of_a_module_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_wrapped.py").write_text(
+        "import torch\nfrom clipnb.encoders import wrap\n"
+        "mine = wrap(torch.nn.Flatten(), lambda image: torch.ones(3, 2, 2), name='flat')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert load_encoder("my_wrapped:mine").dim == 12
+
+
+YAML = "size: 32\nmean: [0.4, 0.5, 0.6]\nstd: [0.2, 0.3, 0.4]\nresize: squash\ninterpolation: bilinear\n"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_torchscript_runs_only_where_it_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, path = Net().eval(), tmp_path / "net.torchscript.pt"
+    torch.jit.save(torch.jit.trace(net, torch.zeros(1, 3, 32, 32)), path)
+    path.with_name(f"{path.name}.yaml").write_text(YAML)
+    with pytest.raises(UserError, match="set CLIPNB_TRUST_CHECKPOINT=1"):
+        load_encoder(f"torchscript:{path}")
+    monkeypatch.setenv("CLIPNB_TRUST_CHECKPOINT", "1")
+    agrees(f"torchscript:{path}", net(torch.stack([transform("squash")(image) for image in IMAGES])))
+    path.with_name(f"{path.name}.yaml").write_text(YAML.replace("0.6", "0.7"))
+    moved = np.abs(embedded(load_encoder(f"torchscript:{path}")) - embedded(wrap(net, transform("squash"), name="net"))).max()
+    assert moved > 1e-3
+
+
+def test_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    net, path = Net().eval(), tmp_path / "net.onnx"
+    torch.onnx.export(net, (torch.zeros(1, 3, 32, 32),), path, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}})
+    path.with_name("net.onnx.yaml").write_text(YAML)
+    expected = unit(net(torch.stack([transform("squash")(image) for image in IMAGES])))
+    np.testing.assert_allclose(embedded(load_encoder(f"onnx:{path}")), expected, atol=1e-5)
+    with pytest.raises(UserError, match="leave precision, engine and device alone"):
+        load_encoder(f"onnx:{path}", "bf16")
