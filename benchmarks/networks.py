@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from clipnb.encoders import DEFAULT, Compute
 from clipnb.encoders.open_clip_models import OpenClip
 from clipnb.encoders.openai_clip import MEAN, STD, OpenAIClip
 from clipnb.encoders.torch_base import Preprocessing
@@ -19,7 +20,7 @@ if torch.version.cuda is None:
     OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
-def random_vit(name: str, path: Path | None = None) -> OpenClip:
+def random_vit(name: str, path: Path | None = None, compute: Compute = DEFAULT) -> OpenClip:
     """Make an open_clip model such as `ViT-L-14`, and write its weights to `path` if one is given."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -30,11 +31,11 @@ def random_vit(name: str, path: Path | None = None) -> OpenClip:
     if path:
         torch.save(model.state_dict(), path)
     dim = int(open_clip.get_model_config(name)["embed_dim"])
-    about: dict[str, Any] = {"dim": dim, "weights": path or Path(name), "weights_sha256": "random"}
+    about: dict[str, Any] = {"dim": dim, "weights": path or Path(name), "weights_sha256": "random", "compute": compute}
     return OpenClip(f"random:{name}", model, open_clip.get_tokenizer(name), preprocessing=Preprocessing(224, MEAN, STD), **about)
 
 
-def random_clip(dim: int) -> OpenAIClip:
+def random_clip(dim: int, compute: Compute = DEFAULT) -> OpenAIClip:
     """Make a CLIP model with two layers and an input of 32 x 32 pixels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -43,4 +44,4 @@ def random_clip(dim: int) -> OpenAIClip:
     vision = {"image_resolution": 32, "vision_layers": 2, "vision_width": 64, "vision_patch_size": 16}
     text = {"context_length": 77, "vocab_size": 49408, "transformer_width": 64, "transformer_heads": 1, "transformer_layers": 1}
     torch.manual_seed(0)
-    return OpenAIClip("random:tiny", clip.model.CLIP(embed_dim=dim, **vision, **text).eval(), Path("tiny"), "random")
+    return OpenAIClip("random:tiny", clip.model.CLIP(embed_dim=dim, **vision, **text).eval(), Path("tiny"), "random", compute)

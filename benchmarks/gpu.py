@@ -1,0 +1,140 @@
+"""Measure how busy clipnb keeps a GPU: `python benchmarks/gpu.py [--out table.json]`.
+
+A ViT-L/14 with random weights embeds generated photographs in each precision and batch size. The bare forward pass on ready
+tensors is the reference. Without a GPU a tiny model runs on the CPU, which shows that the script works and measures nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measuring import new_store, seconds
+from networks import random_clip, random_vit
+from PIL import Image
+
+from clipnb.datasets.dataset import Photo
+from clipnb.datasets.images import decode, read
+from clipnb.embedding.embed import embed
+from clipnb.encoders import Compute
+
+SIZES = ((128, 128), (1000, 750))
+WAYS = {"fp32": ("fp32", False), "TF32": ("fp32", True), "bf16": ("bf16", False), "fp16": ("fp16", False)}
+"""Name of a way to compute -> precision of the encoder, and whether TF32 is allowed."""
+
+
+def photographs(folder: Path, count: int, size: tuple[int, int]) -> list[Photo]:
+    """Write JPEG files with soft patches."""
+    rng, photos = np.random.default_rng(0), []
+    for i in range(count):
+        patches = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+        path = folder / f"{size[0]}-{i:05d}.jpg"
+        patches.resize(size, Image.Resampling.BICUBIC).save(path, quality=90)
+        photos.append(Photo("all", path))
+    return photos
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def finished(action: Any) -> float:
+    """Seconds until an action and the GPU's work are finished."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+    def whole() -> None:
+        action()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return seconds(whole)
+
+
+def split(encoder: Any, photos: list[Photo], scratch: Path) -> dict[str, float]:
+    """Milliseconds of each step for a photograph, one step after the other."""
+    images: list[Any] = []
+    parts = {"decode": seconds(lambda: images.extend(decode(read(photo.path)) for photo in photos))}
+    inputs: list[Any] = []
+    parts["prepare"] = seconds(lambda: inputs.extend(map(encoder.prepare, images)))
+    batch, held = np.stack(inputs), {}
+    parts["copy in"] = finished(lambda: held.update(pixels=torch.from_numpy(batch).to(encoder.device)))
+    pixels = held["pixels"].permute(0, 3, 1, 2).float()
+    with encoder.computing():
+        parts["forward"] = finished(lambda: held.update(features=encoder.model.encode_image(pixels)))
+        parts["copy out"] = finished(lambda: held.update(vectors=held["features"].float().cpu().numpy()))
+    parts["all, stored"] = seconds(lambda: embed(photos, ["original"], encoder, new_store(encoder, scratch), progress=False))
+    return {name: 1000 * time / len(photos) for name, time in parts.items()}
+
+
+def rows(scratch: Path, small: bool, count: int, batches: list[int], end: float) -> Iterator[dict[str, Any]]:
+    """One row for each size of photograph, precision and batch size, until the clock reaches `end`."""
+
+    def made(compute: Compute) -> Any:
+        return random_clip(64, compute) if small else random_vit("ViT-L-14", compute=compute)
+
+    cpu = made(Compute(device="cpu"))
+    for size in SIZES:
+        photos = photographs(scratch, count, size)
+        inputs = np.stack([cpu.prepare(decode(read(photo.path))) for photo in photos[:8]])
+        reference = cpu.encode(inputs)
+        for way, (precision, allowed) in WAYS.items():
+            encoder = made(Compute(precision))
+            with tf32(allowed):
+                vectors = encoder.encode(inputs)
+            for batch in batches:
+                if time.monotonic() > end:
+                    return
+                ready = torch.rand(batch, 3, encoder.input_size, encoder.input_size, device=encoder.device)
+                options: Any = {"batch_size": batch, "progress": False}
+                with tf32(allowed):
+                    with encoder.computing():
+                        bare = batch / min(finished(partial(encoder.model.encode_image, ready)) for _ in range(4))
+                    took = finished(partial(embed, photos, ["original"], encoder, new_store(encoder, scratch), **options))
+                yield {
+                    "photograph": f"{size[0]} x {size[1]}",
+                    "precision": way,
+                    "batch": batch,
+                    "end to end": count / took,
+                    "bare": bare,
+                    "share": count / took / bare,
+                    "off the CPU": float(np.linalg.norm(vectors - reference, axis=1).max()),
+                    "peak MiB": torch.cuda.max_memory_allocated() / 2**20 if encoder.device == "cuda" else None,
+                    "ms": split(encoder, photos[:batch], scratch) if batch == batches[0] else None,
+                }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, help="number of photographs of each size (default 2048; 8 on a CPU)")
+    parser.add_argument("--batches", type=int, nargs="*", help="batch sizes (default 32 128 256 512; 4 on a CPU)")
+    parser.add_argument("--minutes", type=float, default=7.5, help="time after which no further row is begun (default 7.5)")
+    parser.add_argument("--out", type=Path, help="file of the table (JSON)")
+    options = parser.parse_args()
+    small = not torch.cuda.is_available()
+    count, batches = options.images or (8 if small else 2048), options.batches or ([4] if small else [32, 128, 256, 512])
+    device = "cpu" if small else torch.cuda.get_device_name()
+    table: dict[str, Any] = {"device": device, "model": "tiny" if small else "ViT-L-14", "torch": torch.__version__, "rows": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        for row in rows(Path(scratch), small, count, batches, time.monotonic() + 60 * options.minutes):
+            print(json.dumps(row), flush=True)
+            table["rows"].append(row)
+            if options.out:
+                options.out.write_text(json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
