@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -232,3 +234,10 @@ def _or_dash(value: float) -> str:
 
 def _plain(name: str) -> str:
     return name.replace("-", "\u2011")
+
+
+def kept_table(name: str, align: str) -> str:
+    """A CSV file of the book's data as a Markdown table; `align` has a letter, l or r, for each column."""
+    with (files(__package__) / "data" / name).open(encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    return table(head, rows, align)

@@ -47,7 +47,11 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
         "cards": {"measured": tables.cards_table(records.cards()), "near": str(NEAR)},
         "findings": _findings(),
         "status": status.status(results, pages),
-        "clip": {"results": status.clip_results(results, pages)},
+        "clip": {
+            "results": status.clip_results(results, pages),
+            "encoders": tables.kept_table("encoders.csv", "lllr"),
+            "precision": tables.kept_table("precision.csv", "lrr"),
+        },
         "api": {"modules": api_reference.modules_table()},
     }
 
