@@ -12,7 +12,6 @@ import re
 import shutil
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -90,25 +89,46 @@ ENCODERS: Registry[Loader] = Registry("encoder")
 
 OPENAI = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px")
 
-PREFIXES = {
-    "open_clip": "open_clip_models",
-    "timm": "timm_models",
-    "hf": "hugging_face",
-    "st": "sentence_transformers",
-    "torchscript": "torchscript",
-    "onnx": "onnx",
-    "python": "custom",
-}
-"""Start of an encoder's name, before the colon -> module that loads it."""
+PREFIXES = ("open_clip", "timm", "hf", "st", "torchscript", "onnx", "python")
+"""Start of an encoder's name, before the colon."""
 
 
-def _from(module: str) -> Loader:
-    """A loader in a module of this package, which is imported when the encoder is loaded."""
-    return lambda name, compute: import_module(f".{module}", __name__).load(name, compute)
+def _from(kind: str) -> Loader:
+    """A loader whose module is imported when the encoder is loaded. None of the modules imports its packages by itself."""
+
+    def load(name: str, compute: Compute) -> Encoder:
+        from . import (
+            custom,
+            efficientnet,
+            hugging_face,
+            onnx,
+            open_clip_models,
+            openai_clip,
+            sentence_transformers,
+            timm_models,
+            torchscript,
+        )
+
+        modules = {
+            "efficientnet": efficientnet,
+            "clip": openai_clip,
+            "own": custom,
+            "open_clip": open_clip_models,
+            "timm": timm_models,
+            "hf": hugging_face,
+            "st": sentence_transformers,
+            "torchscript": torchscript,
+            "onnx": onnx,
+            "python": custom,
+        }
+        encoder: Encoder = modules[kind].load(name, compute)
+        return encoder
+
+    return load
 
 
-_efficientnet, _openai_clip, _own = _from("efficientnet"), _from("openai_clip"), _from("custom")
-_BY_PREFIX = {prefix: _from(module) for prefix, module in PREFIXES.items()}
+_efficientnet, _openai_clip, _own = _from("efficientnet"), _from("clip"), _from("own")
+_BY_PREFIX = {prefix: _from(prefix) for prefix in PREFIXES}
 
 ENCODERS.register(OFFLINE)(_efficientnet)
 
