@@ -145,7 +145,7 @@ class TorchEncoder:
             if self.device == "cuda":
                 pixels = pixels.pin_memory()  # lets the copy run asynchronously
             pixels = pixels.to(self.device, non_blocking=True)
-            if pixels.dtype == torch.uint8:  # else the transform of a package has normalised it
+            if pixels.shape[-1] == 3:  # else the transform of a package has normalised it, channels first
                 pixels = (pixels.permute(0, 3, 1, 2).float() / self._preprocessing.scale - self._mean) / self._std
             return unit_rows(self._forward(pixels.contiguous())[: len(batch)])
 
