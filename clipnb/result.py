@@ -202,7 +202,9 @@ def _clash(about: Path, result: Result) -> str | None:
 
 
 def load_results(root: Path | None = None) -> list[Result]:
-    """Read all finished runs below `root` (`results/` by default). A damaged one gives a warning.
+    """Read all finished runs below `root` (`results/` by default).
+
+    A damaged run, and a folder whose name is not the id of its run (a copy), are passed over with a warning.
 
     They are sorted by encoder, data set and condition; conditions keep the order of `clipnb.manipulations.MANIPULATIONS`.
 
@@ -219,9 +221,15 @@ def load_results(root: Path | None = None) -> list[Result]:
         if about.parent.name.startswith("."):
             continue  # left by a save that was killed
         try:
-            found.append(Result.load(about.parent))
+            result = Result.load(about.parent)
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
+            continue
+        if result.spec.run_id == about.parent.name:
+            found.append(result)
+        else:
+            why = f"holds the run {result.spec.run_id} and is passed over: rename or delete it"
+            warnings.warn(f"{shown(about.parent)} {why}", stacklevel=2)
     order = {name: at for at, name in enumerate(MANIPULATIONS)}
     return sorted(
         found, key=lambda r: (r.spec.encoder, r.spec.dataset_name, order.get(r.spec.manip, len(order)), r.spec.manip, r.spec.run_id)

@@ -226,6 +226,14 @@ def test_a_damaged_result_does_not_hide_the_others(photo_folder: PhotoFolder, tm
     assert whole.spec.manip == "original"
 
 
+def test_a_copied_or_renamed_folder_is_named_and_counts_as_no_run(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
+    shutil.copytree(folder, folder.with_name("backup of it"))
+    with pytest.warns(UserWarning, match="backup of it holds the run photos-grey-tiny-k2 and is passed over: rename or delete it"):
+        (counted,) = load_results(tmp_path / "results")
+    assert counted.spec.run_id == folder.name
+
+
 def test_a_folder_that_was_moved_with_its_photographs_is_no_other(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     root = photo_folder({"cats": 3, "dogs": 3})
     first = tiny_run(root).save(tmp_path / "results")
