@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ._core.files import write_text
 from .errors import UserError
@@ -21,8 +24,9 @@ RESERVED = "total"
 _ESCAPED = "total/"
 
 # strings match first, so that their content is never taken for a comment or a trailing comma
-_NOISE = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
-_TRAILING = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[\]}])')
+# what is left open matches to the end of the text, so that the time grows with its length only
+_NOISE = re.compile(r'("(?:\\.|[^"\\])*+"?)|//[^\n]*|/\*.*?\*/|(/\*.*)', re.DOTALL)
+_TRAILING = re.compile(r'("(?:\\.|[^"\\])*+"?)|,(?=\s*[\]}])')
 
 
 @dataclass(frozen=True)
@@ -75,21 +79,32 @@ def loads(text: str, source: str = "log") -> StudyLog:
     >>> loads('{"grey": {"cats": [0.5, 1], "total": [0.75,]}}  // as printed').scores
     {'cats': [0.5, 1.0]}
     """
-    cleaned = _NOISE.sub(lambda m: m[1] or "\n" * m[0].count("\n"), text)  # newlines stay, so that errors name the right line
+    cleaned = _NOISE.sub(lambda m: m[1] or m[2] or "\n" * m[0].count("\n"), text)  # newlines stay: errors name the right line
     cleaned = _TRAILING.sub(lambda m: m[1] or "", cleaned)
     try:
-        data = json.loads(cleaned)
+        data = json.loads(cleaned, object_pairs_hook=partial(_once, source))
     except json.JSONDecodeError as error:
         raise UserError(f"{source}: not a JSON log ({error.msg}, line {error.lineno})") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{source}: not a JSON log (a number is too long, or lists are nested too deep)") from error
     if not isinstance(data, dict) or len(data) != 1 or not isinstance(next(iter(data.values())), dict):
         raise UserError(f'{source}: expected {{"<manip>": {{"<category>": [accuracy, ...], ...}}}}')
     manip, body = next(iter(data.items()))
     for category, values in body.items():
         if not isinstance(values, list) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
             raise UserError(f"{source}: {category!r} should be a list of numbers")
+        if (wrong := next((v for v in values if not 0 <= v <= 1), None)) is not None:
+            raise UserError(f"{source}: {category!r} holds {wrong}, which is not between 0 and 1")
     total = [float(v) for v in body.pop(RESERVED, [])]
     scores = {RESERVED if c == _ESCAPED else c: [float(v) for v in values] for c, values in body.items()}
     return StudyLog(manip, scores, total)
+
+
+def _once(source: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which no key may stand twice."""
+    if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+        raise UserError(f"{source}: {twice[0]!r} stands twice in one object")
+    return dict(pairs)
 
 
 def write(path: Path, manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero") -> None:
@@ -103,7 +118,7 @@ def read(path: Path) -> StudyLog:
         UserError: the file is missing or not in the format.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -120,3 +120,33 @@ def test_files_that_are_missing_or_no_text_are_a_one_line_error(tmp_path: Path, 
     with pytest.raises(UserError, match=r"log\.json") as caught:
         read(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("score", ["7", "-5", "1e999", "NaN", "-Infinity", "100"])
+@pytest.mark.parametrize("key", ["abbey", "total"])
+def test_a_score_outside_0_to_1_is_refused_by_file_and_key(score: str, key: str) -> None:
+    with pytest.raises(UserError, match=rf"^x\.json: '{key}' holds .*, which is not between 0 and 1$"):
+        loads(f'{{"grey": {{"{key}": [0.5, {score}]}}}}', "x.json")
+
+
+@pytest.mark.parametrize("text", ['{"grey": {"abbey": [1], "abbey": [0]}}', '{"abbey": {"alley": [1]}, "abbey": {"alley": [1]}}'])
+def test_a_key_that_stands_twice_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"^x\.json: 'abbey' stands twice in one object$"):
+        loads(text, "x.json")
+
+
+def test_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "log.json").write_text('{"grey": {"abbey": [1]}}', encoding="utf-8-sig")
+    assert read(tmp_path / "log.json").scores == {"abbey": [1.0]}
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 100_000])
+def test_numbers_and_nesting_without_end_are_one_line(value: str) -> None:
+    with pytest.raises(UserError, match=r"^x\.json: not a JSON log"):
+        loads(f'{{"grey": {{"abbey": [{value}]}}}}', "x.json")
+
+
+@pytest.mark.parametrize("text", ['"' + '\\"' * 500_000, "/*" * 500_000])
+def test_text_that_is_left_open_is_passed_over_once(text: str) -> None:
+    with pytest.raises(UserError, match="not a JSON log"):
+        loads(text)  # with a second look from each quote this takes hours
