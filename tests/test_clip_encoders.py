@@ -90,7 +90,15 @@ def test_clip_and_open_clip_agree_on_one_checkpoint(tiny: Checkpoints) -> None:
         np.testing.assert_allclose(a.encode_text(["a cat", "bar"]), b.encode_text(["a cat", "bar"]), atol=1e-5)
 
 
-def test_archive_and_state_dict_of_one_model_agree(tiny: Checkpoints) -> None:
+def test_an_archive_that_openai_did_not_publish_is_refused(tiny: Checkpoints) -> None:
+    with pytest.raises(UserError, match="holds a program, and OpenAI did not publish it: save its state_dict"):
+        load_encoder(str(tiny.archive))
+
+
+def test_archive_and_state_dict_of_one_model_agree(tiny: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        clip.clip._MODELS, "tiny", f"https://openai/{hashlib.sha256(tiny.archive.read_bytes()).hexdigest()}/tiny.pt"
+    )
     a, b, c = (load_encoder(str(p)) for p in (tiny.state, tiny.archive, tiny.openai))
     np.testing.assert_allclose(a.encode(batch(a)), b.encode(batch(b)), atol=1e-5)
     np.testing.assert_allclose(a.encode(batch(a)), c.encode(batch(c)), atol=1e-5)

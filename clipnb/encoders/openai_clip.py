@@ -1,7 +1,7 @@
 """OpenAI's CLIP models with the `clip` package, by name from its cache or by the path of a checkpoint.
 
-`clip` checks the SHA-256 of a named model on every load. Archives are read with `torch.jit.load` and other checkpoints with
-`weights_only`, so that no pickled code runs.
+A TorchScript archive holds a program, so only those with a SHA-256 that OpenAI published are loaded. Other checkpoints are
+state dicts, read with `weights_only`, so that no pickled code runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from urllib.error import URLError
 from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute
-from .torch_base import Preprocessing, TextTorchEncoder, matching_torchvision, reason
+from .torch_base import Preprocessing, TextTorchEncoder, matching_torchvision, reason, trusted
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -38,7 +38,7 @@ def weights_folder() -> Path:
 
 
 def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
-    """Load a model by OpenAI's name or by the path of a checkpoint (TorchScript archive or state dict).
+    """Load a model by OpenAI's name or by the path of a checkpoint (a state dict, or an archive as OpenAI published it).
 
     Raises:
         UserError: the weights are missing and cannot be downloaded, or are damaged.
@@ -58,11 +58,20 @@ def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
                 raise UserError(f"{path} {why}: delete it, and it is downloaded again")
         elif not path.is_file():
             raise UserError(f"no checkpoint {name!r}: pass the path of a .pt file or one of OpenAI's names ({', '.join(models)})")
+        digest = published or file_sha256(path)
         try:
-            model, _ = clip.load(name if published else str(path), device="cpu", jit=False)
+            if published or digest in {url.split("/")[-2] for url in models.values()} or trusted():
+                model, _ = clip.load(name if published else str(path), device="cpu", jit=False)
+            else:
+                import torch
+
+                model = clip.model.build_model(torch.load(path, map_location="cpu", weights_only=True)).float()
         except (URLError, OSError) as error:
             why = f"are not in {path.parent} and cannot be fetched ({getattr(error, 'reason', error)})"
             raise UserError(f"the weights of {name!r} {why}: put {path.name} there, or {INSTEAD}") from error
         except Exception as error:  # pickle, zip and key errors of files that are not CLIP checkpoints
+            if "TorchScript" in str(error):
+                why = "holds a program, and OpenAI did not publish it: save its state_dict() instead, or set CLIPNB_TRUST_CHECKPOINT=1"
+                raise UserError(f"{path} {why}") from error
             raise UserError(f"{path} is not a CLIP checkpoint: {reason(error)}") from error
-    return OpenAIClip(name if published else path.name, model, path, published or file_sha256(path), compute)
+    return OpenAIClip(name if published else path.name, model, path, digest, compute)

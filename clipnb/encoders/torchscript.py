@@ -13,7 +13,6 @@ An archive holds a program, which PyTorch runs. It is loaded only if $CLIPNB_TRU
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import yaml
@@ -21,7 +20,7 @@ import yaml
 from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, Compute
-from .torch_base import Preprocessing, TorchEncoder, output_dim, reason
+from .torch_base import Preprocessing, TorchEncoder, output_dim, reason, trusted
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
@@ -33,7 +32,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     """
     path = Path(name.removeprefix("torchscript:")).expanduser()
     preprocessing = beside(name, path)
-    if os.environ.get("CLIPNB_TRUST_CHECKPOINT") != "1":
+    if not trusted():
         raise UserError(f"{path} holds a program: if you trust its origin, set CLIPNB_TRUST_CHECKPOINT=1 to run it")
     try:
         import torch
