@@ -205,3 +205,11 @@ def test_a_sample_set_is_the_same_bytes_wherever_it_is_written(name: str, tmp_pa
     assert locate(name).is_relative_to(tmp_path)
     assert written() == expected
     assert sorted(p.name for p in locate(name).parent.iterdir()) == [name]
+
+
+def test_broken_links_and_pipes_are_counted(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 2})
+    (root / "cats" / "gone.jpg").symlink_to("nowhere.jpg")
+    (root / "cats" / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(root / "cats" / "pipe.jpg")
+    assert load_dataset(str(root)).passed_over == {"broken link or device": 3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from clipnb.datasets.images import RGB, decode, digest, read
+from clipnb.datasets.images import MAX_BYTES, RGB, SUFFIXES, decode, digest, read
 from clipnb.errors import UnreadableImage
 from conftest import picture
 
@@ -92,6 +93,12 @@ def test_every_kind_of_tiff_becomes_rgb(mode: str) -> None:
 )
 def test_what_is_no_photograph_is_refused(content: bytes, said: str) -> None:
     assert said in refusal(content)
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("AVIF", ".avif"), ("JPEG2000", ".jp2")])
+def test_newer_formats_are_photographs(kind: str, suffix: str) -> None:
+    assert suffix in SUFFIXES
+    assert np.abs(decode(encoded(PHOTO, kind)).astype(int) - picture(0)).mean() < 6
 
 
 def test_cmyk_is_converted() -> None:
@@ -197,6 +204,54 @@ def test_bombs_are_refused_in_every_thread(monkeypatch: pytest.MonkeyPatch) -> N
 def test_reading_a_missing_file_says_which(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match=r"^gone\.jpg: No such file"):
         read(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_only_a_regular_file_is_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.jpg"
+    if kind == "fifo":
+        os.mkfifo(path)  # without the check, this waits for a writer for ever
+    else:
+        path.symlink_to("/dev/null")
+    with pytest.raises(UnreadableImage, match=r"^a\.jpg: not a regular file$"):
+        read(path)
+
+
+def test_a_file_over_the_size_limit_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # a sparse file
+    with pytest.raises(UnreadableImage, match=r"^a\.jpg: larger than 1024 MiB$"):
+        read(tmp_path / "a.jpg")
+
+
+ODD_TAGS = {
+    "a negative resolution": (282, 10, 1, struct.pack("<ii", -72, 1)),
+    "a negative width": (256, 9, 1, struct.pack("<i", -5)),
+}
+
+
+@pytest.mark.parametrize("tag", ODD_TAGS)
+def test_an_odd_tag_does_not_keep_a_photograph_from_being_turned(tag: str) -> None:
+    entries, data = sorted([(274, 3, 1, struct.pack("<H", 6)), ODD_TAGS[tag]]), b""
+    listed = struct.pack("<H", len(entries))
+    for number, kind, count, value in entries:
+        if len(value) > 4:
+            data, value = value, struct.pack("<I", 8 + 2 + 12 * len(entries) + 4)
+        listed += struct.pack("<HHI", number, kind, count) + value.ljust(4, b"\0")
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + listed + b"\0" * 4 + data
+    content = encoded(PHOTO, "JPEG")
+    content = content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+    assert decode(content).shape == (48, 32, 3)
+
+
+@pytest.mark.parametrize("brightest", [255, 256, 65535])
+def test_the_depth_of_a_pgm_is_the_declared_one(brightest: int) -> None:
+    content = b"P5 2 1 65535\n" + struct.pack(">HH", 0, brightest)
+    assert decode(content)[0, :, 0].tolist() == [0, round(brightest / 257)]
+
+
+def test_32_bit_grey_above_16_bits_is_refused() -> None:
+    assert "32-bit" in refusal(encoded(Image.fromarray(np.full((4, 4), 70_000, dtype=np.int32)), "TIFF"))
 
 
 def test_the_digest_is_that_of_the_bytes() -> None:

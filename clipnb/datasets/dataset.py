@@ -44,7 +44,7 @@ class Dataset:
         root: folder of the data set.
         photos: every image file.
         empty: names of category folders without an image.
-        passed_over: suffix (or "folder") -> number of entries in the category folders that are not image files.
+        passed_over: suffix (or what else it is) -> number of entries in the category folders that are not image files.
     """
 
     name: str
@@ -159,10 +159,12 @@ def _images(folder: Path) -> Sequence[Path]:
 
 
 def _others(folder: Path) -> list[str]:
-    """Suffix, or "folder", of each entry in a category's folder that is not an image; hidden files do not count."""
+    """What each entry in a category's folder is that is not an image, mostly its suffix; hidden files do not count."""
     inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
-    others = [p for p in inside if p.is_dir() or p.suffix.lower() not in SUFFIXES]
-    return ["folder" if p.is_dir() else p.suffix.lower() or "no suffix" for p in others]
+    others = [p for p in inside if not p.is_file() or p.suffix.lower() not in SUFFIXES]
+    return [
+        "folder" if p.is_dir() else (p.suffix.lower() or "no suffix") if p.is_file() else "broken link or device" for p in others
+    ]
 
 
 def _require_unicode(name: str) -> None:

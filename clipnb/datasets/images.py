@@ -5,26 +5,33 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import UnreadableImage, UserError
 
 RGB = NDArray[np.uint8]
 """(height, width, 3) array of uint8."""
 
-SUFFIXES = frozenset([".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+SUFFIXES = frozenset([".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 """Suffixes of the files that count as images of a data set; other files are skipped."""
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are decoded, whatever the suffix. PostScript is not among them, because it would start another program."""
 
-DECODER = 1
+MAX_BYTES = 2**30
+"""Size of the largest file that is read."""
+
+DECODER = 2
 """Increase this when `decode` returns other pixels, so that older stored embeddings are not used."""
+
+_TURNS = {at + 2: turn for at, turn in enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)))}
+"""EXIF orientation -> how the stored picture is turned upright."""
 
 LONGEST = 16
 """Largest ratio of the sides of an image. Only the middle of a longer strip is scaled, so that memory stays bounded."""
@@ -54,9 +61,14 @@ def read(path: Path) -> bytes:
     """The bytes of an image file.
 
     Raises:
-        UnreadableImage: the file cannot be opened.
+        UnreadableImage: the file cannot be opened, is not a regular file (a pipe, a device), or is larger than `MAX_BYTES`.
     """
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise UnreadableImage(f"{path.name}: not a regular file")
+        if about.st_size > MAX_BYTES:
+            raise UnreadableImage(f"{path.name}: larger than {MAX_BYTES >> 20} MiB")
         return path.read_bytes()
     except OSError as error:
         raise UnreadableImage(f"{path.name}: {error.strerror or error}") from error
@@ -79,8 +91,9 @@ def decode(content: bytes, name: str = "image") -> RGB:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
                 raise UnreadableImage(f"{name}: {image.width} x {image.height} pixels are more than Pillow accepts")
             image.load()
-            upright = ImageOps.exif_transpose(image)
-        return np.array(_to_rgb(upright, name), dtype=np.uint8)
+            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+            rgb = _to_rgb(image, name)
+        return np.array(rgb if turn is None else rgb.transpose(turn), dtype=np.uint8)
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
@@ -94,7 +107,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         raise UnreadableImage(f"{name}: floating-point pixels have no defined white: save the image with 8 or 16 bits")
     if image.mode.startswith("I"):
         values = np.asarray(image, dtype=np.float64)
-        deep = image.mode.startswith("I;16") or (image.mode == "I" and values.max(initial=0.0) > 255)
+        if values.max(initial=0.0) > 65535:
+            raise UnreadableImage(f"{name}: 32-bit pixels have no defined white: save the image with 8 or 16 bits")
+        # Pillow scales a PGM of more than 8 bits to 16; a TIFF of 32 bits declares no maximum
+        deep = image.mode.startswith("I;16") or image.format in ("PNG", "PPM") or values.max(initial=0.0) > 255
         scale = 257.0 if deep else 1.0
         image = Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
