@@ -256,6 +256,8 @@ def _conflicts(spec: RunSpec) -> list[str]:
         address = urlsplit(spec.gallery)
         if address.scheme not in ("http", "https") or not address.hostname:
             said.append(f"a service's address is http://host:port or https://host, not {spec.gallery!r}")
+        elif address.username or address.password:
+            said.append("a service's address must hold no user name or password, because runs and pages record it")
         elif not spec.index.strip():
             said.append("a service has indexes by name: pass -p index <name> (GET /indices-list lists them)")
         if 0 < spec.num_images < spec.k:

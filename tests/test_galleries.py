@@ -40,7 +40,7 @@ from clipnb.retrieval.results import USABLE
 from clipnb.retrieval.study_protocol import moved, without_lookalikes
 from clipnb.runs import run
 from clipnb.spec import RunSpec
-from conftest import HANGS, TinyEncoder, picture
+from conftest import HANGS, PhotoFolder, TinyEncoder, picture
 
 
 def unit(n: int, dim: int, seed: int) -> np.ndarray:
@@ -476,6 +476,7 @@ def test_mode_study_is_the_protocol_to_the_letter(tmp_path: Path) -> None:
 def test_what_was_asked_for_is_checked_at_once() -> None:
     for settings_, said in (
         ({"gallery": "http://x:1"}, "pass -p index <name>"),
+        ({"gallery": "http://me:secret@x:1", "index": "a"}, "a service's address must hold no user name or password"),
         ({"gallery": "ftp://x"}, "a service's address is http"),
         ({"index": "laion5B"}, "index must be one of exact, hnsw, ivf, stored"),
         ({"mode": "studyy"}, "mode must be one of corrected, study"),
@@ -538,3 +539,9 @@ def test_results_that_are_one_image_under_two_names_are_each_scored(tmp_path: Pa
     images.get(hits)
     assert images.status == {"/a/0.png": USABLE, "/a/1.png": USABLE}
     assert len(images.matrix(encoder.dim)) == 2
+
+
+def test_a_local_file_that_a_service_names_is_not_shown(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"private")
+    spec = RunSpec(str(photo_folder({"cats": 2})), encoder="tiny", gallery="http://x:1", index="a")
+    assert image_finder(spec)(str(tmp_path / "secret.png")) is None

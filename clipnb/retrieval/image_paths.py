@@ -22,7 +22,7 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
 
         def fetched(name: str) -> Path | None:
             kept = cache.get(name)
-            return kept.path if kept else _there(name)
+            return kept.path if kept else None  # a service names files of its own machine, never of this one
 
         return fetched
     for name, prefix in source_names(spec.gallery).items() if spec.gallery else ():
