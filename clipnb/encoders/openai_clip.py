@@ -71,7 +71,7 @@ def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
             raise UserError(f"the weights of {name!r} {why}: put {path.name} there, or {INSTEAD}") from error
         except Exception as error:  # pickle, zip and key errors of files that are not CLIP checkpoints
             if "TorchScript" in str(error):
-                why = "holds a program, and OpenAI did not publish it: save its state_dict() instead, or set CLIPNB_TRUST_CHECKPOINT=1"
+                why = "is a program that OpenAI did not publish: save its state_dict(), or set CLIPNB_TRUST_CHECKPOINT=1"
                 raise UserError(f"{path} {why}") from error
             raise UserError(f"{path} is not a CLIP checkpoint: {reason(error)}") from error
     return OpenAIClip(name if published else path.name, model, path, digest, compute)
