@@ -91,7 +91,7 @@ def test_clip_and_open_clip_agree_on_one_checkpoint(tiny: Checkpoints) -> None:
 
 
 def test_an_archive_that_openai_did_not_publish_is_refused(tiny: Checkpoints) -> None:
-    with pytest.raises(UserError, match="holds a program, and OpenAI did not publish it: save its state_dict"):
+    with pytest.raises(UserError, match="is a program that OpenAI did not publish: save its state_dict"):
         load_encoder(str(tiny.archive))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 
 
-def _file(folder: Path, name: str) -> Path | None:
+def module_file(folder: Path, name: str) -> Path | None:
     """The file of a module in a folder, or None if the folder has no such module."""
     return next((path for path in (folder / f"{name}.py", folder / name / "__init__.py") if path.is_file()), None)
 
@@ -30,11 +30,11 @@ def _imported(path: Path) -> Iterator[Path]:
         folder = path.parents[statement.level - 1]
         for name in statement.module.split(".") if statement.module else []:
             yield folder / "__init__.py"
-            module = _file(folder, name)
+            module = module_file(folder, name)
             assert module is not None, f"{path}: no module {name!r}"
             yield module
             folder = folder / name
-        yield from filter(None, (_file(folder, alias.name) for alias in statement.names))
+        yield from filter(None, (module_file(folder, alias.name) for alias in statement.names))
 
 
 @cache
@@ -43,7 +43,7 @@ def needed_by(*modules: str) -> tuple[Path, ...]:
     found: set[Path] = set()
     due: list[Path] = []
     for name in modules:
-        module = _file(PACKAGE, name.replace(".", "/"))
+        module = module_file(PACKAGE, name.replace(".", "/"))
         assert module is not None, f"no module {name!r}"
         due.append(module)
     while due:

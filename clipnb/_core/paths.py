@@ -7,6 +7,9 @@ from pathlib import Path
 
 import platformdirs
 
+TERMINAL = "CLIPNB_TERMINAL"
+"""Environment variable with the terminal that shows the progress bar of a notebook's kernel."""
+
 
 def project_root() -> Path:
     """$CLIPNB_PROJECT, else the project that contains the current folder, else the current folder.

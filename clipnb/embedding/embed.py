@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._core.paths import cache_root
+from .._core.paths import TERMINAL, cache_root
 from ..datasets.dataset import Photo
 from ..datasets.images import RGB, decode, digest, read
 from ..encoders import Encoder, TextEncoder
+from ..encoders.checked import encode, encode_text
 from ..errors import UnreadableImage, UserError
 from ..manipulations import CLEAN, View, condition
 from .store import EmbeddingStore, Entry, embedding_key
@@ -70,13 +72,14 @@ class _Work:
 class Item(NamedTuple):
     """One input of the encoder: the prepared `pixels`, their digest `input`, and the `key` of the embedding in the store.
 
-    The `effect` is the strength of the manipulation and the mean colour difference.
+    The `effect` is the strength of the manipulation and the mean colour difference, and `photo` names the photograph.
     """
 
     key: bytes
     input: bytes
     effect: tuple[float, float]
     pixels: NDArray[Any]
+    photo: str
 
 
 def kept_embeddings(encoder: Encoder) -> EmbeddingStore:
@@ -132,7 +135,7 @@ def embed(
                     difference = colour_difference(clean, pixels)
                     strength = asked.at_input(image.shape, made.shape, view, difference)
                     seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-                    work.ready.append(Item(key, seen, (strength, difference), pixels))
+                    work.ready.append(Item(key, seen, (strength, difference), pixels, photo.id))
         except UnreadableImage as error:
             work.problem = str(error)
         return work
@@ -141,8 +144,15 @@ def embed(
     batch: list[Item] = []
     computed = 0
     threads = workers or os.cpu_count() or 1
-    bar = tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5)
-    with bar, ThreadPoolExecutor(threads) as pool:
+    with ExitStack() as stack:
+        screen = None
+        if place := os.environ.get(TERMINAL):
+            with suppress(OSError):
+                screen = stack.enter_context(open(place, "w", encoding="utf-8"))  # noqa: PTH123 - a device
+        bar = stack.enter_context(
+            tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5, file=screen)
+        )
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
         for work in _in_order(pool, prepare, photos, ahead=2 * threads + batch_size):
             fresh = store.missing(item.key for item in work.ready)
             batch += [item for item in work.ready if item.key in fresh]
@@ -193,7 +203,7 @@ def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_
     source = iter(images)
     while chunk := list(islice(source, batch_size)):
         decoded = (image if isinstance(image, np.ndarray) else decode(read(Path(image)), str(image)) for image in chunk)
-        rows.append(encoder.encode(np.stack([encoder.prepare(image) for image in decoded])))
+        rows.append(encode(encoder, [encoder.prepare(image) for image in decoded]))
     return np.concatenate(rows) if rows else np.empty((0, encoder.dim), np.float32)
 
 
@@ -223,7 +233,7 @@ def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStor
     keys = [hashlib.sha256(f"text|{text}".encode()).digest() for text in texts]
     if missing := store.missing(keys):
         new = {key: text for key, text in zip(keys, texts, strict=True) if key in missing}
-        vectors = encoder.encode_text(list(new.values()))
+        vectors = encode_text(encoder, list(new.values()))
         store.add((key, Entry(vector, key[:16])) for key, vector in zip(new, vectors, strict=True))
     return np.stack([entry.vector for entry in store.entries(keys)])
 
@@ -238,7 +248,7 @@ def _encode(items: Sequence[Item], encoder: Encoder, store: EmbeddingStore, batc
             distinct.setdefault(item.input, []).append(item)
     groups = iter(distinct.values())
     while chunk := list(islice(groups, batch_size)):
-        vectors = encoder.encode(np.stack([same[0].pixels for same in chunk]))
+        vectors = encode(encoder, [same[0].pixels for same in chunk], [same[0].photo for same in chunk])
         store.add(
             (item.key, Entry(vector, item.input, *item.effect))
             for vector, same in zip(vectors, chunk, strict=True)

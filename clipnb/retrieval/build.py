@@ -27,6 +27,7 @@ from ..datasets.dataset import Photo, listing_digest, load_dataset
 from ..datasets.images import decode, digest, read
 from ..datasets.picture_hash import picture_hash
 from ..encoders import Encoder, default_encoder, load_encoder, resolve, settled_precision
+from ..encoders.checked import encode
 from ..errors import UnreadableImage, UserError
 from . import faiss_index
 from .duplicates import COLUMN
@@ -139,7 +140,7 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
                 rows.append(found[0])
                 inputs.append(found[1])
         if inputs:
-            vectors.append(encoder.encode(np.stack(inputs)))
+            vectors.append(encode(encoder, inputs, [row["id"] for row in rows[-len(inputs) :]]))
     if unreadable:
         write_text(shard.unreadable, json.dumps(unreadable, indent=1, ensure_ascii=False) + "\n")
     with atomic(shard.embeddings) as file:

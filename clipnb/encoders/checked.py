@@ -1,0 +1,58 @@
+"""The one way by which embeddings come from an encoder: what it returns is checked, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from . import Encoder, TextEncoder
+
+TOLERANCE = 1e-3
+"""Largest difference of a vector's length from 1, above the rounding of half precision."""
+
+
+def encode(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> NDArray[np.float32]:
+    """Embed n prepared inputs as (n, dim) unit vectors.
+
+    Args:
+        encoder: the encoder that prepared the inputs.
+        inputs: n arrays of one shape.
+        names: n photographs, for the message of an error.
+
+    Raises:
+        UserError: the inputs differ in shape, or the encoder does not return n finite vectors of length 1.
+    """
+    if len(shapes := {np.shape(pixels) for pixels in inputs}) > 1:
+        raise UserError(f"encoder {encoder.name!r} prepares inputs of different shapes: {', '.join(map(str, sorted(shapes)))}")
+    return _checked(encoder, encoder.encode(np.stack(inputs)), len(inputs), names)
+
+
+def encode_text(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
+    """Embed n texts as (n, dim) unit vectors.
+
+    Raises:
+        UserError: the encoder does not return n finite vectors of length 1.
+    """
+    return _checked(encoder, encoder.encode_text(texts), len(texts), texts)
+
+
+def _checked(encoder: Any, given: Any, n: int, names: Sequence[str]) -> NDArray[np.float32]:
+    expected = f"encoder {encoder.name!r} should return {n} vectors of {encoder.dim} numbers and length 1"
+    try:
+        vectors = np.asarray(given, dtype=np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{expected}, not {type(given).__name__}: {' '.join(str(error).split())}") from error
+    if vectors.shape != (n, encoder.dim):
+        raise UserError(f"{expected}, not an array of shape {vectors.shape}")
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if (wrong := ~(np.abs(lengths - 1) <= TOLERANCE)).any():
+        first = int(wrong.argmax())
+        first = int(wrong.argmax())
+        whose = f", of {names[first]}," if names else ""
+        gave = f"has length {lengths[first]:.3g}" if np.isfinite(lengths[first]) else "is not finite (NaN or infinity)"
+        raise UserError(f"{expected}; {wrong.sum()} of them are wrong: the first{whose} {gave}")
+    return vectors

@@ -1,0 +1,106 @@
+"""What determines the embeddings of a custom encoder, as digests: the source of its code, and its weights."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec, resolve_name
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .._core.code_state import module_file
+
+_SOURCES: dict[str, str] = {}
+"""Module of an encoder -> digest of its source when it was imported."""
+
+
+def imported(module: str) -> str:
+    """Import a module, again if its source changed since, and return the digest of its source."""
+    importlib.invalidate_caches()
+    found = find_spec(module)
+    if found is None:
+        raise ModuleNotFoundError(f"No module named {module!r}")
+    files = _sources(module, Path(found.origin)) if found.origin and Path(found.origin).is_file() else {}
+    sha = hashlib.sha256()
+    for name, file in sorted(files.items()):
+        sha.update(name.encode() + b"\0" + file.read_bytes())
+    if _SOURCES.get(module, sha.hexdigest()) != sha.hexdigest():
+        for name in files:
+            sys.modules.pop(name, None)
+    importlib.import_module(module)
+    _SOURCES[module] = sha.hexdigest()
+    return sha.hexdigest()[:16]
+
+
+def _sources(module: str, path: Path) -> dict[str, Path]:
+    """Name -> file of a module and of the modules in the same folder tree that it imports; of installed ones, its package's."""
+    root = path.parents[module.count(".") + (path.name == "__init__.py")]
+    installed, top = root.name in ("site-packages", "dist-packages"), module.partition(".")[0]
+    found: dict[str, Path] = {}
+    due = [module]
+    while due:
+        name = due.pop()
+        own = name.partition(".")[0]
+        file = module_file(root, name.replace(".", "/"))
+        if file and name not in found and (own == top if installed or top == "clipnb" else own != "clipnb"):
+            found[name] = file
+            due += _imports(name, file)
+    return found
+
+
+def _imports(module: str, file: Path) -> Iterator[str]:
+    """Names that may be modules in the import statements of a file, with the packages around them."""
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
+            names = [base, *(f"{base}.{name}" for name in names)]
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def weights_digest(encoder: object, module: str) -> str:
+    """Digest of the arrays, tensors, files and plain values that an object holds, through lists, tables and other objects.
+
+    Of the class and the module, arrays and tensors alone count: the source covers the rest.
+    """
+    sha = hashlib.sha256()
+    seen: set[int] = set()
+
+    def add(value: Any) -> None:
+        if isinstance(value, str | Path) and len(str(value)) < 4096 and Path(value).is_file():
+            sha.update(Path(value).read_bytes())
+        elif value is None or isinstance(value, str | bytes | int | float | complex | Path):
+            sha.update(repr(value).encode())
+        elif id(value) not in seen and not isinstance(value, type | ModuleType) and not inspect.isroutine(value):
+            seen.add(id(value))
+            if hasattr(value, "detach"):
+                value = value.detach().cpu().double()
+            if hasattr(value, "state_dict"):
+                value = value.state_dict()
+            if hasattr(value, "__array__"):
+                array = np.asarray(value)
+                sha.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+            elif isinstance(value, Mapping):
+                for key in sorted(value, key=str):
+                    add(str(key))
+                    add(value[key])
+            elif isinstance(value, list | tuple):
+                for part in value:
+                    add(part)
+            elif hasattr(value, "__dict__"):
+                add(vars(value))
+
+    add(encoder)
+    for values in (vars(type(encoder)), vars(sys.modules[module])):
+        add({name: value for name, value in values.items() if hasattr(value, "__array__") or hasattr(value, "state_dict")})
+    return sha.hexdigest()[:16]

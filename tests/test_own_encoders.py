@@ -1,0 +1,129 @@
+"""Encoders of one's own: what they give is checked, and an edit gives new embeddings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clipnb import RunSpec, UserError, embed_images, load_encoder, run
+from clipnb.encoders.identity import weights_digest
+from conftest import PhotoFolder, picture
+
+SOURCE = """
+import numpy as np
+from PIL import Image
+
+class Mine:
+    dim, input_size = 12, 2
+    {attributes}
+
+    def prepare(self, image):
+        return np.asarray(Image.fromarray(image).resize((2, 2)))
+
+    def encode(self, batch):
+        v = batch.reshape(len(batch), -1) / 255.0 - 0.5
+        unit = v / np.linalg.norm(v, axis=1, keepdims=True)
+        return {returned}
+
+def build({argument}):
+    {body}
+    return Mine()
+"""
+
+
+def write(folder: Path, name: str, returned: str = "unit", attributes: str = "", argument: str = "", body: str = "") -> None:
+    text = SOURCE.format(returned=returned, attributes=attributes, argument=argument, body=body)
+    (folder / f"{name}.py").write_text(text)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("v", "the first, of b/00.png, has length"),
+        ("unit * 0", "has length 0"),
+        (
+            "unit * np.where(np.arange(len(v)) == 0, np.nan, 1)[:, None]",
+            "1 of them are wrong: the first, of b/00.png, is not finite",
+        ),
+        ("unit[:, :5]", r"not an array of shape \(6, 5\)"),
+        ("unit[1:]", r"not an array of shape \(5, 12\)"),
+        ("unit.ravel()", r"not an array of shape \(72,\)"),
+        ("{}", "not dict"),
+        ("None", "should return 6 vectors of 12 numbers and length 1"),
+    ],
+)
+def test_what_an_encoder_returns_is_checked(here: Path, photo_folder: PhotoFolder, returned: str, said: str) -> None:
+    write(here, "wrong", returned)
+    folder = photo_folder({"b": 3, "c": 3})
+    with pytest.raises(UserError, match=f"encoder 'wrong:build' .*{said}") as caught:
+        run(RunSpec(str(folder), "original", "wrong:build", k=2, duplicates=-2), workers=1, progress=False)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="encoder 'wrong:build' should return 1 vectors"):
+        embed_images([picture(1)], load_encoder("wrong:build"))
+
+
+def test_a_factory_that_fails_says_where(here: Path) -> None:
+    write(here, "fails", body="len(3)")
+    with pytest.raises(UserError, match=r"encoder 'fails:build' failed: TypeError: object of type 'int' .*\(fails.py, line \d+\)"):
+        load_encoder("fails:build")
+    write(here, "asks", argument="size")
+    with pytest.raises(UserError, match="should be an encoder or a function without arguments: missing a required argument: 'size'"):
+        load_encoder("asks:build")
+    (here / "broken.py").write_text("def build(:\n")
+    with pytest.raises(UserError, match="encoder 'broken:build' cannot be imported: SyntaxError"):
+        load_encoder("broken:build")
+
+
+@pytest.mark.parametrize("attributes", ["", "identity = 'mine'"])
+def test_an_edited_encoder_gives_new_embeddings(here: Path, photo_folder: PhotoFolder, attributes: str) -> None:
+    spec = RunSpec(str(photo_folder({"b": 3, "c": 3})), "grey", "edited:build", k=2)
+    write(here, "edited", attributes=attributes)
+    first = run(spec, progress=False)
+    assert run(spec, progress=False).provenance["embedded_now"] == 0
+    write(here, "edited", "unit[:, ::-1] * np.sign(np.arange(12) - 6.5)", attributes=attributes)
+    second = run(spec, progress=False)
+    assert second.provenance["embedded_now"] == first.provenance["embedded_now"] > 0
+    assert second.provenance["encoder"]["identity"] != first.provenance["encoder"]["identity"]
+
+
+def test_the_modules_and_the_weights_of_an_encoder_are_part_of_its_identity(here: Path) -> None:
+    np.save(here / "w.npy", np.ones(3))
+    (here / "helper.py").write_text("FACTOR = 1\n")
+    write(here, "parts", attributes="from helper import FACTOR", body=f"Mine.w = np.load({str(here / 'w.npy')!r})")
+    identity = load_encoder("parts:build").identity
+    assert load_encoder("parts:build").identity == identity
+    (here / "helper.py").write_text("FACTOR = 20\n")
+    edited = load_encoder("parts:build")
+    assert edited.FACTOR == 20  # type: ignore[attr-defined]
+    assert edited.identity != identity
+    np.save(here / "w.npy", np.zeros(3))
+    assert load_encoder("parts:build").identity != edited.identity
+
+
+def test_torch_weights_are_part_of_an_identity(here: Path) -> None:
+    torch = pytest.importorskip("torch")
+    body = "import torch; torch.manual_seed(0); Mine.net = torch.nn.Linear(2, 2, dtype=torch.bfloat16)"
+    write(here, "with_torch", body=body)
+    first, second = (load_encoder("with_torch:build") for _ in range(2))
+    assert first.identity == second.identity
+    with torch.no_grad():
+        type(first).net.weight += 1  # type: ignore[attr-defined]
+    assert weights_digest(first, "with_torch") not in second.identity
