@@ -26,6 +26,10 @@ ALIKE = 0.95
 """Share of equal scores from which two lists of scores may be the same list."""
 
 
+FLOOR = 0.5
+"""Share of clean queries without a valid result from which the threshold does not fit the encoder."""
+
+
 class Agreement(NamedTuple):
     """Agreement of two lists of scores of the same images.
 
@@ -87,8 +91,10 @@ def duplicate_conditions(results: Sequence[Result]) -> list[str]:
         if a.spec.group_id != b.spec.group_id or a.spec.condition_id == b.spec.condition_id:
             continue
         both = f"`{a.spec.group_id}`: {a.label} and {b.label}"
-        if {"input", "draw"} <= set(a.rows) & set(b.rows) and (share := equal_inputs(a.rows, b.rows)) >= NOTICED:
-            said.append(f"{both} are the same for the encoder on {share:.0%} of the photographs: these two conditions are not two")
+        if {"input", "draw"} <= set(a.rows) & set(b.rows):
+            if (share := equal_inputs(a.rows, b.rows)) >= NOTICED:
+                what = f"are the same for the encoder on {share:.0%} of the photographs"
+                said.append(f"{both} {what}: these two conditions are not two")
         elif (a.spec.draws, len(a.rows)) == (b.spec.draws, len(b.rows)) and a.scores.keys() == b.scores.keys():
             agreement = score_agreement(a.scores, b.scores)
             if agreement.suspicious:
@@ -99,6 +105,18 @@ def duplicate_conditions(results: Sequence[Result]) -> list[str]:
     return said
 
 
+def floor(scores: Mapping[str, Sequence[float]]) -> str:
+    """A warning that the threshold does not fit the encoder if half of the clean queries have no valid result; else ""."""
+    values = np.concatenate([np.asarray(part, dtype=float) for part in scores.values()] or [np.empty(0)])
+    share = float(np.mean(values[~np.isnan(values)] == 0)) if (~np.isnan(values)).any() else 0.0
+    if share < FLOOR:
+        return ""
+    return (
+        f"{share:.0%} of the clean queries have no valid result, so that valid@k can hardly fall: the threshold does not fit "
+        "this encoder (`clipnb threshold` finds one that does); read found and P@1 instead"
+    )
+
+
 def warnings(result: Result) -> list[str]:
     """Warnings about the numbers of a run. They depend on this run alone."""
     said = []
@@ -107,6 +125,8 @@ def warnings(result: Result) -> list[str]:
             f"{result.label} leaves {result.noop_share:.0%} of the photographs pixel-identical at the encoder's input: "
             "for those it is no manipulation at all"
         )
+    if result.spec.manip == CLEAN and (told := floor(result.scores)):
+        said.append(told)
     total = result.rows.reindex(columns=["n_asked", "n_returned", "n_dead", "n_unreadable"]).sum()  # 0 in an old run
     lost = {"never returned": total["n_asked"] - total["n_returned"], "dead": total["n_dead"], "unreadable": total["n_unreadable"]}
     if told := ", ".join(f"{count} {what}" for what, count in lost.items() if count):

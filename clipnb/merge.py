@@ -25,7 +25,7 @@ def merge(results: Sequence[Result]) -> Result:
     if not results:
         raise UserError("there are no batches to put together")
     order = sorted(results, key=lambda r: r.provenance["created"])
-    whole = {replace(r.spec, start=0, step=0) for r in order}
+    whole = {replace(r.spec, dataset=order[-1].spec.dataset, start=0, step=0) for r in order}  # a folder has many spellings
     seen = {(r.provenance["data_fingerprint"], r.provenance["encoder"]["identity"]) for r in order}
     if len(whole) > 1 or len(seen) > 1:
         names = ", ".join(sorted(r.spec.run_id for r in order))

@@ -8,6 +8,7 @@ import platform
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any, TypedDict
 
 from ._core.code_state import digest_of, needed_by
@@ -78,6 +79,11 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+def folder_sha256(folder: Path) -> str:
+    """SHA-256 of the resolved path of a folder, which identifies the folder without showing its path."""
+    return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
+
+
 def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed: int, seconds: float) -> Provenance:
     """The provenance of a run as plain JSON values, without its gallery and warnings.
 
@@ -96,7 +102,7 @@ def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed:
         "device": getattr(encoder, "device", "cpu"),
         "machine": f"{platform.system()} {platform.machine()}",
         "encoder": {"identity": encoder.identity, "weights_sha256": encoder.weights_sha256, "dim": encoder.dim},
-        "root_sha256": hashlib.sha256(os.fsencode(dataset.root.resolve())).hexdigest(),
+        "root_sha256": folder_sha256(dataset.root),
         "data_fingerprint": fingerprint((p.id, d) for p, d in zip(embedded.photos, embedded.digests, strict=True)),
         "categories": len(readable),
         "images": len(embedded.photos),

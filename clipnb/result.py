@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import warnings
@@ -24,10 +25,11 @@ import pandas as pd
 from . import study_log
 from ._core.files import replaced_folder, write_text
 from ._core.paths import results_root, shown
-from .errors import UserError
+from .datasets.dataset import locate
+from .errors import DatasetError, UserError
 from .manipulations import CLEAN, MANIPULATIONS
 from .metrics.measures import MEASURES
-from .provenance import Provenance
+from .provenance import Provenance, folder_sha256
 from .spec import RunSpec
 from .stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
 
@@ -113,6 +115,32 @@ class Result:
         return float(self.rows["noop"].mean())
 
     @property
+    def identity(self) -> dict[str, str]:
+        """What a log says of its run: run id, group id, data set, condition, encoder, and digests of weights and photographs."""
+        s, p = self.spec, self.provenance
+        return {
+            "run": s.run_id,
+            "group": s.group_id,
+            "dataset": s.dataset_name,
+            "condition": s.condition_id,
+            "encoder": p["encoder"]["identity"],
+            "photographs": p["data_fingerprint"],
+        }
+
+    def is_of(self, spec: RunSpec) -> bool:
+        """Whether this is the run of a specification, however the folder of the data set is spelled there."""
+        return dataclasses.replace(self.spec, dataset=spec.dataset) == spec and self.is_on(spec.dataset)
+
+    def is_on(self, dataset: str) -> bool:
+        """Whether the photographs are in the folder that `dataset` names. The folder of an absent one is compared by its name."""
+        if self.spec.dataset == dataset and not dataset.startswith("."):
+            return True
+        try:
+            return bool(self.provenance.get("root_sha256") == folder_sha256(locate(dataset)))
+        except DatasetError:
+            return dataset in (self.spec.dataset, self.spec.dataset_name)
+
+    @property
     def label(self) -> str:
         return self.spec.condition.label
 
@@ -142,7 +170,7 @@ class Result:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replaced_folder(folder) as partial:
             self.rows.to_parquet(partial / "rows.parquet", index=False)
-            study_log.write(partial / log, self.spec.manip, self.scores, self.absent("valid"))
+            study_log.write(partial / log, self.spec.manip, self.scores, self.absent("valid"), self.identity)
             write_text(partial / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return folder
 

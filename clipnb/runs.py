@@ -28,11 +28,11 @@ from .metrics.measures import MEASURES, QueryResults
 from .metrics.ranking import Bools, codes, rank_all
 from .metrics.validity import result_distances, zero_shot
 from .provenance import describe
-from .result import Result, comparable
+from .result import Result, comparable, load_results
 from .retrieval.neighbours import require_results
 from .retrieval.results import DEAD, UNREADABLE, USABLE
 from .retrieval.search import LookUp, SearchResults, opened
-from .spec import RunSpec
+from .spec import RunSpec, settled_folder
 
 
 def run(
@@ -99,7 +99,7 @@ def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
     except UserError as error:
         warnings.warn(str(error), stacklevel=2)
         return None
-    return saved if saved.spec == spec else None
+    return saved if saved.is_of(spec) else None
 
 
 def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, named: Mapping[str, Bools] | None = None) -> pd.DataFrame:
@@ -200,7 +200,14 @@ def study_runs(dataset: str, encoder: str = "", **settings: object) -> list[Resu
     return [result for spec in specs if (result := saved_result(spec)) and comparable(result, kept)]
 
 
-def saved_group(dataset: str, encoder: str = "", **settings: object) -> list[Result]:
-    """The saved runs of the study's conditions, including runs with other photographs or weights."""
-    clean = RunSpec(dataset, CLEAN, encoder, **settings)  # type: ignore[arg-type]
-    return [result for manip in STUDY if (result := saved_result(clean.under(manip)))]
+def saved_runs(name: str, **settings: object) -> list[Result]:
+    """The saved runs that a name stands for.
+
+    Args:
+        name: a run's id or folder, the common part of the ids of a group, or a data set, by name or by folder.
+        settings: values of fields of `RunSpec` that all of them have.
+    """
+    results = [r for r in load_results() if all(getattr(r.spec, field) == value for field, value in settings.items())]
+    folder = Path(name).resolve()
+    named = [r for r in results if name in (r.spec.run_id, r.spec.group_id) or folder == (results_root() / r.spec.run_id).resolve()]
+    return named or [r for r in results if r.is_on(settled_folder(name))]

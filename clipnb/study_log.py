@@ -1,7 +1,8 @@
 """The JSON log of the study: {"<manip>": {"<category>": [image accuracy, ...], ..., "total": [category mean, ...]}}.
 
-`total` is a reserved key. A category with this name is written as `total/`, which no folder can be called. The reader
-accepts what the printed logs of the study contain: `//` and `/* */` comments, and trailing commas.
+A second key, `clipnb`, holds the identity of the run that wrote the log. `total` is a reserved key. A category with this name
+is written as `total/`, which no folder can be called. The reader accepts what the printed logs of the study contain: `//` and
+`/* */` comments, and trailing commas.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from .errors import UserError
 from .stats.intervals import Absent
 
 RESERVED = "total"
+IDENTITY = "clipnb"
 _ESCAPED = "total/"
 
 # strings match first, so that their content is never taken for a comment or a trailing comma
@@ -37,11 +39,13 @@ class StudyLog:
         manip: the condition, as spelled in the file.
         scores: category -> accuracy in [0, 1] of each image that has one.
         total: category means as listed in the file; the printed logs of the study list more means than categories.
+        run: what `Result.identity` says of the run; empty in a log that clipnb did not write.
     """
 
     manip: str
     scores: dict[str, list[float]]
     total: list[float]
+    run: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def absent(self) -> Absent:
@@ -53,8 +57,8 @@ def file_name(dataset: str, manip: str) -> str:
     return f"clip_output_{dataset}_{manip}.json"
 
 
-def dumps(manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero") -> str:
-    """Write a log as JSON text.
+def dumps(manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero", run: Mapping[str, str] | None = None) -> str:
+    """Write a log as JSON text. The identity of its run follows under the key `clipnb`.
 
     Images without a score (NaN) are left out. A category without a score is an empty list; in `total` it counts 0 as in
     the study, or is left out if `absent` is "skip".
@@ -67,7 +71,7 @@ def dumps(manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "z
         if present or absent == "zero":
             total.append(sum(present) / len(present) if present else 0.0)
     body[RESERVED] = total
-    return json.dumps({manip: body}, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps({manip: body} | ({IDENTITY: dict(run)} if run else {}), ensure_ascii=False, indent=1) + "\n"
 
 
 def loads(text: str, source: str = "log") -> StudyLog:
@@ -87,6 +91,7 @@ def loads(text: str, source: str = "log") -> StudyLog:
         raise UserError(f"{source}: not a JSON log ({error.msg}, line {error.lineno})") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{source}: not a JSON log (a number is too long, or lists are nested too deep)") from error
+    run = data.pop(IDENTITY, {}) if isinstance(data, dict) and len(data) == 2 else {}
     if not isinstance(data, dict) or len(data) != 1 or not isinstance(next(iter(data.values())), dict):
         raise UserError(f'{source}: expected {{"<manip>": {{"<category>": [accuracy, ...], ...}}}}')
     manip, body = next(iter(data.items()))
@@ -97,7 +102,7 @@ def loads(text: str, source: str = "log") -> StudyLog:
             raise UserError(f"{source}: {category!r} holds {wrong}, which is not between 0 and 1")
     total = [float(v) for v in body.pop(RESERVED, [])]
     scores = {RESERVED if c == _ESCAPED else c: [float(v) for v in values] for c, values in body.items()}
-    return StudyLog(manip, scores, total)
+    return StudyLog(manip, scores, total, run)
 
 
 def _once(source: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -107,8 +112,10 @@ def _once(source: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def write(path: Path, manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero") -> None:
-    write_text(path, dumps(manip, scores, absent))
+def write(
+    path: Path, manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero", run: Mapping[str, str] | None = None
+) -> None:
+    write_text(path, dumps(manip, scores, absent, run))
 
 
 def read(path: Path) -> StudyLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 import subprocess
@@ -143,6 +144,17 @@ def test_two_encoders_are_compared_on_all_that_both_have(runs: list[Result]) -> 
     assert_allclose(found[1].values, [np.mean(v) for v in expected.values()])
 
 
+def test_two_encoders_are_not_compared_at_one_threshold(runs: list[Result], tmp_path: Path) -> None:
+    clean, other = runs[0].spec.run_id, runs[2].spec.run_id
+    for a, b in (("tiny", "tiny-other"), (clean, other)):
+        with pytest.raises(UserError, match="valid depends on how an encoder spreads its distances: compare encoders by found"):
+            compare(a, b, "accuracy")
+        assert [compare(a, b)[0].interval.point] == [0.0], "every clean photograph finds itself"
+    calibrated = dataclasses.replace(runs[2].spec, tau=0.7)
+    run(calibrated, progress=False).save()
+    assert compare(clean, calibrated.run_id, "valid")[0].images == 12
+
+
 def test_what_cannot_be_compared_is_said_in_a_line(
     runs: list[Result], photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,9 +183,11 @@ def test_compare_prints_and_writes_table_and_picture(
     said = capsys.readouterr().out
     assert "paired by image" in said
     assert "exploratory" in said
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.md", "compare.tex", "contrasts.png"]
+    pictures = [f"contrasts-{measure}.png" for measure in ("found", "map", "p1")]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.md", "compare.tex", *pictures]
     frame = pd.read_csv(tmp_path / "out" / "compare.csv")
-    assert_allclose(frame["change"], [c.interval.point for c in compare("tiny", "tiny-other")])
+    expected = [c.interval.point for measure in ("found", "p1", "map") for c in compare("tiny", "tiny-other", measure)]
+    assert_allclose(frame["change"], expected)
     tex = (tmp_path / "out" / "compare.tex").read_text(encoding="utf-8")
     assert "\\begin{tabular}" in tex
     assert "photos, grey" in tex
@@ -317,7 +331,16 @@ def test_a_wide_latex_table_says_in_its_caption_what_all_rows_share(tmp_path: Pa
     assert "\\caption{Nine values. In all rows: set a b. Only in other formats: hash}" in tex
     assert "x" * 64 not in tex
     assert "\\rotatebox{90}{value 8}" in tex
-    assert tex.startswith("% packages: booktabs, longtable, graphicx, pdflscape\n\\begin{landscape}")
+    assert tex.startswith("% packages: array, booktabs, longtable, graphicx, pdflscape\n\\begin{landscape}")
+
+
+def test_a_latex_table_keeps_the_column_that_tells_rows_apart(tmp_path: Path) -> None:
+    runs = [f"holiday-{'long-' * 12}{i}" for i in range(3)]
+    frame = pd.DataFrame({"run": runs, "hash": [c * 64 for c in "xyz"], "valid": [0.5, 0.5, 0.25]})
+    tex = write(frame, tmp_path / "t.tex", "Runs").read_text(encoding="utf-8")
+    assert all(name in tex for name in runs)
+    assert "Only in other formats: hash" in tex
+    assert ">{\\raggedright\\arraybackslash}p{4cm}r" in tex
 
 
 @pytest.mark.skipif(not shutil.which("xelatex"), reason="needs xelatex")
@@ -327,7 +350,7 @@ def test_latex_tables_can_be_typeset(tmp_path: Path) -> None:
         frame = pd.DataFrame({f"{name}_{i}": [f"{row}% & {i}" for row in range(size)] for i in range(min(size, 12))})
         write(frame, tmp_path / f"{name}.tex", f"{name} & 50%")
     inputs = "".join(f"\\input{{{name}.tex}}\n" for name in names)
-    packages = "\\usepackage{booktabs,longtable,graphicx,pdflscape}\\usepackage[margin=1cm]{geometry}"
+    packages = "\\usepackage{array,booktabs,longtable,graphicx,pdflscape}\\usepackage[margin=1cm]{geometry}"
     (tmp_path / "all.tex").write_text(f"\\documentclass[a4paper]{{article}}{packages}\\begin{{document}}{inputs}\\end{{document}}")
     command = ["xelatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from PIL import Image
 
 from clipnb import RunSpec, run
 from clipnb.analysis.scores import of_result
-from clipnb.checks import ALIKE, score_agreement, warnings
-from clipnb.report.text import results_table, summary, warnings_list
+from clipnb.checks import ALIKE, duplicate_conditions, score_agreement, warnings
+from clipnb.report.text import by_condition, changes_table, changes_text, results_table, summary, warnings_list
 from clipnb.result import Result
 from conftest import PhotoFolder, picture
 
@@ -61,6 +62,30 @@ def test_a_condition_that_is_another_is_named_in_result_and_book(photo_folder: P
     assert "blurred" not in said
     saved = [json.loads((r.save(tmp_path / "results") / "run.json").read_text()) for r in results]
     assert [record["provenance"]["warnings"] for record in saved] == [[], [], []]  # whatever ran before it
+
+
+def test_conditions_with_equal_scores_and_other_inputs_are_two(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 4, "dogs": 4})
+    results = [run(RunSpec(str(root), manip, "tiny", 2), progress=False) for manip in ("grey", "blurred")]
+    alike = [replace(r, rows=r.rows.assign(valid=np.linspace(0, 1, len(r.rows)))) for r in results]
+    assert score_agreement(alike[0].scores, alike[1].scores).suspicious
+    assert duplicate_conditions(alike) == []
+    old = [replace(r, rows=r.rows.drop(columns="input")) for r in alike]
+    assert "one condition may have been run twice" in duplicate_conditions(old)[0]
+
+
+def test_a_threshold_under_which_nothing_is_valid_is_said_not_to_fit(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 4, "dogs": 4, "owls": 4})
+    conditions = by_condition([run(RunSpec(str(root), m, "tiny", 2, tau=1e-6), progress=False) for m in ("original", "grey")])
+    said = changes_text(conditions)
+    assert "100% of the clean queries have no valid result" in said
+    assert "no change" not in said + changes_table(conditions)
+    assert said.index("the original is found first for") < said.index("valid 0.0%")
+    assert f"{conditions['grey'].mean('p1'):.1%} instead of {conditions['original'].mean('p1'):.1%}" in said
+    assert changes_table(conditions).splitlines()[2].endswith("| none |")
+    assert any("the threshold does not fit this encoder" in warning for warning in warnings(conditions["original"]))
+    fits = by_condition([run(RunSpec(str(root), m, "tiny", 2, tau=1.9), progress=False) for m in ("original", "grey")])
+    assert "does not fit" not in changes_text(fits)
 
 
 def test_the_crop_of_square_photographs_is_caught_everywhere(photo_folder: PhotoFolder, tmp_path: Path) -> None:

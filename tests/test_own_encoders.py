@@ -85,7 +85,7 @@ def test_a_factory_that_fails_says_where(here: Path) -> None:
     with pytest.raises(UserError, match=r"encoder 'fails:build' failed: TypeError: object of type 'int' .*\(fails.py, line \d+\)"):
         load_encoder("fails:build")
     write(here, "asks", argument="size")
-    with pytest.raises(UserError, match="should be an encoder or a function without arguments: missing a required argument: 'size'"):
+    with pytest.raises(UserError, match="an encoder or a function without arguments: missing a required argument: 'size'"):
         load_encoder("asks:build")
     (here / "broken.py").write_text("def build(:\n")
     with pytest.raises(UserError, match="encoder 'broken:build' cannot be imported: SyntaxError"):

@@ -31,6 +31,20 @@ def test_a_grid_is_every_combination_once_clean_first() -> None:
     assert "original" not in {s.manip for s in specs[4:]}
 
 
+def test_names_in_a_grid_are_the_texts_that_stand_there(tmp_path: Path) -> None:
+    file = tmp_path / "grid.yml"
+    file.write_text("datasets: [no, 010, 2024_05]\nseverities: [0, 3]\nsettings: {k: 3, tau: 1e-1, deduplicate: false}\n")
+    grid = merged(read_grid(file))
+    assert (grid.datasets, grid.severities) == (("no", "010", "2024_05"), (0, 3))
+    spec = grid.specs()[0]
+    assert (spec.dataset, spec.k, spec.tau, spec.deduplicate) == ("no", 3, 0.1, False)
+    for name in ("datasets", "manips", "severities", "encoders"):
+        for nothing in ("", " []"):
+            file.write_text(f"{name}:{nothing}\n")
+            with pytest.raises(UserError, match=f"{name} is empty: list some, or leave the line out"):
+                read_grid(file)
+
+
 def test_a_yaml_grid_is_read_and_flags_win(tmp_path: Path) -> None:
     file = tmp_path / "grid.yml"
     file.write_text("datasets: [a, b]\nseverities: 2\nencoders: tiny\nsettings: {k: 3, seed: 1}\n")

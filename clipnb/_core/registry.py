@@ -38,7 +38,7 @@ class Registry(Generic[T]):
         if name in self._aliases:
             return self._aliases[name]
         close = difflib.get_close_matches(name, self._aliases, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = f" (did you mean {self._aliases[close[0]]!r}?)" if close else ""
         raise UserError(f"unknown {self.kind} {name!r}; choose from {', '.join(self)}{hint}")
 
     @property

@@ -7,26 +7,44 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._core.paths import results_root
+from ..encoders import resolve
 from ..errors import UserError
 from ..metrics.measures import MEASURES
 from ..result import Result, load_results, same_photographs
 from .contrasts import Contrast, contrast
 from .scores import Scores, of_result, read_log
 
+BETWEEN_ENCODERS = ("found", "p1", "map")
+"""Measures by which encoders are compared. They depend on the order of the results, not on distances."""
 
-def compare(a: str, b: str, measure: str = "valid") -> list[Contrast]:
+RANKED = tuple(name for name in MEASURES if name not in ("valid", "shift"))
+
+
+def measures(a: str, b: str) -> tuple[str, ...]:
+    """The measures by which A and B are compared by default: `BETWEEN_ENCODERS`, and valid@k within one encoder and for logs."""
+    first, second = _open(a), _open(b)
+    if first is None and second is None:
+        return BETWEEN_ENCODERS
+    runs = [opened[1] for opened in (first, second) if opened and opened[1]]
+    if len({run.spec.encoder for run in runs}) < 2:
+        return ("valid",)
+    return tuple(name for name in BETWEEN_ENCODERS if all(name in run.rows for run in runs))
+
+
+def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
     """Compute the changes from A to B with 95% intervals, paired by image or, where a log names no images, by category.
 
     Args:
         a, b: each is the id or folder of a finished run, the path of a log in the study's format, or the name of an
             encoder. All runs of an encoder are compared with the other encoder's runs of the same specification.
-        measure: name of a registered measure that the runs have; a log holds only valid@k.
+        measure: name of a registered measure that the runs have; the first of `measures(a, b)` if empty. A log holds only
+            valid@k. Two encoders are compared by valid@k only if the two runs have different thresholds.
 
     Returns:
         One contrast for two runs or logs; one contrast for each pair of runs for two encoders.
 
     Raises:
-        UserError: A or B is unknown, or they have nothing in common.
+        UserError: A or B is unknown, they have nothing in common, or the measure does not compare them.
 
     >>> import tempfile
     >>> from clipnb.study_log import write
@@ -37,24 +55,36 @@ def compare(a: str, b: str, measure: str = "valid") -> list[Contrast]:
     >>> [round(contrast.interval.point, 3) for contrast in compare(*logs)]
     [-0.2]
     """
+    measure = MEASURES.canonical(measure or measures(a, b)[0])
     first, second = _open(a, measure), _open(b, measure)
     if first is not None and second is not None:
         (one, run_a), (other, run_b) = first, second
         if run_a and run_b and not same_photographs(run_a, run_b):
             raise UserError(f"{a} and {b} have different photographs and cannot be paired")
+        if run_a and run_b and run_a.spec.encoder != run_b.spec.encoder and run_a.spec.tau == run_b.spec.tau:
+            _require_order(measure)
         found = contrast(one, other)
         return [dataclasses.replace(found, before=one.source, after=other.source)]
     if first is not None or second is not None:
         known, unknown = (a, b) if second is None else (b, a)
-        raise UserError(f"{unknown!r} is neither a run nor a log and cannot be compared with {known}; clipnb export lists the runs")
+        raise UserError(f"{unknown!r} is neither a run nor a log and cannot be compared with {known}; clipnb runs lists them")
+    _require_order(measure)
     return _encoders(a, b, measure)
 
 
-def _open(name: str, measure: str) -> tuple[Scores, Result | None] | None:
+def _require_order(measure: str) -> None:
+    if measure not in RANKED:
+        raise UserError(
+            f"{measure} depends on how an encoder spreads its distances: compare encoders by {', '.join(RANKED)}, or two runs, "
+            "each at the threshold of its encoder (clipnb threshold <data set> --encoder <encoder>; -p tau)"
+        )
+
+
+def _open(name: str, measure: str = "valid") -> tuple[Scores, Result | None] | None:
     """Open a run or a log; None if the name is neither."""
     path = Path(name)
     if path.suffix == ".json" and path.name != "run.json":
-        if MEASURES.canonical(measure) != "valid":
+        if measure != "valid":
             raise UserError(f"{name} is a log: it holds valid@k but not {measure!r}")
         return read_log(path), None
     for folder in (path.parent if path.name == "run.json" else path, results_root() / name):
@@ -65,8 +95,9 @@ def _open(name: str, measure: str) -> tuple[Scores, Result | None] | None:
 
 
 def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
+    a, b = (_canonical(name) for name in (a, b))
     results = load_results()
-    by_spec = {r.spec: r for r in results}
+    by_spec = {dataclasses.replace(r.spec, dataset=r.spec.dataset_name): r for r in results}
     known = sorted({r.spec.encoder for r in results})
     for name in (a, b):
         if name not in known:
@@ -75,7 +106,9 @@ def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
     pairs: Sequence[tuple[Result, Result]] = [
         (r, other)
         for r in results
-        if r.spec.encoder == a and (other := by_spec.get(dataclasses.replace(r.spec, encoder=b))) and same_photographs(r, other)
+        if r.spec.encoder == a
+        and (other := by_spec.get(dataclasses.replace(r.spec, dataset=r.spec.dataset_name, encoder=b)))
+        and same_photographs(r, other)
     ]
     if not pairs:
         raise UserError(f"{a} and {b} have no pair of runs with the same data set, photographs, manipulation and settings")
@@ -84,3 +117,10 @@ def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
         c = contrast(of_result(r, measure), of_result(other, measure))
         found.append(dataclasses.replace(c, dataset=f"{c.dataset}, {c.before}", before=a, after=b))
     return found
+
+
+def _canonical(encoder: str) -> str:
+    try:
+        return resolve(encoder)[0]
+    except UserError:
+        return encoder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Scores:
         listed: the category means under `total` of a log that shows only some of its categories; else None.
         absent: a category without any score is left out ("skip"), or counts 0 ("zero": the study's rule).
         source: where the scores were read, for messages.
+        group: common name of the runs that differ only in the condition; "" for a log that does not state its run.
     """
 
     dataset: str
@@ -37,6 +38,7 @@ class Scores:
     listed: Sequence[float] | None = None
     absent: Absent = "skip"
     source: str = ""
+    group: str = ""
 
     @cached_property
     def by_category(self) -> dict[str, float]:
@@ -64,6 +66,7 @@ def of_result(result: Result, measure: str = "valid") -> Scores:
         {str(c): [str(image) for image in part.index.get_level_values("image")] for c, part in groups},
         absent=result.absent(measure),
         source=result.spec.run_id,
+        group=result.spec.group_id,
     )
 
 
@@ -74,7 +77,7 @@ def of_log(log: StudyLog, dataset: str, source: str = "") -> Scores:
 
 
 def read_log(path: Path) -> Scores:
-    """A log file; the data set is named by the file, clip_output_<dataset>_<manip>.json.
+    """A log file. If the log does not state its run, the file's name does: clip_output_<dataset>_<manip>.json.
 
     Raises:
         UserError: missing or not in the format.
@@ -82,7 +85,16 @@ def read_log(path: Path) -> Scores:
     log = study_log.read(path)
     stem = path.stem.removeprefix("clip_output_")
     dataset, _, last = stem.rpartition("_")
-    return of_log(log, dataset if dataset and last.lower() == log.manip.lower() else stem, path.name)
+    manip = log.manip.lower()
+    named = dataset and (last.lower() == manip or last.lower().startswith(f"{manip}-"))
+    read = of_log(log, dataset if named else stem, path.name)
+    condition = last if named and last.lower() != manip else log.manip
+    return replace(
+        read,
+        dataset=log.run.get("dataset", read.dataset),
+        condition=log.run.get("condition", condition),
+        group=log.run.get("group", ""),
+    )
 
 
 def read_logs(path: Path) -> list[Scores]:
@@ -94,7 +106,15 @@ def read_logs(path: Path) -> list[Scores]:
     files = sorted(path.glob("clip_output_*.json")) if path.is_dir() else [path]
     if not files:
         raise UserError(f"{path} holds no log: expected files clip_output_<dataset>_<manip>.json")
-    return sorted((read_log(file) for file in files), key=lambda s: (s.dataset, s.condition != CLEAN))
+    return sorted((read_log(file) for file in files), key=lambda s: (s.dataset, s.group, s.condition != CLEAN))
+
+
+def apart(scores: Sequence[Scores]) -> list[Scores]:
+    """Name scores by group instead of data set if a data set has several groups, such as those of two encoders."""
+    groups: dict[str, set[str]] = {}
+    for s in scores:
+        groups.setdefault(s.dataset, set()).add(s.group)
+    return [replace(s, dataset=s.group or s.dataset) if len(groups[s.dataset]) > 1 else s for s in scores]
 
 
 def paired_changes(before: Scores, after: Scores) -> dict[str, list[float]]:

@@ -1,4 +1,4 @@
-"""The commands that make and merge runs: report, sweep, merge."""
+"""The commands that make, list and merge runs: report, sweep, runs, merge."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ..spec import RunSpec
 
 
+LISTED = ["run", "dataset", "manip", "severity", "encoder", "queries", "found", "p1", "map", "valid", "created"]
+"""Columns of the table that `clipnb runs` prints."""
+
+
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("datasets", nargs="*", metavar="dataset", help="more data sets: a folder, or a name in $CLIPNB_DATA")
     add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; for those data sets")
@@ -26,6 +30,9 @@ def _report(options: argparse.Namespace) -> int:
     from ..execution import pages
 
     pages.template()  # fails at once outside a project
+    if (settings := given_settings(options)) and not options.datasets:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
+        print(f"clipnb: {flags} ignored: it is for data sets that you name (clipnb report <folder> ...)", file=sys.stderr)
     failures = pages.ensure(pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options)))
     for run, why in failures.items():
         print(f"clipnb: {run} failed: {why}", file=sys.stderr)
@@ -59,7 +66,8 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     from ..execution import pages, sweep
 
-    pages.template()  # fails at once outside a project
+    if not options.no_pages and not options.dry_run:
+        pages.template()  # fails at once outside a project
     fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "manips", "severities", "encoders")}
     grid = sweep.merged(sweep.read_grid(Path(options.grid)) if options.grid else {}, settings=given_settings(options), **fields)
     jobs = options.jobs or min(4, os.cpu_count() or 1)
@@ -69,7 +77,7 @@ def _sweep(options: argparse.Namespace) -> int:
         print(sweep.cost(due).sentence(jobs), flush=True)
 
     if options.dry_run:
-        announce(sweep.outstanding(specs, with_pages=not options.no_pages))
+        announce(sweep.outstanding(specs, with_pages=not options.no_pages and pages.in_project()))
         return 0
     if options.no_pages:
         failures = sweep.numbers_only(specs)
@@ -97,8 +105,33 @@ def _merge(options: argparse.Namespace) -> int:
     return 0
 
 
+def _runs_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", nargs="?", default="", help="only the runs on this data set, or of this name")
+    parser.add_argument("--format", default="table", choices=["table", "json", "csv"], help="what is printed (table)")
+
+
+def _runs(options: argparse.Namespace) -> int:
+    from .._core.paths import results_root, shown
+    from ..report.tables import printable, runs_frame
+    from ..result import load_results
+    from ..runs import saved_runs
+
+    results = saved_runs(options.dataset) if options.dataset else load_results()
+    frame = runs_frame(results)
+    if options.format == "json":
+        print(frame.to_json(orient="records", indent=1, force_ascii=False))
+    elif options.format == "csv":
+        print(frame.to_csv(index=False), end="")
+    elif results:
+        print(printable(frame, [name for name in LISTED if name in frame]))
+    else:
+        print(f"no finished runs in {shown(results_root())}")
+    return 0
+
+
 COMMANDS = (
     Command("report", "run the study on the sample photographs, and yours, and build the book", _report_arguments, _report),
     Command("sweep", "run a grid of data sets, manipulations, severities and encoders", _sweep_arguments, _sweep),
+    Command("runs", "list the finished runs; other commands take their names", _runs_arguments, _runs),
     Command("merge", "put runs that were made in batches (start, step) together", lambda parser: None, _merge),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..analysis.contrasts import Contrast
+    from ..result import Result
 
 SHORT = ["dataset", "before", "after", "categories", "images", "change", "low", "high", "p", "p_holm", "verdict", "rank_biserial"]
 CROSSED = ["role", "condition", "categories", "change_first", "change_second", "difference", "low", "high", "p_holm", "verdict"]
@@ -25,28 +26,32 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("a", help="a run (its id or folder), an encoder with runs, or a log clip_output_<dataset>_<manip>.json")
     parser.add_argument("b", help="what to compare with it; changes are B minus A")
-    parser.add_argument("--measure", default="valid", help=f"one of {', '.join(MEASURES)} (valid)")
+    parser.add_argument("--measure", default="", help=f"one of {', '.join(MEASURES)} (valid; between encoders found, p1 and map)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from ..analysis.compare import compare
+    import pandas as pd
+
+    from ..analysis.compare import compare, measures
     from ..analysis.contrasts import contrasts_frame
     from ..report.tables import printable
 
-    family = compare(options.a, options.b, options.measure)
-    frame = contrasts_frame(family)
-    print(f"{options.measure}: {options.b} minus {options.a}, paired by {family[0].paired_by}; 95% intervals over categories")
-    print(printable(frame, [c for c in SHORT if len(family) > 1 or c != "p_holm"]))
-    if len(family) > 1:
-        print(f"exploratory: p_holm is adjusted over these {len(family)} comparisons")
+    frames, families = [], {}
+    for measure in [options.measure] if options.measure else measures(options.a, options.b):
+        family = families[measure] = compare(options.a, options.b, measure)
+        frames.append(contrasts_frame(family).assign(measure=measure))
+        print(f"{measure}: {options.b} minus {options.a}, paired by {family[0].paired_by}; 95% intervals over categories")
+        print(printable(frames[-1], [c for c in SHORT if len(family) > 1 or c != "p_holm"]))
+        if len(family) > 1:
+            print(f"exploratory: p_holm is adjusted over these {len(family)} comparisons")
     if options.out:
-        _write(options.out, {"compare": frame}, family, options.measure)
+        _write(options.out, {"compare": pd.concat(frames, ignore_index=True)}, families)
     return 0
 
 
 def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="+", help="logs, folders of logs, or data sets with saved runs")
+    parser.add_argument("what", nargs="+", help="logs, folders of logs, data sets with saved runs, or runs (clipnb runs)")
     add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; of the saved runs")
     parser.add_argument("--measure", default="valid", help="measure of the saved runs; a log has only valid")
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
@@ -60,16 +65,21 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.contrasts import contrasts, contrasts_frame, crossed, crossed_frame
     from ..analysis.families import equivalence_frame, with_roles
+    from ..analysis.scores import apart
+    from ..checks import floor
     from ..metrics.measures import MEASURES
     from ..report.tables import conditions_frame, printable
     from ..stats.intervals import ALPHA
 
     measure = MEASURES.canonical(options.measure)
     graded: set[str] = set()
-    scores = [s for name in options.what for s in _scores(name, measure, graded, given_settings(options))]
+    scores = apart([s for name in options.what for s in _scores(name, measure, graded, given_settings(options))])
     tables = {"conditions": conditions_frame(scores)}
     print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
+    for s in scores:
+        if measure == "valid" and s.condition == options.clean and (told := floor(s.images)):
+            print(f"{s.dataset}: {told.replace('`', '')}")
     family, pairs = contrasts(scores, options.clean), []
     if options.primary not in {"", *(have := dict.fromkeys(c.after for c in family))}:
         raise UserError(f"--primary {options.primary!r} is no condition of a change; choose from {', '.join(have) or 'none'}")
@@ -84,7 +94,8 @@ def _analyse(options: argparse.Namespace) -> int:
                 f"reaches {ALPHA:g}"
             )
     sets = list(dict.fromkeys(c.dataset for c in family))
-    if len(sets) == 2:
+    groups = {s.group for s in scores}  # `apart` names the parts of one data set by group: they are not independent
+    if len(sets) == 2 and not groups & set(sets):
         pairs = crossed(*([c for c in family if c.dataset == name] for name in sets))
         if pairs:
             tables["interactions"] = with_roles(pairs, crossed_frame, options.primary, graded)
@@ -95,30 +106,32 @@ def _analyse(options: argparse.Namespace) -> int:
         print(f"\nWithin ±{options.margin:g}: two one-sided t tests (TOST), 90% interval; p is not adjusted")
         print(printable(tables["equivalence"]))
     if options.out:
-        _write(options.out, tables, family, measure)
+        _write(options.out, tables, {measure: family} if family else {})
     return 0
 
 
 def _scores(name: str, measure: str, graded: set[str], settings: dict[str, Any]) -> list[Any]:
     """The scores of logs or saved runs; conditions at severities are added to `graded`."""
     from ..analysis.scores import of_result, read_logs
-    from ..analysis.severity import saved_at_severities
     from ..result import comparable_with_clean
-    from ..runs import saved_group
+    from ..runs import saved_runs
 
     path = Path(name)
     if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
         if measure != "valid":
             raise UserError(f"{name} holds logs: they have valid@k but not {measure!r}")
         return list(read_logs(path))
-    runs = saved_group(name, **settings) + saved_at_severities(name, **settings)
-    if not runs:
-        raise UserError(f"{name!r} is no log, no folder of logs, and has no finished runs: clipnb report {name}")
-    kept = comparable_with_clean(runs)
+    if not (runs := saved_runs(name, **settings)):
+        asked = "".join(f" with {field} {value}" for field, value in settings.items())
+        raise UserError(f"{name!r} is no log, no folder of logs, and has no finished runs{asked}; clipnb runs lists the runs")
+    groups: dict[str, list[Result]] = {}
+    for r in runs:
+        groups.setdefault(r.spec.group_id, []).append(r)
+    kept = [r for group in groups.values() for r in comparable_with_clean(group)]
     for r in runs:
         if r not in kept:
             print(f"clipnb: {r.spec.run_id} saw other photographs or weights than the clean run: left out", file=sys.stderr)
-    graded |= {r.spec.condition_id for r in kept if r.spec.severity}
+    graded |= {r.spec.condition_id for r in kept if r.spec.condition.value}
     return [of_result(r, measure) for r in kept]
 
 
@@ -143,7 +156,8 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write(folder: Path, tables: dict[str, pd.DataFrame], family: Sequence[Contrast], measure: str) -> None:
+def _write(folder: Path, tables: dict[str, pd.DataFrame], families: Mapping[str, Sequence[Contrast]]) -> None:
+    """Write tables, and a picture of the contrasts of each measure."""
     from .._core.paths import shown
     from ..report.plots_contrasts import forest
     from ..report.tables import write
@@ -151,8 +165,8 @@ def _write(folder: Path, tables: dict[str, pd.DataFrame], family: Sequence[Contr
     for name, frame in tables.items():
         for kind in ("csv", "tex", "md"):
             print("wrote", shown(write(frame, folder / f"{name}.{kind}")))
-    if family:
-        picture = folder / "contrasts.png"
+    for measure, family in families.items():
+        picture = folder / ("contrasts.png" if len(families) == 1 else f"contrasts-{measure}.png")
         forest(family, f"change of {measure}" + (", percentage points" if measure == "valid" else " x 100")).savefig(picture)
         print("wrote", shown(picture))
 
@@ -178,7 +192,7 @@ def _threshold(options: argparse.Namespace) -> int:
     print(threshold_answer(calibration, spec.tau).replace("**", ""))
     print(printable(frame))
     if options.out:
-        _write(options.out, {"threshold": frame}, [], "")
+        _write(options.out, {"threshold": frame}, {})
         operating_points(calibration, spec.tau).savefig(options.out / "threshold.png")
         print("wrote", shown(options.out / "threshold.png"))
     return 0

@@ -83,7 +83,12 @@ def locate(dataset: str) -> Path:
     if importers.is_imported(dataset):
         return importers.ensure(dataset)
     home = Path(os.path.expanduser(dataset))  # noqa: PTH111 - unlike `Path.expanduser`, no error for an unknown user
-    for folder in (data_root() / dataset, Path(dataset), project_root() / dataset, home):
+    places = [Path(dataset), project_root() / dataset, home]
+    if os.path.basename(dataset) == dataset:  # noqa: PTH119 - of a path that ends with a slash this is ""
+        places.insert(0, data_root() / dataset)
+    else:
+        places.append(data_root() / dataset)
+    for folder in places:
         if dataset and folder.is_dir():
             return folder
     choices = list(samples.SAMPLES)

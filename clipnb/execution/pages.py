@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import replace
+from importlib import metadata
 from importlib.util import find_spec
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -20,7 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .._core.code_state import digest_of, needed_by
+from .._core.code_state import PACKAGE, digest_of, needed_by
 from .._core.files import write_text
 from .._core.paths import project_root, results_root, runs_root, shown
 from ..datasets.dataset import listing_digest, load_dataset
@@ -28,9 +30,12 @@ from ..datasets.samples import SAMPLES
 from ..encoders import OFFLINE
 from ..errors import MissingExtra, UserError, user_errors
 from ..manipulations import CLEAN, STUDY
-from ..provenance import code_sha256
+from ..provenance import code_sha256, folder_sha256
 from ..retrieval.image_paths import gallery_files
 from ..spec import RunSpec
+
+MADE_BY_THE_BUILD = ("api", "cards", "datasets")
+"""Folders in `book/` that the build writes."""
 
 IN_A_RUN = ("report.photos", "report.plots", "report.text")
 """Modules that the run notebook calls besides `clipnb.runs`. With their imports, they make the text and figures of a page."""
@@ -45,12 +50,17 @@ def template() -> Path:
     """Path of the parameterised notebook.
 
     Raises:
-        UserError: the project folder is not a checkout of the repository.
+        UserError: the current folder is in no project.
     """
     path = project_root() / "notebooks" / "run.ipynb"
     if not path.is_file():
-        raise UserError(f"{shown(path)} is missing: run this in a checkout of the clipnb repository")
+        raise UserError(f"{shown(path)} is missing: run this in a project (clipnb init <folder> makes one)")
     return path
+
+
+def in_project() -> bool:
+    """Whether there is a project folder, with the notebook from which pages are made."""
+    return (project_root() / "notebooks" / "run.ipynb").is_file()
 
 
 def page(spec: RunSpec) -> Path:
@@ -65,8 +75,9 @@ def state_of(spec: RunSpec) -> str:
     """
     sha = hashlib.sha256(template().read_bytes())
     sha.update((code_sha256() + digest_of(needed_by(*IN_A_RUN), comments=False)).encode())
-    sha.update(repr(spec).encode())
-    sha.update(listing_digest(load_dataset(spec.dataset).photos).encode())
+    dataset = load_dataset(spec.dataset)
+    sha.update(repr(replace(spec, dataset=folder_sha256(dataset.root))).encode())
+    sha.update(listing_digest(dataset.photos).encode())
     for path in gallery_files(spec.gallery):
         stat = path.stat()
         sha.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
@@ -95,7 +106,7 @@ def run_page(spec: RunSpec, state: str) -> None:
         raise MissingExtra("running notebooks", "notebook") from error
     try:
         executed = papermill.execute_notebook(
-            template(), None, spec.to_dict() | {"progress": False}, cwd=str(project_root()), progress_bar=False
+            template(), None, spec.to_dict() | {"progress": False}, cwd=str(Path.cwd()), progress_bar=False
         )
     except papermill.exceptions.PapermillExecutionError as error:
         if error.ename in user_errors():
@@ -197,8 +208,32 @@ def specs_for(datasets: Iterable[str], **settings: Any) -> list[RunSpec]:
     return [RunSpec(dataset, manip, **settings) for dataset in datasets for manip in STUDY]
 
 
+def book_state() -> str:
+    """Digest of what the book depends on: pages, results, photographs, code, packages and settings in the environment.
+
+    Files count by name, size and time of change, so that no file is read.
+    """
+    root = project_root()
+    sha = hashlib.sha256()
+    for folder in (root / "book", root / "notebooks", results_root(), PACKAGE):
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder)
+            written = folder.name == "book" and inside.parts[0] in MADE_BY_THE_BUILD
+            if path.is_file() and path.suffix != ".pyc" and not written:
+                sha.update(f"{inside} {path.stat().st_size} {path.stat().st_mtime_ns}\n".encode())
+    for name in ("_config.yml", "_toc.yml"):
+        sha.update((root / name).read_bytes())
+    for about in sorted(results_root().glob("*/run.json")):
+        with suppress(OSError, ValueError, KeyError, UserError):  # a damaged run, or photographs that are gone
+            dataset = json.loads(about.read_text(encoding="utf-8"))["spec"]["dataset"]
+            sha.update(listing_digest(load_dataset(dataset).photos).encode())
+    sha.update(repr(sorted((d.name, d.version) for d in metadata.distributions())).encode())
+    sha.update(repr(sorted(item for item in os.environ.items() if item[0].startswith("CLIPNB_"))).encode())
+    return sha.hexdigest()
+
+
 def build_book() -> Path:
-    """Build the book and return the path of its first page.
+    """Build the book, unless nothing that it depends on changed since, and return the path of its first page.
 
     Raises:
         MissingExtra: Jupyter Book is not installed.
@@ -207,8 +242,15 @@ def build_book() -> Path:
     if find_spec("jupyter_book") is None:
         raise MissingExtra("the book", "book")
     book = project_root() / "book"
+    first = project_root() / "_build" / "html" / "index.html"  # jb writes beside _config.yml
+    note = first.with_name(".clipnb_state")
+    with suppress(OSError):
+        if first.is_file() and note.read_text(encoding="utf-8") == book_state():
+            print("the book is up to date", flush=True)
+            return first
     jb = "from jupyter_book.cli.main import main; main()"  # `jb` of this environment
     command = [sys.executable, "-c", jb, "build", str(book), "-W", "-n", "--keep-going", "-q"]
     if subprocess.run(command, cwd=project_root()).returncode:
         raise UserError("the book could not be built; the lines above give the reason")
-    return project_root() / "_build" / "html" / "index.html"  # jb writes beside _config.yml
+    write_text(note, book_state())
+    return first

@@ -31,7 +31,7 @@ from ..encoders import default_encoder, load_encoder
 from ..errors import MissingExtra, UserError
 from ..manipulations import CLEAN, MANIPULATIONS, STUDY
 from ..runs import drawn_for, run, saved_result
-from ..spec import RunSpec
+from ..spec import FIELDS, RunSpec, from_text
 from . import pages
 
 TRIAL = 6
@@ -95,7 +95,7 @@ def read_grid(path: Path) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         raise MissingExtra("reading a grid", "notebook") from error
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # texts alone: `no` and `010` may be names
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{shown(path)} cannot be read as a grid: {' '.join(str(error).split())}") from error
     names = set(Grid.__dataclass_fields__)
@@ -105,13 +105,18 @@ def read_grid(path: Path) -> dict[str, Any]:
     settings = found.pop("settings", None) or {}
     if not isinstance(settings, dict):
         raise UserError(f"{shown(path)}: settings must be name: value pairs")
-    lists = {name: tuple(value if isinstance(value, list) else [value]) for name, value in found.items()}
-    for name in ("datasets", "manips", "encoders"):
-        if name in lists:
-            lists[name] = tuple(map(str, lists[name]))
-    if not all(isinstance(value, int) for value in lists.get("severities", ())):
-        raise UserError(f"{shown(path)}: severities must be whole numbers from 0 to 5")
-    return {**lists, "settings": settings}
+    lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else (value,) for name, value in found.items()}
+    for name, values in lists.items():
+        if not values or "" in values:
+            raise UserError(f"{shown(path)}: {name} is empty: list some, or leave the line out")
+        if not all(isinstance(value, str) for value in values):
+            raise UserError(f"{shown(path)}: {name} must be a list of names or numbers")
+    if severities := lists.get("severities"):
+        lists["severities"] = tuple(from_text(value, 0) for value in severities)
+        if not all(isinstance(value, int) for value in lists["severities"]):
+            raise UserError(f"{shown(path)}: severities must be whole numbers from 0 to 5")
+    typed = {name: from_text(value, FIELDS[name].default) if name in FIELDS else value for name, value in settings.items()}
+    return {**lists, "settings": typed}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..stats.intervals import aggregates, mean_interval
 FORMATS = ("csv", "parquet", "tex", "md")
 PAGE, LONG, WIDE = 40, 40, 8
 """Limits of a LaTeX table: rows on a page, characters in a column, columns on an upright page."""
-PACKAGES = "% packages: booktabs, longtable, graphicx, pdflscape"
+PACKAGES = "% packages: array, booktabs, longtable, graphicx, pdflscape"
 
 
 def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
@@ -65,21 +65,28 @@ def _cell(value: object) -> str:
 def _latex(frame: pd.DataFrame, caption: str) -> str:
     """Make a LaTeX table that fits a page.
 
-    The caption states values that all rows share and names columns that are too long, which are omitted. A long table
-    continues on further pages; a wide table is set in landscape with rotated headings.
+    The caption states values that all rows share and names columns that are too long, which are omitted unless rows would
+    look alike without them: these are broken into lines. A long table continues on further pages; a wide table is set in
+    landscape with rotated headings.
     """
     shown = frame.map(lambda v: _cell(v).replace("\\|", "|"))
     several = len(shown.drop_duplicates()) > 1
     shared = {c: shown[c].iloc[0] for c in map(str, shown) if several and shown[c].nunique() == 1}
     long = [c for c in map(str, shown) if c not in shared and shown[c].str.len().max() > LONG]
-    left = [c for c in map(str, shown) if c not in shared and c not in long]
+    keys: list[str] = []
+    for c in long:
+        without = [name for name in shown if name not in long or name in keys]
+        if len(shown[[*without, c]].drop_duplicates()) > len(shown[without].drop_duplicates()):
+            keys.append(c)
+    left = [c for c in map(str, shown) if c not in shared and (c not in long or c in keys)]
     notes = [f"{c} {value}" for c, value in shared.items() if value and len(value) <= LONG]
     said = [
         caption,
         "In all rows: " + ", ".join(notes) if notes else "",
-        "Only in other formats: " + ", ".join(long) if long else "",
+        "Only in other formats: " + ", ".join(omitted) if (omitted := [c for c in long if c not in keys]) else "",
     ]
-    align = "".join("r" if pd.api.types.is_numeric_dtype(frame[c]) else "l" for c in left)
+    broken = r">{\raggedright\arraybackslash}p{4cm}"
+    align = "".join(broken if c in keys else "r" if pd.api.types.is_numeric_dtype(frame[c]) else "l" for c in left)
     names = [_escaped(c.replace("_", " ")) for c in left]
     body = shown[left].set_axis([f"\\rotatebox{{90}}{{{n}}}" for n in names] if len(names) > WIDE else names, axis=1)
     text = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._core.markdown import literal
 from ..analysis.contrasts import Contrast, contrast
 from ..analysis.scores import of_result
-from ..checks import duplicate_conditions, warnings
+from ..checks import duplicate_conditions, floor, warnings
 from ..manipulations import CLEAN, SEVERITIES
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable
@@ -90,35 +90,55 @@ def _stated(interval: Interval, spelled: Callable[[Interval], str]) -> str:
     return f"95% interval {spelled(interval)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
 
 
-def decided(interval: Interval, p: float, p_holm: float) -> str:
+def decided(interval: Interval, p: float, p_holm: float, at_floor: bool = False) -> str:
     """The conclusion on a change, bold, and where Holm's adjustment alone leaves it open, that it does."""
     alone = f" ({p_value(p)}, after Holm's adjustment {p_short(p_holm)})" if p <= ALPHA < p_holm else ""
-    return f"**{direction(interval, p_holm)}**{alone}"
+    return f"**{_verdict(interval, p_holm, at_floor)}**{alone}"
 
 
 def changes_text(conditions: Conditions) -> str:
-    """One sentence a manipulation: what it cost, with its interval and the conclusion, adjusted over all of them."""
+    """One sentence a manipulation: what it cost, with its interval and the conclusion, adjusted over all of them.
+
+    If the threshold does not fit the encoder, the text says so, and found and P@1 come first.
+    """
     clean = conditions[CLEAN]
+    at_floor = floor(clean.scores)
     lines = [
         f"Unmanipulated, {clean.valid.point:.1%} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
         f"({_stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
     ]
+    if at_floor:
+        lines.insert(0, f"**Note:** {at_floor}.")
     changed = [result for manip, result in conditions.items() if manip != CLEAN]
     family = [contrast(of_result(clean), of_result(result)) for result in changed]
     for result, c, p_holm in zip(changed, family, holm([c.p for c in family]), strict=True):
         untouched = f" It leaves {result.noop_share:.0%} of the photographs untouched." if result.noop_share else ""
+        ranked = _ranked(clean, result) + "valid " if at_floor else ""
         lines.append(
-            f"**{result.label.capitalize()}**: {result.valid.point:.1%}, a change of {points(c.interval.point)} points "
-            f"({_stated(c.interval, points_span)}): {decided(c.interval, c.p, p_holm)}.{untouched}"
+            f"**{result.label.capitalize()}**: {ranked}{result.valid.point:.1%}, a change of {points(c.interval.point)} points "
+            f"({_stated(c.interval, points_span)}): {decided(c.interval, c.p, p_holm, bool(at_floor) and result.noop_share < 1)}.{untouched}"
         )
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _ranked(clean: Result, result: Result) -> str:
+    """Found and P@1 of two runs in words; "" for runs without them."""
+    words = {"found": "the original is found first for", "p1": "the first result is of the query's kind for"}
+    told = [f"{said} {result.mean(m):.1%} instead of {clean.mean(m):.1%}" for m, said in words.items() if m in result.rows]
+    return ", ".join(told) + "; " if told else ""
+
+
+def _verdict(interval: Interval, p_holm: float, at_floor: bool) -> str:
+    said = direction(interval, p_holm)
+    return "cannot tell at this threshold" if at_floor and said in ("no change", "cannot tell") else said
 
 
 def changes_table(conditions: Conditions) -> str:
     """A row a manipulation: its change against the clean run, paired by image, and the test; p is Holm-adjusted over the rows."""
     clean = of_result(conditions[CLEAN])
     family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
-    return _changes(["condition"], [[label] for label in family], list(family.values()))
+    at_floor = {r.label for r in conditions.values() if r.noop_share < 1} if floor(clean.images) else set()
+    return _changes(["condition"], [[label] for label in family], list(family.values()), at_floor)
 
 
 def family_table(family: Sequence[Contrast]) -> str:
@@ -126,18 +146,18 @@ def family_table(family: Sequence[Contrast]) -> str:
     return _changes(["data set", "condition"], [[c.dataset, c.after] for c in family], family)
 
 
-def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]) -> str:
+def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast], at_floor: Collection[str] = ()) -> str:
     rows = [
         [
             *name,
             points(c.interval.point),
             points_span(c.interval),
             c.interval.method,
-            direction(c.interval, p_holm),
+            _verdict(c.interval, p_holm, name[-1] in at_floor),
             p_short(c.p),
             p_short(p_holm),
             minus(c.effect),
-            points(c.detectable).removeprefix("+") if c.detectable == c.detectable else "none",  # NaN: too few categories
+            "none" if math.isnan(c.detectable) or name[-1] in at_floor else points(c.detectable).removeprefix("+"),
         ]
         for name, c, p_holm in zip(names, family, holm([c.p for c in family]), strict=True)
     ]

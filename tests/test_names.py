@@ -1,0 +1,121 @@
+"""A run has one name and one folder, however its data set is typed, and every command finds it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipnb import Result, RunSpec, load_dataset, run
+from clipnb.analysis.scores import read_log
+from clipnb.cli import main
+from clipnb.runs import saved_result, saved_runs
+from conftest import PhotoFolder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("CLIPNB_PROJECT", str(tmp_path))
+    monkeypatch.setenv("CLIPNB_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def made(dataset: str, manip: str = "grey", encoder: str = "tiny", **settings: Any) -> Result:
+    result = run(RunSpec(dataset, manip, encoder, 2, **settings), progress=False)
+    result.save()
+    return result
+
+
+def test_a_run_is_found_however_its_folder_is_typed(
+    project: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = photo_folder({"cats": 3, "dogs": 3}, "holiday")
+    saved = made("holiday")
+    (project / "below").mkdir()
+    monkeypatch.chdir(project / "below")
+    for typed in ("../holiday", str(folder), f"{folder}/", str(folder / ".." / "holiday")):
+        spec = RunSpec(typed, "grey", "tiny", 2)
+        assert spec.run_id == saved.spec.run_id
+        found = saved_result(spec)
+        assert found is not None, typed
+        assert found.spec == saved.spec
+        assert [r.spec.run_id for r in saved_runs(typed)] == [saved.spec.run_id]
+    photo_folder({"below/holiday/cats": 3, "below/holiday/dogs": 3}, ".")
+    assert saved_result(RunSpec("./holiday", "grey", "tiny", 2)) is None, "another folder of this name"
+
+
+def test_what_is_typed_as_a_path_is_that_path(project: Path, photo_folder: PhotoFolder) -> None:
+    photo_folder({"beach/sand": 2, "beach/sea": 2}, "data")
+    photo_folder({"town": 2, "wood": 2}, "beach")
+    assert load_dataset("beach").categories == ["sand", "sea"]
+    for typed in ("./beach", "beach/", str(project / "beach"), RunSpec("./beach").dataset, RunSpec("beach/").dataset):
+        assert load_dataset(typed).categories == ["town", "wood"], typed
+    assert RunSpec("./beach/").dataset == "./beach"
+
+
+def test_all_runs_of_a_data_set_are_analysed_encoder_by_encoder(
+    project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo_folder({"cats": 4, "dogs": 4, "owls": 4}, "holiday")
+    for encoder in ("tiny", "histogram"):
+        for manip in ("original", "grey", "jpeg"):
+            made("holiday", manip, encoder)
+    made("holiday", "grey", "tiny", severity=3)
+    made("holiday", "original", "tiny", per_category=3)
+    assert main(["analyse", "./holiday"]) == 0
+    said = capsys.readouterr().out
+    assert "holiday-tiny-k2 " in said
+    assert "holiday-histogram-k2 " in said
+    assert "holiday-tiny-k2-per_category3 " in said
+    assert "grey-s3" in said
+    assert "jpeg" in said
+    assert "Holm over these 5" in said, "each group against its own clean run"
+    assert "Interaction" not in said
+    assert main(["analyse", "holiday", "--encoder", "histogram"]) == 0
+    assert "tiny" not in capsys.readouterr().out
+    assert main(["analyse", "holiday-tiny-k2"]) == 0
+    assert "Holm over these 3" in capsys.readouterr().out
+    assert main(["analyse", "holiday-grey-tiny-k2"]) == 0
+    assert main(["analyse", "holiday", "--encoder", "ViT-L/14"]) == 1
+    assert "has no finished runs with encoder ViT-L/14; clipnb runs lists the runs" in capsys.readouterr().err
+
+
+def test_a_log_states_its_run(project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    photo_folder({"cats": 3, "dogs": 3}, "holiday")
+    logs = project / "logs"
+    logs.mkdir()
+    for encoder in ("tiny", "histogram"):
+        for manip, severity in (("original", 0), ("grey", 3)):
+            result = made("holiday", manip, encoder, severity=severity)
+            (path,) = (project / "results" / result.spec.run_id).glob("clip_output_*.json")
+            read = read_log(path)
+            assert (read.dataset, read.condition, read.group) == ("holiday", result.spec.condition_id, result.spec.group_id)
+            (logs / f"clip_output_{encoder}_{path.name}").write_text(path.read_text())
+    assert main(["analyse", str(logs)]) == 0
+    said = capsys.readouterr().out
+    assert "Holm over these 2" in said
+    assert "holiday-histogram-k2" in said
+    old = json.loads(path.read_text())
+    del old["clipnb"]
+    (logs / "clip_output_set_grey-s3.json").write_text(json.dumps(old))
+    read = read_log(logs / "clip_output_set_grey-s3.json")
+    assert (read.dataset, read.condition, read.group) == ("set", "grey-s3", "")
+
+
+def test_runs_are_listed(project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs"]) == 0
+    assert "no finished runs in results" in capsys.readouterr().out
+    photo_folder({"cats": 3, "dogs": 3}, "holiday")
+    grey, clean = made("holiday"), made("holiday", "original")
+    assert main(["runs"]) == 0
+    table = capsys.readouterr().out
+    assert grey.spec.run_id in table
+    assert "valid" in table
+    assert main(["runs", "../" + project.name + "/holiday", "--format", "json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [row["run"] for row in listed] == [clean.spec.run_id, grey.spec.run_id]
+    assert listed[1]["valid"] == pytest.approx(grey.valid.point)
