@@ -12,8 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import papermill  # noqa: F401 - it loads the plug-in, not the reverse
 import pytest
 
+from clipnb.cli import main
+from clipnb.execution.papermill_plugin import planned, with_types
 from conftest import HANGS, PhotoFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,6 +98,9 @@ def test_the_literal_command_works_in_a_pipe_and_a_failure_does_not_replace_what
         (["-p", "manip", "gry"], "unknown manipulation 'gry'; choose from original, blurred, cropped, grey, jpeg"),
         (["-p", "k", "none"], "k must be a whole number from 1 up, not 'none'"),
         (["-p", "dataset", "nowhere/at/all"], "no data set 'nowhere/at/all'"),
+        (["-p", "keep", "maybe"], "keep must be True or False, not 'maybe'"),
+        (["-p", "batch_size", "8.5"], "batch_size must be a whole number, not '8.5'"),
+        (["-y", "gallery: 2020"], "gallery must be a text, not 2020: put it in quotes"),
         (["-p", "k", "400"], "k = 400 is more than the 17 other images in the gallery: pass a smaller one (-p k 17)"),
     ],
 )
@@ -105,6 +111,80 @@ def test_a_mistake_is_one_line(project: Path, nba: Path, extra: list[str], wante
     assert len(said) == 1
     assert wanted in said[0]
     assert "Traceback" not in done.stderr
+
+
+def test_mistakes_are_found_before_the_kernel_starts(project: Path, nba: Path) -> None:
+    for extra in (["-p", "dataset", "nowhere"], ["-p", "k", "400"]):
+        done = run([*LITERAL, *extra, "-k", "no-such-kernel"], stdin=subprocess.DEVNULL)
+        assert done.returncode == 2
+        assert "kernel" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["007", "2024_05", "1e5", "no"])
+def test_the_notebook_decides_what_a_value_is(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    photo_folder({"cats": 3, "dogs": 3}, name)
+    monkeypatch.setenv("CLIPNB_PROJECT", str(ROOT))
+    monkeypatch.setenv("CLIPNB_DATA", str(tmp_path))
+    typed = ["-p", "dataset", name, "-p", "keep", "false", "-p", "batch_size", "8.0", "-p", "k", "3", "-p", "tau", "1e-1"]
+    arguments = [str(ROOT / "notebooks" / "run.ipynb"), *typed]
+    plan = planned(arguments)
+    assert plan is not None
+    assert plan.spec.dataset == name
+    assert (plan.spec.k, plan.spec.tau) == (3, 0.1)
+    assert with_types(arguments, plan.parameters)[1:] == [
+        *("-r", "dataset", name, "-p", "keep", "False", "-p", "batch_size", "8", "-p", "k", "3", "-p", "tau", "0.1")
+    ]
+
+
+def test_a_text_that_looks_like_a_number_reaches_the_notebook(project: Path, photo_folder: PhotoFolder) -> None:
+    photo_folder({"cats": 3, "dogs": 3}, "checkout/007")
+    done = run(
+        [*LITERAL[:2], "out.ipynb", "-p", "dataset", "007", "-p", "encoder", "histogram", "-p", "k", "3", "-p", "keep", "false"]
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(Path("out.ipynb").read_text())["metadata"]["papermill"]["parameters"]["dataset"] == "007"
+    assert not Path("results").exists()
+
+
+def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(project: Path, nba: Path) -> None:
+    status, shown = in_terminal([*LITERAL, "-p", "encoder", "histogram", "-p", "k", "3"])
+    assert status == 0, shown
+    assert "embedding" in shown, "the bar of the kernel"
+    assert re.search(r"nba-grey-histogram-k3: original found first \d+\.\d%, P@1 by category \d", shown)
+    assert "page: book/runs/nba-grey-histogram-k3.ipynb" in shown
+    assert "next: clipnb analyse nba" in shown
+
+
+def test_a_closed_pipe_is_no_traceback(project: Path, nba: Path) -> None:
+    done = run(["bash", "-c", f"set -o pipefail; {sys.executable} -m clipnb info | true"])
+    assert done.stderr == ""
+
+
+def test_results_alone_need_no_project(tmp_path: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo_folder({"cats": 3, "dogs": 3}, "mine")
+    sweep = ["sweep", "--datasets", "mine", "--encoders", "histogram", "--manips", "grey", "--k", "2"]
+    assert main([*sweep, "--dry-run"]) == 0
+    assert main([*sweep, "--no-pages"]) == 0
+    assert main(sweep) == 1
+
+
+def test_report_says_which_settings_it_ignores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("clipnb.execution.pages.ensure", lambda specs: {})
+    monkeypatch.setenv("CLIPNB_PROJECT", str(ROOT))
+    assert main(["report", "--k", "5", "--no-book"]) == 0
+    assert "--k ignored: it is for data sets that you name" in capsys.readouterr().err
+
+
+def test_a_mistyped_notebook_is_one_line_with_those_that_are_there(project: Path) -> None:
+    done = run(["papermill", "notebooks/rum.ipynb", "-p", "manip", "grey"], stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("clipnb: there is no notebook notebooks/rum.ipynb; the project has notebooks/card.ipynb, notebooks/data")
 
 
 def test_missing_players_are_one_line_that_says_what_to_do(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +252,7 @@ def test_report_outside_a_checkout_says_so(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     done = run([str(BIN / "clipnb"), "report"])
     assert done.returncode == 1
-    assert done.stderr.strip().endswith("run this in a checkout of the clipnb repository")
+    assert done.stderr.strip().endswith("run this in a project (clipnb init <folder> makes one)")
 
 
 def test_info_lists_what_is_at_hand(project: Path, nba: Path) -> None:

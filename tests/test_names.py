@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clipnb import Result, RunSpec, load_dataset, run
+from clipnb import Result, RunSpec, UserError, load_dataset, run
 from clipnb.analysis.scores import read_log
 from clipnb.cli import main
 from clipnb.runs import saved_result, saved_runs
@@ -119,3 +119,8 @@ def test_runs_are_listed(project: Path, photo_folder: PhotoFolder, capsys: pytes
     listed = json.loads(capsys.readouterr().out)
     assert [row["run"] for row in listed] == [clean.spec.run_id, grey.spec.run_id]
     assert listed[1]["valid"] == pytest.approx(grey.valid.point)
+
+
+def test_a_hint_names_the_spelling_in_the_list() -> None:
+    with pytest.raises(UserError, match=r"did you mean 'blurred'\?"):
+        RunSpec("holiday", "blurr")

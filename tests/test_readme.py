@@ -102,9 +102,10 @@ def run_clipnb(words: list[str], project: Path) -> None:
 
 def run_papermill(words: list[str], project: Path) -> None:
     """Execute the notebook for the first command. For later ones, run what its parameters ask for, if the data are there."""
-    (notebook, *others), given = read_command_line(words[1:])
-    assert not others
+    notebook = next(word for word in words if word.endswith(".ipynb"))
     known = default_parameters(json.loads((project / notebook).read_text(encoding="utf-8")))
+    (_, *others), given = read_command_line(words[1:], known)
+    assert not others
     assert given.keys() <= known.keys()
     spec = spec_of(known | given)
     pages = project / "book" / "runs"

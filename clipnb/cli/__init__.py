@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import data, runs, statistics, tolerance
+from . import data, project, runs, statistics, tolerance
 
-COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
+COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *project.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
 
 
 def parser(chosen: str = "") -> argparse.ArgumentParser:
@@ -40,7 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser(next((word for word in typed if not word.startswith("-")), "")).parse_args(typed)
         status: int = options.go(options)
+        sys.stdout.flush()
         return status
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except UserError as error:
         print(f"clipnb: {error}", file=sys.stderr)
         return 1

@@ -17,21 +17,23 @@ import difflib
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import MappingProxyType, TracebackType
+from typing import Any, NamedTuple
 
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
 from .._core.files import write_text
-from .._core.paths import enclosing_project, project_root, results_root, shown
+from .._core.paths import TERMINAL, enclosing_project, project_root, results_root, shown
 from ..errors import UserError, user_errors
-from ..spec import spec_of
+from ..spec import FIELDS, RunSpec, from_text, spec_of
 
-_TWO_VALUES = ("-p", "--parameters", "-r", "--parameters_raw")
+_TYPED = ("-p", "--parameters")
+_TWO_VALUES = (*_TYPED, "-r", "--parameters_raw")
 _FILES = {
     "-f": "file",
     "--parameters_file": "file",
@@ -47,18 +49,6 @@ _ONE_VALUE = (
 _ASK_ONLY = ("--help", "-h", "--help-notebook", "--version")
 
 
-def _value(text: str) -> Any:
-    """Convert a -p value as papermill does."""
-    if text in ("True", "False", "None"):
-        return {"True": True, "False": False, "None": None}[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def _from_yaml(source: str, kind: str) -> dict[str, Any]:
     import yaml
 
@@ -69,8 +59,13 @@ def _from_yaml(source: str, kind: str) -> dict[str, Any]:
     return yaml.safe_load(source) or {}
 
 
-def read_command_line(arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Read the positional arguments and the parameters of a papermill command line."""
+def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> tuple[list[str], dict[str, Any]]:
+    """Read the positional arguments and the parameters of a papermill command line.
+
+    Args:
+        arguments: the words after `papermill`.
+        defaults: parameter -> value in the notebook. Its type decides what a -p value means.
+    """
     positional: list[str] = []
     parameters: dict[str, Any] = {}
     rest = iter(arguments)
@@ -78,7 +73,7 @@ def read_command_line(arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
         name, equals, inline = argument.partition("=")
         if argument in _TWO_VALUES:
             key, text = next(rest, ""), next(rest, "")
-            parameters[key] = _value(text) if argument in _TWO_VALUES[:2] else text
+            parameters[key] = from_text(text, defaults.get(key, "")) if argument in _TYPED else text
         elif name in _ONE_VALUE:
             value = inline if equals else next(rest, "")
             if name in _FILES:
@@ -86,6 +81,16 @@ def read_command_line(arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
         elif argument == "-" or not argument.startswith("-"):
             positional.append(argument)
     return positional, parameters
+
+
+def with_types(arguments: list[str], parameters: Mapping[str, Any]) -> list[str]:
+    """A papermill command line whose -p options give papermill these parameters: texts as -r, values as Python writes them."""
+    typed = list(arguments)
+    for at, option in enumerate(arguments[:-2]):
+        if option in _TYPED and (key := arguments[at + 1]) in parameters:
+            value = parameters[key]
+            typed[at : at + 3] = ["-r", key, value] if isinstance(value, str) else ["-p", key, repr(value)]
+    return typed
 
 
 def default_parameters(notebook: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,14 +106,27 @@ def default_parameters(notebook: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def output_for(arguments: list[str]) -> Path | None:
-    """Output path for a command line, or None if the command line has one or the notebook names no `papermill_output`.
+class Planned(NamedTuple):
+    """What a command line asks for: the run, the output path if none is stated, and the parameters by the notebook's types."""
+
+    spec: RunSpec
+    output: Path | None
+    parameters: dict[str, Any]
+
+
+def planned(arguments: list[str]) -> Planned | None:
+    """The run of a command line, or None if the notebook is not one of clipnb: it names no `papermill_output`.
 
     Raises:
-        UserError: the parameters are invalid.
+        UserError: the parameters are wrong, or the data set is missing or too small.
     """
     positional, parameters = read_command_line(arguments)
-    if len(positional) != 1 or any(a in _ASK_ONLY for a in arguments) or not Path(positional[0]).is_file():
+    if len(positional) not in (1, 2) or any(a in _ASK_ONLY for a in arguments):
+        return None
+    if not (path := Path(positional[0])).is_file():
+        if path.suffix == ".ipynb" and "://" not in positional[0] and (project := enclosing_project(Path.cwd())):
+            have = ", ".join(shown(notebook) for notebook in sorted((project / "notebooks").glob("*.ipynb")))
+            raise UserError(f"there is no notebook {positional[0]}; the project has {have}")
         return None
     try:
         notebook = json.loads(Path(positional[0]).read_text(encoding="utf-8"))
@@ -117,21 +135,39 @@ def output_for(arguments: list[str]) -> Path | None:
     if not (template := notebook.get("metadata", {}).get("papermill_output")):
         return None
     defaults = default_parameters(notebook)
-    for name in parameters:
+    _, parameters = read_command_line(arguments, defaults)
+    for name, value in parameters.items():
         if name not in defaults:
             close = difflib.get_close_matches(name, defaults, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise UserError(f"the notebook has no parameter {name!r}{hint}; it has {', '.join(defaults)}")
-    spec = spec_of(defaults | parameters)
-    if project := enclosing_project(Path(positional[0]).resolve().parent):
+        if name not in FIELDS and type(value) is not type(defaults[name]):
+            wanted = "True or False" if isinstance(defaults[name], bool) else "a whole number"
+            raise UserError(f"{name} must be {wanted}, not {value!r}")
+        if isinstance(defaults[name], str) and not isinstance(value, str):
+            raise UserError(f"{name} must be a text, not {value!r}: put it in quotes")
+    if project := enclosing_project(path.resolve().parent):
         os.environ["CLIPNB_PROJECT"] = str(project)  # for the notebook's kernel too
-    return project_root() / str(template).format(run_id=spec.run_id)
+    spec = spec_of(defaults | parameters)
+    from ..datasets.dataset import load_dataset
+    from ..datasets.importers import is_imported
+    from ..retrieval.neighbours import require_results
+
+    if not is_imported(spec.dataset) and not spec.gallery:
+        require_results(spec.k, len(load_dataset(spec.dataset).photos) - 1)
+    output = project_root() / str(template).format(run_id=spec.run_id) if len(positional) == 1 else None
+    return Planned(spec, output, parameters)
 
 
 class Handler(LocalHandler):  # type: ignore[misc]
     """Writes the notebook at the end of its run: to the output path if the run finished, else beside the results."""
 
     running = False
+    told = False
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__()
+        self.spec = spec
 
     def say_if_stopped(self) -> None:
         """Print a message at exit after an interrupt, which papermill does not report."""
@@ -146,12 +182,27 @@ class Handler(LocalHandler):  # type: ignore[misc]
             return
         if finished(notebook):
             write_text(Path(path), buf)
+            if not self.told:
+                print(self.answer(path))
+            self.told = True
         else:
             kept = results_root() / "failed" / Path(path).name
             first = not kept.is_file() or kept.read_text(encoding="utf-8") != buf
             write_text(kept, buf)
             if first:
                 print(f"The incomplete notebook is in {shown(kept)}", file=sys.stderr)
+
+    def answer(self, path: str) -> str:
+        """The numbers of the run, its page, and what can be asked next; without a saved result the page alone."""
+        from ..metrics.measures import MEASURES
+        from ..runs import saved_result
+
+        if (result := saved_result(self.spec)) is None:
+            return f"page: {path}"
+        names = [name for name in ("found", "p1", "valid") if name in result.rows]
+        numbers = ", ".join(f"{MEASURES[name].label} {result.mean(name):.1%}" for name in names)
+        dataset = shlex.quote(self.spec.dataset)
+        return f"{self.spec.run_id}: {numbers}\npage: {path}\nnext: clipnb analyse {dataset}, or clipnb report {dataset}"
 
 
 def finished(notebook: Mapping[str, Any]) -> bool:
@@ -184,17 +235,22 @@ def fill_in() -> None:
     sys.excepthook = _one_line
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it repeats the cell's traceback after an interrupt
     try:
-        output = output_for(sys.argv[1:])
+        plan = planned(sys.argv[1:])
     except UserError as error:
         _complain(str(error))
         sys.exit(2)
-    if output is None:
+    if plan is None:
         return
-    place = shown(output)
-    handler = Handler()
+    if sys.stderr.isatty():
+        os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
+    sys.argv[1:] = with_types(sys.argv[1:], plan.parameters)
+    if plan.output is None:
+        return
+    place = shown(plan.output)
+    handler = Handler(plan.spec)
     atexit.register(handler.say_if_stopped)
     papermill_io.register(place, handler)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    plan.output.parent.mkdir(parents=True, exist_ok=True)
     positional, _ = read_command_line(sys.argv[1:])
     sys.argv.insert(sys.argv.index(positional[0]) + 1, place)
 

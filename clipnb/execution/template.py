@@ -1,0 +1,53 @@
+"""The files of a project: notebooks, the pages of the book, and its configuration.
+
+A checkout of the repository is a project, and an installed package carries a copy of these files.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from .._core.code_state import PACKAGE
+from .._core.paths import shown
+from ..errors import UserError
+
+INSTALLED = PACKAGE / "_project"
+"""Where a wheel has the files; a checkout has them beside the package."""
+
+PARTS = ("_config.yml", "_toc.yml", "notebooks/*.ipynb", "book/*.*", "book/_static/*")
+
+
+def template_files() -> Iterator[tuple[Path, Path]]:
+    """Yield path in a project, and file to copy, for each file of a project."""
+    root = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent
+    for part in PARTS:
+        for path in sorted(root.glob(part)):
+            if path.is_file():
+                yield path.relative_to(root), path
+
+
+def write_project(folder: Path) -> tuple[int, int]:
+    """Write the files of a project and the folder `data/`. Files that are there already are kept.
+
+    Returns:
+        The numbers of files that were written, and that were there.
+
+    Raises:
+        UserError: `folder` is a file or cannot be written.
+    """
+    written = kept = 0
+    try:
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        for name, source in template_files():
+            target = folder / name
+            if target.exists():
+                kept += 1
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+            written += 1
+    except OSError as error:
+        raise UserError(f"{shown(folder)}: {error.strerror or error}") from error
+    return written, kept
