@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from . import checks
-from ._core.paths import results_root, shown
+from ._core.paths import results_root, settled_folder, shown
 from .datasets.dataset import Dataset, load_dataset
 from .datasets.sampling import batch, sample
 from .embedding.embed import Embeddings, embed, embed_texts, kept_embeddings
@@ -32,7 +32,7 @@ from .result import Result, comparable, load_results
 from .retrieval.neighbours import require_results
 from .retrieval.results import DEAD, UNREADABLE, USABLE
 from .retrieval.search import LookUp, SearchResults, opened
-from .spec import RunSpec, settled_folder
+from .spec import RunSpec
 
 
 def run(

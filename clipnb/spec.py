@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ._core.paths import settled_folder
 from .datasets.dataset import slug
 from .datasets.picture_hash import BITS, NEAR
 from .encoders import DEVICES, ENCODERS, ENGINES, PRECISIONS, default_encoder, resolve, settled_precision
@@ -234,31 +234,6 @@ FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "device", "draws"
 def spec_of(parameters: Mapping[str, Any]) -> RunSpec:
     """The specification in a notebook's parameters; parameters that are not fields of `RunSpec` are ignored."""
     return RunSpec(**{key: value for key, value in parameters.items() if key in FIELDS})
-
-
-def settled_folder(dataset: str) -> str:
-    """One spelling of a data set's name or path. A path in the current folder keeps `./`: a bare name is one in $CLIPNB_DATA."""
-    settled = os.path.normpath(dataset) if dataset else ""
-    typed_as_path = dataset.startswith(("./", ".\\")) or (dataset.endswith(("/", "\\")) and Path(dataset).is_dir())
-    return settled if not typed_as_path or settled.startswith((".", "/")) or Path(settled).is_absolute() else f"./{settled}"
-
-
-def from_text(text: str, like: object) -> Any:
-    """Convert a typed value to the type of `like`; a text that has no such value stays as it is, for the message of an error.
-
-    >>> from_text("007", ""), from_text("false", True), from_text("8.0", 1), from_text("1e-1", 0.8), from_text("many", 1)
-    ('007', False, 8, 0.1, 'many')
-    """
-    if text == "None" and not isinstance(like, str):
-        return None
-    if isinstance(like, bool):
-        return {"true": True, "false": False}.get(text.lower(), text)
-    try:
-        if isinstance(like, int):
-            return int(text) if text.lstrip("+-").isdigit() or not float(text).is_integer() else int(float(text))
-        return float(text) if isinstance(like, float) else text
-    except ValueError:
-        return text
 
 
 def is_service(gallery: str) -> bool:

@@ -57,3 +57,10 @@ def shown(path: Path) -> str:
         return os.path.relpath(path)
     except ValueError:  # another drive on Windows
         return str(path)
+
+
+def settled_folder(dataset: str) -> str:
+    """One spelling of a data set's name or path. A path in the current folder keeps `./`: a bare name is one in $CLIPNB_DATA."""
+    settled = os.path.normpath(dataset) if dataset else ""
+    typed_as_path = dataset.startswith(("./", ".\\")) or (dataset.endswith(("/", "\\")) and Path(dataset).is_dir())
+    return settled if not typed_as_path or settled.startswith((".", "/")) or Path(settled).is_absolute() else f"./{settled}"

@@ -29,8 +29,9 @@ from papermill.iorw import LocalHandler, papermill_io
 
 from .._core.files import write_text
 from .._core.paths import TERMINAL, enclosing_project, project_root, results_root, shown
+from .._core.typed import from_text
 from ..errors import UserError, user_errors
-from ..spec import FIELDS, RunSpec, from_text, spec_of
+from ..spec import FIELDS, RunSpec, spec_of
 
 _TYPED = ("-p", "--parameters")
 _TWO_VALUES = (*_TYPED, "-r", "--parameters_raw")

@@ -23,6 +23,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .._core.paths import results_root, shown
+from .._core.typed import from_text
 from ..datasets.dataset import load_dataset
 from ..datasets.sampling import batch
 from ..embedding.embed import embed
@@ -31,7 +32,7 @@ from ..encoders import default_encoder, load_encoder
 from ..errors import MissingExtra, UserError
 from ..manipulations import CLEAN, MANIPULATIONS, STUDY
 from ..runs import drawn_for, run, saved_result
-from ..spec import FIELDS, RunSpec, from_text
+from ..spec import FIELDS, RunSpec
 from . import pages
 
 TRIAL = 6
