@@ -7,7 +7,7 @@ else
   BIN := bin
 endif
 
-.PHONY: help report test book pdf tex lint picture clean
+.PHONY: help report test book pdf tex lint picture repository clean
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -56,3 +56,6 @@ clean: ## remove environments, results and the built book; photographs and the c
 
 picture: .venv/.installed ## draw the README's picture and write its numbers again
 	.venv/$(BIN)/python -m clipnb_book.first_page
+
+repository: .venv/.installed ## write the repository's address where it is named: make repository URL=https://github.com/me/clipnb
+	.venv/$(BIN)/python -m clipnb_book.repository $(URL)

@@ -17,6 +17,7 @@ from PIL import Image
 from built_book import environment, jb_build, pages, small, with_runs
 from clipnb_book import first_page
 from clipnb_book.measured import findings
+from clipnb_book.repository import address_of
 from conftest import REPOSITORY as ROOT
 from conftest import most_changed, picture
 
@@ -145,11 +146,24 @@ def test_search_finds_a_word(html: Path, browser: Any) -> None:
 TEMPLATES = {"runs": "notebooks/run.ipynb", "datasets": "notebooks/dataset.ipynb", "cards": "notebooks/card.ipynb"}
 
 
-def test_colab_buttons_of_generated_pages_lead_to_the_templates(html: Path) -> None:
+def test_without_an_address_no_page_leads_to_the_repository(html: Path) -> None:
+    if address_of(ROOT):
+        pytest.skip("the repository has an address")
+    for page in pages(html):
+        assert not re.search("OWNER|source-[a-z]+-button|colab", (html / page).read_text(encoding="utf-8")), page
+
+
+def test_with_an_address_the_colab_buttons_of_generated_pages_lead_to_the_templates(project: Path, tmp_path: Path) -> None:
+    folder = small(project, tmp_path / "checkout", *(f"glob: {pages}/*" for pages in TEMPLATES))
+    config = (folder / "_config.yml").read_text(encoding="utf-8")
+    (folder / "_config.yml").write_text(re.sub('url: "[^"]*"', 'url: "https://github.com/me/some"', config), encoding="utf-8")
+    done = jb_build(folder, like=project)
+    assert done.returncode == 0, done.stderr
+    html = folder / "_build" / "html"
     generated = [page for page in pages(html) if page.partition("/")[0] in TEMPLATES]
     assert {page.partition("/")[0] for page in generated} == set(TEMPLATES)
     for page in generated:
-        links = re.findall(r"colab\.research\.google\.com/github/OWNER/clipnb/blob/main/([^\"]+)", (html / page).read_text())
+        links = re.findall(r"colab\.research\.google\.com/github/me/some/blob/main/([^\"]+)", (html / page).read_text())
         assert set(links) == {TEMPLATES[page.partition("/")[0]]}, page
     for target in TEMPLATES.values():
         assert (ROOT / target).is_file()

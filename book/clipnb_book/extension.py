@@ -5,6 +5,7 @@
 - every data set with a clean run gets a page, made from `notebooks/dataset.ipynb`;
 - `{{ study.nba.mean }}` in a page is a computed number (`clipnb_book.values`); a changed result rebuilds the pages;
 - a finding that `claims.yml` asserts and the numbers do not support stops the build (`clipnb_book.claims`);
+- without an address of the repository there are no buttons that need one (`clipnb_book.repository`);
 - pages are made light, complete without a network and accessible (`clipnb_book.html`), or fit for paper (`clipnb_book.latex`);
 - an executed run in `book/runs/` gets its own title and labels, and shows one parameters cell instead of two.
 """
@@ -59,6 +60,9 @@ def configure(app: Sphinx, config: Config) -> None:
     api_reference.write_pages(root / "book" / "api")
     for name, value in api_reference.SETTINGS.items():
         setattr(config, name, value)
+    offer_repository(config.html_theme_options)
+    # Jupyter Book adds "linkify", which takes R@P90 for a mail address and README.md for a web site
+    config.myst_enable_extensions = set(config.myst_enable_extensions) - {"linkify"}
     links = {path.stem: f"[`{path.stem}`](runs/{path.name})" for path in runs_root().glob("*.ipynb")}
     config.external_toc_path = (root / "_toc.yml").as_posix()
     config.mathjax_path = html.MATHJAX.as_posix()
@@ -66,6 +70,14 @@ def configure(app: Sphinx, config: Config) -> None:
         config.myst_substitutions = {**config.myst_substitutions, **values(results, links)}
     except UserError as error:  # the claim ledger says what the numbers do not
         raise ExtensionError(str(error)) from error
+
+
+def offer_repository(options: dict[str, Any]) -> None:
+    """Show the buttons that need the repository, in the theme's options, only if its address is set."""
+    address = options.get("repository_url")
+    options |= {"use_repository_button": bool(address), "use_issues_button": bool(address)}
+    if not address:
+        options.pop("launch_buttons", None)
 
 
 def write_browser(app: Sphinx) -> None:
