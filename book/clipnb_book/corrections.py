@@ -15,7 +15,7 @@ import pandas as pd
 
 from clipnb.analysis.thresholds import held_out_taus, valid_by_category
 from clipnb.manipulations import CLEAN, STUDY
-from clipnb.report.format import points, table
+from clipnb.report.format import points, share, table
 from clipnb.result import Result
 from clipnb.runs import run
 from clipnb.spec import AS_STUDY, RunSpec
@@ -139,10 +139,10 @@ def list_of_corrections() -> str:
 
 def _cell(row: Any, correction: Correction) -> str:
     if correction is CORRECTIONS[0]:
-        return f"{row['value']:.1%}"
+        return share(row["value"], ".1%")
     if row["change"] != row["change"]:
         return "–"
-    return f"{row['value']:.1%} ({points(row['change'])})"
+    return f"{share(row['value'], '.1%')} ({points(row['change'])})"
 
 
 def summary(frame: pd.DataFrame) -> str:

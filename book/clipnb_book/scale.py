@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from clipnb.report.format import table
+from clipnb.report.format import share, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def measured_table() -> str:
             f"{row['build_seconds']:,.1f}",
             f"{row['queries_per_second']:,.0f}",
             f"{min(row['rounds']):,.0f} to {max(row['rounds']):,.0f}",
-            f"{row['recall']:.3f}",
+            share(row["recall"], ".3f"),
         ]
         for row in measured().to_dict("records")
     ]
@@ -83,8 +83,8 @@ def speed_table() -> str:
             str(row["kernels"]),
             f"{row['queries_per_second']:,.0f}",
             f"{row['slowest']:,.0f} to {row['fastest']:,.0f}",
-            f"{row['clipnb_exact_is_faster_by']:.2f}",
-            f"{row['recall']:.3f}",
+            f"{row['clipnb_exact_is_faster_by']:.2f}" + (" (exact ÷ HNSW)" if "hnsw" in str(row["what"]) else ""),
+            share(row["recall"], ".3f"),
         ]
         for row in rows
     ]

@@ -19,7 +19,7 @@ from clipnb.analysis.threshold_sweep import Sweep
 from clipnb.analysis.tolerance import Tolerance, from_table, position
 from clipnb.datasets.card import Card
 from clipnb.manipulations import CLEAN, MANIPULATIONS
-from clipnb.report.format import minus, p_short, points, points_span, table
+from clipnb.report.format import minus, p_short, points, points_span, share, table
 from clipnb.report.text import Conditions
 from clipnb.report.tolerance import in_words
 from clipnb.stats.hypothesis import holm
@@ -39,9 +39,9 @@ def cards_table(cards: Sequence[Card]) -> str:
             f"{c.categories}",
             f"{c.width[1]:.0f} x {c.height[1]:.0f}",
             f"{c.aspect[1]:.2f}",
-            f"{c.square:.0%}",
+            share(c.square),
             f"{c.copies}",
-            f"{c.near_photographs} ({c.near_photographs / c.photographs:.0%})",
+            f"{c.near_photographs} ({share(c.near_photographs / c.photographs)})",
             f"{c.across}",
         ]
         for c in cards
@@ -215,7 +215,7 @@ def fixed_table(frame: pd.DataFrame) -> str:
         clean = clean_value(frame, str(row["dataset"]), str(row["encoder"]), "valid")
         strength, valid = f"{row['strength']:.3g} ({row['unit']})", f"{row['valid']:.3f} ({clean:.3f})"
         whose = f"{_plain(str(row['dataset']))}, {_plain(str(row['encoder']))}"
-        rows.append([whose, str(row["manip"]), strength, f"{row['untouched']:.0%}", valid, f"{row['map']:.3f}"])
+        rows.append([whose, str(row["manip"]), strength, share(row["untouched"]), valid, f"{row['map']:.3f}"])
     head = ["set and encoder", "condition", "strength at the input", "untouched", "valid@k (clean)", "mAP"]
     return table(head, rows, "lllrrr")
 

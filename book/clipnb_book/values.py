@@ -44,7 +44,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
         "runs": _runs(results, pages),
         "claims": _claims(results),
         "simulation": simulation.values(),
-        "cards": {"measured": tables.cards_table(records.cards()), "near": str(NEAR)},
+        "cards": {"measured": measured_cards(), "near": str(NEAR)},
         "findings": _findings(),
         "status": status.status(results, pages),
         "clip": {
@@ -142,8 +142,8 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
             "photographs": str(len(conditions["original"].rows)),
             "hardest": conditions[worst].label,
             "hardest_points": format.points(text.change(conditions, worst).point),
-            "same_kind": f"{min(r.mean('p1') for r in conditions.values()):.0%}",
-            "noop": {m: f"{r.noop_share:.0%}" for m, r in conditions.items()},
+            "same_kind": format.at_least(min(r.mean("p1") for r in conditions.values())),
+            "noop": {m: format.share(r.noop_share) for m, r in conditions.items()},
         }
     credit = ["| set | category | photograph |", "|:--|:--|:--|"]
     credit += [
@@ -152,6 +152,12 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
         for category, source in group.items()
     ]
     return {**sets, "per_category": str(IMAGES_PER_CATEGORY), "credits": "\n".join(credit)}
+
+
+def measured_cards() -> str:
+    """The cards of the real photographs that have findings (Markdown)."""
+    measured = findings.counts(findings.load())
+    return tables.cards_table([card for card in records.cards() if card.name in measured])
 
 
 def _findings() -> dict[str, Any]:
@@ -163,7 +169,7 @@ def _findings() -> dict[str, Any]:
         sets[name] = {
             "categories": str(count["categories"]),
             "images": f"{count['images']:,}",
-            "untouched": f"{sum(untouched.values()) / len(untouched):.0%}",
+            "untouched": format.share(sum(untouched.values()) / len(untouched)),
         }
     return sets
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._core.markdown import literal
 from ..datasets.card import Card
 from ..datasets.picture_hash import BITS, NEAR
-from .format import table
+from .format import share, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,12 +39,15 @@ def card_table(card: Card) -> str:
         ["width in pixels, median (range)", spread(card.width)],
         ["height in pixels, median (range)", spread(card.height)],
         ["width / height, median (range)", spread(card.aspect, 2)],
-        ["square photographs", f"{card.square:.0%}"],
-        ["photographs without colour", f"{card.grey:.1%}"],
+        ["square photographs", share(card.square)],
+        ["photographs without colour", share(card.grey, ".1%")],
         ["formats", ", ".join(f"{suffix} {count:,}" for suffix, count in card.formats.items())],
         ["files with the content of another file", f"{card.copies}"],
         [f"pairs of near-copies (difference hash, at most {NEAR} of {BITS} bits)", f"{card.near_copies}"],
-        ["photographs with a copy or near-copy", f"{card.near_photographs} ({card.near_photographs / card.photographs:.1%})"],
+        [
+            "photographs with a copy or near-copy",
+            f"{card.near_photographs} ({share(card.near_photographs / card.photographs, '.1%')})",
+        ],
         ["such pairs across categories", f"{card.across}"],
         ["unreadable files", f"{card.unreadable}"],
         ["fingerprint of names and contents", f"`{card.fingerprint[:16]}`"],
@@ -57,13 +60,13 @@ def card_warnings(card: Card) -> list[str]:
     said = []
     if card.square >= 0.25:
         said.append(
-            f"{card.square:.0%} of the photographs are square: the study's crop (`cropped`, severity 0) keeps them as they are"
+            f"{share(card.square)} of the photographs are square: the study's crop (`cropped`, severity 0) keeps them as they are"
         )
     if card.grey >= 0.05:
-        said.append(f"{card.grey:.0%} of the photographs have no colour: `grey` does not change them")
+        said.append(f"{share(card.grey)} of the photographs have no colour: `grey` does not change them")
     if card.near_photographs >= 0.02 * card.photographs:
         said.append(
-            f"{card.near_photographs / card.photographs:.0%} of the photographs have a copy or near-copy in the set: "
+            f"{share(card.near_photographs / card.photographs)} of the photographs have a copy or near-copy in the set: "
             "a run with `duplicates` below 0 may find it instead of a different photograph"
         )
     if card.across:

@@ -12,12 +12,40 @@ NB = "\u00a0"
 NB_HYPHEN = "\u2011"
 """No-break hyphen; it keeps a name on one line."""
 
+EXACT = 1e-9
+"""A share this near to a value is that value: sums of floating-point numbers differ by less."""
+
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def minus(value: float, digits: int = 2) -> str:
     """Format a number with a typographic minus."""
     return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # + 0.0: no negative zero
+
+
+def share(value: float, spec: str = ".0%") -> str:
+    """Format a share in [0, 1]; one that rounding alone would make 0 or 1 is "below" or "above" the nearest other value.
+
+    Args:
+        spec: format with a fixed number of decimals, such as ".0%" or ".3f".
+    """
+    text, step = format(value, spec), _step(spec)
+    if text == format(0.0, spec) and value > EXACT:
+        return f"below{NB}{step:{spec}}"
+    if text == format(1.0, spec) and value < 1 - EXACT:
+        return f"above{NB}{1 - step:{spec}}"
+    return text
+
+
+def at_least(value: float, spec: str = ".1%") -> str:
+    """Format a lower limit of a share in [0, 1]; it is rounded down, so that "at least" stays true."""
+    step = _step(spec)
+    return format(math.floor(value / step + EXACT) * step, spec)
+
+
+def _step(spec: str) -> float:
+    """The last decimal of a format."""
+    return 10.0 ** -(int(spec[1:-1]) + 2 * spec.endswith("%"))
 
 
 def p_value(p: float) -> str:
@@ -53,7 +81,7 @@ def span(interval: Interval, digits: int = 3) -> str:
 
 def percent_span(interval: Interval) -> str:
     """Format the bounds of an interval of a share in percent."""
-    return f"{interval.low:.1%}{NB}to{NB}{interval.high:.1%}" if interval.bounded else span(interval)
+    return f"{share(interval.low, '.1%')}{NB}to{NB}{share(interval.high, '.1%')}" if interval.bounded else span(interval)
 
 
 def points_span(interval: Interval) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..analysis.missing import account
 from ..result import Result
-from .format import percent_span, table
+from .format import percent_span, share, table
 
 if TYPE_CHECKING:
     pass
@@ -39,10 +39,10 @@ def accounts_table(results: Sequence[Result]) -> str:
             [
                 a.label,
                 *(f"{n:,}" for n in counts),
-                f"{a.available.point:.1%}",
+                share(a.available.point, ".1%"),
                 percent_span(a.available),
-                f"{a.worst:.1%} to {a.best:.1%}" if a.lost else "none lost",
-                f"{a.study:.1%}",
+                f"{share(a.worst, '.1%')} to {share(a.best, '.1%')}" if a.lost else "none lost",
+                share(a.study, ".1%"),
             ]
         )
     return table(head, rows, "l" + "r" * (len(head) - 1))

@@ -17,6 +17,7 @@ from ..result import Result
 from ..retrieval.image_paths import image_finder
 from ..runs import drawn_for
 from ..spec import RunSpec
+from .format import share
 from .plots import INK, WIDTH, new_figure, plain
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
         content = read(by_id[f"{row['category']}/{row['image']}"].path)
         image = decode(content, row["image"])
-        show(line[0], image, f"{row['category']}\n{row['valid']:.0%} valid", color=INK)
+        show(line[0], image, f"{row['category']}\n{share(row['valid'])} valid", color=INK)
         asked = replace(manipulation, draw=int(row["draw"]))(image, result.spec.seed, digest(content))
         show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
         for ax, found, kind, distance in zip(line[2:], row["results"], row["result_categories"], row["distances"], strict=False):

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..result import Result
 from ..stats.intervals import Interval
+from .format import share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -211,9 +212,8 @@ def operating_points(calibration: Calibration, tau: float) -> Figure:
     )
     left.set_yticks(np.linspace(0, 1, 6))
     left.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(0, 1.1), ncols=2, borderaxespad=0)
-    right.plot(
-        [0, *curve.fpr], [0, *curve.recall], color=INK, lw=1.4, label=f"calibration, AUC {calibration.values['roc_auc'].point:.3f}"
-    )
+    area = share(calibration.values["roc_auc"].point, ".3f")
+    right.plot([0, *curve.fpr], [0, *curve.recall], color=INK, lw=1.4, label=f"calibration, AUC {area}")
     right.plot([0, 1], [0, 1], color="0.7", lw=0.8, ls=":")
     right.set(xlabel="different kinds accepted (FPR)", ylabel="same kind accepted (recall)", xlim=(0, 1), ylim=(0, 1.02))
     right.legend(frameon=False, fontsize=7, loc="lower right")

@@ -18,7 +18,7 @@ from ..result import Result, comparable
 from ..spec import FLAGS, RunSpec
 from ..stats.hypothesis import holm
 from ..stats.intervals import ALPHA, Interval, direction
-from .format import minus, p_short, p_value, percent_span, points, points_span, span, table
+from .format import minus, p_short, p_value, percent_span, points, points_span, share, span, table
 
 NOTHING = "Nothing to report."
 """What stands for an empty list of warnings."""
@@ -36,7 +36,7 @@ def summary(result: Result) -> str:
     labels = {name: MEASURES[name].label for name in MEASURES} | {"valid": f"valid@{s.k}, L2 < {s.tau:g}"}
     cells = {label: _macro(result, name) for name, label in labels.items() if name in result.rows} | {
         "strength at the encoder's input": None if s.manip == CLEAN else result.strength,
-        "photographs left pixel-identical": None if s.manip == CLEAN else f"{result.noop_share:.0%}",
+        "photographs left pixel-identical": None if s.manip == CLEAN else share(result.noop_share),
         "searched": _searched(result),
         "queries / unreadable images": f"{len(result.rows)} / {len(p['unreadable'])}",
         "encoder": f"{literal(s.encoder)} {s.precision}{'' if s.engine == 'torch' else f' by {s.engine}'} on {p['device']}",
@@ -58,7 +58,7 @@ def _searched(result: Result) -> str | None:
     if not result.spec.gallery and result.spec.index == "exact":
         return None
     recall = about.get("recall")
-    found = f", recall@{recall['k']} {recall['recall']:.3f} on {recall['queries']} queries" if recall else ""
+    found = f", recall@{recall['k']} {share(recall['recall'], '.3f')} on {recall['queries']} queries" if recall else ""
     return f"{about['images']:,} images, {about['index']} index{found}"
 
 
@@ -68,7 +68,7 @@ def _macro(result: Result, name: str) -> str | None:
     if math.isnan(found.point):
         return None
     within = f" ({found.low:.3f} to {found.high:.3f})" if found.bounded else ""
-    return f"**{found.point:.4f}**{within}" if name == "valid" else f"{found.point:.4f}{within}"
+    return f"**{share(found.point, '.4f')}**{within}" if name == "valid" else f"{share(found.point, '.4f')}{within}"
 
 
 def by_condition(results: Sequence[Result]) -> dict[str, Result]:
@@ -104,7 +104,7 @@ def changes_text(conditions: Conditions) -> str:
     clean = conditions[CLEAN]
     at_floor = floor(clean.scores)
     lines = [
-        f"Unmanipulated, {clean.valid.point:.1%} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
+        f"Unmanipulated, {share(clean.valid.point, '.1%')} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
         f"({_stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
     ]
     if at_floor:
@@ -112,10 +112,10 @@ def changes_text(conditions: Conditions) -> str:
     changed = [result for manip, result in conditions.items() if manip != CLEAN]
     family = [contrast(of_result(clean), of_result(result)) for result in changed]
     for result, c, p_holm in zip(changed, family, holm([c.p for c in family]), strict=True):
-        untouched = f" It leaves {result.noop_share:.0%} of the photographs untouched." if result.noop_share else ""
+        untouched = f" It leaves {share(result.noop_share)} of the photographs untouched." if result.noop_share else ""
         ranked = _ranked(clean, result) + "valid " if at_floor else ""
         lines.append(
-            f"**{result.label.capitalize()}**: {ranked}{result.valid.point:.1%}, a change of {points(c.interval.point)} points "
+            f"**{result.label.capitalize()}**: {ranked}{share(result.valid.point, '.1%')}, a change of {points(c.interval.point)} points "
             f"({_stated(c.interval, points_span)}): {decided(c.interval, c.p, p_holm, bool(at_floor) and result.noop_share < 1)}.{untouched}"
         )
     return "\n".join(f"- {line}" for line in lines)
@@ -197,14 +197,14 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
         who = [r.spec.dataset_name.replace("-", "\u2011")] * named[0] + [r.spec.encoder] * named[1] + [r.label]
         if pages is not None:
             who = [pages.get(r.spec.run_id, f"`{r.spec.run_id}`")]
-        untouched = "" if r.spec.manip == CLEAN else f"{r.noop_share:.0%}"
+        untouched = "" if r.spec.manip == CLEAN else share(r.noop_share)
         rows.append(
             [
                 *who,
-                f"{r.valid.point:.4f}",
+                share(r.valid.point, ".4f"),
                 span(r.valid),
                 f"{r.mean('shift'):.3f}",
-                "" if "p1" not in r.rows or math.isnan(r.mean("p1")) else f"{r.mean('p1'):.1%}",
+                "" if "p1" not in r.rows or math.isnan(r.mean("p1")) else share(r.mean("p1"), ".1%"),
                 untouched,
             ]
         )

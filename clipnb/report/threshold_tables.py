@@ -8,7 +8,7 @@ from ..analysis.calibration import Calibration
 from ..analysis.result_threshold import ResultThreshold
 from ..analysis.thresholds import threshold_frame
 from ..stats.intervals import Interval
-from .format import table
+from .format import share, table
 
 
 def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
@@ -23,23 +23,23 @@ def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
             rows.append([r["accepts"], "no threshold is so precise"] + [""] * (len(head) - 2))
             continue
         span = "" if math.isnan(r["low"]) else f"{r['low']:.3f} to {r['high']:.3f}"
-        cells = [r["accepts"], f"{r['tau']:.3f}", span, f"{r['cosine']:.3f}", f"{r['recall']:.1%}", f"{r['fpr']:.1%}"]
-        cells.append("" if math.isnan(r["precision_of_results"]) else f"{r['precision_of_results']:.1%}")
+        cells = [r["accepts"], f"{r['tau']:.3f}", span, f"{r['cosine']:.3f}", share(r["recall"], ".1%"), share(r["fpr"], ".1%")]
+        cells.append("" if math.isnan(r["precision_of_results"]) else share(r["precision_of_results"], ".1%"))
         if calibration.held_out:
-            cells += [f"{r['recall_held_out']:.1%}", f"{r['fpr_held_out']:.1%}"]
+            cells += [share(r["recall_held_out"], ".1%"), share(r["fpr_held_out"], ".1%")]
         rows.append(cells)
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
 def _share_span(interval: Interval) -> str:
-    return f" (95% interval {interval.low:.3f} to {min(1.0, interval.high):.3f})" if interval.bounded else ""
+    return f" (95% interval {share(interval.low, '.3f')} to {share(min(1.0, interval.high), '.3f')})" if interval.bounded else ""
 
 
 def _held_out(calibration: Calibration, tau: float) -> str:
     if not calibration.held_out:
         return ""
-    recall, fpr, _ = calibration.at(tau, checked=True)
-    return f", and of the categories kept out of the calibration {recall:.1%}, and {fpr:.1%} of pairs of different kinds"
+    recall, fpr = (share(found, ".1%") for found in calibration.at(tau, checked=True)[:2])
+    return f", and of the categories kept out of the calibration {recall}, and {fpr} of pairs of different kinds"
 
 
 def _of_results(found: ResultThreshold, pairs: float) -> str:
@@ -64,15 +64,15 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     """Recommend a threshold, and describe the effect of the given one, in sentences."""
     v = calibration.values
     one = v["tau_fpr_1"]
-    recall, fpr, _ = calibration.at(tau)
+    recall, fpr = (share(found, ".1%") for found in calibration.at(tau)[:2])
     who = f"{len(calibration.calibrated_on)} categories"
     checked = "but not checked on others, because there are too few"
     if calibration.held_out:
         checked = f"and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]
     lines = [
-        f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {auc.point:.3f}"
-        f"{_share_span(auc)}; all pairs ranked by it have an average precision (uAP) of {v['uap'].point:.3f}"
+        f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {share(auc.point, '.3f')}"
+        f"{_share_span(auc)}; all pairs ranked by it have an average precision (uAP) of {share(v['uap'].point, '.3f')}"
         f"{_share_span(v['uap'])}, where {calibration.prevalence:.1%} of pairs are of one kind: uAP and precision rise with this "
         "share."
     ]

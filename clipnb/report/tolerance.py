@@ -12,7 +12,7 @@ from ..manipulations import MANIPULATIONS
 from ..metrics.measures import MEASURES
 from ..stats.breaking_point import FEWEST_CATEGORIES
 from .format import points as points_text
-from .format import table
+from .format import share, table
 from .plots import INK, MID, WIDTH, new_figure, plain
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def tolerance_table(found: Sequence[Tolerance]) -> str:
         [
             MANIPULATIONS[t.manip].label,
             in_words(t),
-            f"{t.point.clean:.1%}",
-            f"{t.means[-1]:.1%} at {MANIPULATIONS[t.manip].in_words(t.strengths[-1])}",
+            share(t.point.clean, ".1%"),
+            f"{share(t.means[-1], '.1%')} at {MANIPULATIONS[t.manip].in_words(t.strengths[-1])}",
         ]
         for t in sorted(found, key=position)
     ]

@@ -16,7 +16,7 @@ from scipy import stats
 
 from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN
-from clipnb.report.format import minus, p_value, points
+from clipnb.report.format import minus, p_value, points, share
 from clipnb.report.text import decided
 from clipnb.stats.hypothesis import holm, spread_changes, tost_unpaired
 from clipnb.stats.intervals import ALPHA, Interval, direction, ticks
@@ -84,7 +84,7 @@ def _means(group: ByCondition) -> dict[str, str]:
 
 
 def _shares(group: ByCondition) -> dict[str, str]:
-    return {name: f"{cell.mean:.0%}" for name, cell in group.items()}
+    return {name: share(cell.mean) for name, cell in group.items()}
 
 
 def _of(group: ByCondition, name: str) -> Any:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from clipnb._core.files import write_text
 from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
-from clipnb.report.format import points, points_span, span, table
+from clipnb.report.format import points, points_span, share, span, table
 from clipnb.result import Result
 from clipnb.spec import RunSpec
 from clipnb.stats.hypothesis import holm
@@ -123,7 +123,7 @@ def table_of(findings: Findings, encoder: str) -> str:
                 d = change_interval(changes[dataset, manip])
                 change = [points(d.point), points_span(d), direction(d, adjusted[dataset, manip])]
             rows.append(
-                [dataset, label, f"{interval.point:.4f}", span(interval), *change, "" if manip == CLEAN else f"{untouched:.0%}"]
+                [dataset, label, f"{interval.point:.4f}", span(interval), *change, "" if manip == CLEAN else share(untouched)]
             )
     head = ["data set", "condition", "valid@k", "95% interval", "change, points", "95% interval", "verdict", "untouched"]
     return table(head, rows, "llrlrllr")
