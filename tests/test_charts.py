@@ -93,6 +93,24 @@ def test_every_ratio_of_speed_is_the_median_of_its_rounds_and_each_round_is_draw
         assert large.get_offsets()[0, 0] == pytest.approx(np.median(shares), rel=0.02)
 
 
+def test_a_factor_that_mixes_order_of_work_and_engine_is_given_as_their_product() -> None:
+    rows = {row["measure"]: row["ratio"] for row in performance.measured()["rows"]}
+    plain = rows[performance.GRID]
+    lines = performance.table().splitlines()
+    mixed = [name for name in rows if name.startswith(f"{performance.LOOP}, ") and name != performance.GRID]
+    assert len(mixed) == 2
+    for name in mixed:
+        said = next(line for line in lines if line.startswith(f"| {name} |"))
+        assert f"**{rows[name]:.2f}** = {plain:.2f} x {rows[name] / plain:.2f} |" in said
+    assert sum("= " in line for line in lines if line.startswith("|")) == 2
+
+
+def test_the_factor_of_an_approximate_index_says_that_exact_search_is_divided_by_it() -> None:
+    lines = [line for line in scale.speed_table().splitlines()[2:] if "hnsw" in line]
+    assert lines
+    assert all("(exact ÷ HNSW)" in line for line in lines)
+
+
 def test_every_round_of_searching_is_drawn_beside_its_median() -> None:
     rows = scale.measured()
     assert np.allclose(rows["rounds"].map(np.median), rows["queries_per_second"])

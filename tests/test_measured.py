@@ -15,7 +15,7 @@ from clipnb.manipulations import STUDY
 from clipnb.report import threshold_tables
 from clipnb.spec import RunSpec
 from clipnb.stats.sign_flips import change_interval
-from clipnb_book import corrections
+from clipnb_book import corrections, values
 from clipnb_book.measured import findings, records
 from clipnb_book.tables import holds_table
 
@@ -78,3 +78,10 @@ def test_what_is_kept_agrees_with_the_findings(dataset: str) -> None:
     frame = records.corrections(dataset)
     assert set(frame["correction"]) == {c.name for c in corrections.CORRECTIONS}
     assert len(frame["changes"].iloc[0]) == findings.counts(found)[dataset]["categories"]
+
+
+def test_a_set_without_findings_is_not_listed_as_measured() -> None:
+    measured = set(findings.counts(findings.load()))
+    assert {card.name for card in records.cards()} > measured
+    listed = [line.split("`")[1] for line in values.measured_cards().splitlines()[2:]]
+    assert set(listed) == measured

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+LOOP = "whole grid against the study's loop"
+GRID = f"{LOOP}, fp32"
+"""The row in which clipnb and the study's loop have the same engine and precision."""
+
+
 @cache
 def measured() -> dict[str, Any]:
     """The ratios of the last benchmark run, and its machine."""
@@ -30,14 +35,18 @@ def table() -> str:
     found = measured()
     lines = ["| ratio | measured | rounds | limit | |", "|:--|--:|:--|:--|:--|"]
     lines += [
-        f"| {row['measure']} | **{row['ratio']:.2f}** | {_rounds(row)} "
+        f"| {row['measure']} | **{row['ratio']:.2f}**{_factors(row)} | {_rounds(row)} "
         f"| {'at most' if row['at_most'] else 'at least'} {row['reach']:g} | {'reached' if reached(row) else 'missed'} |"
         for row in found["rows"]
     ]
+    said = (
+        "A product *a* = *b* x *c* has two causes: *b* is the gain by the order of work alone, with the loop's own engine and "
+        "precision, and *c* the gain by another engine and precision."
+    )
     notes = [f"- {row['measure']}, on {row['photographs']}: {row['detail']}." for row in found["rows"]]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     where = f"Measured on {found['cores']} cores ({found['machine']}, {found['device']}): {versions}."
-    return "\n".join([*lines, "", where, "", *notes])
+    return "\n".join([*lines, "", said, "", where, "", *notes])
 
 
 def chart() -> Figure:
@@ -74,6 +83,14 @@ def chart() -> Figure:
 
 def _share(row: dict[str, Any], ratio: float) -> float:
     return float(row["reach"] / ratio if row["at_most"] else ratio / row["reach"])
+
+
+def _factors(row: dict[str, Any]) -> str:
+    """The gain by the order of work, times that by engine and precision, for a ratio that has both."""
+    plain = next((r["ratio"] for r in measured()["rows"] if r["measure"] == GRID), None)
+    if not plain or row["measure"] == GRID or not row["measure"].startswith(f"{LOOP}, "):
+        return ""
+    return f" = {plain:.2f} x {row['ratio'] / plain:.2f}"
 
 
 def _rounds(row: dict[str, Any]) -> str:
