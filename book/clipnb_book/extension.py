@@ -61,8 +61,7 @@ def configure(app: Sphinx, config: Config) -> None:
     for name, value in api_reference.SETTINGS.items():
         setattr(config, name, value)
     offer_repository(config.html_theme_options)
-    # Jupyter Book adds "linkify", which takes R@P90 for a mail address and README.md for a web site
-    config.myst_enable_extensions = set(config.myst_enable_extensions) - {"linkify"}
+    config.html_theme_options["extra_footer"] = html.footer(results)
     links = {path.stem: f"[`{path.stem}`](runs/{path.name})" for path in runs_root().glob("*.ipynb")}
     config.external_toc_path = (root / "_toc.yml").as_posix()
     config.mathjax_path = html.MATHJAX.as_posix()

@@ -2,21 +2,35 @@
 
 Jupyter Book's theme loads an icon script of 1.5 MB whose icons its style sheet brings too, MathJax on pages that have no
 mathematics, and a launcher that needs the network; and it leaves a few elements without a name or role. All of that is
-mended here, in one place.
+mended here, in one place. Pages also get a description, words for the search, and a footer.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
+from html import escape, unescape
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
+
+from clipnb.result import Result
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 MATHJAX = Path("mathjax/tex-mml-chtml.js")
 """Path in the static folder of the book."""
+
+PICTURE = "_static/question.png"
+"""The picture of a link to the book."""
+
+DESCRIPTION = 200
+"""Most characters of a page's description."""
+
+SEARCH_WORDS = {"yours": "install, installation, quick, start, quickstart, licence, license", "method": "glossary, definitions"}
+"""Page -> single words by which the search finds it, besides those of its text."""
 
 PHOTOGRAPHS = 120_000
 """A figure of more bytes is assumed to hold photographs, and is kept as JPEG instead of PNG."""
@@ -34,8 +48,8 @@ UNWANTED = ("sphinx-thebe", "THEBE_JS_URL")
 """Scripts and styles for running code in the page, which would need the network."""
 
 
-def ship_mathjax(app: Sphinx) -> None:
-    """Copy MathJax and its fonts into the book."""
+def ship_files(app: Sphinx) -> None:
+    """Copy MathJax and its fonts, and the picture of a link, into the book."""
     if app.builder.format != "html":
         return
     import mathjax
@@ -47,6 +61,7 @@ def ship_mathjax(app: Sphinx) -> None:
         (target / part).parent.mkdir(parents=True, exist_ok=True)
         if not (target / part).exists():
             copy(origin / part, target / part)
+    shutil.copy2(Path(app.srcdir) / "question.png", Path(app.outdir) / PICTURE)
 
 
 def slim_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -68,6 +83,38 @@ def slim_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
     }
     context["script_files"] = list(once.values())
     context["css_files"] = [style for style in context["css_files"] if wanted(style)]
+
+
+def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Give a page a description, its first paragraph, and what a link to it shows elsewhere: title, description, picture."""
+    from docutils import nodes
+
+    paragraphs = (
+        [] if doctree is None else doctree.findall(lambda n: isinstance(n, nodes.paragraph) and n.parent.tagname == "section")
+    )
+    title = unescape(re.sub("<[^>]*>", "", context.get("title", "")))
+    first = next((node.astext() for node in paragraphs), f"{title} ({app.config.html_title})")
+    description = shorten(first, DESCRIPTION, placeholder=" …")
+    base = app.config.html_baseurl
+    picture = f"{base.rstrip('/')}/{PICTURE}" if base else context["pathto"](PICTURE, 1)
+    said = {"og:title": title, "og:type": "article", "og:description": description, "og:image": picture}
+    tags = [f'<meta name="description" content="{escape(description)}" />']
+    tags += [f'<meta property="{name}" content="{escape(text)}" />' for name, text in said.items()]
+    context["metatags"] = context.get("metatags", "") + "\n".join(tags)
+
+
+def add_search_words(app: Sphinx, doctree: Any) -> None:
+    """Let the search find a page by words that its text does not have."""
+    from docutils import nodes
+
+    if words := SEARCH_WORDS.get(app.env.docname):
+        doctree.append(nodes.meta("", name="keywords", content=words))
+
+
+def footer(results: Sequence[Result]) -> str:
+    """The licence, and the day of the newest run (HTML)."""
+    day = max((r.provenance["created"][:10] for r in results), default="")
+    return f'<p>MIT licence. Newest run: <span class="measured">{day or "none"}</span>.</p>'
 
 
 def photographs_as_jpeg(app: Sphinx, doctree: Any) -> None:
@@ -106,7 +153,9 @@ def finish_pages(app: Sphinx, error: Exception | None) -> None:
 
 def connect(app: Sphinx) -> None:
     """Connect all of this to a Sphinx build."""
-    app.connect("builder-inited", ship_mathjax)
+    app.connect("builder-inited", ship_files)
+    app.connect("doctree-read", add_search_words)
     app.connect("doctree-read", photographs_as_jpeg, priority=400)  # before Sphinx collects the pictures
+    app.connect("html-page-context", describe_page)
     app.connect("html-page-context", slim_page, priority=900)  # after the theme has added what it wants
     app.connect("build-finished", finish_pages)
