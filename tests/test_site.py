@@ -54,7 +54,7 @@ def test_a_page_is_described_by_its_first_paragraph(site: Path) -> None:
     assert long.startswith("many words many words")
     assert long.endswith(" …")
     assert len(long) <= html.DESCRIPTION
-    assert meta(site / "yours.html")["description"] == "Yours (clipnb)"
+    assert meta(site / "yours.html")["description"] == "A list: R@P90, README.md."
 
 
 def test_a_page_has_an_icon_and_a_footer(site: Path) -> None:

@@ -29,6 +29,9 @@ PICTURE = "_static/question.png"
 DESCRIPTION = 200
 """Most characters of a page's description."""
 
+PROSE = ("section", "list_item")
+"""Where a paragraph can describe a page: not in a note, a table or a caption."""
+
 SEARCH_WORDS = {"yours": "install, installation, quick, start, quickstart, licence, license", "method": "glossary, definitions"}
 """Page -> single words by which the search finds it, besides those of its text."""
 
@@ -89,11 +92,9 @@ def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[s
     """Give a page a description, its first paragraph, and what a link to it shows elsewhere: title, description, picture."""
     from docutils import nodes
 
-    paragraphs = (
-        [] if doctree is None else doctree.findall(lambda n: isinstance(n, nodes.paragraph) and n.parent.tagname == "section")
-    )
+    paragraphs = [] if doctree is None else doctree.findall(nodes.paragraph)
     title = unescape(re.sub("<[^>]*>", "", context.get("title", "")))
-    first = next((node.astext() for node in paragraphs), f"{title} ({app.config.html_title})")
+    first = next((n.astext() for n in paragraphs if n.parent.tagname in PROSE), f"{title} ({app.config.html_title})")
     description = shorten(first, DESCRIPTION, placeholder=" …")
     base = app.config.html_baseurl
     picture = f"{base.rstrip('/')}/{PICTURE}" if base else context["pathto"](PICTURE, 1)
