@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ._core.paths import settled_folder
+from ._core.slugs import file_slug, gallery_slug, is_service
 from .datasets.dataset import slug
 from .datasets.picture_hash import BITS, NEAR
 from .encoders import DEVICES, ENCODERS, ENGINES, PRECISIONS, default_encoder, resolve, settled_precision
@@ -236,11 +237,6 @@ def spec_of(parameters: Mapping[str, Any]) -> RunSpec:
     return RunSpec(**{key: value for key, value in parameters.items() if key in FIELDS})
 
 
-def is_service(gallery: str) -> bool:
-    """Whether a gallery is the address of a service."""
-    return re.match(r"[a-z][a-z0-9+.-]*://", gallery, re.IGNORECASE) is not None
-
-
 def _breaks_rule(field: dataclasses.Field[Any], value: object) -> str:
     kind = type(field.default)
     right = isinstance(value, kind) or (kind is float and isinstance(value, int))
@@ -278,22 +274,11 @@ def encoder_slug(name: str) -> str:
     return re.sub(r"[^\w.@+-]+", "-", short)
 
 
-def gallery_slug(gallery: str) -> str:
-    """Name of a gallery as part of a file name: host and port of a service, or the last part of each folder."""
-    if is_service(gallery):
-        return _slug(urlsplit(gallery).netloc)
-    return "+".join(_slug(Path(part.strip()).name) for part in gallery.split(",") if part.strip()) or "photos"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^\w.+-]+", "-", text).strip("-.")
-
-
 def _protocol_parts(spec: RunSpec) -> list[str]:
     """Parts of a run's name for gallery and protocol: every setting that is not the default."""
     parts = [f"in-{gallery_slug(spec.gallery)}"] * bool(spec.gallery)
     if spec.index not in ("", "exact"):
-        parts.append(_slug(spec.index))
+        parts.append(file_slug(spec.index))
     if spec.mode != "corrected":
         return [*parts, spec.mode]
     if spec.duplicates != FIELDS["duplicates"].default:

@@ -15,13 +15,14 @@ import papermill  # noqa: F401  # loads its plug-in, which cannot be imported be
 import pytest
 
 import clipnb
+from clipnb._core.slugs import is_service
 from clipnb.cli import main, parser
 from clipnb.datasets.dataset import KNOWN
 from clipnb.datasets.samples import ensure
 from clipnb.encoders import ENCODERS, efficientnet
 from clipnb.errors import UserError
 from clipnb.execution.papermill_plugin import default_parameters, read_command_line
-from clipnb.spec import is_service, spec_of
+from clipnb.spec import spec_of
 from conftest import REPOSITORY as ROOT
 from conftest import TinyEncoder
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .._core.paths import cache_root
+from .._core.slugs import is_service
 from ..datasets.dataset import load_dataset, locate
 from ..errors import UserError
-from ..spec import RunSpec, is_service
+from ..spec import RunSpec
 from .folder import open_folder
 from .image_fetcher import ImageCache
 from .sources import gallery_path, source_names

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.slugs import is_service
 from ..embedding.embed import Embeddings
 from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
 from ..manipulations import CLEAN
-from ..spec import RunSpec, is_service
+from ..spec import RunSpec
 from .results import Retrieved
 from .study_protocol import aesthetic_direction, moved
 
