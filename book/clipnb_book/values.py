@@ -20,7 +20,7 @@ from clipnb.stats.intervals import FEWEST
 
 from . import api_reference, simulation, status, tables
 from .claims import ledger
-from .claims.evidence import findings_crossed, findings_scores, from_findings, from_runs
+from .claims.evidence import findings_crossed, findings_scores, from_findings, from_runs, graded
 from .measured import findings, records
 from .published import reading
 from .published.original import figures_against_scenes, list_facts, printed_log, printed_means
@@ -61,7 +61,7 @@ def _claims(results: Sequence[Result]) -> dict[str, Any]:
     entries = ledger.read()
     family = [c for name in (findings.FIGURES, findings.SCENES) for c in contrasts(findings_scores(name, OFFLINE))]
     return {
-        **ledger.pages(ledger.settle(entries, {"runs": from_runs(results), "findings": from_findings()})),
+        **ledger.pages(ledger.settle(entries, {"runs": from_runs(results), "findings": from_findings(), "severities": graded})),
         "contrasts": text.family_table(family),
         "interactions": tables.crossed_table(findings_crossed(OFFLINE)),
     }

@@ -172,8 +172,8 @@ def of_categories(conditions: Mapping[str, Mapping[str, float]]) -> ByCondition:
     return {name: ConditionMeans(float(np.mean(list(row.values()))), len(row), row) for name, row in conditions.items() if row}
 
 
-Lookup = Callable[[str, str], ByCondition]
-"""(data set, encoder) -> its conditions."""
+Lookup = Callable[..., ByCondition]
+"""(data set, encoder, and further keys of the entry by name) -> its conditions."""
 
 
 def from_runs(results: Sequence[Result]) -> Lookup:

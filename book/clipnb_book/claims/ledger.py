@@ -21,7 +21,7 @@ from clipnb.report.format import table
 from clipnb.stats.intervals import ALPHA
 
 from .evidence import ByCondition, Lookup, printed
-from .tests import TESTS, VERDICTS
+from .tests import FAILS, HOLDS, TESTS, VERDICTS
 
 
 def ledger_path() -> Path:
@@ -45,7 +45,8 @@ class Claim:
         sentence: what the book says, with placeholders.
         test: a name in `clipnb_book.claims.tests.TESTS`.
         threshold: its settings: margin, alpha, conditions.
-        data: where the numbers are: {printed: NBA}, {findings: athletes, encoder: ...}, {runs: sample-figures, encoder: ...};
+        data: where the numbers are: {printed: NBA}, {findings: athletes, encoder: ...}, {runs: sample-figures, encoder: ...},
+            {severities: athletes, encoder: ..., measure: found};
             a list of two for a comparison of data sets.
         verdict: the verdict that the book takes to be true.
     """
@@ -158,7 +159,8 @@ def _group(where: Mapping[str, str], sources: Mapping[str, Lookup]) -> ByConditi
         return printed(where["printed"])
     for kind, look in sources.items():
         if kind in where:
-            found = look(where[kind], where.get("encoder", ""))
+            more = {name: value for name, value in where.items() if name not in (kind, "encoder")}
+            found = look(where[kind], where.get("encoder", ""), **more)
             if not found:
                 raise UserError(f"there are no {kind} of {where[kind]!r} by {where.get('encoder')!r}")
             return found
@@ -169,7 +171,8 @@ def settle(claims: Sequence[Claim], sources: Mapping[str, Lookup]) -> list[Judge
     """Judge every entry.
 
     Raises:
-        LedgerError: the numbers give another verdict on some entries; the message names them.
+        LedgerError: the numbers give another verdict on some entries, or two entries contradict each other; the message
+            names them.
     """
     judged = [judge(claim, sources) for claim in claims]
     lies = [
@@ -177,14 +180,33 @@ def settle(claims: Sequence[Claim], sources: Mapping[str, Lookup]) -> list[Judge
         for j in judged
         if j.verdict != j.claim.verdict
     ]
+    lies += _contradictions(judged)
     if lies:
         raise LedgerError("claims.yml: " + "; ".join(lies))
     return judged
 
 
+def _contradictions(judged: Sequence[Judgement]) -> list[str]:
+    """Claims of this book that hold on one set of measured numbers and do not hold on another."""
+    measured = [j for j in judged if j.claim.by == "book" and not any("printed" in where for where in j.claim.data)]
+    found = []
+    for claim in dict.fromkeys(j.claim.claim for j in measured):
+        by_verdict = {j.verdict: j.claim.id for j in measured if j.claim.claim == claim}
+        if HOLDS in by_verdict and FAILS in by_verdict:
+            found.append(
+                f"{claim!r} holds by {by_verdict[HOLDS]} and does not hold by {by_verdict[FAILS]}: say which data each is about"
+            )
+    return found
+
+
 def where_from(claim: Claim) -> str:
     """The data of a claim, in words."""
-    kinds = {"printed": "printed by the study", "findings": "measured on real photographs", "runs": "runs of this book"}
+    kinds = {
+        "printed": "printed by the study",
+        "findings": "measured on real photographs",
+        "severities": "measured on real photographs at equal strength",
+        "runs": "runs of this book",
+    }
     sets: dict[str, list[str]] = {}
     for where in claim.data:
         for kind in kinds.keys() & where.keys():
