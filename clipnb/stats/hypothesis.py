@@ -8,6 +8,7 @@ statsmodels give the same p-values, as the tests check; they are slower to run o
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -184,5 +185,6 @@ def interaction(a: ArrayLike, b: ArrayLike, *, seed: int = 0, permutations: int 
     if not difference.bounded:
         return Interaction(difference, float("nan"), float("nan"))
     method = stats.PermutationMethod(n_resamples=permutations, batch=1_000, rng=rng_for(seed, "interaction"))
-    shuffled = stats.ttest_ind(x, y, equal_var=False, method=method)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a permutation may leave a set without spread
+        shuffled = stats.ttest_ind(x, y, equal_var=False, method=method)
     return Interaction(difference, float(stats.ttest_ind(x, y, equal_var=False).pvalue), float(shuffled.pvalue))
