@@ -10,6 +10,7 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from clipnb.analysis import severity
+from clipnb.manipulations import STUDY
 from clipnb.report import plots_contrasts, plots_severity
 from clipnb.stats.intervals import mean_interval
 from clipnb_book import performance, scale
@@ -55,6 +56,7 @@ def test_an_interaction_is_drawn_with_both_changes_and_their_difference(encoder:
 
 def test_a_curve_of_severity_has_a_dot_for_each_category_and_an_interval_at_each_severity() -> None:
     table, _ = records.severities()
+    table = table[table["manip"].isin(STUDY)]
     figure = plots_severity.curves(table, "map")
     panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
     graded = table[table["severity"] > 0]

@@ -84,5 +84,5 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         lines.append(f"**Take {one.point:.3f}**{span} to accept at most 1% of pairs of different kinds:")
         lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
     lines.append(_of_results(calibration.results, one.point))
-    lines.append(f"At {tau:g}, {recall:.1%} of pairs of one kind are accepted and {fpr:.1%} of pairs of different kinds.")
+    lines.append(f"At {tau:g}, {recall} of pairs of one kind are accepted and {fpr} of pairs of different kinds.")
     return " ".join(lines)
