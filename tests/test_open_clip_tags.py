@@ -131,7 +131,7 @@ def test_weights_in_a_folder_follow_a_tag(folder: Path, monkeypatch: pytest.Monk
 def test_without_the_tokenizers_package_the_image_tower_works_alone(tmp_path: Path) -> None:
     (tmp_path / "transformers.py").write_text("raise ModuleNotFoundError('No module named transformers', name='transformers')\n")
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from conftest import let_torchvision_load; let_torchvision_load()\n"
+        "import sys; sys.path[:0] = sys.argv[1:]; from conftest import let_torchvision_load; let_torchvision_load()\n"
         "import json, pathlib, numpy, open_clip, torch\n"
         f"cfg = {CONFIG!r}; cfg['text_cfg']['hf_tokenizer_name'] = 'some/tokenizer'\n"
         "path = pathlib.Path(sys.argv[1], 'tiny.json'); path.write_text(json.dumps(cfg)); open_clip.add_model_config(path)\n"
@@ -140,7 +140,7 @@ def test_without_the_tokenizers_package_the_image_tower_works_alone(tmp_path: Pa
         "e = load_encoder(f\"open_clip:tiny/{path.with_suffix('.pt')}\")\n"
         "print(isinstance(e, TextEncoder), e.encode(numpy.zeros((2, 32, 32, 3), 'uint8')).shape)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], capture_output=True, text=True)
     assert done.stdout == "False (2, 64)\n", done.stderr
     assert "zero-shot is left out: the texts of 'open_clip:tiny" in done.stderr
     assert "pip install 'clipnb[hf]'" in done.stderr

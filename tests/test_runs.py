@@ -182,7 +182,7 @@ def test_a_crop_of_square_images_is_called_no_manipulation_and_one_that_does_som
 def test_every_seed_that_is_accepted_gives_an_interval(photo_folder: PhotoFolder, seed: int) -> None:
     result = tiny_run(photo_folder({f"{i:02d}": 2 for i in range(30)}), "cropped", seed=seed)
     spread = replace(result, rows=result.rows.assign(valid=np.linspace(0, 1, 60)))
-    assert spread.valid.method == "BCa"
+    assert spread.valid.method == "Gaffke"
     assert spread.valid.low < 0.5 < spread.valid.high
 
 

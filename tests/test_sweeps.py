@@ -106,7 +106,7 @@ def test_the_cost_is_that_of_the_runs_own_engine(photo_folder: PhotoFolder, monk
     others = [replace(by_torch, engine="openvino"), replace(by_torch, precision="bf16")]
     for spec in (by_torch, *others):
         cost([spec])
-    assert asked == [("tiny", "fp32", "torch"), ("tiny", "fp32", "openvino"), ("tiny", "bf16", "torch")]
+    assert asked == [("tiny", "fp32", "torch", "auto"), ("tiny", "fp32", "openvino", "auto"), ("tiny", "bf16", "torch", "auto")]
     run(by_torch, progress=False).save()  # tells how long it takes, but not the others
     for spec in (by_torch, *others):
         cost([spec])
