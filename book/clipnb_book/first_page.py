@@ -46,35 +46,36 @@ def breaking_points(measure: str) -> dict[str, dict[str, Tolerance]]:
     return {edit: {name: found[name][edit] for name in SETS} for edit in EDITS}
 
 
-def _part(t: Tolerance, who: str, still: str) -> str:
+def _part(t: Tolerance, who: str) -> str:
     words = MANIPULATIONS[t.manip].in_words
     if t.point.strength == math.inf:
-        return f"at {words(t.strengths[-1])}, **{t.means[-1]:.0%}** of the {who} {still}"
+        return f"**{t.means[-1]:.0%}** of the {who} are still found at {words(t.strengths[-1])}"
     if t.point.strength == -math.inf:
-        return f"at {words(t.strengths[0])}, only **{t.means[0]:.0%}** of the {who} {still}"
-    interval = f" (95% interval {interval_in_words(t)})" if t.point.bounded else ""
+        return f"only **{t.means[0]:.0%}** of the {who} are found at {words(t.strengths[0])}"
+    interval = f" ({interval_in_words(t)})" if t.point.bounded else ""
     return f"half of the {who} are lost at **{words(t.point.strength)}**{interval}"
 
 
 def answer() -> str:
-    """How far each edit can go before the original is no longer found first: a Markdown list."""
+    """How far each edit can go before the original is no longer found first: a Markdown list, 95% intervals in brackets."""
     lines = []
     for edit, sets in breaking_points("found").items():
-        parts = "; ".join(_part(t, SETS[name], "are still found") for name, t in sets.items())
+        parts = ", ".join(_part(t, SETS[name]) for name, t in sets.items())
         lines.append(f"- **{MANIPULATIONS[edit].label.capitalize()}**: {parts}.")
     return "\n".join([*lines, f"- **Their kind**: {_kind()}"])
 
 
 def _kind() -> str:
-    """What is left of P@1 at the strongest setting of each edit, in one sentence."""
+    """P@1 of unedited photographs and at severity 5 of each edit, in one sentence."""
     found = breaking_points("p1")
     parts = []
     for name, who in SETS.items():
-        clean = found[EDITS[0]][name]
-        strongest = {edit: found[edit][name].at(MANIPULATIONS[edit].levels[-1]) for edit in EDITS}
-        ends = ", ".join(f"{share:.0%} {MANIPULATIONS[edit].label}" for edit, share in strongest.items())
-        parts.append(f"for {clean.point.clean:.0%} of the {who} as they are ({ends} at severity 5; {clean.chance:.0%} by chance)")
-    return f"the first other photograph found shows the same kind {' and '.join(parts)}."
+        clean = found[EDITS[0]][name].point.clean
+        ends = ", ".join(
+            f"{found[edit][name].at(MANIPULATIONS[edit].levels[-1]):.0%} {MANIPULATIONS[edit].label}" for edit in EDITS
+        )
+        parts.append(f"{clean:.0%} of the {who} ({ends} at severity 5)")
+    return f"the first other result is of it for {' and '.join(parts)}."
 
 
 def picture() -> Figure:
