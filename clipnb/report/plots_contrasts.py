@@ -36,11 +36,12 @@ def forest(family: Sequence[Contrast], xlabel: str = "change of valid@k, percent
     return figure
 
 
-def interactions(pairs: Sequence[Crossed]) -> Figure:
+def interactions(pairs: Sequence[Crossed], what: str = "valid@k") -> Figure:
     """Draw, for each condition, the changes on two data sets on the left and the difference of the changes on the right.
 
     Args:
         pairs: one for each condition, at least one, all of the same two data sets.
+        what: name of the measure.
     """
     figure, axes = new_figure(WIDTH, 0.75 * len(pairs) + 1.1, 1, 2, sharey=True, width_ratios=(3, 2))
     left, right = axes[0]
@@ -57,7 +58,7 @@ def interactions(pairs: Sequence[Crossed]) -> Figure:
         left.plot([], [], marker, mfc=fill, mec=INK, ms=5, ls="none", label=plain(f"{c.dataset}, {len(c.changes)} categories"))
     left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
     left.set_yticks(range(len(pairs)), [plain(x.first.after) for x in reversed(pairs)])
-    left.set(xlabel="change of valid@k, percentage points", ylim=(-0.6, len(pairs) - 0.45))
+    left.set(xlabel=f"change of {what}, percentage points", ylim=(-0.6, len(pairs) - 0.45))
     right.set_xlabel("difference of the changes, points")
     right.set_title(plain(f"{x.first.dataset} − {x.second.dataset}"), fontsize=8, loc="left")
     return figure
