@@ -1,8 +1,8 @@
 """Coverage of the interval of breaking points on simulated categories: `python benchmarks/breaking_points.py`.
 
 A category has a strength at which half of its queries are lost; the strengths of categories follow a population. A query
-is found or lost at random, by a logistic curve around the strength of its category. The true breaking point is that of the
-mean curve over a large number of categories, taken at the measured strengths and linear between them. Each replicate has a
+is found or lost at random, by a logistic curve around the strength of its category. The true breaking point is computed
+from the mean curve over a large number of categories, at the measured strengths and linear between them. Each replicate has a
 seed of its own, so that the numbers depend neither on the order nor on the number of processes. Two seeds are simulated;
 the second confirms the first. Writes `book/clipnb_book/data/breaking_points.csv`.
 """

@@ -86,7 +86,7 @@ def intervals(people: Population, n: int, replicate: int, seed: int) -> Row:
 
 
 def changes(name: str, n: int, replicate: int, seed: int) -> Row:
-    """The same for intervals of a mean change."""
+    """Whether each interval of a mean change contains 0, the true mean, and its width."""
     rng = rng_for(seed, "changes", name, n, replicate)
     d = CHANGES[name](n, rng)
     others = candidates(d, rng)
