@@ -107,7 +107,9 @@ class TorchEncoder:
             sizes = (256,)
         self._size, self.batch_size = FastestSize(sizes), max(sizes)
         self._lower = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision] if lowered else None
-        self.model = model.float().eval().requires_grad_(False).to(self.device)
+        self.model = model.float().eval().to(self.device)
+        for weight in self.model.parameters():
+            weight.requires_grad_(False)
         moments = torch.tensor([preprocessing.mean, preprocessing.std], dtype=torch.float32, device=self.device)
         self._mean, self._std = moments.view(2, 1, 3, 1, 1)
         if self.engine != "torch":
