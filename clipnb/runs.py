@@ -60,14 +60,13 @@ def run(
     0.0
     """
     started = time.monotonic()
-    if encoder is None:
-        encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
-    else:
+    if encoder is not None:
         spec = replace(spec, encoder=encoder.name, precision=getattr(encoder, "precision", "fp32"), engine="torch")
     dataset = drawn_for(spec)
     if not spec.gallery:
         require_results(spec.k, len(dataset.photos) - 1)
     asked_for = batch(dataset.photos, spec.start, spec.step)
+    encoder = encoder or load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     store = kept_embeddings(encoder)
     options: Any = {"seed": spec.seed, "batch_size": batch_size, "workers": workers, "progress": progress}
     conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))

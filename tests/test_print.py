@@ -143,7 +143,7 @@ def test_charts_are_vector_graphics_and_photographs_are_not(latex: Path) -> None
     text = (latex / "clipnb.tex").read_text(encoding="utf-8")
     shown = re.findall(r"sphinxincludegraphics(?:\[[^]]*\])?\{\{(\w+)\}\.(\w+)\}", text)
     kinds = [kind for _, kind in shown]
-    assert kinds.count("pdf") == 4 * 2 + 1, "two charts a run, and that of the notebook that was executed"
+    assert kinds.count("pdf") == 4 * 2 + 1, "two charts a run, and one of the notebook that was executed"
     assert kinds.count("jpg") == 4 * 2, "two pictures of photographs a run"
     assert set(kinds) == {"pdf", "jpg"}
     for name, kind in shown:

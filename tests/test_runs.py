@@ -178,6 +178,12 @@ def test_a_crop_of_square_images_is_called_no_manipulation_and_one_that_does_som
     assert warnings(grey) == warnings(tiny_run(wide)) == []
 
 
+def test_a_missing_data_set_is_named_before_an_encoder_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipnb.runs.load_encoder", lambda *_: pytest.fail("the encoder was loaded first"))
+    with pytest.raises(UserError, match="no data set 'nowhere'"):
+        run(RunSpec("nowhere", encoder="ViT-L/14"), progress=False)
+
+
 @pytest.mark.parametrize("seed", [-1, 0, 2**70])
 def test_every_seed_that_is_accepted_gives_an_interval(photo_folder: PhotoFolder, seed: int) -> None:
     result = tiny_run(photo_folder({f"{i:02d}": 2 for i in range(30)}), "cropped", seed=seed)

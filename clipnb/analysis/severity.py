@@ -17,7 +17,7 @@ import pandas as pd
 
 from .._core.files import rounded, write_text
 from ..errors import UserError
-from ..manipulations import CLEAN, MANIPULATIONS, SEVERITIES
+from ..manipulations import CLEAN, MANIPULATIONS
 from ..metrics.corruption import (
     Grid,
     corruption_error,
@@ -26,8 +26,6 @@ from ..metrics.corruption import (
     relative_performance,
 )
 from ..result import Result
-from ..runs import saved_result
-from ..spec import RunSpec
 
 BASELINE = "histogram"
 """The weak encoder to which corruption errors are relative."""
@@ -37,13 +35,6 @@ SHOWN = ("valid", "found", "p1", "map")
 
 SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_category")
 """Settings of the runs that a file of `write_table` records."""
-
-
-def saved_at_severities(dataset: str, encoder: str = "", **settings: Any) -> list[Result]:
-    """Load the saved runs at severities under these settings."""
-    clean = RunSpec(dataset, CLEAN, encoder, **settings)
-    specs = [clean.under(m, s) for m in MANIPULATIONS if MANIPULATIONS[m].levels for s in SEVERITIES]
-    return [result for spec in specs if (result := saved_result(spec))]
 
 
 def tabulate(results: Iterable[Result]) -> pd.DataFrame:
@@ -84,7 +75,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
 def hub(result: Result) -> float:
     """Largest share of the first results that one category has, in (0, 1]; NaN without results.
 
-    A share far above that of the largest category says that one category swallows the queries (hubness).
+    If it is far above the share of photographs in the largest category, one category takes most first places (hubness).
     """
     first = [kinds[0] for kinds in result.rows["result_categories"] if len(kinds)]
     return max(Counter(first).values()) / len(first) if first else math.nan

@@ -33,15 +33,14 @@ def show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
     ax.spines[:].set_visible(False)
 
 
-def show_result(ax: Axes, path: Path | None, category: str, distance: float, tau: float, expected: str = "") -> None:
-    """Draw a result with its distance and, unless expected, its category; it is blank if its file is missing.
+def show_result(ax: Axes, path: Path | None, category: str, distance: float, tau: float) -> None:
+    """Draw a result with its distance and its category; it is blank if its file is missing.
 
     The frame is solid, and the title says "valid", if the distance is below the threshold; else the frame is dotted.
     """
     valid = distance < tau
-    name = "" if category == expected else f"{category}\n"
     image = np.full((1, 1, 3), 255, np.uint8) if path is None else decode(read(path), path.name)
-    show(ax, image, f"{name}{distance:.2f}{' valid' if valid else ''}")
+    show(ax, image, f"{category}\n{distance:.2f}{' valid' if valid else ''}")
     for spine in ax.spines.values():
         spine.set(visible=True, linewidth=2.0 if valid else 1.2, linestyle="-" if valid else ":", color=INK)
 
