@@ -284,9 +284,14 @@ def browse(html: Path, screen: Any) -> Any:
     return screen
 
 
-SHOWN = """return [...document.querySelectorAll('.browse-results:not(.browse-lost) li')].map(li => ({
-  photo: Number(li.dataset.photo), distance: parseFloat(li.querySelector('.browse-distance').textContent),
-  valid: li.className == 'valid', words: li.querySelector('.browse-distance').textContent, alt: li.querySelector('img').alt}))"""
+SHOWN = """return [...document.querySelectorAll('.browse-columns section:first-child .browse-results:not(.browse-lost) li')]
+  .map(li => ({original: li.matches('.original'), valid: li.matches('.valid'), stranger: li.matches('.stranger'),
+    photo: li.dataset.photo ? Number(li.dataset.photo) : -1, alt: li.querySelector('img').alt,
+    distance: parseFloat(li.querySelector('.browse-distance')?.textContent)}))"""
+
+
+def results(browse: Any) -> list[dict[str, Any]]:
+    return [s for s in browse.execute_script(SHOWN) if not s["original"]]
 
 
 def test_the_retrieval_browser_shows_what_the_runs_found(browse: Any) -> None:
@@ -297,32 +302,67 @@ def test_the_retrieval_browser_shows_what_the_runs_found(browse: Any) -> None:
     assert {c["manip"] for c in data["conditions"]} >= {"original", "blurred", "cropped", "grey"}
     seen = set()
     for at, group in enumerate(data["sets"]):
+        assert len(group["queries"]) == len(group["photos"])
         Select(browse.find_element("id", "browse-set")).select_by_index(at)
         buttons = browse.find_elements("css selector", ".browse-queries button")
-        assert len(buttons) == len(group["queries"])
-        number = len(buttons) // 2
-        buttons[number].click()
-        assert buttons[number].get_attribute("aria-pressed") == "true"
+        photo = int(buttons[len(buttons) // 2].get_attribute("data-photo"))
+        buttons[len(buttons) // 2].click()
+        pressed = browse.find_elements("css selector", ".browse-queries [aria-pressed=true]")
+        assert [int(button.get_attribute("data-photo")) for button in pressed] == [photo]
         for manip in dict.fromkeys(c["manip"] for c in data["conditions"]):
             Select(browse.find_element("id", "browse-manip")).select_by_value(manip)
             for level, condition in enumerate(c for c in data["conditions"] if c["manip"] == manip):
                 if (levels := browse.find_element("id", "browse-level")).is_enabled():
                     Select(levels).select_by_index(level)
-                expected = group["queries"][number]["answers"][condition["key"]]["results"]
-                shown = browse.execute_script(SHOWN)
-                assert [s["photo"] for s in shown] == [photo for photo, _ in expected]
-                assert np.allclose([s["distance"] for s in shown], [d for _, d in expected], atol=0.006)
-                assert [s["valid"] for s in shown] == [d < data["tau"] for _, d in expected]
-                assert all(("valid" in s["words"]) == s["valid"] and s["alt"] for s in shown)
+                answer = group["queries"][photo][condition["key"]]
+                shown = results(browse)
+                assert [s["photo"] for s in shown] == [other for other, _ in answer["results"]]
+                assert np.allclose([s["distance"] for s in shown], [d for _, d in answer["results"]], atol=0.006)
+                assert [s["valid"] for s in shown] == [d < data["tau"] for _, d in answer["results"]]
+                kinds = [group["photos"][s["photo"]][0] for s in shown]
+                assert [s["stranger"] for s in shown] == [kind != group["photos"][photo][0] for kind in kinds]
+                places = [place for place, s in enumerate(browse.execute_script(SHOWN), start=1) if s["original"]]
+                assert places == [min(answer["rank"], len(shown) + 1)]
                 status = browse.find_element("css selector", ".browse-status")
                 assert f"{sum(s['valid'] for s in shown)} of {len(shown)} results" in status.text
                 assert status.get_attribute("role") == "status"
                 seen.add(tuple(s["photo"] for s in shown))
-    assert len(seen) > 4, "manipulations re-order the results"
+    assert len(seen) > 4, "edits re-order the results"
     broken = browse.execute_script(
         "return [...document.querySelectorAll('#browse img')].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
     )
     assert not broken
+
+
+def test_something_happens_in_the_first_query_and_the_photograph_without_the_edit_stands_beside_it(browse: Any) -> None:
+    shown = results(browse)
+    assert sum(s["stranger"] for s in shown) >= 3
+    unedited = browse.find_elements(
+        "css selector", ".browse-columns section:nth-child(2) .browse-results:not(.browse-lost) .stranger"
+    )
+    assert not unedited
+    assert len(browse.find_elements("css selector", ".browse-lost li")) >= 3
+
+
+def test_a_result_becomes_the_query_and_the_address_keeps_the_state(html: Path, browse: Any) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    first = results(browse)[0]["photo"]
+    browse.find_element("css selector", f".browse-results [data-photo='{first}'] button").click()
+    pressed = "return Number(document.querySelector('.browse-queries [aria-pressed=true]').dataset.photo)"
+    assert browse.execute_script(pressed) == first
+    Select(browse.find_element("id", "browse-beside")).select_by_index(2)
+    Select(browse.find_element("id", "browse-manip")).select_by_value("grey")
+    before, address = browse.execute_script(SHOWN), browse.current_url
+    columns = "return [...document.querySelectorAll('.browse-asked figcaption')].map(c => c.textContent)"
+    titles = browse.execute_script(columns)
+    assert len(set(titles)) == 2
+    browse.get("about:blank")
+    browse.get(address)
+    assert browse.execute_script(SHOWN) == before
+    assert browse.execute_script(columns) == titles
+    browse.get((html / "browse.html").as_uri() + "#set=nothing&photo=../x&edit=<b>&tau=abc&beside=?")  # a mistyped address
+    assert results(browse)
 
 
 def test_moving_the_threshold_moves_verdicts_and_lost_results_are_listed(browse: Any) -> None:
@@ -330,17 +370,21 @@ def test_moving_the_threshold_moves_verdicts_and_lost_results_are_listed(browse:
     from selenium.webdriver.support.ui import Select
 
     slider = browse.find_element("id", "browse-tau")
+    line = "return parseFloat(document.querySelector('.browse-threshold').style.left)"
     slider.send_keys(Keys.HOME)
-    assert not [s for s in browse.execute_script(SHOWN) if s["valid"]]
+    assert not [s for s in results(browse) if s["valid"]]
+    assert browse.execute_script(line) == 0
     slider.send_keys(Keys.END)
-    assert all(s["valid"] == (s["distance"] < 1.3) for s in browse.execute_script(SHOWN))
-    assert browse.find_element("css selector", "output").text == "1.30"
+    assert all(s["valid"] == (s["distance"] < 1.4) for s in results(browse))
+    assert browse.execute_script(line) == 100
+    assert browse.find_element("css selector", "output").text == "1.40"
+    Select(browse.find_element("id", "browse-beside")).select_by_index(0)
     lost = "return [...document.querySelectorAll('.browse-lost li')].map(li => Number(li.dataset.photo))"
     Select(browse.find_element("id", "browse-manip")).select_by_value("original")
-    clean = [s["photo"] for s in browse.execute_script(SHOWN)]
+    clean = [s["photo"] for s in results(browse)]
     assert browse.execute_script(lost) == []
     Select(browse.find_element("id", "browse-manip")).select_by_value("blurred")
-    found = {s["photo"] for s in browse.execute_script(SHOWN)}
+    found = {s["photo"] for s in results(browse)}
     assert browse.execute_script(lost) == [photo for photo in clean if photo not in found]
 
 

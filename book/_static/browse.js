@@ -1,9 +1,12 @@
-// The retrieval browser: reads RETRIEVAL (data.js, made with the book) and shows what a query finds under each condition.
+// The retrieval browser: reads RETRIEVAL (data.js, made with the book) and shows what a photograph finds under an edit.
+// The address of the page keeps the state: a link leads to the same results.
 (() => {
   const root = document.getElementById("browse");
   if (!root || typeof RETRIEVAL === "undefined") return;
   const pictures = root.dataset.pictures;
-  const state = { set: 0, query: 0, manip: (RETRIEVAL.conditions[1] ?? RETRIEVAL.conditions[0]).manip, level: 0, tau: RETRIEVAL.tau };
+  const { conditions, sets, start } = RETRIEVAL;
+  const clean = conditions[0].key;
+  const at = (key) => Math.max(0, conditions.findIndex((c) => c.key === key));
 
   const make = (tag, attributes = {}, ...children) => {
     const element = document.createElement(tag);
@@ -14,122 +17,157 @@
     element.append(...children);
     return element;
   };
-  const manips = [...new Map(RETRIEVAL.conditions.map((c) => [c.manip, c.label])).entries()];
-  const levels = () => RETRIEVAL.conditions.filter((c) => c.manip === state.manip);
-  const clean = RETRIEVAL.conditions[0].key;
-  const photos = () => RETRIEVAL.sets[state.set].photos;
-  const query = () => RETRIEVAL.sets[state.set].queries[state.query];
-  const said = (at) => `${photos()[at][0]}, view ${Number(photos()[at][1]) + 1}`;
+  const field = (label, control, ...more) => make("div", { className: "browse-field" }, make("label", { htmlFor: control.id }, label), control, ...more);
+  const choice = (id, options) => make("select", { id }, ...options.map(([value, label]) => make("option", { value }, label)));
   const ordinal = (n) => `${n}${["th", "st", "nd", "rd"][n % 100 > 10 && n % 100 < 14 ? 0 : n % 10] ?? "th"}`;
 
-  // Controls
-  const sets = make("select", { id: "browse-set" }, ...RETRIEVAL.sets.map((s, at) => make("option", { value: at }, s.name)));
-  const manip = make("select", { id: "browse-manip" }, ...manips.map(([name, label]) => make("option", { value: name }, label)));
-  const level = make("select", { id: "browse-level" });
-  const tau = make("input", { id: "browse-tau", type: "range", min: 0.3, max: 1.3, step: 0.01, value: state.tau });
-  const tauSaid = make("output", { htmlFor: "browse-tau" });
-  const queries = make("div", { className: "browse-queries", role: "group" });
-  queries.setAttribute("aria-label", "query photograph");
-  const field = (label, control, ...more) => make("div", { className: "browse-field" }, make("label", { htmlFor: control.id }, label), control, ...more);
+  // State, and its form in the address: #set=sample-figures&photo=motorcycle/003&edit=blurred/5&beside=original&tau=0.80
+  const name = (photo) => sets[state.set].photos[photo].slice(0, 2).join("/");
+  const usual = { set: 0, photo: start.query, key: start.key, beside: start.beside, tau: RETRIEVAL.tau };
+  const state = { ...usual };
+  const read = () => {
+    const given = new URLSearchParams(location.hash.slice(1));
+    Object.assign(state, usual);
+    if (!given.has("set")) return;
+    state.set = Math.max(0, sets.findIndex((s) => s.name === given.get("set")));
+    state.photo = Math.max(0, sets[state.set].photos.findIndex((_, photo) => name(photo) === given.get("photo")));
+    state.key = conditions[at(given.get("edit"))].key;
+    state.beside = conditions.some((c) => c.key === given.get("beside")) ? given.get("beside") : "";
+    state.tau = Math.min(1.4, Math.max(0, Number(given.get("tau") ?? RETRIEVAL.tau) || 0));
+  };
+  const keep = (asNewPage) => {
+    const now = new URLSearchParams({ set: sets[state.set].name, photo: name(state.photo), edit: state.key, tau: state.tau.toFixed(2) });
+    if (state.beside) now.set("beside", state.beside);
+    history[asNewPage ? "pushState" : "replaceState"](null, "", `#${now.toString().replaceAll("%2F", "/")}`);
+  };
 
-  // What is shown
-  const asIs = make("img", {});
-  const asked = make("img", {});
-  const askedSaid = make("figcaption");
-  const status = make("p", { className: "browse-status", role: "status" });
-  const list = make("ol", { className: "browse-results" });
-  const lost = make("ol", { className: "browse-results browse-lost" });
-  const lostTitle = make("h3", {}, "No longer found");
+  // Controls
+  const kinds = () => [...new Set(sets[state.set].photos.map(([kind]) => kind))];
+  const set = choice("browse-set", sets.map((s, i) => [i, s.name]));
+  const kind = choice("browse-kind", []);
+  const manip = choice("browse-manip", [...new Map(conditions.map((c) => [c.manip, c.label]))]);
+  const level = choice("browse-level", []);
+  const beside = choice("browse-beside", [["", "nothing"], ...conditions.map((c) => [c.key, c.key === clean ? c.label : `${c.label}: ${c.level}`])]);
+  const strip = make("div", { className: "browse-queries", role: "group" });
+  const tau = make("input", { id: "browse-tau", type: "range", min: 0, max: 1.4, step: 0.01 });
+  const tauSaid = make("output", { htmlFor: "browse-tau" });
+  const dots = make("div", { className: "browse-dots" });
+  const columns = make("div", { className: "browse-columns" });
   root.replaceChildren(
     make("div", { className: "browse-controls" },
-      field("photographs", sets), field("manipulation", manip), field("severity", level), field("threshold", tau, tauSaid)),
-    queries,
-    make("div", { className: "browse-query" },
-      make("figure", {}, asIs, make("figcaption", {}, "the photograph as it is")),
-      make("figure", {}, asked, askedSaid)),
-    status,
-    make("h3", {}, "Results, nearest to what was asked first"),
-    list, lostTitle, lost);
+      field("photographs", set), field("kind", kind), field("edit", manip), field("strength", level), field("side by side with", beside)),
+    strip,
+    make("div", { className: "browse-line" },
+      make("label", { htmlFor: "browse-tau" }, "threshold: the L2 distance to the unedited photograph below which a result is valid ", tauSaid), dots, tau),
+    columns);
 
-  const card = (at, distance, note) => {
-    const valid = distance < state.tau;
-    const item = make("li", { className: valid ? "valid" : "beyond" },
-      make("img", { src: pictures + photos()[at][2], alt: said(at), width: 112, height: 112, loading: "lazy" }),
-      make("span", { className: "browse-name" }, photos()[at][0]),
-      make("span", { className: "browse-distance" }, `${distance.toFixed(2)} ${valid ? "valid" : "too far"}`),
-      make("span", { className: "browse-note" }, note));
-    item.dataset.photo = at;
-    return item;
+  const card = (photo, note, query, extra = "") => {
+    const [category, number, file] = sets[state.set].photos[photo];
+    const words = `${category}, view ${Number(number) + 1}`;
+    const button = make("button", { type: "button", title: "search with this photograph" },
+      make("img", { src: pictures + file, alt: words, width: 112, height: 112, loading: "lazy" }));
+    button.addEventListener("click", () => { state.photo = photo; keep(true); show(); root.scrollIntoView({ block: "nearest" }); });
+    const stranger = category === sets[state.set].photos[query][0] ? "" : " another kind";
+    return make("li", { className: `${extra}${stranger ? " stranger" : ""}` }, button, make("span", { className: "browse-name" }, category), ...note);
+  };
+
+  const column = (condition, first) => {
+    const answer = sets[state.set].queries[state.photo][condition.key];
+    const before = sets[state.set].queries[state.photo][clean];
+    const rank = new Map(before.results.map(([photo], place) => [photo, place + 1]));
+    const list = make("ol", { className: "browse-results" }, ...answer.results.map(([photo, distance], place) => {
+      const valid = distance < state.tau;
+      const was = rank.get(photo);
+      const moved = condition.key === clean || was === place + 1 ? "" : was === undefined ? "new" : `was ${ordinal(was)}`;
+      const item = card(photo, [
+        make("span", { className: "browse-distance" }, `${distance.toFixed(2)} ${valid ? "valid" : "too far"}`),
+        make("span", { className: "browse-note" }, moved)], state.photo, valid ? "valid" : "beyond");
+      item.dataset.photo = photo;
+      return item;
+    }));
+    // The original is not among the results; it is shown at its rank in the gallery.
+    const original = card(state.photo, [make("span", { className: "browse-note" }, `the original: ${ordinal(answer.rank)}`)], state.photo, "original");
+    list.insertBefore(original, list.children[Math.min(answer.rank - 1, list.children.length)] ?? null);
+    const now = new Set(answer.results.map(([photo]) => photo));
+    const gone = before.results.filter(([photo]) => !now.has(photo));
+    const count = (pairs) => pairs.filter(([, d]) => d < state.tau).length;
+    const sameKind = answer.results.filter(([photo]) => sets[state.set].photos[photo][0] === sets[state.set].photos[state.photo][0]).length;
+    const words = [
+      `The original is the ${ordinal(answer.rank)} result.`,
+      `${sameKind} of the ${answer.results.length} others show its kind.`,
+      `${count(answer.results)} of ${answer.results.length} results are within the threshold` + (condition.key === clean ? "." : `, ${count(before.results)} without the edit.`),
+    ];
+    const said = make("p", { className: "browse-status" }, words.join(" "));
+    if (first) said.setAttribute("role", "status");
+    const title = condition.key === clean ? "the photograph as it is" : `${condition.label}: ${condition.level}`;
+    const part = make("section", {},
+      make("figure", { className: "browse-asked" },
+        make("img", { src: pictures + answer.picture, alt: `query: ${name(state.photo)}, ${title}` }), make("figcaption", {}, title)),
+      said, list);
+    if (gone.length) {
+      part.append(make("h3", {}, "No longer among the results"), make("ol", { className: "browse-results browse-lost" }, ...gone.map(([photo, distance]) => {
+        const item = card(photo, [make("span", { className: "browse-note" }, `was ${ordinal(rank.get(photo))}, ${distance.toFixed(2)}`)], state.photo);
+        item.dataset.photo = photo;
+        return item;
+      })));
+    }
+    return part;
   };
 
   // Sideways within the strip alone: the page stays where it is.
-  const bringIntoView = (strip, item) => {
+  const bringIntoView = (item) => {
     const [seen, box] = [strip.getBoundingClientRect(), item.getBoundingClientRect()];
     if (box.left < seen.left || box.right > seen.right) strip.scrollLeft += box.left - seen.left - (seen.width - box.width) / 2;
   };
 
-  const places = () => new Map([...list.children].map((item) => [item.dataset.photo, item.getBoundingClientRect()]));
-  const glide = (before) => {
-    if (before.size === 0 || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    for (const item of list.children) {
-      const old = before.get(item.dataset.photo);
-      const now = item.getBoundingClientRect();
-      if (old) item.animate([{ transform: `translate(${old.x - now.x}px, ${old.y - now.y}px)` }, { transform: "none" }], { duration: 350, easing: "ease-out" });
-      else item.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 350 });
-    }
+  const drawLine = () => {
+    const answer = sets[state.set].queries[state.photo][state.key];
+    const own = sets[state.set].photos[state.photo][0];
+    const part = (value) => `${(100 * value) / 1.4}%`;
+    dots.replaceChildren(
+      make("span", { className: "browse-threshold", style: `left: ${part(state.tau)}` }),
+      ...answer.results.map(([photo, distance]) => make("span", {
+        className: sets[state.set].photos[photo][0] === own ? "browse-dot" : "browse-dot stranger", style: `left: ${part(Math.min(distance, 1.4))}` })));
+    tau.value = state.tau;
+    tauSaid.textContent = state.tau.toFixed(2);
   };
 
   const show = () => {
-    const here = levels();
-    const condition = here[Math.min(state.level, here.length - 1)];
-    const first = query().answers[clean];
-    const answer = query().answers[condition.key];
-    const rank = new Map(first.results.map(([at], place) => [at, place + 1]));
-    const before = places();
-    asIs.src = pictures + first.picture;
-    asIs.alt = `query: ${said(query().photo)}, as it is`;
-    asked.src = pictures + answer.picture;
-    asked.alt = `what was asked: the same photograph, ${condition.label}`;
-    askedSaid.textContent = condition.key === clean ? "what is asked: the same" : `what is asked: ${condition.label}, ${condition.level}`;
-    tauSaid.textContent = state.tau.toFixed(2);
-    list.replaceChildren(...answer.results.map(([at, distance], place) => {
-      const was = rank.get(at);
-      return card(at, distance, condition.key === clean ? "" : was === undefined ? "new" : was === place + 1 ? "as before" : `was ${ordinal(was)}`);
+    const condition = conditions[at(state.key)];
+    const own = sets[state.set].photos[state.photo][0];
+    set.value = state.set;
+    kind.replaceChildren(...kinds().map((value) => make("option", { value }, value)));
+    kind.value = own;
+    manip.value = condition.manip;
+    const levels = conditions.filter((c) => c.manip === condition.manip);
+    level.replaceChildren(...levels.map((c) => make("option", { value: c.key }, c.level)));
+    level.value = condition.key;
+    level.disabled = levels.length < 2;
+    beside.value = state.beside;
+    strip.setAttribute("aria-label", `photographs of the kind ${own}`);
+    strip.replaceChildren(...sets[state.set].photos.flatMap(([category, number, file], photo) => {
+      if (category !== own) return [];
+      const button = make("button", { type: "button" }, make("img", { src: pictures + file, alt: `${category}, view ${Number(number) + 1}`, width: 56, height: 56 }));
+      button.dataset.photo = photo;
+      button.setAttribute("aria-pressed", String(photo === state.photo));
+      button.addEventListener("click", () => { state.photo = photo; keep(true); show(); });
+      return [button];
     }));
-    const found = new Set(answer.results.map(([at]) => at));
-    const gone = first.results.filter(([at]) => !found.has(at));
-    lost.replaceChildren(...gone.map(([at, distance]) => card(at, distance, `was ${ordinal(rank.get(at))}`)));
-    lost.hidden = lostTitle.hidden = gone.length === 0;
-    const valid = answer.results.filter(([, d]) => d < state.tau).length;
-    const validBefore = first.results.filter(([, d]) => d < state.tau).length;
-    status.textContent = condition.key === clean
-      ? `${valid} of ${answer.results.length} results are within the threshold of ${state.tau.toFixed(2)}.`
-      : `${valid} of ${answer.results.length} results are within the threshold of ${state.tau.toFixed(2)}, ${validBefore} before the manipulation; ${gone.length} were replaced. The embedding moved by ${answer.shift.toFixed(3)} (1 − cosine).`;
-    for (const [at, button] of [...queries.children].entries()) button.setAttribute("aria-pressed", String(at === state.query));
-    bringIntoView(queries, queries.children[state.query]);
-    glide(before);
+    bringIntoView(strip.querySelector("[aria-pressed=true]"));
+    drawLine();
+    columns.replaceChildren(column(condition, true), ...(state.beside ? [column(conditions[at(state.beside)], false)] : []));
+    columns.classList.toggle("two", Boolean(state.beside));
   };
 
-  const offerLevels = () => {
-    level.replaceChildren(...levels().map((c, at) => make("option", { value: at }, c.level)));
-    state.level = Math.min(state.level, levels().length - 1);
-    level.value = state.level;
-    level.disabled = levels().length < 2;
-  };
-  const offerQueries = () => {
-    queries.replaceChildren(...RETRIEVAL.sets[state.set].queries.map((q, at) => {
-      const button = make("button", { type: "button" }, make("img", { src: pictures + photos()[q.photo][2], alt: said(q.photo), width: 56, height: 56 }));
-      button.addEventListener("click", () => { state.query = at; show(); });
-      return button;
-    }));
-  };
-  sets.addEventListener("change", () => { state.set = Number(sets.value); state.query = 0; offerQueries(); show(); });
-  manip.addEventListener("change", () => { state.manip = manip.value; offerLevels(); show(); });
-  level.addEventListener("change", () => { state.level = Number(level.value); show(); });
-  tau.addEventListener("input", () => { state.tau = Number(tau.value); show(); });
-  state.query = Math.max(0, RETRIEVAL.sets[0].queries.findIndex((q) => q.category === "motorcycle"));
-  manip.value = state.manip;
-  offerLevels();
-  offerQueries();
+  const change = (control, event, apply) => control.addEventListener(event, () => { apply(control.value); keep(false); show(); });
+  change(set, "change", (value) => { state.set = Number(value); state.photo = 0; });
+  change(kind, "change", (value) => { state.photo = sets[state.set].photos.findIndex(([category]) => category === value); });
+  change(manip, "change", (value) => { state.key = conditions.filter((c) => c.manip === value).at(-1).key; });
+  change(level, "change", (value) => { state.key = value; });
+  change(beside, "change", (value) => { state.beside = value; });
+  change(tau, "input", (value) => { state.tau = Number(value); });
+  addEventListener("popstate", () => { read(); show(); });
+  addEventListener("hashchange", () => { read(); show(); });
+  read();
   show();
 })();

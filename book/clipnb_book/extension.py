@@ -32,6 +32,7 @@ from . import api_reference, browser_data, html, latex, slider
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.config import Config
+    from sphinx.environment import BuildEnvironment
 
 
 FOR_RUNNING = {"install", "what", "parameters"}
@@ -79,11 +80,12 @@ def offer_repository(options: dict[str, Any]) -> None:
         options.pop("launch_buttons", None)
 
 
-def write_browser(app: Sphinx) -> None:
-    """The data and pictures of the retrieval browser, and of the slider of manipulations."""
+def write_pictures(app: Sphinx, env: BuildEnvironment) -> None:
+    """The data and pictures of the retrieval browser and of the slider of manipulations, if the book has their pages."""
     if app.builder.format == "html":
-        browser_data.write(Path(app.outdir) / "_static" / "browse")
-        slider.write(Path(app.outdir) / "_static" / "slider")
+        for page, name, write in (("browse", "browse", browser_data.write), ("method", "slider", slider.write)):
+            if page in env.found_docs:
+                write(Path(app.outdir) / "_static" / name)
 
 
 def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
@@ -193,7 +195,7 @@ def forget_failure(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect("builder-inited", write_browser)
+    app.connect("env-updated", write_pictures)
     app.connect("config-inited", configure, priority=850)  # sphinx-external-toc reads the path at 900
     app.connect("source-read", present_notebook)
     app.connect("build-finished", forget_failure)
