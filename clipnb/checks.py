@@ -105,7 +105,7 @@ def duplicate_conditions(results: Sequence[Result]) -> list[str]:
     return said
 
 
-def floor(scores: Mapping[str, Sequence[float]]) -> str:
+def floor_warning(scores: Mapping[str, Sequence[float]]) -> str:
     """A warning that the threshold does not fit the encoder if half of the clean queries have no valid result; else ""."""
     values = np.concatenate([np.asarray(part, dtype=float) for part in scores.values()] or [np.empty(0)])
     share = float(np.mean(values[~np.isnan(values)] == 0)) if (~np.isnan(values)).any() else 0.0
@@ -125,7 +125,7 @@ def warnings(result: Result) -> list[str]:
             f"{result.label} leaves {result.noop_share:.0%} of the photographs pixel-identical at the encoder's input: "
             "for those it is no manipulation at all"
         )
-    if result.spec.manip == CLEAN and (told := floor(result.scores)):
+    if result.spec.manip == CLEAN and (told := floor_warning(result.scores)):
         said.append(told)
     total = result.rows.reindex(columns=["n_asked", "n_returned", "n_dead", "n_unreadable"]).sum()  # 0 in an old run
     lost = {"never returned": total["n_asked"] - total["n_returned"], "dead": total["n_dead"], "unreadable": total["n_unreadable"]}
@@ -145,9 +145,9 @@ def warnings(result: Result) -> list[str]:
         said.append(f"{len(empty)} folders hold no readable image: {', '.join(literal(name) for name in empty[:5])}")
     if missing := result.provenance.get("categories_missing"):
         said.append(f"{missing} categories are still to be run: the number is that of the batches so far")
-    if other := result.provenance["passed_over"]:
+    if other := result.provenance["other_files"]:
         kinds = ", ".join(f"{count} {literal(kind)}" for kind, count in other.items())
-        said.append(f"files that are no images that clipnb reads were passed over: {kinds}")
+        said.append(f"these files are not images that clipnb reads, and were left out: {kinds}")
     if len(result.category_means) < 2:
         said.append("one category alone gives no interval: add another folder of photographs")
     return said

@@ -34,7 +34,7 @@ class Provenance(TypedDict, total=False):
         images: number of readable photographs.
         embedded_now: number of embeddings that the cache did not have.
         unreadable: id of an unreadable photograph -> reason.
-        passed_over: suffix (or "folder") -> number of files that are not images.
+        other_files: suffix (or "folder") -> number of files that are not images.
         empty_categories: categories without a readable photograph.
         gallery: what was searched, with `unusable`: result -> reason why it cannot be scored.
         warnings: warnings about the numbers (`clipnb.checks.warnings`).
@@ -55,7 +55,7 @@ class Provenance(TypedDict, total=False):
     images: int
     embedded_now: int
     unreadable: dict[str, str]
-    passed_over: dict[str, int]
+    other_files: dict[str, int]
     empty_categories: list[str]
     gallery: dict[str, Any]
     warnings: list[str]
@@ -108,6 +108,6 @@ def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed:
         "images": len(embedded.photos),
         "embedded_now": computed,
         "unreadable": embedded.unreadable,
-        "passed_over": dataset.passed_over,
+        "other_files": dataset.other_files,
         "empty_categories": sorted({*dataset.empty, *(c for c in dataset.categories if c not in readable)}),
     }

@@ -33,6 +33,9 @@ from .provenance import Provenance, folder_sha256
 from .spec import RunSpec
 from .stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
 
+_RENAMED = {"passed_over": "other_files"}
+"""Keys of the provenance in an earlier version -> their names now."""
+
 
 @dataclass(frozen=True, repr=False)
 class Result:
@@ -184,7 +187,8 @@ class Result:
         try:
             record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             rows = pd.read_parquet(folder / "rows.parquet")
-            return cls(RunSpec(**record["spec"]), record["provenance"], present(rows))
+            provenance: Any = {_RENAMED.get(name, name): value for name, value in record["provenance"].items()}
+            return cls(RunSpec(**record["spec"]), provenance, present(rows))
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             raise UserError(f"{shown(folder)} is not the folder of a finished run: {error}") from error
 
@@ -232,7 +236,7 @@ def _clash(about: Path, result: Result) -> str | None:
 def load_results(root: Path | None = None) -> list[Result]:
     """Read all finished runs below `root` (`results/` by default).
 
-    A damaged run, and a folder whose name is not the id of its run (a copy), are passed over with a warning.
+    A damaged run, and a folder whose name is not the id of its run (a copy), are ignored with a warning.
 
     They are sorted by encoder, data set and condition; conditions keep the order of `clipnb.manipulations.MANIPULATIONS`.
 
@@ -256,7 +260,7 @@ def load_results(root: Path | None = None) -> list[Result]:
         if result.spec.run_id == about.parent.name:
             found.append(result)
         else:
-            why = f"holds the run {result.spec.run_id} and is passed over: rename or delete it"
+            why = f"holds the run {result.spec.run_id} and is ignored: rename or delete it"
             warnings.warn(f"{shown(about.parent)} {why}", stacklevel=2)
     order = {name: at for at, name in enumerate(MANIPULATIONS)}
     return sorted(

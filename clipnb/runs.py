@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from . import checks
-from ._core.paths import results_root, settled_folder, shown
+from ._core.paths import normalized_dataset, results_root, shown
 from .datasets.dataset import Dataset, load_dataset
 from .datasets.sampling import batch, sample
 from .embedding.embed import Embeddings, embed, embed_texts, kept_embeddings
@@ -31,7 +31,7 @@ from .provenance import describe
 from .result import Result, comparable, load_results
 from .retrieval.neighbours import require_results
 from .retrieval.results import DEAD, UNREADABLE, USABLE
-from .retrieval.search import LookUp, SearchResults, opened
+from .retrieval.search import LookUp, SearchResults, open_search
 from .spec import RunSpec
 
 
@@ -75,7 +75,7 @@ def run(
     if not asked.photos:
         reason = next(iter(asked.unreadable.values()))
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
-    searched = opened(spec, asked, gallery, encoder, store, progress)
+    searched = open_search(spec, asked, gallery, encoder, store, progress)
     named = name_categories(encoder, asked, gallery, spec.conditions, store) if isinstance(encoder, TextEncoder) else None
     rows = score(spec, asked, searched.look_up, named)
     if not rows["n_results"].any():
@@ -209,4 +209,4 @@ def saved_runs(name: str, **settings: object) -> list[Result]:
     results = [r for r in load_results() if all(getattr(r.spec, field) == value for field, value in settings.items())]
     folder = Path(name).resolve()
     named = [r for r in results if name in (r.spec.run_id, r.spec.group_id) or folder == (results_root() / r.spec.run_id).resolve()]
-    return named or [r for r in results if r.is_on(settled_folder(name))]
+    return named or [r for r in results if r.is_on(normalized_dataset(name))]

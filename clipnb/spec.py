@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ._core.paths import settled_folder
+from ._core.paths import normalized_dataset
 from ._core.slugs import file_slug, gallery_slug, is_service
 from .datasets.dataset import slug
 from .datasets.picture_hash import BITS, NEAR
@@ -135,7 +135,7 @@ class RunSpec:
         def settle(field: str, value: object) -> None:
             object.__setattr__(self, field, value)
 
-        settle("dataset", settled_folder(str(self.dataset)))
+        settle("dataset", normalized_dataset(str(self.dataset)))
         for field in ("severity", "categories", "per_category", "step"):
             if getattr(self, field) is None:
                 settle(field, 0)

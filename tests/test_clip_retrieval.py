@@ -33,7 +33,7 @@ from clipnb.retrieval import service as search_service
 from clipnb.retrieval.build import build_gallery
 from clipnb.retrieval.folder import open_folder
 from clipnb.retrieval.knn_client import KnnClient, Options
-from clipnb.retrieval.study_protocol import moved, without_lookalikes
+from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
 from clipnb.runs import run
 from clipnb.spec import RunSpec
 from conftest import HANGS, REPOSITORY, serving
@@ -243,7 +243,7 @@ def test_the_studys_options_do_there_what_mode_study_does_in_process(service: Se
     asked = queries(service)
     held = open_folder(service.ours).vectors[:]
     hits = KnnClient(service.address, "ours").query(asked, Options(10, 9, 0.5, deduplicate=True))
-    nudged = moved(asked, service.aesthetic[9], 0.5)
+    nudged = move_queries(asked, service.aesthetic[9], 0.5)
     assert not np.allclose(nudged, asked, atol=0.1)
     top = np.argsort(-(nudged @ held.T), axis=1)[:, :10]
     expected = [[row for row in without_lookalikes(rows, held).tolist() if row >= 0] for rows in top]

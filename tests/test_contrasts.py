@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 
 from clipnb import Result, RunSpec, UserError, load_results, run, study_log
 from clipnb.analysis.compare import compare
-from clipnb.analysis.contrasts import contrast, contrasts, contrasts_frame, crossed, crossed_frame
+from clipnb.analysis.contrasts import contrast, contrasts, contrasts_frame, interaction_contrasts, interactions_frame
 from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, read_log
 from clipnb.cli import main
 from clipnb.encoders import ENCODERS
@@ -101,12 +101,12 @@ def test_the_family_is_adjusted_by_holm_and_the_interaction_is_between_changes()
     frame = contrasts_frame(family)
     assert frame["dataset"].tolist() == ["figures", "scenes"]
     assert_allclose(frame["p_holm"], holm([c.p for c in family]))
-    (pair,) = crossed(family[:1], family[1:])
+    (pair,) = interaction_contrasts(family[:1], family[1:])
     assert pair.test.p == interaction(family[0].values, family[1].values).p < 0.05
     assert pair.effect < -0.9
     assert frame["verdict"].tolist() == ["a loss", "cannot tell"]
-    assert crossed_frame([pair])["verdict"].tolist() == ["a loss"]
-    assert crossed_frame([pair])["difference"][0] == pytest.approx(frame["change"][0] - frame["change"][1])
+    assert interactions_frame([pair])["verdict"].tolist() == ["a loss"]
+    assert interactions_frame([pair])["difference"][0] == pytest.approx(frame["change"][0] - frame["change"][1])
 
 
 def test_the_studys_shortened_logs_count_by_the_means_that_they_list() -> None:

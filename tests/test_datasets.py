@@ -100,7 +100,7 @@ def test_where_an_image_folder_is_taken_otherwise(photo_folder: PhotoFolder) -> 
     theirs = set(image_folder(root))
     assert theirs - ours == {"church/outdoor/00.png", "church/outdoor/01.png", "church/._00.png", ".git/00.png"}
     assert ours - theirs == {"church/moving.gif", "church/camera.jfif"}
-    assert load_dataset(str(root)).passed_over == {"folder": 1}
+    assert load_dataset(str(root)).other_files == {"folder": 1}
     (root / "empty").mkdir()
     assert load_dataset(str(root)).empty == ("empty",)
     with pytest.raises(FileNotFoundError, match="empty"):
@@ -212,4 +212,4 @@ def test_broken_links_and_pipes_are_counted(photo_folder: PhotoFolder) -> None:
     (root / "cats" / "gone.jpg").symlink_to("nowhere.jpg")
     (root / "cats" / "loop.jpg").symlink_to("loop.jpg")
     os.mkfifo(root / "cats" / "pipe.jpg")
-    assert load_dataset(str(root)).passed_over == {"broken link or device": 3}
+    assert load_dataset(str(root)).other_files == {"broken link or device": 3}

@@ -35,9 +35,9 @@ from clipnb.retrieval.duplicates import PictureHash, packed, same_content, same_
 from clipnb.retrieval.folder import Vectors, open_folder
 from clipnb.retrieval.image_fetcher import Limits
 from clipnb.retrieval.image_paths import image_finder
-from clipnb.retrieval.knn_client import Hit
+from clipnb.retrieval.knn_client import ServiceResult
 from clipnb.retrieval.results import USABLE
-from clipnb.retrieval.study_protocol import moved, without_lookalikes
+from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
 from clipnb.runs import run
 from clipnb.spec import RunSpec
 from conftest import HANGS, PhotoFolder, TinyEncoder, picture
@@ -344,7 +344,7 @@ def test_distractors_make_a_gallery_larger_than_the_query_set(tmp_path: Path) ->
     result = tiny_run(photos, gallery=f"{photos},{more},{theirs}")
     told = result.provenance["gallery"]
     assert told["images"] == 8 + 23 + 30
-    assert [(p["name"], p["images"]) for p in told["parts"]] == [("photos", 8), ("more", 23), ("theirs", 30)]
+    assert [(p["name"], p["images"]) for p in told["sources"]] == [("photos", 8), ("more", 23), ("theirs", 30)]
     assert any(name.startswith("more:") for row in result.rows["results"] for name in row)
     assert not any(name in row for name, row in zip(own(result), result.rows["results"], strict=True))
     alone = tiny_run(photos)
@@ -444,7 +444,7 @@ def test_rules_of_exclusion_by_hand() -> None:
 
 def test_the_aesthetic_option_moves_a_query_by_what_the_facts_say() -> None:
     """Unit, orthogonal, weight 0.5: (1, 0.5) / √1.25, which lies √(2 - 2 / √1.25) = 0.4595 from (1, 0)."""
-    there = moved(np.array([[1, 0]], np.float32), np.array([0, 1], np.float32), 0.5)
+    there = move_queries(np.array([[1, 0]], np.float32), np.array([0, 1], np.float32), 0.5)
     np.testing.assert_allclose(there, [[1 / 1.25**0.5, 0.5 / 1.25**0.5]], rtol=1e-6)
     assert np.linalg.norm(there[0] - [1, 0]) == pytest.approx((2 - 2 / 1.25**0.5) ** 0.5) == pytest.approx(0.4595, abs=1e-4)
 
@@ -535,7 +535,7 @@ def test_results_that_are_one_image_under_two_names_are_each_scored(tmp_path: Pa
     encoder = TinyEncoder()
     store = EmbeddingStore(tmp_path / "store", encoder.identity, encoder.dim)
     images = service._Images(encoder, store, [], Limits(), False)
-    hits = [Hit(at, 0.9, image_path=f"/a/{at}.png", image=file.getvalue()) for at in range(2)]
+    hits = [ServiceResult(at, 0.9, image_path=f"/a/{at}.png", image=file.getvalue()) for at in range(2)]
     images.get(hits)
     assert images.status == {"/a/0.png": USABLE, "/a/1.png": USABLE}
     assert len(images.matrix(encoder.dim)) == 2

@@ -147,19 +147,23 @@ def test_rows_of_the_first_version_get_p1_from_their_first_result(results: list[
 
 
 def test_a_run_of_version_0_1_is_read_under_todays_names(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    """Version 0.1 named some columns differently, had no `found` and `p1`, and kept warnings beside the provenance."""
-    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    """Version 0.1 named some columns and keys differently, had no `found` and `p1`, and kept warnings beside the provenance."""
+    root = photo_folder({"cats": 3, "dogs": 3})
+    (Path(root) / "cats" / "notes.txt").touch()
+    result = tiny_run(root)
     folder = result.save(tmp_path / "results")
     old = {"valid": "accuracy", "map": "ap", "map_at_r": "ap_at_r", "found_rr": "self_rr"}
     result.rows.drop(columns=["found", "p1"]).rename(columns=old).to_parquet(folder / "rows.parquet", index=False)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     record["warnings"] = record["provenance"].pop("warnings")
+    record["provenance"]["passed_over"] = record["provenance"].pop("other_files")
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     again = Result.load(folder)
     assert_same_rows(again.rows[list(result.rows)], result.rows)
     assert set(again.rows) == set(result.rows)
     assert again.valid == result.valid
     assert warnings(again) == warnings(result)
+    assert again.provenance["other_files"] == {".txt": 1}
 
 
 def test_a_damaged_result_counts_as_none_so_that_a_sweep_makes_it_again(
@@ -229,7 +233,7 @@ def test_a_damaged_result_does_not_hide_the_others(photo_folder: PhotoFolder, tm
 def test_a_copied_or_renamed_folder_is_named_and_counts_as_no_run(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
     shutil.copytree(folder, folder.with_name("backup of it"))
-    with pytest.warns(UserWarning, match="backup of it holds the run photos-grey-tiny-k2 and is passed over: rename or delete it"):
+    with pytest.warns(UserWarning, match="backup of it holds the run photos-grey-tiny-k2 and is ignored: rename or delete it"):
         (counted,) = load_results(tmp_path / "results")
     assert counted.spec.run_id == folder.name
 

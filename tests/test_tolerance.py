@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from clipnb import RunSpec, UserError, run
-from clipnb.analysis.tolerance import Tolerance, by_chance, halfway, measured, position, saved, tolerance
+from clipnb.analysis.tolerance import Tolerance, by_chance, measured, next_strength, position, saved, tolerance
 from clipnb.cli import main
 from clipnb.metrics.measures import MEASURES
 from clipnb.metrics.ranking import average_precisions, expected_ap
@@ -82,7 +82,7 @@ def test_what_has_whole_values_is_halved_to_whole_values() -> None:
         RunSpec("photos", encoder="tiny"), "captioned", width=0.0, make=lambda spec: made(spec, 1 - 0.15 * spec.severity)
     )
     weak, strong = found.point.bracket
-    assert (strong - weak, halfway(found, 0.0)) == (1, None)
+    assert (strong - weak, next_strength(found, 0.0)) == (1, None)
 
 
 def test_the_level_of_chance_is_that_of_random_rankings() -> None:

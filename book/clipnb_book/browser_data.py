@@ -1,6 +1,6 @@
 """The retrieval browser of the book: what every sample photograph finds under each condition, as static files.
 
-`write` leaves `data.js` (one assignment of JSON to `RETRIEVAL`; a script, because a page opened from disk may not fetch)
+`write` leaves `data.js` (one assignment of JSON to `RETRIEVAL`; a script, because a page open_search from disk may not fetch)
 and small pictures; `book/_static/browse.js` shows them. Only sample photographs are written, whose licences allow it.
 """
 
@@ -21,7 +21,7 @@ from clipnb.datasets.samples import SAMPLES
 from clipnb.embedding.embed import embed, kept_embeddings
 from clipnb.encoders import OFFLINE, load_encoder
 from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY, Condition
-from clipnb.retrieval.search import opened
+from clipnb.retrieval.search import open_search
 from clipnb.runs import score
 from clipnb.spec import RunSpec
 
@@ -64,7 +64,7 @@ def answers(name: str, offered: Sequence[Condition]) -> tuple[list[Photo], dict[
     spec, encoder = RunSpec(name, CLEAN, OFFLINE), load_encoder(OFFLINE)
     store = kept_embeddings(encoder)
     asked = embed(photos, list(map(str, offered)), encoder, store, progress=False)
-    searched = opened(spec, asked, asked, encoder, store, False)
+    searched = open_search(spec, asked, asked, encoder, store, False)
     return list(asked.photos), {c: score(spec.under(c.manip, c.severity), asked, searched.look_up) for c in offered}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from clipnb._core.markdown import literal
-from clipnb.analysis.contrasts import Crossed, contrasts, crossed
+from clipnb.analysis.contrasts import InteractionContrast, contrasts, interaction_contrasts
 from clipnb.analysis.scores import of_result
 from clipnb.analysis.severity import BASELINE, clean_value, scores
 from clipnb.analysis.threshold_sweep import Sweep
@@ -60,9 +60,9 @@ def cards_table(cards: Sequence[Card]) -> str:
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
-def interactions(figures: Conditions, scenes: Conditions) -> list[Crossed]:
+def interactions(figures: Conditions, scenes: Conditions) -> list[InteractionContrast]:
     """The change that each manipulation makes on one data set, compared with its change on another."""
-    return crossed(*(contrasts([of_result(r) for r in group.values()], CLEAN) for group in (figures, scenes)))
+    return interaction_contrasts(*(contrasts([of_result(r) for r in group.values()], CLEAN) for group in (figures, scenes)))
 
 
 def interaction_table(figures: Conditions, scenes: Conditions) -> str:
@@ -70,7 +70,7 @@ def interaction_table(figures: Conditions, scenes: Conditions) -> str:
     return crossed_table(interactions(figures, scenes), {r.spec.condition_id: r.label for r in figures.values()})
 
 
-def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = None) -> str:
+def crossed_table(pairs: Sequence[InteractionContrast], labels: Mapping[str, str] | None = None) -> str:
     """As `interaction_table`, from contrasts; `labels` maps conditions to their names in the table."""
     labels = labels or {}
     rows = []
@@ -86,7 +86,7 @@ def crossed_table(pairs: Sequence[Crossed], labels: Mapping[str, str] | None = N
     return table(head, rows, "lrrrllrrr")
 
 
-def by_severity(crossings: Mapping[int, Sequence[Crossed]]) -> str:
+def by_severity(crossings: Mapping[int, Sequence[InteractionContrast]]) -> str:
     """A row a manipulation, a column a severity: change on people minus change on scenes, in points, with Welch's interval."""
     rows = []
     for number, x in enumerate(next(iter(crossings.values()))):

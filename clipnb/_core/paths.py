@@ -19,10 +19,10 @@ def project_root() -> Path:
     """
     if named := os.environ.get("CLIPNB_PROJECT"):
         return Path(named)
-    return enclosing_project(Path.cwd()) or Path.cwd()
+    return find_project(Path.cwd()) or Path.cwd()
 
 
-def enclosing_project(here: Path) -> Path | None:
+def find_project(here: Path) -> Path | None:
     """The nearest folder, at or above `here`, that holds `_config.yml` and `notebooks/`; None if there is none."""
     for folder in (here, *here.parents):
         if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
@@ -59,7 +59,7 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def settled_folder(dataset: str) -> str:
+def normalized_dataset(dataset: str) -> str:
     """One spelling of a data set's name or path. A path in the current folder keeps `./`: a bare name is one in $CLIPNB_DATA."""
     settled = os.path.normpath(dataset) if dataset else ""
     typed_as_path = dataset.startswith(("./", ".\\")) or (dataset.endswith(("/", "\\")) and Path(dataset).is_dir())

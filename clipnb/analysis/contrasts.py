@@ -116,7 +116,7 @@ def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Crossed:
+class InteractionContrast:
     """One manipulation on two data sets: an interaction.
 
     Attributes:
@@ -131,17 +131,17 @@ class Crossed:
     effect: float
 
 
-def crossed(first: Sequence[Contrast], second: Sequence[Contrast]) -> list[Crossed]:
+def interaction_contrasts(first: Sequence[Contrast], second: Sequence[Contrast]) -> list[InteractionContrast]:
     """The interaction for each condition that both data sets have."""
     other = {(c.before, c.after): c for c in second}
     return [
-        Crossed(c, o, interaction(c.values, o.values), cliffs_delta(c.values, o.values))
+        InteractionContrast(c, o, interaction(c.values, o.values), cliffs_delta(c.values, o.values))
         for c in first
         if (o := other.get((c.before, c.after)))
     ]
 
 
-def crossed_frame(pairs: Sequence[Crossed]) -> pd.DataFrame:
+def interactions_frame(pairs: Sequence[InteractionContrast]) -> pd.DataFrame:
     """A row an interaction; `p_holm` is adjusted over all of them and decides the verdict."""
     adjusted = holm([x.test.p for x in pairs])
     return pd.DataFrame(

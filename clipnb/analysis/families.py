@@ -13,11 +13,11 @@ import pandas as pd
 
 from ..errors import UserError
 from ..stats.hypothesis import Equivalence, tost, tost_unpaired
-from .contrasts import Contrast, Crossed
+from .contrasts import Contrast, InteractionContrast
 
 PRIMARY, NAMED, EXPLORATORY = "primary", "pre-named", "exploratory"
 
-Member = TypeVar("Member", Contrast, Crossed)
+Member = TypeVar("Member", Contrast, InteractionContrast)
 
 
 def role(condition: str, primary: str = "", graded: Collection[str] = ()) -> str:
@@ -52,7 +52,7 @@ def with_roles(
     return pd.concat([frame_of(part).assign(role=name) for name, part in by_role.items() if part], ignore_index=True)
 
 
-def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[Crossed], margin: float) -> pd.DataFrame:
+def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionContrast], margin: float) -> pd.DataFrame:
     """Test each mean change, and each difference between two data sets, for equivalence: a row for each, two one-sided tests.
 
     `low` and `high` bound the 90% interval; `equivalent` is whether it lies within ±margin. p is not adjusted.
@@ -87,5 +87,5 @@ def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[Crossed], marg
     )
 
 
-def _condition(member: Contrast | Crossed) -> str:
+def _condition(member: Contrast | InteractionContrast) -> str:
     return member.after if isinstance(member, Contrast) else member.first.after

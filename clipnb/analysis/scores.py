@@ -109,7 +109,7 @@ def read_logs(path: Path) -> list[Scores]:
     return sorted((read_log(file) for file in files), key=lambda s: (s.dataset, s.group, s.condition != CLEAN))
 
 
-def apart(scores: Sequence[Scores]) -> list[Scores]:
+def named_by_group(scores: Sequence[Scores]) -> list[Scores]:
     """Name scores by group instead of data set if a data set has several groups, such as those of two encoders."""
     groups: dict[str, set[str]] = {}
     for s in scores:

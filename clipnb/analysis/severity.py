@@ -19,7 +19,7 @@ from .._core.files import rounded, write_text
 from ..errors import UserError
 from ..manipulations import CLEAN, MANIPULATIONS
 from ..metrics.corruption import (
-    Grid,
+    Performance,
     corruption_error,
     mean_corruption_error,
     mean_performance,
@@ -42,7 +42,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
 
     The other columns are `value` (of the manipulation's parameter; 0 at a fixed setting), `strength` (mean at the encoder's
     input, in `unit`), `difference` (mean colour difference in [0, 1]), `untouched` (share of pixel-identical queries),
-    `categories`, `sizes` (images of each category), `queries`, `shift`, `hub` (as in the function of that name), and each
+    `categories`, `sizes` (images of each category), `queries`, `shift`, `hub` (`hub_share`), and each
     measure in `SHOWN` with its 95% interval over categories (`_low`, `_high`, NaN if unbounded) and its category means
     (`_points`, a list).
     """
@@ -62,7 +62,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             "sizes": r.rows.groupby("category", sort=True)["image"].nunique().tolist(),
             "queries": len(r.rows),
             "shift": r.mean("shift"),
-            "hub": hub(r),
+            "hub": hub_share(r),
         }
         for name in (name for name in SHOWN if name in r.rows):
             interval = r.macro(name)
@@ -72,7 +72,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def hub(result: Result) -> float:
+def hub_share(result: Result) -> float:
     """Largest share of the first results that one category has, in (0, 1]; NaN without results.
 
     If it is far above the share of photographs in the largest category, one category takes most first places (hubness).
@@ -138,7 +138,7 @@ def clean_value(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -
     return float(rows[measure].iloc[0])
 
 
-def grid(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Grid:
+def performance(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Performance:
     """Map manipulation -> severity -> performance, without fixed settings."""
     rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["severity"] > 0)]
     found: dict[str, dict[int, float]] = {}
@@ -160,7 +160,7 @@ def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) 
     rows = []
     pairs = dict.fromkeys(table.loc[table["severity"] > 0, ["dataset", "encoder"]].itertuples(index=False, name=None))
     for dataset, encoder in pairs:
-        own, base = grid(table, dataset, encoder, measure), grid(table, dataset, baseline, measure)
+        own, base = performance(table, dataset, encoder, measure), performance(table, dataset, baseline, measure)
         clean = clean_value(table, dataset, encoder, measure)
         row: dict[str, Any] = {"dataset": dataset, "encoder": encoder, "clean": clean}
         row |= {"mPC": mean_performance(own), "rPC": relative_performance(own, clean), "mCE": mean_corruption_error(own, base)}

@@ -96,7 +96,7 @@ def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", f
     Raises:
         UserError: there is no run, or no category has a value in all of them; or the measure has no level of chance.
     """
-    runs = sorted(edited, key=harm)
+    runs = sorted(edited, key=_strength_order)
     if not runs:
         raise UserError(f"there is no run of {clean.spec.dataset} under a manipulation at a severity or strength")
     sizes = clean.rows.groupby("category", sort=True)["image"].nunique()
@@ -152,7 +152,7 @@ def from_table(
     return found
 
 
-def harm(result: Result) -> float:
+def _strength_order(result: Result) -> float:
     """Sorts runs of a manipulation from the weakest to the strongest."""
     first, *_, last = MANIPULATIONS[result.spec.manip].levels
     return math.copysign(result.spec.condition.value, last - first)
@@ -199,13 +199,13 @@ def measured(
     if others := [r.spec.run_id for r in runs if not comparable(r, first)]:
         raise UserError(f"{', '.join(others)}: other photographs or weights than the clean run; run them again")
     found = tolerance(first, runs, measure, fraction)
-    while len(runs) < len(SEVERITIES) + MOST and (middle := halfway(found, width)) is not None:
+    while len(runs) < len(SEVERITIES) + MOST and (middle := next_strength(found, width)) is not None:
         runs.append(make(clean.under(manip, strength=middle)))
         found = tolerance(first, runs, measure, fraction)
     return found
 
 
-def halfway(found: Tolerance, width: float) -> float | None:
+def next_strength(found: Tolerance, width: float) -> float | None:
     """The next strength to measure: the middle of the bracket of the breaking point.
 
     Where no measured strength breaks the measure, or the weakest does already, the bracket ends at the limit of the

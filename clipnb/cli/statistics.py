@@ -63,22 +63,22 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _analyse(options: argparse.Namespace) -> int:
-    from ..analysis.contrasts import contrasts, contrasts_frame, crossed, crossed_frame
+    from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
     from ..analysis.families import equivalence_frame, with_roles
-    from ..analysis.scores import apart
-    from ..checks import floor
+    from ..analysis.scores import named_by_group
+    from ..checks import floor_warning
     from ..metrics.measures import MEASURES
     from ..report.tables import conditions_frame, printable
     from ..stats.intervals import ALPHA
 
     measure = MEASURES.canonical(options.measure)
     graded: set[str] = set()
-    scores = apart([s for name in options.what for s in _scores(name, measure, graded, given_settings(options))])
+    scores = named_by_group([s for name in options.what for s in _scores(name, measure, graded, given_settings(options))])
     tables = {"conditions": conditions_frame(scores)}
     print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
     for s in scores:
-        if measure == "valid" and s.condition == options.clean and (told := floor(s.images)):
+        if measure == "valid" and s.condition == options.clean and (told := floor_warning(s.images)):
             print(f"{s.dataset}: {told.replace('`', '')}")
     family, pairs = contrasts(scores, options.clean), []
     if options.primary not in {"", *(have := dict.fromkeys(c.after for c in family))}:
@@ -94,11 +94,11 @@ def _analyse(options: argparse.Namespace) -> int:
                 f"reaches {ALPHA:g}"
             )
     sets = list(dict.fromkeys(c.dataset for c in family))
-    groups = {s.group for s in scores}  # `apart` names the parts of one data set by group: they are not independent
+    groups = {s.group for s in scores}  # `named_by_group` names the parts of one data set by group: they are not independent
     if len(sets) == 2 and not groups & set(sets):
-        pairs = crossed(*([c for c in family if c.dataset == name] for name in sets))
+        pairs = interaction_contrasts(*([c for c in family if c.dataset == name] for name in sets))
         if pairs:
-            tables["interactions"] = with_roles(pairs, crossed_frame, options.primary, graded)
+            tables["interactions"] = with_roles(pairs, interactions_frame, options.primary, graded)
             print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch; Holm within each role")
             print(printable(tables["interactions"], CROSSED))
     if options.margin is not None:

@@ -44,14 +44,14 @@ class Dataset:
         root: folder of the data set.
         photos: every image file.
         empty: names of category folders without an image.
-        passed_over: suffix (or what else it is) -> number of entries in the category folders that are not image files.
+        other_files: suffix (or what else it is) -> number of entries in the category folders that are not image files.
     """
 
     name: str
     root: Path
     photos: tuple[Photo, ...]
     empty: tuple[str, ...] = ()
-    passed_over: dict[str, int] = field(default_factory=dict)
+    other_files: dict[str, int] = field(default_factory=dict)
 
     @property
     def categories(self) -> list[str]:
@@ -117,7 +117,7 @@ def load_dataset(dataset: str) -> Dataset:
 
     A folder for torchvision's `ImageFolder` works here too and gives the same categories and files, except that
 
-    - folders inside a category's folder are not searched; `passed_over` counts them;
+    - folders inside a category's folder are not searched; `other_files` counts them;
     - a folder without an image is not an error; `empty` lists it;
     - hidden files and folders (`.git`, `._1.jpg`) are never images or categories;
     - `.gif` and `.jfif` files are images.
@@ -138,10 +138,10 @@ def load_dataset(dataset: str) -> Dataset:
     root = locate(dataset)
     photos: list[Photo] = []
     empty: list[str] = []
-    passed_over: Counter[str] = Counter()
+    other_files: Counter[str] = Counter()
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
         _require_unicode(folder.name)
-        passed_over.update(_others(folder))
+        other_files.update(_others(folder))
         found = [Photo(folder.name, path) for path in _images(folder)]
         photos += found
         if not found:
@@ -152,7 +152,7 @@ def load_dataset(dataset: str) -> Dataset:
         raise DatasetError(
             f"{shown(root)} is not laid out as <category>/<image> ({why}): put the images into one folder per category"
         )
-    return Dataset(slug(dataset), root, tuple(photos), tuple(empty), dict(sorted(passed_over.items())))
+    return Dataset(slug(dataset), root, tuple(photos), tuple(empty), dict(sorted(other_files.items())))
 
 
 def _images(folder: Path) -> Sequence[Path]:

@@ -37,7 +37,7 @@ LONGEST = 16
 """Largest ratio of the sides of an image. Only the middle of a longer strip is scaled, so that memory stays bounded."""
 
 
-def middle(image: RGB) -> RGB:
+def centre_of_strip(image: RGB) -> RGB:
     """Crop a strip to its middle, `LONGEST` times as long as wide; return any other image unchanged."""
     height, width = image.shape[:2]
     keep = min(max(height, width), LONGEST * min(height, width))

@@ -18,7 +18,7 @@ DAY = 86400.0
 
 
 @dataclass(frozen=True)
-class Kept:
+class CacheEntry:
     """One part of the cache.
 
     Attributes:
@@ -45,7 +45,7 @@ class Kept:
         return {self.kind, self.name, self.name.split(" ")[0], self.path.stem}
 
 
-def contents(root: Path | None = None) -> list[Kept]:
+def contents(root: Path | None = None) -> list[CacheEntry]:
     """What the cache holds, largest first."""
     root = root or cache_root()
     paths = [*root.glob("*"), *(root / "embeddings").glob("*")]
@@ -58,25 +58,25 @@ def _files(path: Path) -> list[Path]:
     return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path, *path.parent.glob(f"{path.name}-*")]
 
 
-def _kept(path: Path) -> Kept:
+def _kept(path: Path) -> CacheEntry:
     stats = [file.stat() for file in _files(path) if file.exists()]  # a log vanishes when it is no longer used
     size, used = sum(stat.st_size for stat in stats), max((stat.st_mtime for stat in stats), default=0.0)
     if path.is_dir():
         old = {"name": path.name, "unread": "of version 0.1"} if path.parent.name == "embeddings" else {}
-        return Kept(path, "embeddings" if old else path.name, size, used, f"{len(stats)} files", **old)
+        return CacheEntry(path, "embeddings" if old else path.name, size, used, f"{len(stats)} files", **old)
     try:
         with closing(connect(path)) as db:
             ((identity,),) = db.execute("SELECT CAST(identity AS BLOB) FROM encoder")
             ((count,),) = db.execute("SELECT count(DISTINCT key) FROM embeddings")
             name, *about = identity.decode().split("|")
     except (sqlite3.Error, UnicodeError, ValueError):
-        return Kept(path, "embeddings", size, used, "?", path.stem, "damaged")
+        return CacheEntry(path, "embeddings", size, used, "?", path.stem, "damaged")
     name = " ".join([name, *(part for part in about if part in ("bf16", "fp16", "compile", "openvino"))])
     older = store_file(path.parent, identity.decode()) != path
-    return Kept(path, "embeddings", size, used, f"{count} embeddings", name, "of an older layout" * older)
+    return CacheEntry(path, "embeddings", size, used, f"{count} embeddings", name, "of an older layout" * older)
 
 
-def choose(kept: Sequence[Kept], names: Sequence[str], older_than: float | None, everything: bool) -> list[Kept]:
+def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float | None, everything: bool) -> list[CacheEntry]:
     """Which parts of the cache a person asked to delete.
 
     Args:
@@ -97,7 +97,7 @@ def choose(kept: Sequence[Kept], names: Sequence[str], older_than: float | None,
     return [part for part in kept if (not names or part.names & set(names)) and (part.unread or part.used < limit)]
 
 
-def prune(chosen: Sequence[Kept]) -> int:
+def prune(chosen: Sequence[CacheEntry]) -> int:
     """Delete parts of the cache; how many bytes that freed. A process that is using one ends well or with a `UserError`."""
     for part in chosen:
         for file in _files(part.path):
@@ -116,7 +116,7 @@ def readable(size: float) -> str:
     return f"{size:.1f} GB"
 
 
-def table(kept: Sequence[Kept]) -> list[str]:
+def table(kept: Sequence[CacheEntry]) -> list[str]:
     """Lines for the terminal."""
     rows = [("kind", "encoder", "holds", "size", "last used")]
     for part in kept:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..datasets.images import RGB, middle
+from ..datasets.images import RGB, centre_of_strip
 from ..errors import UserError
 from . import DEFAULT, INSTEAD, Compute
 from .batch_size import FastestSize
@@ -54,10 +54,10 @@ class Preprocessing:
     def __call__(self, image: RGB) -> NDArray[np.uint8]:
         """Convert (h, w, 3) uint8 to (size, size, 3) uint8, with the same pixels as the transforms of the CLIP packages.
 
-        If the short side is scaled, only the middle of a long strip is used (`clipnb.datasets.images.middle`).
+        If the short side is scaled, only the middle of a long strip is used (`clipnb.datasets.images.centre_of_strip`).
         """
         if self.resize == "shortest":
-            image = middle(image)
+            image = centre_of_strip(image)
         height, width = image.shape[:2]
         size, short = self.size, min(height, width)
         new_w, new_h = size, size

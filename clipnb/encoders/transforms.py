@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..datasets.images import RGB, middle
+from ..datasets.images import RGB, centre_of_strip
 from ..errors import UserError
 from .torch_base import Preprocessing
 
@@ -33,7 +33,7 @@ class Transform(Preprocessing):
 
     def __call__(self, image: RGB) -> NDArray[Any]:
         """Convert (h, w, 3) uint8 to the network's input. If it is a centre crop, only the middle of a long strip is used."""
-        return np.asarray(self.steps(Image.fromarray(middle(image) if self.resize == "shortest" else image)))
+        return np.asarray(self.steps(Image.fromarray(centre_of_strip(image) if self.resize == "shortest" else image)))
 
 
 def of(transform: Any) -> Transform:

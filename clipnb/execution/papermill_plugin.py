@@ -28,7 +28,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
 from .._core.files import write_text
-from .._core.paths import TERMINAL, enclosing_project, project_root, results_root, shown
+from .._core.paths import TERMINAL, find_project, project_root, results_root, shown
 from .._core.typed import from_text
 from ..errors import UserError, user_errors
 from ..spec import FIELDS, RunSpec, spec_of
@@ -125,7 +125,7 @@ def planned(arguments: list[str]) -> Planned | None:
     if len(positional) not in (1, 2) or any(a in _ASK_ONLY for a in arguments):
         return None
     if not (path := Path(positional[0])).is_file():
-        if path.suffix == ".ipynb" and "://" not in positional[0] and (project := enclosing_project(Path.cwd())):
+        if path.suffix == ".ipynb" and "://" not in positional[0] and (project := find_project(Path.cwd())):
             have = ", ".join(shown(notebook) for notebook in sorted((project / "notebooks").glob("*.ipynb")))
             raise UserError(f"there is no notebook {positional[0]}; the project has {have}")
         return None
@@ -147,7 +147,7 @@ def planned(arguments: list[str]) -> Planned | None:
             raise UserError(f"{name} must be {wanted}, not {value!r}")
         if isinstance(defaults[name], str) and not isinstance(value, str):
             raise UserError(f"{name} must be a text, not {value!r}: put it in quotes")
-    if project := enclosing_project(path.resolve().parent):
+    if project := find_project(path.resolve().parent):
         os.environ["CLIPNB_PROJECT"] = str(project)  # for the notebook's kernel too
     spec = spec_of(defaults | parameters)
     from ..datasets.dataset import load_dataset

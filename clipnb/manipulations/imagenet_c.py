@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..datasets.images import RGB, middle, opencv
+from ..datasets.images import RGB, centre_of_strip, opencv
 from ..errors import MissingExtra
 from .base import REFERENCE, SEVERITIES, Manipulation, Shape, View
 
@@ -78,7 +78,7 @@ def _corrupted(image: RGB, rng: np.random.Generator, value: float, name: str) ->
 
 def at_reference(image: RGB) -> RGB:
     """Scale a photograph to a short side of 224 pixels (bicubic). Of a long strip, only the middle is used."""
-    picture = Image.fromarray(middle(image))
+    picture = Image.fromarray(centre_of_strip(image))
     return np.asarray(ImageOps.scale(picture, REFERENCE / min(picture.size), Image.Resampling.BICUBIC))
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from .validity import Floats, valid_at_k
 
-Grid = Mapping[str, Mapping[int, float]]
+Performance = Mapping[str, Mapping[int, float]]
 """Manipulation -> severity -> performance in [0, 1]; higher is better."""
 
 
-def mean_performance(performance: Grid) -> float:
+def mean_performance(performance: Performance) -> float:
     """mPC: mean over manipulations of the mean over severities (Michaelis et al. 2019), in [0, 1].
 
     Raises:
@@ -28,7 +28,7 @@ def mean_performance(performance: Grid) -> float:
     return float(np.mean([np.mean(list(row.values())) for row in performance.values()]))
 
 
-def relative_performance(performance: Grid, clean: float) -> float:
+def relative_performance(performance: Performance, clean: float) -> float:
     """rPC = mPC / clean performance (Michaelis et al. 2019); NaN if the clean performance is 0.
 
     >>> relative_performance({"grey": {1: 0.5, 2: 0.25}}, clean=0.75)
@@ -57,7 +57,7 @@ def corruption_error(performance: Mapping[int, float], baseline: Mapping[int, fl
     return float(ours / theirs) if theirs else float("nan")
 
 
-def mean_corruption_error(performance: Grid, baseline: Grid) -> float:
+def mean_corruption_error(performance: Performance, baseline: Performance) -> float:
     """mCE: mean of CE over manipulations (Hendrycks & Dietterich 2019), 0 or more.
 
     Raises:
@@ -72,7 +72,7 @@ def mean_corruption_error(performance: Grid, baseline: Grid) -> float:
     return float(np.mean([corruption_error(row, _row(baseline, name)) for name, row in performance.items()]))
 
 
-def _row(baseline: Grid, name: str) -> Mapping[int, float]:
+def _row(baseline: Performance, name: str) -> Mapping[int, float]:
     if name not in baseline:
         raise UserError(f"the baseline encoder has no run of {name!r}: run it, or leave {name!r} out")
     return baseline[name]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis.contrasts import Contrast, Crossed
+from ..analysis.contrasts import Contrast, InteractionContrast
 from ..stats.intervals import Interval
 from .plots import INK, MID, WIDTH, jitter, new_figure, plain
 
@@ -36,7 +36,7 @@ def forest(family: Sequence[Contrast], xlabel: str = "change of valid@k, percent
     return figure
 
 
-def interactions(pairs: Sequence[Crossed], what: str = "valid@k") -> Figure:
+def interactions(pairs: Sequence[InteractionContrast], what: str = "valid@k") -> Figure:
     """Draw, for each condition, the changes on two data sets on the left and the difference of the changes on the right.
 
     Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..analysis.severity import clean_value, grid
+from ..analysis.severity import clean_value, performance
 from ..manipulations import CLEAN
 from ..metrics.measures import MEASURES
 from .plots import INK, MID, PALE, WIDTH, jitter, new_figure, plain
@@ -90,7 +90,7 @@ def _short(strength: float) -> str:
 
 def heat_map(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> Figure:
     """Draw performance by manipulation and severity, printed in every cell; the first column is the clean run."""
-    found = grid(table, dataset, encoder, measure)
+    found = performance(table, dataset, encoder, measure)
     severities = sorted({s for row in found.values() for s in row})
     clean = clean_value(table, dataset, encoder, measure)
     values = np.array([[clean, *(row.get(s, np.nan) for s in severities)] for row in found.values()])

@@ -11,7 +11,7 @@ from typing import Any
 from .._core.markdown import literal
 from ..analysis.contrasts import Contrast, contrast
 from ..analysis.scores import of_result
-from ..checks import duplicate_conditions, floor, warnings
+from ..checks import duplicate_conditions, floor_warning, warnings
 from ..manipulations import CLEAN, SEVERITIES
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable
@@ -102,7 +102,7 @@ def changes_text(conditions: Conditions) -> str:
     If the threshold does not fit the encoder, the text says so, and found and P@1 come first.
     """
     clean = conditions[CLEAN]
-    at_floor = floor(clean.scores)
+    at_floor = floor_warning(clean.scores)
     lines = [
         f"Unmanipulated, {share(clean.valid.point, '.1%')} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
         f"({_stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
@@ -137,7 +137,7 @@ def changes_table(conditions: Conditions) -> str:
     """A row a manipulation: its change against the clean run, paired by image, and the test; p is Holm-adjusted over the rows."""
     clean = of_result(conditions[CLEAN])
     family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
-    at_floor = {r.label for r in conditions.values() if r.noop_share < 1} if floor(clean.images) else set()
+    at_floor = {r.label for r in conditions.values() if r.noop_share < 1} if floor_warning(clean.images) else set()
     return _changes(["condition"], [[label] for label in family], list(family.values()), at_floor)
 
 

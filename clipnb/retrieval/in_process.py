@@ -65,7 +65,7 @@ def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
     index, exact, how = _index(spec, sources, vectors)
     about = {
         "kind": "in-process",
-        "parts": [{"name": s.name, "images": len(s.ids), "unreadable": s.unreadable, **s.origin()} for s in sources],
+        "sources": [{"name": s.name, "images": len(s.ids), "unreadable": s.unreadable, **s.origin()} for s in sources],
         "images": len(vectors),
         "index": how,
     }

@@ -59,7 +59,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Hit:
+class ServiceResult:
     """One result.
 
     Attributes:
@@ -115,7 +115,7 @@ class KnnClient:
         """
         network.run(self._check(dim))
 
-    def query(self, vectors: NDArray[np.float32], options: Options, progress: bool = False) -> list[list[Hit]]:
+    def query(self, vectors: NDArray[np.float32], options: Options, progress: bool = False) -> list[list[ServiceResult]]:
         """Ask for the results of q queries: q lists, best first. A list is short only if the service has no more results.
 
         Args:
@@ -156,8 +156,8 @@ class KnnClient:
                     ) from error
                 raise
 
-    async def _query(self, vectors: NDArray[np.float32], options: Options, progress: bool) -> list[list[Hit]]:
-        answers: list[list[Hit]] = [[] for _ in vectors]
+    async def _query(self, vectors: NDArray[np.float32], options: Options, progress: bool) -> list[list[ServiceResult]]:
+        answers: list[list[ServiceResult]] = [[] for _ in vectors]
         waiting = iter(enumerate(vectors))
 
         async def work() -> None:
@@ -176,7 +176,7 @@ class KnnClient:
                     await asyncio.gather(*workers, return_exceptions=True)
         return answers
 
-    async def _ask(self, session: Any, vector: NDArray[np.float32], options: Options) -> list[Hit]:
+    async def _ask(self, session: Any, vector: NDArray[np.float32], options: Options) -> list[ServiceResult]:
         body = options.body() | {"indice_name": self.index, "embedding_input": vector.tolist()}
         answer = await self._send(session, "POST", "/knn-service", body)
         if not isinstance(answer, list):
@@ -215,11 +215,11 @@ def _probe(dim: int) -> NDArray[np.float32]:
     return np.full(dim, dim**-0.5, dtype=np.float32)
 
 
-def _hit(item: Any, address: str) -> Hit:
+def _hit(item: Any, address: str) -> ServiceResult:
     """Read a result as the service writes it; without an id or a similarity, raise `ServiceError`."""
     try:
         image = item.get("image")
-        return Hit(
+        return ServiceResult(
             id=int(item["id"]),
             similarity=float(item["similarity"]),
             url=str(item.get("url") or ""),

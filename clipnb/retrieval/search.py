@@ -1,6 +1,6 @@
 """Open the gallery of a run: the data set itself, further data sets, clip-retrieval folders, or a clip-retrieval service.
 
-`opened` hides where the results come from. The other modules: `folder` (format on disk), `build` (`clipnb index`),
+`open_search` hides where the results come from. The other modules: `folder` (format on disk), `build` (`clipnb index`),
 `faiss_index`, `sources` (the images of a gallery), `in_process` (search in this process), `service`, `knn_client` and
 `image_fetcher` (search over the network), `duplicates` (exclusion rules) and `results`.
 """
@@ -21,7 +21,7 @@ from ..encoders import Encoder
 from ..manipulations import CLEAN
 from ..spec import RunSpec
 from .results import Retrieved
-from .study_protocol import aesthetic_direction, moved
+from .study_protocol import aesthetic_direction, move_queries
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ LookUp = Callable[[str], SearchResults]
 
 
 @dataclass(frozen=True)
-class Searched:
+class OpenSearch:
     """An opened gallery.
 
     Attributes:
@@ -77,9 +77,9 @@ class Searched:
     about: dict[str, Any]
 
 
-def opened(
+def open_search(
     spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, progress: bool = True
-) -> Searched:
+) -> OpenSearch:
     """Open the gallery of a run.
 
     Args:
@@ -105,7 +105,7 @@ def opened(
             about.update(retrieved.about | {"unusable": about["unusable"] | retrieved.problems, "copies_left_out": copies})
             return SearchResults(retrieved, None, None)
 
-        return Searched(ask, about)
+        return OpenSearch(ask, about)
 
     own = sources.from_photos(spec.dataset_name, data, sources.hashes_for(spec, data.photos, progress))
     row = {photo.id: at for at, photo in enumerate(data.photos)}
@@ -120,7 +120,7 @@ def opened(
         direction, about["aesthetic"] = aesthetic_direction(spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed)
 
     def search(condition: str) -> Retrieved:
-        queries = moved(asked.vectors[condition], direction, spec.aesthetic_weight)
+        queries = move_queries(asked.vectors[condition], direction, spec.aesthetic_weight)
         return in_process.search(spec, gallery, queries, asked, hashes)
 
     before = search(CLEAN)
@@ -128,4 +128,4 @@ def opened(
     def look_up(condition: str) -> SearchResults:
         return SearchResults(before if condition == CLEAN else search(condition), before.rows, labels)
 
-    return Searched(look_up, about)
+    return OpenSearch(look_up, about)

@@ -17,7 +17,7 @@ from ..encoders import Encoder
 from ..manipulations import CLEAN
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from .image_fetcher import Fetched, ImageCache, Limits, fetch_images
-from .knn_client import Hit, KnnClient, Options
+from .knn_client import KnnClient, Options, ServiceResult
 from .results import ABSENT, DEAD, UNREADABLE, USABLE, Retrieved
 from .sources import picture_hashes
 
@@ -58,7 +58,7 @@ def search(
     hosts = [host.strip() for host in spec.allow_hosts.split(",") if host.strip()]
     images = _Images(encoder, store, hosts, Limits(), progress)
 
-    kept: list[list[Hit]] = [[] for _ in answers]
+    kept: list[list[ServiceResult]] = [[] for _ in answers]
     copies = 0
     left = list(answers)
     while looked_at := {q: left[q][: spec.k - len(kept[q])] for q in range(len(left)) if len(kept[q]) < spec.k and left[q]}:
@@ -84,7 +84,7 @@ def search(
     return Retrieved(images.matrix(encoder.dim), rows, status, list(images.row), [""] * len(images.row), images.problems, about)
 
 
-def name_of(hit: Hit) -> str:
+def name_of(hit: ServiceResult) -> str:
     """Name of a result: its URL, else its file on the service's machine, else its row."""
     return hit.url or hit.image_path or f"#{hit.id}"
 
@@ -103,7 +103,7 @@ class _Images:
         self.status: dict[str, int] = {}
         self.problems: dict[str, str] = {}
 
-    def get(self, hits: Sequence[Hit]) -> None:
+    def get(self, hits: Sequence[ServiceResult]) -> None:
         """Add the images of these results."""
         new = {name_of(hit): hit for hit in hits if name_of(hit) not in self.status}
         sent = {name: self._from_answer(hit) for name, hit in new.items() if hit.image or not hit.url}
@@ -133,13 +133,13 @@ class _Images:
                 self._hashes.append(hashed)
                 self._digests.append(content)
 
-    def _from_answer(self, hit: Hit) -> Fetched:
+    def _from_answer(self, hit: ServiceResult) -> Fetched:
         """Store an image that came with the answer as if it had been fetched."""
         if not hit.image:
             return Fetched("dead", None, "the service gives neither the image nor its address")
         return self._cache.put("data:" + hashlib.sha256(hit.image).hexdigest(), Fetched("ok"), hit.image)
 
-    def is_copy(self, hit: Hit, content: str, hashed: NDArray[np.uint8], bits: int) -> bool:
+    def is_copy(self, hit: ServiceResult, content: str, hashed: NDArray[np.uint8], bits: int) -> bool:
         """Whether a result is a copy of the query: its file is equal, or its picture hash differs in at most `bits` bits."""
         row = self.row.get(name_of(hit))
         if row is None:

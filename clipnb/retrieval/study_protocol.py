@@ -11,7 +11,7 @@ from .._core.paths import data_root
 from .._core.random import rng_for
 
 
-def moved(queries: NDArray[np.float32], direction: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+def move_queries(queries: NDArray[np.float32], direction: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
     """Apply the study's aesthetic option as clip-retrieval's back end computes it: (q + w a) / ‖q + w a‖.
 
     If a has unit length and is orthogonal to q, w = 0.5 moves the query by an L2 distance of 0.46.
@@ -28,7 +28,7 @@ def moved(queries: NDArray[np.float32], direction: NDArray[np.float32], weight: 
 
 
 def aesthetic_direction(encoder: str, dim: int, score: int, seed: int) -> tuple[NDArray[np.float32], str]:
-    """Find the direction for `moved`: (direction (dim,), description of its origin).
+    """Find the direction for `move_queries`: (direction (dim,), description of its origin).
 
     LAION's aesthetic predictor publishes such vectors for ViT-L/14 and ViT-B/32 as `rating<score>.npy`. They are read from
     `aesthetic/<model>/` in $CLIPNB_DATA. If the file is missing, a random direction replaces it. A random direction is

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from clipnb.analysis.contrasts import Contrast, Crossed, contrasts, crossed
+from clipnb.analysis.contrasts import Contrast, InteractionContrast, contrasts, interaction_contrasts
 from clipnb.analysis.scores import Scores
 from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN, STUDY
@@ -201,9 +201,9 @@ def findings_scores(dataset: str, encoder: str) -> list[Scores]:
     return [Scores(dataset, name, {c: [v] for c, v in (cell.categories or {}).items()}) for name, cell in cells.items()]
 
 
-def findings_crossed(encoder: str) -> list[Crossed]:
+def findings_crossed(encoder: str) -> list[InteractionContrast]:
     """The change that each manipulation makes on figures, compared with its change on scenes."""
-    return crossed(*(contrasts(findings_scores(name, encoder)) for name in (findings.FIGURES, findings.SCENES)))
+    return interaction_contrasts(*(contrasts(findings_scores(name, encoder)) for name in (findings.FIGURES, findings.SCENES)))
 
 
 def graded(dataset: str, encoder: str, measure: str = "found", severity: int = 0) -> ByCondition:
@@ -226,6 +226,8 @@ def graded_contrasts(dataset: str, encoder: str, measure: str, severity: int = 0
     return contrasts([Scores(dataset, name, {c: [v] for c, v in (cells[name].categories or {}).items()}) for name in STUDY])
 
 
-def graded_crossed(encoder: str, measure: str, severity: int = 0) -> list[Crossed]:
+def graded_interactions(encoder: str, measure: str, severity: int = 0) -> list[InteractionContrast]:
     """The change that each of the study's edits makes on people, compared with its change on scenes, at equal strength."""
-    return crossed(*(graded_contrasts(name, encoder, measure, severity) for name in (findings.FIGURES, findings.SCENES)))
+    return interaction_contrasts(
+        *(graded_contrasts(name, encoder, measure, severity) for name in (findings.FIGURES, findings.SCENES))
+    )

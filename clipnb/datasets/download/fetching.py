@@ -75,7 +75,7 @@ def _lay_out(archive: Path, root: Path, progress: bool) -> dict[str, int]:
             written += not target.exists()
             target.write_bytes(content)
             bar.update()
-    return {"photographs": written, "categories": len(set(categories.values())), "passed_over": len(paths) - len(categories)}
+    return {"photographs": written, "categories": len(set(categories.values())), "other_files": len(paths) - len(categories)}
 
 
 def _known() -> Path:
