@@ -1,6 +1,6 @@
 """The retrieval browser of the book: what every sample photograph finds under each condition, as static files.
 
-`write` leaves `data.js` (one assignment of JSON to `RETRIEVAL`; a script, because a page open_search from disk may not fetch)
+`write` leaves `data.js` (one assignment of JSON to `RETRIEVAL`; a script, because a page opened from disk may not fetch)
 and small pictures; `book/_static/browse.js` shows them. Only sample photographs are written, whose licences allow it.
 """
 
