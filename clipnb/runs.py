@@ -101,6 +101,14 @@ def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
     return saved if saved.is_of(spec) else None
 
 
+def saved_or_new(spec: RunSpec) -> Result:
+    """The saved result of a specification; if there is none, that of a new run, which is saved."""
+    if (result := saved_result(spec)) is None:
+        result = run(spec, progress=False)
+        result.save()
+    return result
+
+
 def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, named: Mapping[str, Bools] | None = None) -> pd.DataFrame:
     """Search the gallery for every query and score its results: one row per query and draw.
 

@@ -1,4 +1,4 @@
-"""Aggregates and intervals: the unit is the category."""
+"""Means and intervals: the unit is the category."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from clipnb.analysis.scores import Scores
+from clipnb.report.tables import conditions_frame
 from clipnb.stats.intervals import (
     Interval,
-    aggregates,
     category_means,
     macro_mean,
     mean_interval,
@@ -39,7 +40,7 @@ def test_category_means_skip_images_without_a_score_and_the_studys_rule_counts_a
 
 
 def test_the_mean_of_nothing_is_an_error() -> None:
-    for nothing in (lambda: macro_mean([]), lambda: mean_interval([]), lambda: aggregates({"a": [NAN]})):
+    for nothing in (lambda: macro_mean([]), lambda: mean_interval([])):
         with pytest.raises(ValueError, match="no categories"):
             nothing()
 
@@ -153,6 +154,7 @@ def test_the_unpaired_difference_has_no_bounds_without_spread(a: list[float], b:
     assert not found.bounded
 
 
-def test_aggregates_by_hand() -> None:
-    found = aggregates({"a": [1.0, 0.0], "b": [NAN, 0.4], "c": [0.8], "d": [0.1], "e": [NAN]})
-    assert_allclose([found.macro, found.micro, found.median, found.iqm], [1.8 / 4, 2.3 / 5, 0.45, (0.5 + 0.4) / 2])
+def test_averages_by_hand() -> None:
+    scores = Scores("set", "grey", {"a": [1.0, 0.0], "b": [NAN, 0.4], "c": [0.8], "d": [0.1], "e": [NAN]})
+    (row,) = conditions_frame([scores]).to_dict("records")
+    assert_allclose([row["mean"], row["micro"], row["median"], row["iqm"]], [1.8 / 4, 2.3 / 5, 0.45, (0.5 + 0.4) / 2])

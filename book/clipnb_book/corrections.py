@@ -7,19 +7,24 @@ differs from the first in one thing only. Photographs and encoder stay the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from clipnb.analysis.thresholds import held_out_taus, valid_by_category
+from clipnb.analysis.calibration import STATISTICS
+from clipnb.analysis.pair_counts import pair_counts
+from clipnb.analysis.thresholds import clean_embeddings
+from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN, STUDY
+from clipnb.metrics.ranking import codes
+from clipnb.metrics.validity import valid_at_k
 from clipnb.report.format import points, share, table
 from clipnb.result import Result
 from clipnb.runs import run
 from clipnb.spec import AS_STUDY, RunSpec
-from clipnb.stats.intervals import macro_mean, paired_differences
+from clipnb.stats.intervals import category_means, macro_mean, paired_differences
 from clipnb.stats.sign_flips import change_interval
 
 if TYPE_CHECKING:
@@ -72,6 +77,27 @@ CORRECTIONS = (
 )
 
 
+def held_out_taus(spec: RunSpec) -> dict[str, float]:
+    """Category -> threshold with an FPR of 5% on all other categories, for scores whose threshold the category did not set.
+
+    Raises:
+        UserError: the data set is missing, or the other categories of one give no threshold.
+    """
+    vectors, categories, digests = clean_embeddings(spec, progress=False)
+    counts = pair_counts(vectors, codes(categories)[0], codes(digests)[0])
+    taus = {name: STATISTICS["tau_fpr_5"](counts.curve(without=c)) for c, name in enumerate(sorted(set(categories)))}
+    if lacking := [name for name, tau in taus.items() if math.isnan(tau)]:
+        raise UserError(f"without {lacking[0]}, the categories of {spec.dataset} give no threshold: add photographs or categories")
+    return taus
+
+
+def _valid(result: Result, taus: Mapping[str, float]) -> pd.Series[float]:
+    """valid@k of each row at the threshold of its category."""
+    rows = result.rows
+    values = [float(valid_at_k(d[None], taus[c])[0]) for c, d in zip(rows["category"], rows["distances"], strict=True)]
+    return pd.Series(values, rows.index)
+
+
 def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame, list[Result]]:
     """Every correction under every condition.
 
@@ -86,7 +112,7 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
         first row, in share of valid results, with its 95% interval over categories and the change of each; NaN and empty where a
         correction cannot touch the condition. Where one leaves categories out there is no interval: the change is not paired.
     """
-    taus = held_out_taus(RunSpec(dataset, CLEAN, encoder, **settings), progress=False)
+    taus = held_out_taus(RunSpec(dataset, CLEAN, encoder, **settings))
     rows: list[dict[str, Any]] = []
     first: dict[str, dict[str, float]] = {}
     study: list[Result] = []
@@ -98,7 +124,7 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
             spec = RunSpec(dataset, manip, encoder, **asked)
             result = kept[spec] = kept.get(spec) or run(spec, progress=False)
             at = taus if correction.calibrated else dict.fromkeys(taus, spec.tau)
-            means = valid_by_category(result, at, absent="skip" if correction.skips_empty else "zero")
+            means = category_means(result.by_category(_valid(result, at)), absent="skip" if correction.skips_empty else "zero")
             before = first.setdefault(manip, means)
             touched = manip in correction.manips
             changes = paired_differences(before, means) if touched and before.keys() == means.keys() else []

@@ -11,11 +11,12 @@ import pandas as pd
 from ..manipulations import SEVERITIES
 from ..metrics.corruption import mean_corruption_error
 from ..result import Result, same_photographs
+from ..runs import saved_or_new
 from ..spec import RunSpec
 from .contrasts import contrast
 from .scores import of_result
 from .severity import BASELINE
-from .tolerance import FRACTION, Tolerance, measured, saved_or_new
+from .tolerance import FRACTION, Tolerance, measured
 
 CLEAN_MEASURES = ("p1", "map")
 """Measures on the clean photographs; encoders are ordered by the first."""

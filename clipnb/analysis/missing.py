@@ -16,16 +16,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ..result import Result
-from ..stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
+from ..stats.intervals import Interval, category_means, macro_mean, mean_interval
 
 FATES = ("valid", "not valid", "dead", "unreadable", "not returned")
 """Possible fates of a requested result."""
-
-
-def available_case(valid: ArrayLike, usable: ArrayLike) -> NDArray[np.float64]:
-    """Compute valid / usable for each query: (q,) in [0, 1], NaN without usable results."""
-    v, u = np.asarray(valid, dtype=np.float64), np.asarray(usable, dtype=np.float64)
-    return np.asarray(np.divide(v, u, out=np.full(v.shape, np.nan), where=u > 0))
 
 
 def bounds(valid: ArrayLike, usable: ArrayLike, asked: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -76,13 +70,8 @@ class Account:
         return self.asked - self.fates["valid"] - self.fates["not valid"]
 
 
-def _by_category(result: Result, values: NDArray[np.float64], absent: Absent = "skip") -> dict[str, float]:
-    return category_means(result.by_category(pd.Series(values, result.rows.index)), absent=absent)
-
-
-def available_by_category(result: Result, *, absent: Absent = "skip") -> dict[str, float]:
-    """Map category -> mean of the available case; a category without any is skipped or counts 0 (the study's rule)."""
-    return _by_category(result, available_case(result.rows["n_valid"], result.rows["n_results"]), absent)
+def _macro(result: Result, values: NDArray[np.float64]) -> float:
+    return macro_mean(list(category_means(result.by_category(pd.Series(values, result.rows.index))).values()))
 
 
 def account(result: Result) -> Account:
@@ -94,7 +83,7 @@ def account(result: Result) -> Account:
     rows = result.rows
     totals = {name: int(rows[name].sum()) for name in ("n_asked", "n_returned", "n_dead", "n_unreadable", "n_results", "n_valid")}
     worst, best = bounds(rows["n_valid"], rows["n_results"], rows["n_asked"])
-    available = available_by_category(result)
+    available = category_means(result.scores)
     return Account(
         label=result.label,
         queries=len(rows),
@@ -108,7 +97,7 @@ def account(result: Result) -> Account:
         empty=int((rows["n_results"] == 0).sum()),
         available=mean_interval(list(available.values()), seed=result.spec.seed, bounds=(0.0, 1.0)),
         categories=available,
-        worst=macro_mean(list(_by_category(result, worst).values())),
-        best=macro_mean(list(_by_category(result, best).values())),
-        study=macro_mean(list(available_by_category(result, absent="zero").values())),
+        worst=_macro(result, worst),
+        best=_macro(result, best),
+        study=macro_mean(list(category_means(result.scores, absent="zero").values())),
     )

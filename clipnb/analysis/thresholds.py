@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from ..embedding.embed import embed, kept_embeddings
 from ..encoders import load_encoder
-from ..errors import UserError
 from ..manipulations import CLEAN
-from ..metrics.ranking import codes
-from ..metrics.validity import Floats, valid_at_k
+from ..metrics.validity import Floats
 from ..result import Result
 from ..runs import drawn_for
 from ..spec import RunSpec
-from ..stats.intervals import Absent, category_means
-from .calibration import STATISTICS, Calibration, calibrate
-from .pair_counts import pair_counts
+from .calibration import Calibration, calibrate
 from .result_threshold import WANTED
 from .threshold_sweep import Sweep, sweep
 
@@ -42,43 +38,15 @@ def calibration_of(spec: RunSpec, *, wanted: float = WANTED, progress: bool = Tr
     Raises:
         UserError: the data set is missing, or has too few photographs.
     """
-    vectors, categories, digests = _clean(spec, progress)
+    vectors, categories, digests = clean_embeddings(spec, progress)
     return calibrate(vectors, categories, digests, k=spec.k, wanted=wanted, seed=spec.seed)
 
 
-def held_out_taus(spec: RunSpec, statistic: str = "tau_fpr_5", *, progress: bool = True) -> dict[str, float]:
-    """Category -> threshold calibrated on all other categories, for scores whose threshold the category did not set.
-
-    Args:
-        spec: the run.
-        statistic: name of a threshold in `calibration.STATISTICS`.
-        progress: show a progress bar.
-
-    Raises:
-        UserError: the data set is missing, or the other categories of one give no threshold.
-    """
-    vectors, categories, digests = _clean(spec, progress)
-    labels = codes(categories)[0]
-    counts = pair_counts(vectors, labels, codes(digests)[0])
-    names = sorted(set(categories))
-    taus = {name: STATISTICS[statistic](counts.curve(without=c)) for c, name in enumerate(names)}
-    if lacking := [name for name, tau in taus.items() if math.isnan(tau)]:
-        raise UserError(f"without {lacking[0]}, the categories of {spec.dataset} give no threshold: add photographs or categories")
-    return taus
-
-
-def _clean(spec: RunSpec, progress: bool) -> tuple[Floats, list[str], list[str]]:
+def clean_embeddings(spec: RunSpec, progress: bool) -> tuple[Floats, list[str], list[str]]:
     """Embeddings, categories and digests of the clean photographs of a run."""
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     found = embed(drawn_for(spec).photos, [CLEAN], encoder, kept_embeddings(encoder), seed=spec.seed, progress=progress)
     return found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests
-
-
-def valid_by_category(result: Result, taus: Mapping[str, float], *, absent: Absent = "skip") -> dict[str, float]:
-    """Map category -> mean of valid@k at the threshold of the category; a category without results is skipped or counts 0."""
-    rows = result.rows
-    values = [float(valid_at_k(d[None], taus[c])[0]) for c, d in zip(rows["category"], rows["distances"], strict=True)]
-    return category_means(result.by_category(pd.Series(values, rows.index)), absent=absent)
 
 
 def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..manipulations import CLEAN, EVERYDAY, MANIPULATIONS, SEVERITIES, STUDY
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable, load_results
-from ..runs import run, saved_result
+from ..runs import saved_or_new
 from ..spec import RunSpec
 from ..stats.breaking_point import BreakingPoint, breaking_point
 
@@ -177,13 +177,9 @@ def measured(
     fraction: float = FRACTION,
     width: float = math.inf,
     *,
-    make: Callable[[RunSpec], Result] | None = None,
+    make: Callable[[RunSpec], Result] = saved_or_new,
 ) -> Tolerance:
-    """Compute the breaking point of one manipulation from runs at all severities, then halve its bracket.
-
-    Halving takes at most `MOST` further runs.
-
-    Runs that are saved are read; others are made and saved.
+    """Compute the breaking point of one manipulation from runs at all severities, then halve its bracket in at most `MOST` runs.
 
     Args:
         clean: specification of the clean run.
@@ -193,7 +189,6 @@ def measured(
     Raises:
         UserError: a run fails, or the runs used different photographs.
     """
-    make = make or saved_or_new
     first = make(clean.clean)
     runs = [make(clean.under(manip, severity)) for severity in SEVERITIES]
     if others := [r.spec.run_id for r in runs if not comparable(r, first)]:
@@ -235,15 +230,6 @@ def saved(clean: RunSpec, measure: str = "found", fraction: float = FRACTION) ->
         if first and comparable(r, first[0]) and (r.spec.severity or r.spec.strength) and measure in r.rows:
             by_manip.setdefault(r.spec.manip, []).append(r)
     return [tolerance(first[0], runs, measure, fraction) for runs in by_manip.values()]
-
-
-def saved_or_new(spec: RunSpec) -> Result:
-    """The saved result of a specification; if there is none, run it and save the result."""
-    if (saved := saved_result(spec)) is not None:
-        return saved
-    result = run(spec, progress=False)
-    result.save()
-    return result
 
 
 def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:

@@ -110,7 +110,7 @@ def _counted() -> Iterator[Callable[[RunSpec], Result]]:
     """`saved_or_new` with a progress bar on the terminal's error output."""
     from tqdm import tqdm
 
-    from ..analysis.tolerance import saved_or_new
+    from ..runs import saved_or_new
 
     with tqdm(desc="runs", unit="run") as bar:
 

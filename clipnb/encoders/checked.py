@@ -51,7 +51,6 @@ def _checked(encoder: Any, given: Any, n: int, names: Sequence[str]) -> NDArray[
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     if (wrong := ~(np.abs(lengths - 1) <= TOLERANCE)).any():
         first = int(wrong.argmax())
-        first = int(wrong.argmax())
         whose = f", of {names[first]}," if names else ""
         gave = f"has length {lengths[first]:.3g}" if np.isfinite(lengths[first]) else "is not finite (NaN or infinity)"
         raise UserError(f"{expected}; {wrong.sum()} of them are wrong: the first{whose} {gave}")

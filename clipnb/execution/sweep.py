@@ -31,7 +31,7 @@ from ..embedding.store import EmbeddingStore
 from ..encoders import default_encoder, load_encoder
 from ..errors import MissingExtra, UserError
 from ..manipulations import CLEAN, MANIPULATIONS, STUDY
-from ..runs import drawn_for, run, saved_result
+from ..runs import drawn_for, saved_or_new, saved_result
 from ..spec import FIELDS, RunSpec
 from . import pages
 
@@ -189,14 +189,9 @@ def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str
     bar = tqdm(specs, desc="runs", unit="run", disable=not progress)
     for spec in bar:
         bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
-        if failure := pages.failure_of(_compute, spec):
+        if failure := pages.failure_of(saved_or_new, spec):
             failures[spec.run_id] = failure
     return failures
-
-
-def _compute(spec: RunSpec) -> None:
-    if saved_result(spec) is None:
-        run(spec, progress=False).save()
 
 
 def merged(grid: Mapping[str, Any], **given: Any) -> Grid:

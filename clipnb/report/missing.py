@@ -1,16 +1,12 @@
-"""The fates of requested results as a table and as a figure."""
+"""The fates of requested results as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ..analysis.missing import account
 from ..result import Result
 from .format import percent_span, share, table
-
-if TYPE_CHECKING:
-    pass
 
 
 def accounts_table(results: Sequence[Result]) -> str:
@@ -18,19 +14,8 @@ def accounts_table(results: Sequence[Result]) -> str:
 
     A run that an early version saved without counts of results has no row.
     """
-    head = [
-        "arm",
-        "queries",
-        "asked",
-        "returned",
-        "dead",
-        "unreadable",
-        "usable",
-        "available case",
-        "95% interval",
-        "bounds",
-        "study's rule",
-    ]
+    head = ["arm", "queries", "asked", "returned", "dead", "unreadable", "usable", "available case", "95% interval", "bounds"]
+    head.append("study's rule")
     rows = []
     for a in (account(result) for result in results if "n_asked" in result.rows):
         f = a.fates

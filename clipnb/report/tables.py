@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from .._core.files import atomic, write_text
 from ..analysis.contrasts import contrasts, contrasts_frame
@@ -18,7 +19,7 @@ from ..manipulations import CLEAN
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable_with_clean
 from ..stats.effect_sizes import nesting
-from ..stats.intervals import aggregates, mean_interval
+from ..stats.intervals import mean_interval
 
 FORMATS = ("csv", "parquet", "tex", "md")
 PAGE, LONG, WIDE = 40, 40, 8
@@ -117,15 +118,19 @@ def printable(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
 
 
 def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
-    """Tabulate scores: a row for each data set and condition, with aggregates, interval over categories and nesting of images.
+    """Tabulate scores: a row for each data set and condition.
+
+    `mean`, `median` and `iqm` (interquartile mean; Agarwal et al. 2021) are over categories, `micro` is over images; `low` and
+    `high` bound the interval over categories; `icc` and `design_effect` say how much the images of a category are alike.
 
     Raises:
         UserError: no image has a score under a condition.
     """
     rows = []
     for s in scores:
-        means = s.means
-        if not means or (s.listed is None and all(math.isnan(v) for values in s.images.values() for v in values)):
+        means, named = s.means, s.listed is None
+        images = [v for values in s.images.values() for v in values if not math.isnan(v)]
+        if not means or (named and not images):
             raise UserError(f"{s.dataset}, {s.condition}: no image has a score")
         interval, nested = mean_interval(means, bounds=(0.0, 1.0)), nesting(list(s.images.values()))
         rows.append(
@@ -133,16 +138,16 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
                 "dataset": s.dataset,
                 "condition": s.condition,
                 "categories": len(means),
-                "images": sum(len(v) for v in s.images.values()) if s.listed is None else 0,
+                "images": sum(len(v) for v in s.images.values()) if named else 0,
                 "mean": interval.point,
                 "low": interval.low,
                 "high": interval.high,
                 "interval": interval.method,
-                "micro": aggregates(s.images).micro if s.listed is None else float("nan"),
+                "micro": float(np.mean(images)) if named else math.nan,
                 "median": float(np.median(means)),
-                "iqm": aggregates({str(i): [m] for i, m in enumerate(means)}).iqm,
-                "icc": nested.icc if s.listed is None else float("nan"),
-                "design_effect": nested.design_effect if s.listed is None else float("nan"),
+                "iqm": float(stats.trim_mean(means, 0.25)),
+                "icc": nested.icc if named else math.nan,
+                "design_effect": nested.design_effect if named else math.nan,
             }
         )
     return pd.DataFrame(rows)

@@ -1,8 +1,7 @@
-"""Aggregates and intervals. The unit of inference is the category, because the images of a category are not independent.
+"""Means and intervals. The unit of inference is the category, because the images of a category are not independent.
 
 Each kind of quantity has one interval, chosen by the simulation in `benchmarks/intervals.py`: `mean_interval` for a mean,
-`sign_flips.change_interval` for a paired change, and
-`unpaired_difference` for a difference of two data sets.
+`sign_flips.change_interval` for a paired change, and `unpaired_difference` for a difference of two data sets.
 """
 
 from __future__ import annotations
@@ -179,41 +178,6 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
         return Interval(point, math.nan, math.nan, "t", n, level, constant)
     low, high = stats.t.interval(level, n - 1, loc=point, scale=stats.sem(x))
     return Interval(point, float(low), float(high), "t", n, level)
-
-
-@dataclass(frozen=True)
-class Aggregates:
-    """Four averages over a data set. They differ if categories differ in size or in score.
-
-    Attributes:
-        macro: mean of category means, the headline number here and in the study.
-        micro: mean over images.
-        median: median of category means.
-        iqm: interquartile mean of category means, over the middle half (Agarwal et al. 2021).
-    """
-
-    macro: float
-    micro: float
-    median: float
-    iqm: float
-
-
-def aggregates(scores: Mapping[str, Iterable[float]]) -> Aggregates:
-    """Four averages of image scores.
-
-    Args:
-        scores: category -> image scores; NaN is an image without a score.
-
-    Raises:
-        ValueError: no image has a score.
-
-    >>> aggregates({"cat": [1, 1, 1], "dog": [0]})
-    Aggregates(macro=0.5, micro=0.75, median=0.5, iqm=0.5)
-    """
-    lists = {c: list(values) for c, values in scores.items()}
-    means = list(category_means(lists).values())
-    images = [v for values in lists.values() for v in values if not math.isnan(v)]
-    return Aggregates(macro_mean(means), float(np.mean(images)), float(np.median(means)), float(stats.trim_mean(means, 0.25)))
 
 
 def paired_differences(clean: Mapping[str, float], manipulated: Mapping[str, float]) -> list[float]:
