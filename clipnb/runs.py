@@ -185,7 +185,7 @@ def drawn_for(spec: RunSpec) -> Dataset:
     return sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
 
 
-def study_runs(dataset: str, encoder: str = "", **settings: object) -> list[Result]:
+def study_runs(dataset: str, encoder: str = "", *, only_saved: bool = False, **settings: object) -> list[Result]:
     """Results of the study's four conditions, in the study's order: original, blurred, cropped, grey.
 
     If the clean run is saved, these are the saved runs with the same photographs and weights. Otherwise, as in Colab, all
@@ -193,15 +193,21 @@ def study_runs(dataset: str, encoder: str = "", **settings: object) -> list[Resu
 
     Args:
         dataset, encoder, settings: fields of `RunSpec`.
+        only_saved: run nothing, so that a page of the book loads no encoder that a result names.
 
     Raises:
-        UserError: a setting is wrong, or a run fails.
+        UserError: a setting is wrong, a run fails, or there is no saved run and nothing may run.
 
     >>> [result.spec.manip for result in study_runs("sample-figures", "histogram", per_category=4, k=3)]
     ['original', 'blurred', 'cropped', 'grey']
     """
     clean = RunSpec(dataset, CLEAN, encoder, **settings)  # type: ignore[arg-type]
     specs = [clean.under(manip) for manip in STUDY]
+    if only_saved:
+        saved = {result.spec: result for result in load_results()}
+        if clean not in saved:
+            raise UserError(f"there is no saved run {clean.run_id}")
+        return [saved[spec] for spec in specs if spec in saved and comparable(saved[spec], saved[clean])]
     if (kept := saved_result(clean)) is None:
         return [run(spec) for spec in specs]
     return [result for spec in specs if (result := saved_result(spec)) and comparable(result, kept)]

@@ -92,7 +92,7 @@ def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
     """One page for each clean run, with the runs that differ in the manipulation only."""
     pages = {}
     for spec in (r.spec for r in results if r.spec.manip == CLEAN):
-        fields = {name: value for name, value in spec.to_dict().items() if name != "manip"}
+        fields = {name: value for name, value in spec.to_dict().items() if name != "manip"} | {"only_saved": True}
         pages[spec.group_id] = (f"{spec.dataset_name}, {spec.group_id.removeprefix(spec.dataset_name + '-')}", fields)
     _write_pages(root, "dataset", pages)
 

@@ -171,6 +171,11 @@ def resolve(name: str) -> tuple[str, Loader]:
     return settled, ENCODERS[settled]
 
 
+def imports_code(name: str) -> bool:
+    """Whether a name is `<package.module>:<name>`: code that is imported only if a person typed the name in this command."""
+    return resolve(name)[1] is _own
+
+
 @cache
 def has_cuda() -> bool:
     """Whether PyTorch can use a GPU. PyTorch is imported only if there is a sign of a GPU."""

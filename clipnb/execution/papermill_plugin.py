@@ -30,6 +30,7 @@ from papermill.iorw import LocalHandler, papermill_io
 from .._core.files import write_text
 from .._core.paths import TERMINAL, find_project, project_root, results_root, shown
 from .._core.typed import from_text
+from ..encoders import imports_code
 from ..errors import UserError, user_errors
 from ..spec import FIELDS, RunSpec, spec_of
 
@@ -72,6 +73,8 @@ def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = Mappin
     rest = iter(arguments)
     for argument in rest:
         name, equals, inline = argument.partition("=")
+        if argument[:2] in _ONE_VALUE and len(argument) > 2:  # -fparameters.yml
+            name, equals, inline = argument[:2], "attached", argument[2:]
         if argument in _TWO_VALUES:
             key, text = next(rest, ""), next(rest, "")
             parameters[key] = from_text(text, defaults.get(key, "")) if argument in _TYPED else text
@@ -150,6 +153,10 @@ def planned(arguments: list[str]) -> Planned | None:
     if project := find_project(path.resolve().parent):
         os.environ["CLIPNB_PROJECT"] = str(project)  # for the notebook's kernel too
     spec = spec_of(defaults | parameters)
+    typed = "encoder" not in parameters or any(spec.encoder in argument for argument in arguments)
+    if not typed and imports_code(spec.encoder):
+        hint = f"-p encoder {shlex.quote(spec.encoder)}"
+        raise UserError(f"a file names the encoder {spec.encoder!r}, whose code is imported only if you type it: {hint}")
     from ..datasets.dataset import load_dataset
     from ..datasets.importers import is_imported
     from ..retrieval.neighbours import require_results

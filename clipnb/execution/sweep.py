@@ -12,6 +12,7 @@ Flags or a YAML file describe a grid:
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from ..datasets.dataset import load_dataset
 from ..datasets.sampling import batch
 from ..embedding.embed import embed
 from ..embedding.store import EmbeddingStore
-from ..encoders import default_encoder, load_encoder
+from ..encoders import default_encoder, imports_code, load_encoder
 from ..errors import MissingExtra, UserError
 from ..manipulations import CLEAN, MANIPULATIONS, STUDY
 from ..runs import drawn_for, saved_or_new, saved_result
@@ -195,6 +196,14 @@ def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str
 
 
 def merged(grid: Mapping[str, Any], **given: Any) -> Grid:
-    """Make a grid from the fields of a file and from flags, which have precedence."""
+    """Make a grid from the fields of a file and from flags, which have precedence.
+
+    Raises:
+        UserError: the file names an encoder whose code would be imported.
+    """
+    encoders = () if given.get("encoders") else grid.get("encoders", ())
+    if own := [name for name in encoders if imports_code(name)]:
+        typed = f"--encoders {shlex.join(encoders)}"
+        raise UserError(f"the grid names the encoder {own[0]!r}, whose code is imported only if you type it: {typed}")
     settings = {**grid.get("settings", {}), **given.pop("settings", {})}
     return replace(Grid(()), **{**grid, **{k: v for k, v in given.items() if v}, "settings": settings})

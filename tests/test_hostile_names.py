@@ -1,0 +1,126 @@
+"""The name `package.module:function` of an encoder is imported only if a person typed it in this command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import papermill  # noqa: F401 - loads the plug-in
+import pytest
+
+from clipnb import RunSpec, UserError, load_results, run, study_runs
+from clipnb.cli import main
+from clipnb.execution.papermill_plugin import planned
+from clipnb.manipulations import STUDY
+from clipnb_book.extension import write_dataset_pages
+from conftest import HANGS, PhotoFolder
+
+OWN = "payload:build"
+
+
+@pytest.fixture
+def canary(bare_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file that exists once the payload in the project is imported."""
+    monkeypatch.setattr("sys.path", list(sys.path))
+    here = bare_project / "imported"
+    (bare_project / "payload.py").write_text(f"from pathlib import Path\nPath({str(here)!r}).touch()\n")
+    yield here
+    sys.modules.pop("payload", None)
+
+
+def hostile(photos: Path, **fields: object) -> Path:
+    """The folder of a run, as it is saved, that names another encoder."""
+    saved = run(RunSpec(str(photos), "original", "histogram", k=2), progress=False).save()
+    record = json.loads((saved / "run.json").read_text(encoding="utf-8"))
+    record["spec"] |= {"encoder": OWN, **fields}
+    folder = saved.with_name(RunSpec(**record["spec"]).run_id)
+    saved.rename(folder)
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("dataset", ["./photos", "photos"])
+def test_a_page_of_the_book_shows_a_run_but_loads_no_encoder(canary: Path, photo_folder: PhotoFolder, dataset: str) -> None:
+    """`./photos` is compared by its path: the record of another path once made the page run everything again."""
+    photos = photo_folder({"cats": 4, "dogs": 4}, "checkout/photos")
+    folder = hostile(photos, dataset=dataset)
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    record["provenance"]["root_sha256"] = ""
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    write_dataset_pages(Path.cwd(), load_results())
+    (page,) = Path("book/datasets").glob("*.ipynb")
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code").replace("%pip", "pass #")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANGS)
+    assert not canary.exists()
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_a_saved_run_a_page_says_so(photo_folder: PhotoFolder) -> None:
+    with pytest.raises(UserError, match="there is no saved run photos-original-tiny"):
+        study_runs(str(photo_folder({"cats": 3, "dogs": 3})), "tiny", only_saved=True)
+
+
+def test_saved_runs_are_the_same_read_alone(photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    root = str(photo_folder({"cats": 3, "dogs": 3}))
+    for manip in STUDY:
+        run(RunSpec(root, manip, "tiny", k=2), progress=False).save()
+    both = [study_runs(root, "tiny", only_saved=alone, k=2) for alone in (False, True)]
+    assert [[r.spec for r in found] for found in both] == [[RunSpec(root, manip, "tiny", k=2) for manip in STUDY]] * 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["runs"],
+        ["runs", "photos"],
+        ["analyse", "photos"],
+        ["compare", OWN, "histogram"],
+        ["export"],
+        ["merge"],
+        ["tolerance", "./photos", "--encoder", "histogram", "--manips", "grey", "--width", "0", "--categories", "2"],
+        ["sweep", "--datasets", "./photos", "--encoders", "histogram", "--manips", "grey", "--k", "2", "--no-pages"],
+        ["sweep", "grid.yml", "--dry-run"],
+        ["sweep", "grid.yml", "--no-pages"],
+    ],
+    ids=" ".join,
+)
+def test_no_command_imports_what_a_result_or_a_grid_names(
+    canary: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    photos = photo_folder({"cats": 4, "dogs": 4}, "checkout/photos")
+    hostile(photos)
+    hostile(photos, step=1)
+    Path("grid.yml").write_text(f"datasets: ./photos\nencoders: [histogram, {OWN}]\nsettings: {{k: 2}}\n")
+    main(command)
+    assert not canary.exists()
+
+
+def test_a_grid_with_code_says_what_to_type_and_does_it(
+    canary: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo_folder({"cats": 4, "dogs": 4}, "checkout/photos")
+    Path("grid.yml").write_text(f"datasets: ./photos\nencoders: {OWN}\nsettings: {{k: 2}}\n")
+    assert main(["sweep", "grid.yml", "--no-pages"]) == 1
+    assert f"type it: --encoders {OWN}" in capsys.readouterr().err
+    main(["sweep", "grid.yml", "--no-pages", "--encoders", OWN])
+    assert canary.exists()
+
+
+@pytest.mark.parametrize("given", [["-f", "p.yml"], ["-fp.yml"], ["--parameters_file", "p.yml"], ["--parameters_file=p.yml"]])
+def test_papermill_runs_no_code_that_only_a_file_of_parameters_names(
+    bare_project: Path, photo_folder: PhotoFolder, given: list[str]
+) -> None:
+    photo_folder({"cats": 6, "dogs": 6}, "checkout/photos")
+    Path("p.yml").write_text(f"dataset: ./photos\nencoder: {OWN}\nk: 3\n")
+    command = ["notebooks/run.ipynb", *given]
+    with pytest.raises(UserError, match=f"imported only if you type it: -p encoder {OWN}"):
+        planned(command)
+    for typed in (["-p", "encoder", OWN], ["-y", f"encoder: {OWN}"]):
+        plan = planned([*command, *typed])
+        assert plan is not None
+        assert plan.spec.encoder == OWN
