@@ -93,7 +93,8 @@ class Result:
         """
         name = MEASURES.canonical(measure)
         if name not in self.rows:
-            raise UserError(f"{self.spec.run_id} has no {measure!r}: its gallery does not allow it, or an earlier version made it")
+            why = "its gallery, encoder or edit does not allow it, or an earlier version made it"
+            raise UserError(f"{self.spec.run_id} has no {measure!r}: {why}")
         return self.rows[name]
 
     def means(self, measure: str) -> dict[str, float]:
@@ -196,6 +197,8 @@ class Result:
 def present(rows: pd.DataFrame) -> pd.DataFrame:
     """Rename the columns of an earlier version, and add the measures that follow from them."""
     rows = rows.rename(columns={name: MEASURES.canonical(name) for name in rows if name in MEASURES.aliases})
+    if "zero_shot_bare" not in rows and "zero_shot" in rows:  # without prompts
+        rows = rows.rename(columns={"zero_shot": "zero_shot_bare"})
     if "found" not in rows and "found_rr" in rows:
         rows["found"] = (rows["found_rr"] == 1).astype(float).where(rows["found_rr"].notna())
     if "p1" not in rows and any(any(kinds) for kinds in rows["result_categories"]):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,19 @@ import pandas as pd
 
 from . import checks
 from ._core.paths import normalized_dataset, results_root, shown
-from .datasets.dataset import Dataset, load_dataset
+from .datasets.dataset import Dataset, load_dataset, readable
 from .datasets.sampling import batch, sample
-from .embedding.embed import Embeddings, embed, embed_texts, kept_embeddings
+from .embedding.embed import Embeddings, embed, kept_embeddings
 from .embedding.store import EmbeddingStore
+from .embedding.texts import embed_names
 from .encoders import Encoder, TextEncoder, load_encoder
+from .encoders.prompts import BARE, templates
 from .errors import DatasetError, UserError
-from .manipulations import CLEAN, STUDY
+from .manipulations import CLEAN, STUDY, condition
 from .metrics.measures import MEASURES, QueryResults
-from .metrics.ranking import Bools, codes, rank_all
-from .metrics.validity import result_distances, zero_shot
+from .metrics.ranking import codes, rank_all
+from .metrics.validity import result_distances
+from .metrics.zero_shot import Texts
 from .provenance import describe
 from .result import Result, comparable, load_results
 from .retrieval.neighbours import require_results
@@ -66,9 +69,10 @@ def run(
     if not spec.gallery:
         require_results(spec.k, len(dataset.photos) - 1)
     asked_for = batch(dataset.photos, spec.start, spec.step)
+    templates(spec.prompts)  # fails before the work
     encoder = encoder or load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     store = kept_embeddings(encoder)
-    options: Any = {"seed": spec.seed, "batch_size": batch_size, "workers": workers, "progress": progress}
+    options: Any = {"seed": spec.seed, "words": dataset.words, "batch_size": batch_size, "workers": workers, "progress": progress}
     conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))
     asked = embed(asked_for, conditions, encoder, store, **options)
     gallery = asked if len(asked_for) == len(dataset.photos) else embed(dataset.photos, [CLEAN], encoder, store, **options)
@@ -76,8 +80,8 @@ def run(
         reason = next(iter(asked.unreadable.values()))
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
     searched = open_search(spec, asked, gallery, encoder, store, progress)
-    named = name_categories(encoder, asked, gallery, spec.conditions, store) if isinstance(encoder, TextEncoder) else None
-    rows = score(spec, asked, searched.look_up, named)
+    texts = texts_of(spec, dataset, asked, encoder, store) if isinstance(encoder, TextEncoder) else {}
+    rows = score(spec, asked, searched.look_up, texts)
     if not rows["n_results"].any():
         reason = next(iter(searched.about["unusable"].values()), "nothing was returned")
         raise UserError(f"not one result of {spec.gallery or spec.dataset} can be scored; the first: {reason}")
@@ -109,21 +113,21 @@ def saved_or_new(spec: RunSpec) -> Result:
     return result
 
 
-def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, named: Mapping[str, Bools] | None = None) -> pd.DataFrame:
+def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, texts: Mapping[str, Texts] | None = None) -> pd.DataFrame:
     """Search the gallery for every query and score its results: one row per query and draw.
 
     Args:
         asked: embeddings of the queries, clean and under each condition of the run.
         look_up: searches the gallery under a condition.
-        named: condition -> (q,) whether the category name nearest to each query is its own; None for an encoder without text.
+        texts: condition -> texts of the categories; empty or None for an encoder without text.
     """
-    parts = [_score(spec, asked, look_up(name), draw, named[name] if named else None) for draw, name in enumerate(spec.conditions)]
+    parts = [_score(spec, asked, look_up(name), draw, (texts or {}).get(name)) for draw, name in enumerate(spec.conditions)]
     return pd.concat(parts, ignore_index=True)
 
 
-def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, named: Bools | None) -> pd.DataFrame:
+def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, texts: Texts | None) -> pd.DataFrame:
     found, condition = answer.retrieved, spec.conditions[draw]
-    query_results = _query_results(spec, asked, answer, condition, named)
+    query_results = _query_results(spec, asked, answer, condition, texts)
     distances = query_results.distances
     values = {name: MEASURES[name].function(query_results) for name in MEASURES}
     return pd.DataFrame(
@@ -150,7 +154,7 @@ def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, n
     )
 
 
-def _query_results(spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, named: Bools | None) -> QueryResults:
+def _query_results(spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, texts: Texts | None) -> QueryResults:
     """The results of the queries in the form that the measures take."""
     found, clean, manipulated = answer.retrieved, asked.vectors[CLEAN], asked.vectors[condition]
     rows, categories = found.rows, [photo.category for photo in asked.photos]
@@ -163,17 +167,20 @@ def _query_results(spec: RunSpec, asked: Embeddings, answer: SearchResults, cond
         ranked = rank_all(manipulated, labels.vectors, (own, kinds), (image, images), labels.pictures, labels.bits)
         hits = (kinds[rows] == own[:, None]) & (images[rows] != image[:, None]) & (rows >= 0)
     distances = result_distances(clean, found.vectors, rows)
-    return QueryResults(clean, manipulated, rows, distances, spec.tau, own_kind, hits, ranked, answer.before, named)
+    return QueryResults(clean, manipulated, rows, distances, spec.tau, own_kind, hits, ranked, answer.before, texts)
 
 
-def name_categories(
-    encoder: TextEncoder, asked: Embeddings, gallery: Embeddings, conditions: Sequence[str], store: EmbeddingStore
-) -> dict[str, Bools]:
-    """Condition -> (q,) whether the category name nearest to each query is its own. The prompt is the name alone."""
-    labels = sorted({photo.category for photo in gallery.photos})
-    prompts = embed_texts([label.replace("_", " ") for label in labels], encoder, store)
-    at = np.searchsorted(labels, [photo.category for photo in asked.photos])
-    return {name: zero_shot(asked.vectors[name], prompts, at) for name in conditions}
+def texts_of(spec: RunSpec, dataset: Dataset, asked: Embeddings, encoder: TextEncoder, store: EmbeddingStore) -> dict[str, Texts]:
+    """Condition -> the texts of the data set's categories, with what is written on each query under it."""
+    words, seed = dataset.words, spec.seed
+    prompts, bare = (embed_names(words, by, encoder, store) for by in (templates(spec.prompts), BARE))
+    names = [readable(photo.category) for photo in asked.photos]
+    found = {}
+    for name in spec.conditions:
+        written = [condition(name).on(words, own, seed, key).word for own, key in zip(names, asked.digests, strict=True)]
+        rows = np.searchsorted(words, written) if all(written) else None
+        found[name] = Texts(prompts, bare, np.searchsorted(words, names), rows, not (spec.start or spec.step))
+    return found
 
 
 def drawn_for(spec: RunSpec) -> Dataset:

@@ -20,8 +20,10 @@ from urllib.parse import urlsplit
 from ._core.paths import normalized_dataset
 from ._core.slugs import file_slug, gallery_slug, is_service
 from .datasets.dataset import slug
+from .datasets.images import digest
 from .datasets.picture_hash import BITS, NEAR
 from .encoders import DEVICES, ENCODERS, ENGINES, PRECISIONS, default_encoder, resolve, settled_precision
+from .encoders.prompts import IMAGENET, PHOTO, RULE, allowed
 from .errors import UserError
 from .manipulations import CLEAN, MANIPULATIONS, Condition
 
@@ -92,6 +94,9 @@ class RunSpec:
     precision: str = _choice("auto", "of the network: fp32, bf16, fp16, or auto: fp16 on CUDA, else fp32", PRECISIONS)
     engine: str = _choice("torch", "what runs the network: torch, compile (torch.compile) or openvino (faster on a CPU)", ENGINES)
     device: str = _choice("auto", "of the network: cpu, cuda, mps, or auto, the fastest that is there", DEVICES, compare=False)
+    prompts: str = _field(
+        PHOTO, "zero-shot texts: photo (a photo of a {}.), imagenet (80 templates), or templates with {}, | between", allowed, RULE
+    )
     gallery: str = _field("", "what is searched: empty for the data set, folders (comma between), or a service's http://host:port")
     index: str = _field(
         "", "how: exact (default), hnsw, ivf, or stored, a clip-retrieval folder's own; for a service, its index's name"
@@ -205,6 +210,8 @@ class RunSpec:
             if (value := getattr(self, field)) != FIELDS[field].default:
                 parts.append(f"{field}{value}")
         parts += [value for value in (self.precision, self.engine) if value not in ("fp32", "torch")]
+        if self.prompts != PHOTO:
+            parts.append(f"prompts-{self.prompts if self.prompts == IMAGENET else digest(self.prompts.encode())[:8]}")
         return "-".join([*parts, *_protocol_parts(self)])
 
     def under(self, manip: str, severity: int = 0, strength: float = 0.0) -> RunSpec:
@@ -228,7 +235,7 @@ RunSpec.__doc__ = f"{inspect.getdoc(RunSpec)}\n\nAttributes:\n" + "\n".join(
 )
 
 
-FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "device", "draws", "categories", "per_category")
+FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "device", "draws", "categories", "per_category", "prompts")
 """Fields that commands take as flags."""
 
 

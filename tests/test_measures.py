@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
-from clipnb.metrics.validity import result_distances, shift, valid_at_k, zero_shot
+from clipnb.metrics.validity import result_distances, shift, valid_at_k
+from clipnb.metrics.zero_shot import zero_shot
 
 NAN = float("nan")
 

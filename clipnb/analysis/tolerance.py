@@ -19,7 +19,7 @@ from ..runs import saved_or_new
 from ..spec import RunSpec
 from ..stats.breaking_point import BreakingPoint, breaking_point
 
-ANSWERS = ("found", "p1", "map")
+ANSWERS = ("found", "p1", "map", "zero_shot")
 """Measures that can break: they have a level of chance and can be compared between encoders."""
 
 FRACTION = 0.5
@@ -90,7 +90,7 @@ def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", f
     Args:
         clean: the run without manipulation.
         edited: runs that differ from it only in the severity or strength of one manipulation.
-        measure: found, p1 or map.
+        measure: one of `ANSWERS`.
         fraction: share lost of what the measure has above chance, in (0, 1).
 
     Raises:

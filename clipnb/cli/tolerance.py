@@ -28,10 +28,13 @@ def _shared_arguments(parser: argparse.ArgumentParser) -> None:
     from ..analysis.tolerance import ANSWERS, FRACTION
 
     parser.add_argument("dataset", help="a folder of photographs, a sample set, or a name in $CLIPNB_DATA")
-    add_settings(parser, "seed", "precision", "engine", "draws", "categories", "per_category")
+    add_settings(parser, "seed", "precision", "engine", "draws", "categories", "per_category", "prompts")
     parser.add_argument("--manips", nargs="+", default=[], metavar="MANIP", help="(those of the study and the everyday edits)")
     parser.add_argument(
-        "--measure", default="found", choices=ANSWERS, help="found: is the original the first result? p1, map: its kind (found)"
+        "--measure",
+        default="found",
+        choices=ANSWERS,
+        help="found: is the original the first result? p1, map: its kind; zero_shot: is it named? (found)",
     )
     what = "share of the measure above chance whose loss counts as broken"
     parser.add_argument("--fraction", type=float, default=FRACTION, help=f"{what} ({FRACTION:g})")

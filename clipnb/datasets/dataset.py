@@ -58,6 +58,11 @@ class Dataset:
         """Names of the categories with photographs, in order."""
         return list(dict.fromkeys(photo.category for photo in self.photos))
 
+    @property
+    def words(self) -> list[str]:
+        """Names of the categories as text (`readable`), sorted, each once."""
+        return sorted({readable(category) for category in self.categories})
+
 
 def slug(text: str) -> str:
     """Short name of a data set for file names: the last folder of a path, with dashes for special characters.
@@ -67,6 +72,17 @@ def slug(text: str) -> str:
     """
     named = re.split(r"[/\\]", text.rstrip("/\\"))[-1]
     return re.sub(r"[^\w.+-]+", "-", named).strip("-.") or "photos"
+
+
+def readable(category: str) -> str:
+    """The name of a category as a person writes it: what zero-shot prompts and the typographic edit use.
+
+    >>> [readable(name) for name in ("amusement_park", "Federer, Roger", "n02123045_tabby", "T-shirt")]
+    ['amusement park', 'Roger Federer', 'tabby', 'T-shirt']
+    """
+    named = " ".join(re.sub(r"^n\d{8}\b|^n\d{8}(?=_)", "", category).replace("_", " ").split()) or category
+    last, comma, first = (part.strip() for part in named.partition(","))
+    return f"{first} {last}" if comma and last[:1].isupper() and first[:1].isupper() and "," not in first else named
 
 
 def locate(dataset: str) -> Path:

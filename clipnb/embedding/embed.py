@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .._core.paths import TERMINAL, cache_root
-from ..datasets.dataset import Photo
+from ..datasets.dataset import Photo, readable
 from ..datasets.images import RGB, decode, digest, read
-from ..encoders import Encoder, TextEncoder
-from ..encoders.checked import encode, encode_text
+from ..encoders import Encoder
+from ..encoders.checked import encode
 from ..errors import UnreadableImage, UserError
-from ..manipulations import CLEAN, View, condition
+from ..manipulations import CLEAN, Condition, View, condition
 from .store import EmbeddingStore, Entry, embedding_key
 
 IN_MEMORY = 4 * 2**20
@@ -94,6 +94,7 @@ def embed(
     store: EmbeddingStore,
     *,
     seed: int = 0,
+    words: Sequence[str] = (),
     batch_size: int = 0,
     workers: int | None = None,
     progress: bool = True,
@@ -107,6 +108,7 @@ def embed(
         manips: conditions by name, such as `blurred`, `blurred/3` or `cropped/3#1` (`clipnb.manipulations.Condition`).
         store: store with the embeddings of `encoder`.
         seed: seed of the run, for conditions with random choices.
+        words: names of the data set's categories (`Dataset.words`), for conditions that write one.
         batch_size: number of images per call of the encoder; 0 for the encoder's preferred number.
         workers: number of threads that decode and manipulate; one per core by default.
 
@@ -119,12 +121,15 @@ def embed(
     conditions = {name: condition(name) for name in manips}
     view = View(encoder.input_size, getattr(encoder, "sees_whole", False))
 
+    def of(asked: Condition, work: _Work) -> Condition:
+        return asked.on(words, readable(work.photo.category), seed, work.digest)
+
     def prepare(photo: Photo) -> _Work:
         work = _Work(photo)
         try:
             content = read(photo.path)
             work.digest = digest(content)
-            keys = {embedding_key(work.digest, asked.key(seed)): asked for asked in conditions.values()}
+            keys = {embedding_key(work.digest, (own := of(asked, work)).key(seed)): own for asked in conditions.values()}
             if missing := store.missing(keys):
                 image = decode(content, photo.id)
                 clean = encoder.prepare(image)
@@ -171,7 +176,7 @@ def embed(
     effects: dict[str, NDArray[np.float64]] = {}
     for name, asked in conditions.items():
         vectors[name], inputs[name], effects[name] = _array(len(good), encoder.dim, store), [], np.empty((len(good), 2))
-        for row, entry in enumerate(store.entries(embedding_key(work.digest, asked.key(seed)) for work in good)):
+        for row, entry in enumerate(store.entries(embedding_key(work.digest, of(asked, work).key(seed)) for work in good)):
             vectors[name][row], effects[name][row] = entry.vector, (entry.strength, entry.difference)
             inputs[name].append(entry.input)
             if row % RELEASE == RELEASE - 1:
@@ -226,16 +231,6 @@ def _array(n: int, dim: int, store: EmbeddingStore) -> NDArray[np.float32]:
     folder = store.path.parent  # not the folder of temporary files, which may be in memory
     with tempfile.TemporaryFile(dir=folder if os.access(folder, os.W_OK) else None) as file:  # it vanishes with the mapping
         return np.memmap(file, np.float32, "w+", shape=(n, dim))
-
-
-def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStore) -> NDArray[np.float32]:
-    """Embed n texts as (n, dim) float32 with unit rows. Embeddings that the store has are not computed again."""
-    keys = [hashlib.sha256(f"text|{text}".encode()).digest() for text in texts]
-    if missing := store.missing(keys):
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key in missing}
-        vectors = encode_text(encoder, list(new.values()))
-        store.add((key, Entry(vector, key[:16])) for key, vector in zip(new, vectors, strict=True))
-    return np.stack([entry.vector for entry in store.entries(keys)])
 
 
 def _encode(items: Sequence[Item], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:

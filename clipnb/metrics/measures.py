@@ -26,6 +26,7 @@ from .._core.registry import Registry
 from . import agreement, ranking, validity
 from .ranking import Bools, Integers, Ranked
 from .validity import Floats
+from .zero_shot import Texts, retrieved_by_text, zero_shot
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class QueryResults:
         hits: (q, k) `own_kind` without the query's own image; None unless the whole gallery is labelled.
         ranked: ranking of the whole gallery for each query; None unless the whole gallery is labelled.
         before: (q, k) `rows` of the clean queries; None for a search service, which gets only the manipulated queries.
-        named: (q,) whether the nearest category name is the query's own; None if the encoder cannot embed texts.
+        texts: texts of the categories; None if the encoder cannot embed texts.
     """
 
     clean: Floats
@@ -53,7 +54,7 @@ class QueryResults:
     hits: Bools | None = None
     ranked: Ranked | None = None
     before: Integers | None = None
-    named: Bools | None = None
+    texts: Texts | None = None
 
 
 Values = NDArray[np.float64] | None
@@ -71,7 +72,7 @@ class Measure:
         meaning: the definition in one sentence.
         absent: the queries that have no value.
         function: computes the values.
-        chance: (R of each query, N) -> the value that a random ranking is expected to have, where R of the N other images
+        chance: (R of each category, N) -> the value that a random ranking is expected to have, where R of the N other images
             have the query's category; None where no such value is defined.
     """
 
@@ -117,6 +118,19 @@ def _if_relevant(q: QueryResults, values: NDArray[np.float64]) -> NDArray[np.flo
 
 def _r_at_k(q: QueryResults) -> Values:
     return None if q.hits is None or q.ranked is None else ranking.recall_at_k(q.hits, q.ranked.precisions.relevant)
+
+
+def _named(q: QueryResults, by: str, label: str = "own") -> Values:
+    """Whether the nearest text is that of a label: `by` prompts or names, the label `own` or `written`."""
+    if q.texts is None or (labels := getattr(q.texts, label)) is None:
+        return None
+    return zero_shot(q.manipulated, getattr(q.texts, by), labels).astype(np.float64)
+
+
+def _text_r_at_k(q: QueryResults) -> Values:
+    if q.texts is None or not q.texts.whole:
+        return None
+    return retrieved_by_text(q.manipulated, q.texts.prompts, q.texts.own, q.rows.shape[1]).astype(np.float64)
 
 
 _ALL = (
@@ -216,9 +230,36 @@ _ALL = (
         "zero_shot",
         "named by category, zero-shot",
         UNIT,
-        "Whether the category name whose text embedding is nearest to the query is the query's own.",
+        "Whether the category whose text, by the prompts of the run, is nearest to the query is the query's own.",
         "none",
-        lambda q: None if q.named is None else q.named.astype(np.float64),
+        lambda q: _named(q, "prompts"),
+        chance=lambda relevant, others: np.full(len(relevant), 1 / len(relevant)),
+    ),
+    Measure(
+        "zero_shot_bare",
+        "named by category, zero-shot, bare names",
+        UNIT,
+        "Whether the category whose bare name is nearest to the query is the query's own.",
+        "none",
+        lambda q: _named(q, "names"),
+        chance=lambda relevant, others: np.full(len(relevant), 1 / len(relevant)),
+    ),
+    Measure(
+        "misread",
+        "named by the written word",
+        UNIT,
+        "Whether the category nearest to the query in text is the one whose name is written on the photograph.",
+        "none",
+        lambda q: _named(q, "prompts", "written"),
+    ),
+    Measure(
+        "text_r_at_k",
+        "R@k by text",
+        UNIT,
+        "Whether the photograph is among the first k results of its category's text, where all edited photographs are the "
+        "gallery; the mean over a category of R photographs is the recall of its text, at most k / R.",
+        "none",
+        _text_r_at_k,
     ),
 )
 _ALIASES = {

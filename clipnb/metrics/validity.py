@@ -1,4 +1,4 @@
-"""Validity of results under a manipulation, shift of the embedding, and zero-shot classification.
+"""Validity of results under a manipulation, and shift of the embedding.
 
 Notation: v is the embedding of a clean query, v' that of the manipulated query, both of unit length; a result is a
 gallery vector g. A query without a usable result scores NaN, never 0.
@@ -68,20 +68,3 @@ def shift(clean: Floats, manipulated: Floats) -> NDArray[np.float64]:
     """
     cosine = np.einsum("qd,qd->q", clean.astype(np.float64), manipulated.astype(np.float64))
     return np.asarray(np.clip(1.0 - cosine, 0.0, 2.0), dtype=np.float64)
-
-
-def zero_shot(queries: Floats, prompts: Floats, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Whether the text nearest to a query is the one of its own category (Radford et al. 2021).
-
-    Args:
-        queries: (q, dim) image embeddings of unit length.
-        prompts: (c, dim) text embeddings of unit length, one per category.
-        labels: (q,) row of `prompts` that belongs to each query.
-
-    Returns:
-        (q,) booleans.
-
-    >>> zero_shot(np.array([[0.6, 0.8]]), np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1]))
-    array([ True])
-    """
-    return np.asarray(np.argmax(queries @ prompts.T, axis=1) == labels)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._core.paths import shown
-from ..datasets.dataset import Dataset, Photo, load_dataset
+from ..datasets.dataset import Dataset, Photo, load_dataset, readable
 from ..datasets.images import RGB, decode, digest, read
 from ..errors import DatasetError, UnreadableImage
 from ..manipulations import CLEAN
@@ -62,6 +62,12 @@ def _spread(dataset: Dataset, n: int) -> list[Photo]:
     return chosen
 
 
+def _edited(image: RGB, content: bytes, category: str, spec: RunSpec, words: list[str], draw: int = 0) -> RGB:
+    """A photograph as the run saw it."""
+    key = digest(content)
+    return replace(spec.condition, draw=draw).on(words, readable(category), spec.seed, key)(image, spec.seed, key)
+
+
 def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     """Draw photographs of the data set and, below them, the same photographs under the run's manipulation.
 
@@ -80,7 +86,7 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
         image = decode(content, photo.id)
         show(column[0], image, photo.category)
         if rows == 2:
-            show(column[1], manipulation(image, spec.seed, digest(content)))
+            show(column[1], _edited(image, content, photo.category, spec, dataset.words))
     axes[0, 0].set_ylabel("original", fontsize=8)
     axes[-1, 0].set_ylabel(manipulation.label.replace(", ", "\n"), fontsize=8)
     return figure
@@ -97,14 +103,14 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     rows = result.rows[result.rows["n_results"] > 0].sort_values(["valid", "category", "image"], kind="stable")
     picked = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).round().astype(int))]
     top = min(columns, result.spec.k)
-    where = image_finder(result.spec)
+    where, words = image_finder(result.spec), drawn_for(result.spec).words
     figure, axes = new_figure(WIDTH, 1.4 * len(picked) + 0.1, len(picked), top + 2)
     manipulation = result.spec.condition
     for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
         content = read(by_id[f"{row['category']}/{row['image']}"].path)
         image = decode(content, row["image"])
         show(line[0], image, f"{row['category']}\n{share(row['valid'])} valid", color=INK)
-        asked = replace(manipulation, draw=int(row["draw"]))(image, result.spec.seed, digest(content))
+        asked = _edited(image, content, row["category"], result.spec, words, int(row["draw"]))
         show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
         for ax, found, kind, distance in zip(line[2:], row["results"], row["result_categories"], row["distances"], strict=False):
             show_result(ax, where(found), kind, distance, result.spec.tau)

@@ -1,0 +1,46 @@
+"""Prompts of zero-shot classification: templates into which the name of a category is put (Radford et al. 2021)."""
+
+from __future__ import annotations
+
+from ..errors import MissingExtra
+
+PHOTO, IMAGENET = "photo", "imagenet"
+
+BARE = ("{}",)
+"""The name alone."""
+
+RULE = f"{PHOTO}, {IMAGENET}, or templates with {{}} for the name, with | between them"
+
+
+def allowed(prompts: str) -> bool:
+    """Whether `templates` takes this text."""
+    return prompts in (PHOTO, IMAGENET) or all("{}" in template for template in prompts.split("|"))
+
+
+def templates(prompts: str) -> tuple[str, ...]:
+    """The templates that a text names, each with {} for the name of a category.
+
+    Args:
+        prompts: "photo" for the one of the CLIP paper, "imagenet" for the 80 that OpenAI chose for ImageNet, as open_clip has
+            them, or templates with | between them.
+
+    Raises:
+        MissingExtra: "imagenet" is asked for and open_clip is not installed.
+
+    >>> templates("photo")
+    ('a photo of a {}.',)
+    >>> templates("a photo of {}, a tennis player.|a portrait of {}.")
+    ('a photo of {}, a tennis player.', 'a portrait of {}.')
+    """
+    if prompts == PHOTO:
+        return ("a photo of a {}.",)
+    if prompts != IMAGENET:
+        return tuple(template.strip() for template in prompts.split("|"))
+    from .torch_base import matching_torchvision
+
+    with matching_torchvision(f"the prompts {IMAGENET!r}"):
+        try:
+            from open_clip import OPENAI_IMAGENET_TEMPLATES
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"the prompts {IMAGENET!r}", "open_clip") from error
+    return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)

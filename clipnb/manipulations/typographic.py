@@ -1,0 +1,87 @@
+"""The typographic edit: a word written on the photograph (Goh et al. 2021), which models that read text take for its content.
+
+In a run the word is the name of another category, drawn for each photograph. Elsewhere it is "iPod", as in the source.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ..datasets.images import RGB
+from ..errors import UserError
+from .base import Manipulation, Shape, View
+
+WORD = "iPod"
+"""What is written where no word is given."""
+
+LETTERS = (0.05, 0.1, 0.15, 0.2, 0.3)
+"""Heights of the line of text as shares of the short side."""
+
+WIDEST = 0.95
+"""Largest width of the line as a share of the short side; a longer line is squeezed, so that a centre crop keeps all of it."""
+
+PLACE = 0.75
+"""Where the middle of the line is in the centre square: the share of the square that is above it."""
+
+
+def _typographic(image: RGB, rng: np.random.Generator, value: float, word: str = "") -> RGB:
+    """Write a line of white letters with a black outline on the lower part of the centre square."""
+    height, width = image.shape[:2]
+    short = min(height, width)
+    if (tall := round(value * short)) < 1:
+        return image
+    line = _line(word or WORD, tall)
+    line = line.resize((max(1, min(round(line.width * tall / line.height), int(WIDEST * short))), tall), Image.Resampling.BILINEAR)
+    picture = Image.fromarray(image)
+    top = (height - short) / 2 + PLACE * short - tall / 2
+    picture.paste(line, ((width - line.width) // 2, max(0, min(int(top), height - tall))), line)
+    return np.asarray(picture)
+
+
+def _line(word: str, tall: int) -> Image.Image:
+    """A line of text about `tall` pixels high, from the top of its highest letters to the bottom of its lowest ones, as RGBA.
+
+    Raises:
+        UserError: Pillow's font, which has Latin letters, lacks one of the word.
+    """
+    size = max(8, tall)
+    font = ImageFont.load_default(size)
+    unknown = bytes(font.getmask("\U0010ffff"))
+    if lacking := [letter for letter in word if not letter.isspace() and bytes(font.getmask(letter)) == unknown]:
+        raise UserError(f"typographic cannot write {word!r}: its font lacks {lacking[0]!r}; rename the category in Latin letters")
+    stroke = max(1, round(size / 14))
+    left, top, right, bottom = font.getbbox(word + "lp", stroke_width=stroke)
+    right = math.ceil(font.getlength(word)) + stroke
+    made = Image.new("RGBA", (int(right - left), int(bottom - top)))
+    ImageDraw.Draw(made).text((-left, -top), word, fill="white", font=font, stroke_width=stroke, stroke_fill="black")
+    return made
+
+
+def _share_of_input(value: float, before: Shape, after: Shape, view: View) -> float:
+    height, width = before[:2]
+    return value * (min(height, width) / height if view.whole else 1.0)
+
+
+ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
+    (
+        Manipulation(
+            "typographic",
+            "typographic",
+            "the name of another category written on the photograph",
+            _typographic,
+            draws=True,
+            writes=True,
+            parameter="height of the text as a share of the short side",
+            levels=LETTERS,
+            limits=(0.01, 1.0),
+            number="{:.0%}",
+            wording="text of {} of the short side",
+            unit="share of the input's height",
+            at_input=_share_of_input,
+        ),
+        ("typographic_attack", "written"),
+    ),
+)
