@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ._core.files import write_text
+from ._core.files import read_text, write_text
 from .errors import UserError
 from .stats.intervals import Absent
 
@@ -125,7 +125,7 @@ def read(path: Path) -> StudyLog:
         UserError: the file is missing or not in the format.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -124,3 +124,23 @@ def test_papermill_runs_no_code_that_only_a_file_of_parameters_names(
         plan = planned([*command, *typed])
         assert plan is not None
         assert plan.spec.encoder == OWN
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &a [x, x]\nb: [*a, *a]\n", "has an alias"),
+        ("k: " + "[" * 30_000, "nests more than 10"),
+        ("k: 2026-13-45\n", "month must be in 1..12"),
+        ("- k\n", "must be name: value pairs"),
+        ("", "the notebook has no parameter 'kk'"),
+    ],
+)
+def test_a_wrong_file_of_parameters_is_one_line(bare_project: Path, text: str, said: str) -> None:
+    Path("p.yml").write_text(text or "kk: 3\n")
+    with pytest.raises(UserError, match=said) as caught:
+        planned(["notebooks/run.ipynb", "-f", "p.yml"])
+    assert "\n" not in str(caught.value)
+    for missing in ("nowhere.yml", "/dev/zero", "notebooks"):
+        with pytest.raises(UserError, match="cannot be read"):
+            planned(["notebooks/run.ipynb", "-f", missing])

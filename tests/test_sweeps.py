@@ -62,6 +62,10 @@ def test_a_yaml_grid_is_read_and_flags_win(tmp_path: Path) -> None:
         ("dataset: a\n", r"must hold some of .*\(dataset\)"),
         ("severities: [high]\n", "severities must be whole numbers"),
         ("settings: 3\n", "settings must be"),
+        ("manips: &a [grey]\nencoders: *a\n", r"line 2 has an alias \(\*a\): write the value out"),
+        ("settings: " + "{a: " * 400 + "}" * 400, "line 1 nests more than 10 lists or tables"),
+        ("[" * 30_000, "line 1 nests more than 10 lists or tables"),  # PyYAML alone takes minutes
+        ("a: b\n" * 30_000, "grid.yml has 150,000 bytes, more than 100,000"),
     ],
 )
 def test_a_wrong_grid_is_one_line(tmp_path: Path, text: str, said: str) -> None:

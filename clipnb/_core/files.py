@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,21 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_text(path: Path, most: int = 64 * 2**20) -> str:
+    """The UTF-8 text of a file of at most `most` bytes, without a byte order mark.
+
+    Raises:
+        OSError: the file cannot be opened, is not a regular file (a pipe, a device), or is larger.
+        UnicodeDecodeError: it is no UTF-8 text.
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(f"{path.name} is not a regular file")
+    if about.st_size > most:
+        raise OSError(f"{path.name} has {about.st_size:,} bytes, more than {most:,}")
+    return path.read_text(encoding="utf-8-sig")
 
 
 @contextmanager

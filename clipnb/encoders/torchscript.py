@@ -17,7 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from .._core.files import file_sha256
+from .._core import yaml_text
+from .._core.files import file_sha256, read_text
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, Compute
 from .torch_base import Preprocessing, TorchEncoder, output_dim, reason, trusted
@@ -58,7 +59,7 @@ def beside(name: str, path: Path) -> Preprocessing:
     if not path.is_file():
         raise UserError(f"the encoder {name!r}: no file {path}")
     try:
-        fields = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        fields = yaml_text.load(read_text(settings))
         made = Preprocessing(**fields)
         wrong = made.resize not in ("shortest", "squash") or made.interpolation not in ("bicubic", "bilinear")
         wrong |= not isinstance(made.size, int) or not len(made.mean) == len(made.std) == 3

@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
-from .._core.files import write_text
+from .._core import yaml_text
+from .._core.files import read_text, write_text
 from .._core.paths import TERMINAL, find_project, project_root, results_root, shown
 from .._core.typed import from_text
 from ..encoders import imports_code
@@ -48,17 +49,31 @@ _ONE_VALUE = (
     *_FILES, "--engine", "-k", "--kernel", "-l", "--language", "--cwd", "--stdout-file", "--stderr-file", "--log-level",
     "--start-timeout", "--start_timeout", "--execution-timeout", "--autosave-cell-every",
 )  # fmt: skip
+LARGEST = 100_000
+"""Size of the largest file of parameters that is read, in bytes."""
 _ASK_ONLY = ("--help", "-h", "--help-notebook", "--version")
 
 
 def _from_yaml(source: str, kind: str) -> dict[str, Any]:
+    """The parameters in a file, a YAML text or its base64.
+
+    Raises:
+        UserError: it cannot be read, or does not hold names and values.
+    """
     import yaml
 
-    if kind == "file":
-        source = Path(source).read_text(encoding="utf-8")
-    elif kind == "base64":
-        source = base64.b64decode(source).decode("utf-8")
-    return yaml.safe_load(source) or {}
+    text = source
+    try:
+        if kind == "file":
+            text = read_text(Path(source), LARGEST)
+        elif kind == "base64":
+            text = base64.b64decode(source).decode("utf-8")
+        found = yaml_text.load(text) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"the parameters in {source!r:.80} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"the parameters in {source!r:.80} must be name: value pairs")
+    return found
 
 
 def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> tuple[list[str], dict[str, Any]]:
@@ -66,7 +81,10 @@ def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = Mappin
 
     Args:
         arguments: the words after `papermill`.
-        defaults: parameter -> value in the notebook. Its type decides what a -p value means.
+        defaults: parameter -> value in the notebook. Its type decides what a -p value means. Without any, no file is read.
+
+    Raises:
+        UserError: a file of parameters cannot be read.
     """
     positional: list[str] = []
     parameters: dict[str, Any] = {}
@@ -80,7 +98,7 @@ def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = Mappin
             parameters[key] = from_text(text, defaults.get(key, "")) if argument in _TYPED else text
         elif name in _ONE_VALUE:
             value = inline if equals else next(rest, "")
-            if name in _FILES:
+            if name in _FILES and defaults:
                 parameters.update(_from_yaml(value, _FILES[name]))
         elif argument == "-" or not argument.startswith("-"):
             positional.append(argument)

@@ -23,6 +23,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .._core import yaml_text
+from .._core.files import read_text
 from .._core.paths import results_root, shown
 from .._core.typed import from_text
 from ..datasets.dataset import load_dataset
@@ -38,6 +40,9 @@ from . import pages
 
 TRIAL = 6
 """Number of photographs in a trial, which measures the speed of an encoder without earlier runs."""
+
+LARGEST = 100_000
+"""Size of the largest file that is read as a grid, in bytes."""
 
 NOTEBOOK_SECONDS = 12.0
 """Time that a run's kernel, figures and page take besides its embeddings, on one core."""
@@ -97,7 +102,7 @@ def read_grid(path: Path) -> dict[str, Any]:
     except ModuleNotFoundError as error:
         raise MissingExtra("reading a grid", "notebook") from error
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)  # texts alone: `no` and `010` may be names
+        found = yaml_text.load(read_text(path, LARGEST), "BaseLoader")  # texts alone: `no` and `010` may be names
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{shown(path)} cannot be read as a grid: {' '.join(str(error).split())}") from error
     names = set(Grid.__dataclass_fields__)
