@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import stat
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -278,6 +280,47 @@ def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes) -> 
         archive.addfile(info)
     with pytest.raises(HostileArchive, match="link or device"):
         list(members(tmp_path / "a.tar"))
+
+
+def header(size: int, kind: bytes, content: bytes = b"") -> bytes:
+    """A member of a tar file as another program may write it."""
+    info = tarfile.TarInfo("a/1.jpg")
+    info.type = kind
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)
+    block[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(block))[0]
+    return bytes(block) + content + bytes(-len(content) % 512)
+
+
+LONG = b"a" * (64 * MEBIBYTE)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(len(LONG), tarfile.GNUTYPE_LONGNAME, LONG) + header(0, tarfile.REGTYPE),
+        header(len(LONG), tarfile.GNUTYPE_LONGLINK, LONG) + header(0, tarfile.REGTYPE),
+        header(len(LONG) + 20, tarfile.XHDTYPE, b"%d comment=%b\n" % (len(LONG) + 18, LONG)) + header(0, tarfile.REGTYPE),
+        header(2**33, tarfile.XHDTYPE, LONG),
+        b"".join(header(0, tarfile.DIRTYPE) for _ in range(3 * 2048)),
+        header(-1024, tarfile.REGTYPE),
+        header(-1024, tarfile.XHDTYPE, LONG),
+        header(2**40, tarfile.GNUTYPE_SPARSE),
+    ],
+    ids=["name", "link", "pax", "pax of 8 GiB", "folders", "negative", "negative pax", "sparse"],
+)
+def test_what_stands_around_the_files_of_a_tar_counts_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr(archives, "SLACK", MEBIBYTE)
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(content + bytes(1024), 9))
+    tracemalloc.start()
+    try:
+        with pytest.raises(HostileArchive, match=r"expands to more than photographs would|sparse file"):
+            list(members(tmp_path / "a.tar.gz"))
+        assert tracemalloc.get_traced_memory()[1] < 16 * MEBIBYTE
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", tarred(SCENES)[:-200]])

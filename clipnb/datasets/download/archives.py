@@ -5,13 +5,15 @@ A member is returned as its path inside the archive and its bytes. Other modules
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from ...errors import UserError
 
@@ -37,12 +39,10 @@ def members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """
     budget = _Budget(archive)
     try:
-        if zipfile.is_zipfile(archive):
-            yield from _zip(archive, budget)
-        elif tarfile.is_tarfile(archive):
-            yield from _tar(archive, budget)
-        else:
-            raise UserError(f"{archive.name} is neither a zip nor a tar archive")
+        yield from (_zip if zipfile.is_zipfile(archive) else _tar)(archive, budget)
+    except tarfile.ReadError as error:
+        what = "is damaged" if budget.members else "is neither a zip nor a tar archive"
+        raise UserError(f"{archive.name} {what}: {error}") from error
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise UserError(f"{archive.name} is damaged: {error}") from error
     except RuntimeError as error:  # zipfile raises it for a password or an unknown compression
@@ -62,22 +62,41 @@ def safe_path(name: str, archive: Path) -> PurePosixPath:
 
 
 class _Budget:
-    """Limits the number and the size of the files that an archive yields."""
+    """Limits the number of members of an archive and the number of bytes that come out of it."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive
         self.left = archive.stat().st_size * SWELL + SLACK
-        self.files = 0
+        self.members = 0
 
-    def read(self, file: IO[bytes], name: str) -> bytes:
-        """Read a member. The limit applies to the bytes that come out, because the stated size may be false."""
-        most = min(MOST_BYTES_A_FILE, self.left)
-        content = file.read(most + 1)
+    def member(self, name: str, size: int = 0) -> None:
+        """Count a member, and refuse one that states a negative size or one above `MOST_BYTES_A_FILE`."""
+        self.members += 1
+        if self.members > MOST_FILES or not 0 <= size <= MOST_BYTES_A_FILE:
+            raise self.exceeded(name)
+
+    def read(self, file: IO[bytes], size: int, name: str = "a header") -> bytes:
+        """Read at most `size` bytes, or refuse to. The limit applies to what comes out: a stated size may be false."""
+        if not 0 <= size <= MOST_BYTES_A_FILE:
+            raise self.exceeded(name)
+        content = file.read(min(size, self.left + 1))
         self.left -= len(content)
-        self.files += 1
-        if len(content) > most or self.files > MOST_FILES:
-            raise HostileArchive(f"{self.archive.name} expands to more than photographs would at {name!r}: nothing was unpacked")
+        if self.left < 0:
+            raise self.exceeded(name)
         return content
+
+    def exceeded(self, name: str) -> HostileArchive:
+        return HostileArchive(f"{self.archive.name} expands to more than photographs would at {name!r:.80}: nothing was unpacked")
+
+
+class _Metered:
+    """A stream whose every byte counts in the budget, as tarfile reads it: long names and headers as well as content."""
+
+    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
+        self.stream, self.budget, self.seek, self.tell = stream, budget, stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        return self.budget.read(self.stream, size)
 
 
 def _zip(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, bytes]]:
@@ -87,19 +106,32 @@ def _zip(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, bytes]
             kind = member.external_attr >> 28  # file type of the Unix mode, 0 if there is none
             if kind not in (0, 4, 8):
                 raise HostileArchive(f"{archive.name} holds a link or device, {member.filename!r}: nothing was unpacked")
+            budget.member(member.filename, member.file_size)
             if not member.is_dir():
                 with opened.open(member) as file:
-                    yield path, budget.read(file, member.filename)
+                    yield path, budget.read(file, MOST_BYTES_A_FILE, member.filename)
 
 
 def _tar(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, bytes]]:
-    with tarfile.open(archive) as opened:
+    with _decompressed(archive) as stream, tarfile.open(fileobj=_Metered(stream, budget), mode="r:") as opened:  # type: ignore[call-overload]
         for member in opened:
             path = safe_path(member.name, archive)
+            budget.member(member.name, member.size)
+            if member.issparse() or not (member.isfile() or member.isdir()):
+                kind = "sparse file" if member.issparse() else "link or device"
+                raise HostileArchive(f"{archive.name} holds a {kind}, {member.name!r:.80}: nothing was unpacked")
             if member.isfile():
                 file = opened.extractfile(member)
                 assert file is not None
-                with file:
-                    yield path, budget.read(file, member.name)
-            elif not member.isdir():
-                raise HostileArchive(f"{archive.name} holds a link or device, {member.name!r}: nothing was unpacked")
+                yield path, file.read()
+
+
+def _decompressed(archive: Path) -> IO[bytes]:
+    """The bytes of a file, decompressed if they are compressed by gzip, bzip2 or xz."""
+    with archive.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(archive))
+    if start.startswith(b"BZh"):
+        return cast(IO[bytes], bz2.open(archive))
+    return cast(IO[bytes], lzma.open(archive)) if start == b"\xfd7zXZ\0" else archive.open("rb")
