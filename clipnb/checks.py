@@ -57,7 +57,6 @@ def score_agreement(
     Args:
         a, b: category -> one score per image, with the same images in the same order.
         resamples: number B of random matchings within categories.
-        seed: seed of the matchings.
 
     Raises:
         ValueError: the two do not score the same images.

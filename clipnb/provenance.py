@@ -85,14 +85,7 @@ def folder_sha256(folder: Path) -> str:
 
 
 def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed: int, seconds: float) -> Provenance:
-    """The provenance of a run as plain JSON values, without its gallery and warnings.
-
-    Args:
-        dataset, encoder: photographs and encoder of the run.
-        embedded: embeddings of the readable photographs.
-        computed: number of embeddings that the store did not have.
-        seconds: duration of the run.
-    """
+    """The provenance of a run as plain JSON values, without its gallery and warnings; the store lacked `computed` embeddings."""
     readable = {photo.category for photo in embedded.photos}
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

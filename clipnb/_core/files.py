@@ -59,12 +59,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_generated(folder: Path, pattern: str, texts: Mapping[str, str]) -> None:
-    """Write generated files, and delete files from an earlier time that are no longer generated.
-
-    Args:
-        pattern: glob pattern; a matching file that `texts` does not name is deleted.
-        texts: file name -> content; a file is written only if its content changes.
-    """
+    """Write generated files (name -> content) where they change, and delete files that match `pattern` but are not generated."""
     for name, text in texts.items():
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:

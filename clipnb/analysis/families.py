@@ -21,12 +21,7 @@ Member = TypeVar("Member", Contrast, InteractionContrast)
 
 
 def role(condition: str, primary: str = "", graded: Collection[str] = ()) -> str:
-    """The role of a condition.
-
-    Args:
-        condition: the condition.
-        primary: the condition that was named as the primary one; "" for none.
-        graded: conditions at severities.
+    """The role of a condition, where `primary` was named as the primary one and `graded` are conditions at severities.
 
     >>> role("grey"), role("grey-s3", graded=["grey-s3"]), role("grey", primary="grey"), role("blurred", primary="grey")
     ('pre-named', 'exploratory', 'primary', 'exploratory')
@@ -39,13 +34,7 @@ def role(condition: str, primary: str = "", graded: Collection[str] = ()) -> str
 def with_roles(
     members: Sequence[Member], frame_of: Callable[[Sequence[Member]], pd.DataFrame], primary: str = "", graded: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Tabulate contrasts or interactions role by role, with the column `role`.
-
-    Args:
-        members: contrasts or interactions.
-        frame_of: tabulates some of them; `p_holm` is adjusted over these.
-        primary, graded: as in `role`.
-    """
+    """Tabulate contrasts or interactions role by role, with the column `role`; `frame_of` adjusts p over the members of one."""
     by_role: dict[str, list[Member]] = {PRIMARY: [], NAMED: [], EXPLORATORY: []}
     for member in members:
         by_role[role(_condition(member), primary, graded)].append(member)
@@ -55,11 +44,8 @@ def with_roles(
 def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionContrast], margin: float) -> pd.DataFrame:
     """Test each mean change, and each difference between two data sets, for equivalence: a row for each, two one-sided tests.
 
-    `low` and `high` bound the 90% interval; `equivalent` is whether it lies within ±margin. p is not adjusted.
-
-    Args:
-        family, pairs: contrasts and interactions.
-        margin: largest change that counts as no change, in the unit of the measure.
+    `low` and `high` bound the 90% interval; `equivalent` is whether it lies within ±margin, in the unit of the measure. p is
+    not adjusted.
 
     Raises:
         UserError: the margin is not positive.

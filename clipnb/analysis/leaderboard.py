@@ -39,8 +39,6 @@ def leaderboard(
     """Compare encoders on one data set; runs that are not saved are made.
 
     Args:
-        dataset: a data set, as in `RunSpec`.
-        encoders: names of encoders.
         manips: manipulations with severities.
         measure, fraction, width, make: as in `clipnb.analysis.tolerance.measured`.
         settings: further fields of `RunSpec`, the same for all encoders.

@@ -127,9 +127,6 @@ def nested_interval(
 
     Args:
         scores: the (m, d) scores of m images in d draws, for each of G categories.
-        level: nominal coverage.
-        resamples: number of resamples.
-        seed: seed of the resamples.
     """
     rng, groups = rng_for(seed, "nested"), len(scores)
     point = macro_mean([float(values.mean()) for values in scores])

@@ -28,12 +28,7 @@ ACCEPTS = {
 
 
 def calibration_of(spec: RunSpec, *, wanted: float = WANTED, progress: bool = True) -> Calibration:
-    """Calibrate on the clean photographs of a run with its encoder; stored embeddings are used.
-
-    Args:
-        spec: the run.
-        wanted: precision that is wanted among accepted results.
-        progress: show a progress bar.
+    """Calibrate on the clean photographs of a run with its encoder; `wanted` is the precision wanted among accepted results.
 
     Raises:
         UserError: the data set is missing, or has too few photographs.

@@ -32,11 +32,7 @@ def parser(chosen: str = "") -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status.
-
-    Args:
-        arguments: the words after `clipnb`; those of the process by default.
-    """
+    """Run a command and return its exit status; `arguments` are the words after `clipnb`, by default those of the process."""
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
         options = parser(next((word for word in typed if not word.startswith("-")), "")).parse_args(typed)

@@ -24,13 +24,7 @@ class Command(NamedTuple):
 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str, note: str = "") -> None:
-    """Add flags for fields of `RunSpec`. A flag that is not typed is absent, so that the default of the field applies.
-
-    Args:
-        parser: parser of the command.
-        names: names in `clipnb.spec.FLAGS`.
-        note: end of each help text.
-    """
+    """Add flags for fields of `RunSpec`. A flag that is not typed is absent, so that the default of the field applies."""
     from ..spec import FIELDS
 
     for name in names:

@@ -86,10 +86,7 @@ def readable(category: str) -> str:
 
 
 def locate(dataset: str) -> Path:
-    """Find the folder of a data set. Sample and imported sets are written to the cache on first use.
-
-    Args:
-        dataset: a name or a path, as for `load_dataset`.
+    """Find the folder of a data set, by name or path. Sample and imported sets are written to the cache on first use.
 
     Raises:
         DatasetError: there is no such folder; the message says how to get the data set.

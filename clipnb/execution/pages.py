@@ -133,9 +133,7 @@ def ensure(
     """Run the specifications whose pages are not current. A run that fails does not stop the others.
 
     Args:
-        specs: specifications whose pages must be current at the end.
         jobs: number of runs at a time; if there are several, each has a process of its own.
-        progress: show a progress bar.
         announce: receives the runs that are due, before the first of them starts.
 
     Returns:

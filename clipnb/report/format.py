@@ -24,11 +24,7 @@ def minus(value: float, digits: int = 2) -> str:
 
 
 def share(value: float, spec: str = ".0%") -> str:
-    """Format a share in [0, 1]; one that rounding alone would make 0 or 1 is "below" or "above" the nearest other value.
-
-    Args:
-        spec: format with a fixed number of decimals, such as ".0%" or ".3f".
-    """
+    """Format a share in [0, 1]; one that rounding alone would make 0 or 1 is "below" or "above" the nearest other value."""
     text, step = format(value, spec), _step(spec)
     if text == format(0.0, spec) and value > EXACT:
         return f"below{NB}{step:{spec}}"

@@ -96,7 +96,10 @@ def histograms(groups: Groups, bins: int = 20) -> Figure:
     return figure
 
 
-def _boxes(ax: Axes, groups: Groups) -> None:
+def boxes(groups: Groups, title: str = "") -> Figure:
+    """Draw a box plot of each condition: median, quartiles, whiskers at 1.5 IQR, categories as dots, the mean as a diamond."""
+    figure, axes = new_figure(WIDTH, 3.2)
+    ax = axes[0, 0]
     ax.boxplot(
         list(groups.values()),
         tick_labels=[plain(name) for name in groups],
@@ -112,13 +115,7 @@ def _boxes(ax: Axes, groups: Groups) -> None:
         ax.plot(at + jitter(len(values)), values, "o", color=INK, ms=3, alpha=0.6, mew=0, clip_on=False)
         ax.plot(at, np.mean(values), "D", mfc="white", mec=INK, ms=5)
     ax.set(ylabel=AXIS, ylim=(-0.02, 1.03))
-
-
-def boxes(groups: Groups, title: str = "") -> Figure:
-    """Draw a box plot of each condition: median, quartiles, whiskers at 1.5 IQR, categories as dots, the mean as a diamond."""
-    figure, axes = new_figure(WIDTH, 3.2)
-    _boxes(axes[0, 0], groups)
-    axis_title(axes[0, 0], title)
+    axis_title(ax, title)
     return figure
 
 

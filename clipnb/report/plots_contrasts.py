@@ -37,12 +37,7 @@ def forest(family: Sequence[Contrast], xlabel: str = "change of valid@k, percent
 
 
 def interactions(pairs: Sequence[InteractionContrast], what: str = "valid@k") -> Figure:
-    """Draw, for each condition, the changes on two data sets on the left and the difference of the changes on the right.
-
-    Args:
-        pairs: one for each condition, at least one, all of the same two data sets.
-        what: name of the measure.
-    """
+    """Draw, for each condition, the changes on two data sets on the left and the difference of the changes on the right."""
     figure, axes = new_figure(WIDTH, 0.75 * len(pairs) + 1.1, 1, 2, sharey=True, width_ratios=(3, 2))
     left, right = axes[0]
     for at, x in enumerate(reversed(pairs)):

@@ -182,12 +182,7 @@ def how_to(dataset: str, encoder: str, **settings: Any) -> str:
 
 
 def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = None) -> str:
-    """A row a run. Data set and encoder have a column where they differ.
-
-    Args:
-        results: the runs.
-        pages: run id -> Markdown link to its page; gives the first column.
-    """
+    """A row a run. Data set and encoder have a column where they differ; `pages` (run id -> Markdown link) replace them."""
     runs = list(results)
     shared = [{r.spec.dataset_name for r in runs}, {r.spec.encoder for r in runs}]
     named = [len(names) > 1 for names in shared]

@@ -31,6 +31,10 @@ def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
+def _span(interval: Interval) -> str:
+    return f" (95% interval {interval.low:.3f} to {interval.high:.3f})" if interval.bounded else ""
+
+
 def _share_span(interval: Interval) -> str:
     return f" (95% interval {share(interval.low, '.3f')} to {share(min(1.0, interval.high), '.3f')})" if interval.bounded else ""
 
@@ -50,8 +54,7 @@ def _of_results(found: ResultThreshold, pairs: float) -> str:
     if math.isnan(found.tau.point):
         return f"{said}. No threshold makes {found.wanted:.0%} of accepted results of the query's kind."
     tau, got = found.tau, found.precision
-    span = f" (95% interval {tau.low:.3f} to {tau.high:.3f})" if tau.bounded else ""
-    take = f"{said}. **Take {tau.point:.3f}**{span} for {found.wanted:.0%} of accepted results of the query's kind"
+    take = f"{said}. **Take {tau.point:.3f}**{_span(tau)} for {found.wanted:.0%} of accepted results of the query's kind"
     if math.isnan(got.point):
         return f"{take}; on categories that did not set the threshold it accepts nothing."
     return (
@@ -80,8 +83,7 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         lines.append("No threshold keeps pairs of different kinds below 1%.")
     else:
         got = calibration.at(one.point)[0]
-        span = f" (95% interval {one.low:.3f} to {one.high:.3f})" if one.bounded else ""
-        lines.append(f"**Take {one.point:.3f}**{span} to accept at most 1% of pairs of different kinds:")
+        lines.append(f"**Take {one.point:.3f}**{_span(one)} to accept at most 1% of pairs of different kinds:")
         lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
     lines.append(_of_results(calibration.results, one.point))
     lines.append(f"At {tau:g}, {recall} of pairs of one kind are accepted and {fpr} of pairs of different kinds.")

@@ -116,9 +116,7 @@ def tolerance_table(found: Sequence[Tolerance]) -> str:
 def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3) -> Figure:
     """Draw the measure against the strength of each manipulation, with breaking points, intervals and the level of chance.
 
-    Args:
-        found: for each line of a panel (a data set, an encoder or a measure), its manipulations.
-        columns: panels side by side.
+    `found` has a sequence of manipulations for each line of a panel: a data set, an encoder or a measure.
     """
     manips = list(dict.fromkeys(t.manip for line in found for t in sorted(line, key=position)))
     rows = -(-len(manips) // columns)

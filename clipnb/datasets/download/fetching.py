@@ -26,7 +26,6 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
     An interrupted download is resumed. The folder, which is returned, appears when it is complete.
 
     Args:
-        name: a name in `SOURCES`.
         again: replace an existing folder, and accept a checksum that differs from that of the first download.
 
     Raises:
