@@ -18,11 +18,11 @@ from .base import DIFFERENCE, MANIPULATIONS, SEVERITIES, Manipulation, View
 from .conditions import Condition, apply, condition
 from .study import BLUR_SIGMA, CLEAN, STUDY
 
-EVERYDAY = tuple(entry.name for entry, _ in everyday.ENTRIES)
+EVERYDAY = tuple(entry.name for entry in everyday.ENTRIES)
 """Edits that photographs undergo on phones, in messengers and on web pages."""
 
-for _manipulation, _aliases in (*study.ENTRIES, *everyday.ENTRIES, *typographic.ENTRIES, *imagenet_c.ENTRIES):
-    MANIPULATIONS.register(_manipulation.name, *_aliases)(_manipulation)
+for _manipulation in (*study.ENTRIES, *everyday.ENTRIES, *typographic.ENTRIES, *imagenet_c.ENTRIES):
+    MANIPULATIONS.register(_manipulation.name, *_manipulation.aliases)(_manipulation)
 
 __all__ = [
     "BLUR_SIGMA",

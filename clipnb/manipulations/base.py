@@ -71,6 +71,7 @@ class Manipulation:
         at_input: computes the effective strength at the encoder's input from the value and sizes; None if pixels must be
             compared.
         falls: whether a smaller effective strength is a stronger manipulation.
+        aliases: other spellings of the name.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Manipulation:
     unit: str = DIFFERENCE
     at_input: AtInput | None = None
     falls: bool = False
+    aliases: tuple[str, ...] = ()
 
     def settle(self, severity: int, strength: float = 0.0) -> tuple[int, float]:
         """The severity and the strength to use; at least one of them is 0.

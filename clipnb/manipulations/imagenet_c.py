@@ -92,28 +92,21 @@ def _ice(value: float, *_: object) -> float:
 
 _OWN: dict[str, dict[str, Any]] = {
     "glass_blur": {"unit": "scatter in input pixels", "at_input": _scatter, "version": 2},
-    "frost": {
-        "unit": "share of ice",
-        "at_input": _ice,
-        "version": 2,
-    },
+    "frost": {"unit": "share of ice", "at_input": _ice, "version": 2},
 }
 """Corruptions whose strength is not the mean colour difference."""
 
-ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = tuple(
-    (
-        Manipulation(
-            name,
-            name.replace("_", " "),
-            f"{what} (ImageNet-C)",
-            partial(_corrupted, name=name),
-            draws=name not in STEADY,
-            parameter="severity of ImageNet-C",
-            levels=tuple(map(float, SEVERITIES)),
-            wording="severity {}",
-            **_OWN.get(name, {}),
-        ),
-        (),
+ENTRIES = tuple(
+    Manipulation(
+        name,
+        name.replace("_", " "),
+        f"{what} (ImageNet-C)",
+        partial(_corrupted, name=name),
+        draws=name not in STEADY,
+        parameter="severity of ImageNet-C",
+        levels=tuple(map(float, SEVERITIES)),
+        wording="severity {}",
+        **_OWN.get(name, {}),
     )
     for name, what in CORRUPTIONS.items()
 )

@@ -65,23 +65,21 @@ def _share_of_input(value: float, before: Shape, after: Shape, view: View) -> fl
     return value * (min(height, width) / height if view.whole else 1.0)
 
 
-ENTRIES: tuple[tuple[Manipulation, tuple[str, ...]], ...] = (
-    (
-        Manipulation(
-            "typographic",
-            "typographic",
-            "the name of another category written on the photograph",
-            _typographic,
-            draws=True,
-            writes=True,
-            parameter="height of the text as a share of the short side",
-            levels=LETTERS,
-            limits=(0.01, 1.0),
-            number="{:.0%}",
-            wording="text of {} of the short side",
-            unit="share of the input's height",
-            at_input=_share_of_input,
-        ),
-        ("typographic_attack", "written"),
+ENTRIES: tuple[Manipulation, ...] = (
+    Manipulation(
+        "typographic",
+        "typographic",
+        "the name of another category written on the photograph",
+        _typographic,
+        draws=True,
+        writes=True,
+        parameter="height of the text as a share of the short side",
+        levels=LETTERS,
+        limits=(0.01, 1.0),
+        number="{:.0%}",
+        wording="text of {} of the short side",
+        unit="share of the input's height",
+        at_input=_share_of_input,
+        aliases=("typographic_attack", "written"),
     ),
 )

@@ -74,6 +74,7 @@ class Measure:
         function: computes the values.
         chance: (R of each category, N) -> the value that a random ranking is expected to have, where R of the N other images
             have the query's category; None where no such value is defined.
+        aliases: other spellings; columns of version 0.1 are among them.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Measure:
     absent: str
     function: Callable[[QueryResults], Values]
     chance: Callable[[Integers, int], Floats] | None = None
+    aliases: tuple[str, ...] = ()
 
 
 MEASURES: Registry[Measure] = Registry("measure")
@@ -141,6 +143,7 @@ _ALL = (
         "Share of the k results within distance tau of the clean query; the study calls it accuracy.",
         NO_RESULT,
         lambda q: validity.valid_at_k(q.distances, q.tau),
+        aliases=("accuracy", "valid_at_k"),
     ),
     Measure(
         "found",
@@ -150,6 +153,7 @@ _ALL = (
         NO_ORIGINAL,
         _found,
         chance=lambda relevant, others: np.full(len(relevant), 1 / (others + 1)),
+        aliases=("self_at_1",),
     ),
     Measure(
         "found_rr",
@@ -158,6 +162,7 @@ _ALL = (
         "1 / rank of the unedited original among all images of the gallery.",
         NO_ORIGINAL,
         lambda q: None if q.ranked is None else q.ranked.self_rr,
+        aliases=("self_rr",),
     ),
     Measure(
         "p1",
@@ -167,6 +172,7 @@ _ALL = (
         NO_RESULT_OR_RELEVANT,
         _p1,
         chance=lambda relevant, others: relevant / others,
+        aliases=("p_at_1",),
     ),
     Measure(
         "p_at_k",
@@ -193,6 +199,7 @@ _ALL = (
         NO_RELEVANT,
         lambda q: None if q.ranked is None else q.ranked.precisions.ap,
         chance=ranking.expected_ap,
+        aliases=("ap",),
     ),
     Measure(
         "map_at_r",
@@ -201,6 +208,7 @@ _ALL = (
         "Average precision of the first R results, where R is the number of other images in the category.",
         NO_RELEVANT,
         lambda q: None if q.ranked is None else q.ranked.precisions.ap_at_r,
+        aliases=("ap_at_r",),
     ),
     Measure(
         "overlap",
@@ -262,15 +270,5 @@ _ALL = (
         _text_r_at_k,
     ),
 )
-_ALIASES = {
-    "valid": ("accuracy", "valid_at_k"),
-    "found": ("self_at_1",),
-    "found_rr": ("self_rr",),
-    "p1": ("p_at_1",),
-    "map": ("ap",),
-    "map_at_r": ("ap_at_r",),
-}
-"""Other spellings; columns of the first version are among them."""
-
 for _measure in _ALL:
-    MEASURES.register(_measure.name, *_ALIASES.get(_measure.name, ()))(_measure)
+    MEASURES.register(_measure.name, *_measure.aliases)(_measure)
