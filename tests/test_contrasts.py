@@ -107,6 +107,7 @@ def test_the_family_is_adjusted_by_holm_and_the_interaction_is_between_changes()
     assert frame["verdict"].tolist() == ["a loss", "cannot tell"]
     assert interactions_frame([pair])["verdict"].tolist() == ["a loss"]
     assert interactions_frame([pair])["difference"][0] == pytest.approx(frame["change"][0] - frame["change"][1])
+    assert_allclose(interactions_frame([pair, pair])["p_holm"], holm([pair.test.p] * 2))
 
 
 def test_the_studys_shortened_logs_count_by_the_means_that_they_list() -> None:

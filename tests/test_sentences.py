@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from clipnb import Result, RunSpec, run
 from clipnb.analysis.contrasts import contrasts
 from clipnb.analysis.scores import of_result
-from clipnb.report.text import by_condition, changes_table, decided
+from clipnb.report.text import by_condition, changes_table, changes_text, decided
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import Interval, direction
 from clipnb_book.tables import interaction_table
@@ -67,6 +68,16 @@ def test_the_tables_give_the_tests_beside_the_intervals(photo_folder: PhotoFolde
     table = interaction_table(figures, scenes)
     assert table.startswith("| condition | `figures`, points | `scenes`, points |"), "a set goes by its own name"
     assert table.count("\n") == 3
+
+
+def test_a_sentence_on_a_change_is_adjusted_over_all_sentences(photo_folder: PhotoFolder) -> None:
+    """Six categories lose: p = 2 / 64, which Holm's adjustment doubles, because there is a second condition."""
+    root = str(photo_folder({f"kind{i}": 4 for i in range(6)}))
+    clean, same, worse = (run(RunSpec(root, manip, "tiny", 2), progress=False) for manip in ("original", "cropped", "grey"))
+    falls = clean.rows["category"].str[-1].astype(float) / 100 + 0.1
+    worse, same = replace(worse, rows=worse.rows.assign(valid=1 - falls)), replace(same, rows=same.rows.assign(valid=1.0))
+    said = changes_text(by_condition([replace(clean, rows=clean.rows.assign(valid=1.0)), same, worse]))
+    assert "**cannot tell** (p\u00a0=\u00a00.031, after Holm's adjustment 0.062)" in said
 
 
 @pytest.mark.filterwarnings("ignore")
