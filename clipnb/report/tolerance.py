@@ -24,7 +24,7 @@ LOST = {
     "found": "the unedited original is the first result of {} of the queries",
     "p1": "P@1 is {} of the way from chance to the clean value",
     "map": "mAP is {} of the way from chance to the clean value",
-    "zero_shot": "zero-shot accuracy is {} of the way from chance to the clean value",
+    "zero_shot": "zero-shot naming is {} of the way from chance to the clean value",
 }
 
 
