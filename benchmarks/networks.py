@@ -11,7 +11,7 @@ import torch
 from clipnb.encoders import DEFAULT, Compute
 from clipnb.encoders.open_clip_models import OpenClip
 from clipnb.encoders.openai_clip import MEAN, STD, OpenAIClip
-from clipnb.encoders.torch_base import Preprocessing
+from clipnb.encoders.preprocessing import Preprocessing
 
 if torch.version.cuda is None:
     # with a CPU build of torch, torchvision lacks two operators; their names suffice for its import

@@ -122,7 +122,7 @@ def test_preprocessing_is_pixel_identical_to_the_packages(n: int) -> None:
     from PIL import Image
 
     from clipnb.encoders.openai_clip import MEAN, STD
-    from clipnb.encoders.torch_base import Preprocessing
+    from clipnb.encoders.preprocessing import Preprocessing
 
     ours, theirs = Preprocessing(n, MEAN, STD), _transform(n)
     rng = np.random.default_rng(0)

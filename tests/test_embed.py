@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
+from PIL import Image
 
 from clipnb.datasets.dataset import Photo, load_dataset
-from clipnb.datasets.images import RGB
+from clipnb.datasets.images import RGB, decode
+from clipnb.embedding import workers
 from clipnb.embedding.embed import Embeddings, colour_difference, embed
 from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder
@@ -195,16 +197,75 @@ def test_ctrl_c_keeps_what_is_done(photos: tuple[Photo, ...], tiny: TinyEncoder,
     assert go(photos, tiny, tmp_path, ("original",)).computed == 5
 
 
+class OnGpu(TinyEncoder):
+    """Pretends to be on a GPU, so that processes prepare its inputs; notes their ids, and kills one that prepares `fatal`."""
+
+    device = "cuda"
+
+    def __init__(self, notes: Path, fatal: RGB | None = None) -> None:
+        super().__init__()
+
+        def preparation(image: RGB) -> NDArray[np.uint8]:
+            (notes / str(os.getpid())).touch()
+            if fatal is not None and image.shape == fatal.shape and (image == fatal).all():
+                os.kill(os.getpid(), signal.SIGKILL)
+            return np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BOX))
+
+        self.preparation = preparation
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes start after a few photographs."""
+    monkeypatch.setattr(workers, "FIRST", 4)
+    monkeypatch.setattr(workers, "CHUNK", 3)
+
+
+def test_processes_feed_a_gpu_and_give_the_same(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path, few: None) -> None:
+    photos[9].path.write_bytes(b"")
+    expected = go(photos, tiny, tmp_path / "threads")
+    (notes := tmp_path / "notes").mkdir()
+    found = go(photos, OnGpu(notes), tmp_path / "processes", batch_size=4)
+    assert found.photos == expected.photos
+    assert found.unreadable == expected.unreadable
+    for condition in CONDITIONS:
+        assert_array_equal(found.vectors[condition], expected.vectors[condition])
+        assert_array_equal(found.effects[condition], expected.effects[condition])
+        assert found.inputs[condition] == expected.inputs[condition]
+    assert {path.name for path in notes.iterdir()} - {str(os.getpid())}
+    for note in notes.iterdir():
+        note.unlink()
+    assert go(photos, OnGpu(notes), tmp_path / "processes").computed == 0
+    assert not list(notes.iterdir())
+
+
+def test_a_killed_process_is_one_line_and_the_next_run_goes_on(
+    photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path, few: None
+) -> None:
+    (notes := tmp_path / "notes").mkdir()
+    fatal = decode(photos[13].path.read_bytes())
+    with pytest.raises(UserError, match=r"was killed, .*: the embeddings so far are kept; run the same again"):
+        go(photos, OnGpu(notes, fatal), tmp_path, ("original",), batch_size=2, workers=1)
+    kept = len(store_for(tiny, tmp_path))
+    assert 4 <= kept < len(photos)
+    assert go(photos, OnGpu(notes), tmp_path, ("original",)).computed == len(photos) - kept
+
+
 SLOW = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from conftest import TinyEncoder
-import clipnb.embedding.embed
+import clipnb.embedding.embed, clipnb.embedding.workers
 from clipnb.datasets.dataset import load_dataset
 from clipnb.embedding.store import EmbeddingStore
 
+clipnb.embedding.workers.FIRST = 4
+
 class Slow(TinyEncoder):
+    device = sys.argv[4]
+    preparation = staticmethod(lambda image: TinyEncoder().prepare(image))
+
     def encode(self, batch):
         time.sleep(0.1)
         return super().encode(batch)
@@ -215,18 +276,24 @@ clipnb.embedding.embed.embed(load_dataset(sys.argv[2]).photos, ["original"], Slo
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+@pytest.mark.parametrize("device", ["cpu", "cuda"], ids=["threads", "processes"])
 def test_a_killed_process_keeps_every_batch_and_another_goes_on(
-    photo_folder: PhotoFolder, tiny: TinyEncoder, tmp_path: Path
+    photo_folder: PhotoFolder, tiny: TinyEncoder, tmp_path: Path, device: str
 ) -> None:
     root = photo_folder({"cats": 40})
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(Path(__file__).parent), str(root), str(tmp_path / "store")])
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(Path(__file__).parent), str(root), str(tmp_path / "store"), device])
     end = time.monotonic() + 60
-    while len(store_for(tiny, tmp_path / "store")) < 3 and process.poll() is None and time.monotonic() < end:
+    while len(store_for(tiny, tmp_path / "store")) < 6 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
+    helpers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    pids = helpers.read_text().split() if helpers.is_file() else []
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end + 60:
+        time.sleep(0.1)
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     kept = len(store_for(tiny, tmp_path / "store"))
-    assert 3 <= kept < 40
+    assert 6 <= kept < 40
     photos = load_dataset(str(root)).photos
     resumed = go(photos, tiny, tmp_path / "store", ("original",))
     assert resumed.computed == 40 - kept

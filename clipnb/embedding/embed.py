@@ -7,13 +7,12 @@ import math
 import mmap
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,9 @@ from ..encoders import Encoder
 from ..encoders.checked import encode
 from ..errors import UnreadableImage, UserError
 from ..manipulations import CLEAN, Condition, View, condition
-from .store import EmbeddingStore, Entry, embedding_key
+from .batches import Batches, Item
+from .store import EmbeddingStore, embedding_key
+from .workers import in_order
 
 IN_MEMORY = 4 * 2**20
 """Size in bytes above which embeddings lie in a memory-mapped file, so that memory does not grow with the photographs."""
@@ -67,19 +68,6 @@ class _Work:
     digest: str = ""
     problem: str = ""
     ready: list[Item] = field(default_factory=list)
-
-
-class Item(NamedTuple):
-    """One input of the encoder: the prepared `pixels`, their digest `input`, and the `key` of the embedding in the store.
-
-    The `effect` is the strength of the manipulation and the mean colour difference, and `photo` names the photograph.
-    """
-
-    key: bytes
-    input: bytes
-    effect: tuple[float, float]
-    pixels: NDArray[Any]
-    photo: str
 
 
 def kept_embeddings(encoder: Encoder) -> EmbeddingStore:
@@ -124,30 +112,36 @@ def embed(
     def of(asked: Condition, work: _Work) -> Condition:
         return asked.on(words, readable(work.photo.category), seed, work.digest)
 
-    def prepare(photo: Photo) -> _Work:
-        work = _Work(photo)
-        try:
-            content = read(photo.path)
-            work.digest = digest(content)
-            keys = {embedding_key(work.digest, (own := of(asked, work)).key(seed)): own for asked in conditions.values()}
-            if missing := store.missing(keys):
-                image = decode(content, photo.id)
-                clean = encoder.prepare(image)
-                for key in missing:
-                    asked = keys[key]
-                    made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
-                    pixels = clean if asked.manip == CLEAN else encoder.prepare(made)
-                    difference = colour_difference(clean, pixels)
-                    strength = asked.at_input(image.shape, made.shape, view, difference)
-                    seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-                    work.ready.append(Item(key, seen, (strength, difference), pixels, photo.id))
-        except UnreadableImage as error:
-            work.problem = str(error)
-        return work
+    def preparing(to_input: Callable[[RGB], NDArray[Any]]) -> Callable[[Photo], _Work]:
+        def prepare(photo: Photo) -> _Work:
+            work = _Work(photo)
+            try:
+                content = read(photo.path)
+                work.digest = digest(content)
+                keys = {embedding_key(work.digest, (own := of(asked, work)).key(seed)): own for asked in conditions.values()}
+                if missing := store.missing(keys):
+                    image = decode(content, photo.id)
+                    clean = to_input(image)
+                    for key in missing:
+                        asked = keys[key]
+                        made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
+                        pixels = clean if asked.manip == CLEAN else to_input(made)
+                        difference = colour_difference(clean, pixels)
+                        strength = asked.at_input(image.shape, made.shape, view, difference)
+                        seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+                        work.ready.append(Item(key, seen, (strength, difference), pixels, photo.id))
+            except UnreadableImage as error:
+                work.problem = str(error)
+            return work
+
+        return prepare
+
+    def for_processes() -> Callable[[Photo], _Work] | None:
+        """What processes do if there is something to embed, which is when the encoder is loaded."""
+        loaded: Any = getattr(encoder, "loaded", encoder) if batches.taken else None
+        return loaded and preparing(loaded.preparation)
 
     done: list[_Work] = []
-    batch: list[Item] = []
-    computed = 0
     threads = workers or os.cpu_count() or 1
     with ExitStack() as stack:
         screen = None
@@ -157,17 +151,15 @@ def embed(
         bar = stack.enter_context(
             tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5, file=screen)
         )
-        pool = stack.enter_context(ThreadPoolExecutor(threads))
-        for work in _in_order(pool, prepare, photos, ahead=2 * threads + batch_size):
-            fresh = store.missing(item.key for item in work.ready)
-            batch += [item for item in work.ready if item.key in fresh]
+        batches = stack.enter_context(Batches(encoder, store, batch_size))
+
+        gpu = getattr(encoder, "device", "cpu") == "cuda"
+        ahead = 2 * threads + batch_size
+        for work in in_order(preparing(encoder.prepare), photos, threads, ahead, for_processes if gpu else None):
+            batches.add(work.ready)
             work.ready = []
             done.append(work)
             bar.update()
-            if len(batch) >= batch_size:
-                computed += _encode(batch, encoder, store, batch_size)
-                batch = []
-        computed += _encode(batch, encoder, store, batch_size)
 
     good = [work for work in done if not work.problem]
     unreadable = {work.photo.id: work.problem for work in done if work.problem}
@@ -182,7 +174,7 @@ def embed(
             if row % RELEASE == RELEASE - 1:
                 release(vectors[name])
     photographs, digests = [work.photo for work in good], [work.digest for work in good]
-    return Embeddings(photographs, digests, vectors, inputs, effects, unreadable, computed)
+    return Embeddings(photographs, digests, vectors, inputs, effects, unreadable, batches.computed)
 
 
 def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_size: int = 32) -> NDArray[np.float32]:
@@ -216,6 +208,8 @@ def colour_difference(clean: NDArray[Any], pixels: NDArray[Any]) -> float:
     """Mean absolute difference of two 8-bit network inputs, where white is 1; NaN for inputs of other types or shapes."""
     if clean.dtype != np.uint8 or clean.shape != pixels.shape:
         return math.nan
+    if clean is pixels:
+        return 0.0
     return float(np.abs(clean.astype(np.int16) - pixels).mean() / 255)
 
 
@@ -231,35 +225,3 @@ def _array(n: int, dim: int, store: EmbeddingStore) -> NDArray[np.float32]:
     folder = store.path.parent  # not the folder of temporary files, which may be in memory
     with tempfile.TemporaryFile(dir=folder if os.access(folder, os.W_OK) else None) as file:  # it vanishes with the mapping
         return np.memmap(file, np.float32, "w+", shape=(n, dim))
-
-
-def _encode(items: Sequence[Item], encoder: Encoder, store: EmbeddingStore, batch_size: int) -> int:
-    """Store the embedding of each item, embed each distinct input only once, and return how many inputs were embedded."""
-    known = store.seen({item.input for item in items})
-    store.add((item.key, Entry(known[item.input].vector, item.input, *item.effect)) for item in items if item.input in known)
-    distinct: dict[bytes, list[Item]] = {}
-    for item in items:
-        if item.input not in known:
-            distinct.setdefault(item.input, []).append(item)
-    groups = iter(distinct.values())
-    while chunk := list(islice(groups, batch_size)):
-        vectors = encode(encoder, [same[0].pixels for same in chunk], [same[0].photo for same in chunk])
-        store.add(
-            (item.key, Entry(vector, item.input, *item.effect))
-            for vector, same in zip(vectors, chunk, strict=True)
-            for item in same
-        )
-    return len(distinct)
-
-
-def _in_order(pool: ThreadPoolExecutor, function: Any, items: Iterable[Any], ahead: int) -> Iterator[Any]:
-    """Like `pool.map`, but at most `ahead` items ahead, so that memory stays bounded."""
-    source = iter(items)
-    queue: list[Future[Any]] = [pool.submit(function, item) for item in islice(source, ahead)]
-    try:
-        while queue:
-            yield queue.pop(0).result()
-            queue += [pool.submit(function, item) for item in islice(source, 1)]
-    finally:
-        for future in queue:
-            future.cancel()

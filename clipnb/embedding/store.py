@@ -145,6 +145,10 @@ class EmbeddingStore:
 
     __del__ = close
 
+    def __getstate__(self) -> dict[str, object]:
+        """For another process: SQLite's connections stay in this one."""
+        return self.__dict__ | {"_idle": []}
+
     def __len__(self) -> int:
         with self._connection() as db:
             return int(db.execute("SELECT count(DISTINCT key) FROM embeddings").fetchone()[0])

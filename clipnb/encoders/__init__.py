@@ -50,8 +50,9 @@ DEFAULT = Compute()
 class Encoder(Protocol):
     """Interface of an encoder.
 
-    Two further attributes are optional: `batch_size`, the preferred number of inputs per call, and `sees_whole`, true if
-    the encoder squashes the whole photograph to a square instead of taking the centre square.
+    Further attributes are optional: `batch_size`, the preferred number of inputs per call; `sees_whole`, true if the encoder
+    squashes the whole photograph to a square instead of taking the centre square; `device`, and, where it is "cuda",
+    `preparation`, a function that does what `prepare` does and can be sent to another process.
 
     Attributes:
         name: name that selects the encoder.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,10 @@ TOLERANCE = 1e-3
 """Largest difference of a vector's length from 1, above the rounding of half precision."""
 
 
-def encode(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> NDArray[np.float32]:
-    """Embed n prepared inputs as (n, dim) unit vectors.
+def start(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> Callable[[], NDArray[np.float32]]:
+    """Begin to embed n prepared inputs, and return a function that waits for their (n, dim) unit vectors.
+
+    Encoders without a method `start` compute the vectors at once.
 
     Args:
         encoder: the encoder that prepared the inputs.
@@ -24,11 +26,22 @@ def encode(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str
         names: n photographs, for the message of an error.
 
     Raises:
-        UserError: the inputs differ in shape, or the encoder does not return n finite vectors of length 1.
+        UserError: the inputs differ in shape. The returned function raises it if the encoder does not return n finite vectors
+            of length 1.
     """
     if len(shapes := {np.shape(pixels) for pixels in inputs}) > 1:
         raise UserError(f"encoder {encoder.name!r} prepares inputs of different shapes: {', '.join(map(str, sorted(shapes)))}")
-    return _checked(encoder, encoder.encode(np.stack(inputs)), len(inputs), names)
+    if begin := getattr(getattr(encoder, "loaded", encoder), "start", None):
+        wait = begin(inputs)
+    else:
+        vectors = encoder.encode(np.stack(inputs))
+        wait = lambda: vectors  # noqa: E731 - as short as a function can be
+    return lambda: _checked(encoder, wait(), len(inputs), names)
+
+
+def encode(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> NDArray[np.float32]:
+    """Embed n prepared inputs as (n, dim) unit vectors; see `start`."""
+    return start(encoder, inputs, names)()
 
 
 def encode_text(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:

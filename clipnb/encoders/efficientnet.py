@@ -12,7 +12,8 @@ from typing import Any
 from .._core.files import file_sha256
 from ..errors import MissingExtra
 from . import DEFAULT, Compute
-from .torch_base import Preprocessing, TorchEncoder
+from .preprocessing import Preprocessing
+from .torch_base import TorchEncoder
 
 NAME = "efficientnet-lite2"
 PREPROCESSING = Preprocessing(size=260, mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)

@@ -15,7 +15,8 @@ from typing import Any
 from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute
-from .torch_base import Preprocessing, TextTorchEncoder, TorchEncoder, agreed_tag, matching_torchvision, reason
+from .preprocessing import Preprocessing
+from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, matching_torchvision, reason
 
 LOOKS = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
 """What a tag says about the preprocessing and the activation of its weights."""

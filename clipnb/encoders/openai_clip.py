@@ -15,7 +15,8 @@ from urllib.error import URLError
 from .._core.files import file_sha256
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute
-from .torch_base import Preprocessing, TextTorchEncoder, matching_torchvision, reason, trusted
+from .preprocessing import Preprocessing
+from .torch_base import TextTorchEncoder, matching_torchvision, reason, trusted
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)

@@ -10,62 +10,25 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ..datasets.images import RGB, centre_of_strip
+from ..datasets.images import RGB
 from ..errors import UserError
 from . import DEFAULT, INSTEAD, Compute
 from .batch_size import FastestSize
 from .engines import build
+from .preprocessing import Preprocessing
 
 
 def trusted() -> bool:
     """Whether the user lets checkpoints run the programs that they hold: $CLIPNB_TRUST_CHECKPOINT is 1."""
     return os.environ.get("CLIPNB_TRUST_CHECKPOINT") == "1"
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """Conversion of a photograph to the network's input.
-
-    Attributes:
-        size: side of the square input in pixels.
-        mean, std: mean and standard deviation of each channel, after division by `scale`.
-        scale: divisor of the 8-bit values.
-        resize: "shortest" scales the short side to `size` and takes the centre; "squash" ignores the aspect ratio.
-        interpolation: "bicubic" or "bilinear".
-    """
-
-    size: int
-    mean: Sequence[float]
-    std: Sequence[float]
-    scale: float = 255.0
-    resize: str = "shortest"
-    interpolation: str = "bicubic"
-
-    def __call__(self, image: RGB) -> NDArray[np.uint8]:
-        """Convert (h, w, 3) uint8 to (size, size, 3) uint8, with the same pixels as the transforms of the CLIP packages.
-
-        If the short side is scaled, only the middle of a long strip is used (`clipnb.datasets.images.centre_of_strip`).
-        """
-        if self.resize == "shortest":
-            image = centre_of_strip(image)
-        height, width = image.shape[:2]
-        size, short = self.size, min(height, width)
-        new_w, new_h = size, size
-        if self.resize == "shortest":
-            new_w, new_h = (size, int(size * height / width)) if width == short else (int(size * width / height), size)
-        scaled = np.asarray(Image.fromarray(image).resize((new_w, new_h), Image.Resampling[self.interpolation.upper()]))
-        left, top = round((new_w - size) / 2.0), round((new_h - size) / 2.0)
-        return scaled[top : top + size, left : left + size]
 
 
 class TorchEncoder:
@@ -101,10 +64,10 @@ class TorchEncoder:
         lowered = "" if self.precision == "fp32" or self.engine == "openvino" else " by autocast"
         self.identity = f"{name}|{weights_sha256}|{preprocessing}|{self.precision}{lowered}"
         self.identity += "" if self.engine == "torch" else f"|{self.engine}"
-        self._preprocessing, self._forward, self.device = preprocessing, forward, device_of(compute)
+        self.preparation, self._forward, self.device = preprocessing, forward, device_of(compute)
         sizes = (4, 8, 16) if self.engine == "torch" else (8,)
         if self.device != "cpu":
-            sizes = (256,)
+            sizes = (64, 128, 256)
         self._size, self.batch_size = FastestSize(sizes), max(sizes)
         self._lower = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision] if lowered else None
         self.model = model.float().eval().to(self.device)
@@ -117,7 +80,25 @@ class TorchEncoder:
 
     def prepare(self, image: RGB) -> NDArray[np.uint8]:
         """Convert a photograph to the network's input, (size, size, 3) uint8."""
-        return self._preprocessing(image)
+        return self.preparation(image)
+
+    def start(self, inputs: Sequence[NDArray[Any]]) -> Callable[[], NDArray[np.float32]]:
+        """Begin to embed n prepared inputs, and return a function that waits for their (n, dim) float32 unit vectors.
+
+        On CUDA the copies and the forward pass go on while the caller does other work, once the batch size is found. On
+        other devices the vectors are computed at once.
+
+        Raises:
+            torch.OutOfMemoryError: not even one image fits.
+        """
+        import torch
+
+        if self.device == "cuda" and (size := self._size.best):
+            with suppress(torch.OutOfMemoryError):
+                parts = [self._begin(_pinned(inputs[at : at + size])) for at in range(0, len(inputs), size)]
+                return lambda: np.concatenate([part() for part in parts])
+        vectors = self.encode(np.stack(inputs))
+        return lambda: vectors
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed (n, size, size, 3) uint8 as (n, dim) float32 unit vectors.
@@ -135,7 +116,7 @@ class TorchEncoder:
             part = batch[start : start + self._size.next(len(batch) - start)]
             began = time.perf_counter()
             try:
-                vectors.append(self._encode(part))
+                vectors.append(self._begin(torch.from_numpy(part))())
             except torch.OutOfMemoryError:
                 if len(part) == 1 or self.engine != "torch":
                     raise
@@ -144,18 +125,30 @@ class TorchEncoder:
                 self._size.note(len(part), time.perf_counter() - began)
         return np.concatenate(vectors)
 
-    def _encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+    def _begin(self, batch: Any) -> Callable[[], NDArray[np.float32]]:
+        """Begin the forward pass of one batch, a tensor, and return the function that waits for its vectors."""
         import torch
 
         with self.computing():
             missing = 0 if self.engine == "torch" else self.batch_size - len(batch)
-            pixels = torch.from_numpy(np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]))
-            if self.device == "cuda":
-                pixels = pixels.pin_memory()  # lets the copy run asynchronously
+            pixels = torch.cat([batch, batch[-1:].expand(missing, *batch.shape[1:])]) if missing else batch
             pixels = pixels.to(self.device, non_blocking=True)
             if pixels.shape[-1] == 3:  # else the transform of a package has normalised it, channels first
-                pixels = (pixels.permute(0, 3, 1, 2).float() / self._preprocessing.scale - self._mean) / self._std
-            return unit_rows(self._forward(pixels.contiguous())[: len(batch)])
+                pixels = (pixels.permute(0, 3, 1, 2).float() / self.preparation.scale - self._mean) / self._std
+            vectors = unit_rows(self._forward(pixels.contiguous())[: len(batch)])
+            if self.device != "cuda":
+                result: NDArray[np.float32] = vectors.cpu().numpy()
+                return lambda: result
+            copied = torch.empty(vectors.shape, pin_memory=True)
+            copied.copy_(vectors, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+
+        def wait() -> NDArray[np.float32]:
+            event.synchronize()
+            return np.array(copied.numpy())
+
+        return wait
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -177,15 +170,25 @@ class TextTorchEncoder(TorchEncoder):
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, dim) float32 unit vectors, in the same space as the photographs."""
         with self.computing():
-            return unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device)))
+            vectors: NDArray[np.float32] = unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device))).cpu().numpy()
+            return vectors
 
 
-def unit_rows(features: Any) -> NDArray[np.float32]:
-    """Convert torch features (n, dim) to a float32 numpy array with rows of unit length."""
+def unit_rows(features: Any) -> Any:
+    """Convert torch features (n, dim) to float32 rows of unit length, on their device."""
     import torch
 
-    result: NDArray[np.float32] = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-    return result
+    return torch.nn.functional.normalize(features.float(), dim=-1)
+
+
+def _pinned(inputs: Sequence[NDArray[Any]]) -> Any:
+    """Stack arrays to a tensor in page-locked memory, which PyTorch copies to a GPU asynchronously, and then uses again."""
+    import torch
+
+    dtype = torch.from_numpy(np.empty(0, inputs[0].dtype)).dtype
+    batch = torch.empty((len(inputs), *inputs[0].shape), dtype=dtype, pin_memory=True)
+    np.stack(inputs, out=batch.numpy())
+    return batch
 
 
 def device_of(compute: Compute) -> str:

@@ -21,7 +21,8 @@ from .._core import yaml_text
 from .._core.files import file_sha256, read_text
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, Compute
-from .torch_base import Preprocessing, TorchEncoder, output_dim, reason, trusted
+from .preprocessing import Preprocessing
+from .torch_base import TorchEncoder, output_dim, reason, trusted
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:

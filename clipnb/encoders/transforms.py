@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..datasets.images import RGB, centre_of_strip
 from ..errors import UserError
-from .torch_base import Preprocessing
+from .preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

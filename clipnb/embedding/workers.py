@@ -1,0 +1,107 @@
+"""Prepare photographs in threads, or in processes where threads cannot keep a GPU busy.
+
+Python runs one thread at a time. For a ViT-L/14 on 16 cores, threads prepared a quarter as many photographs of 128 pixels in a
+second as processes did, and half as many of 1000 x 750 pixels (`benchmarks/gpu.py` beside an H200).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from ..errors import UserError
+
+FIRST = 256
+"""Number of photographs that threads prepare before processes may go on."""
+
+CHUNK = 16
+"""Number of photographs that a process takes at a time."""
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+_function: Callable[[Any], Any]
+"""In a process: what it does with an item."""
+
+
+def in_order(
+    function: Callable[[Given], Made],
+    items: Sequence[Given],
+    workers: int,
+    ahead: int,
+    for_processes: Callable[[], Callable[[Given], Made] | None] | None = None,
+) -> Iterator[Made]:
+    """Like `map`, in parallel, at most about `ahead` items ahead, so that memory stays bounded.
+
+    Args:
+        function: what threads do with an item.
+        workers: number of threads or processes.
+        for_processes: asked after each `FIRST` items for the function of processes that go on with the rest; None for no
+            processes.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    step = FIRST if for_processes else len(items)
+    for start in range(0, len(items), max(1, step)):
+        rest = items[start:]
+        if start and for_processes and len(rest) > FIRST and (other := for_processes()):
+            yield from _in_processes(other, rest, workers, ahead)
+            return
+        with ThreadPoolExecutor(workers) as threads:
+            yield from _ahead(threads, function, rest[:step], ahead)
+
+
+def _in_processes(function: Callable[[Given], Made], items: Sequence[Given], workers: int, ahead: int) -> Iterator[Made]:
+    from loky.process_executor import ProcessPoolExecutor  # starts clean processes, which do not run the main script again
+
+    chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+    try:
+        with ProcessPoolExecutor(workers, initializer=_start, initargs=(function, os.getpid())) as pool:
+            yield from chain.from_iterable(_ahead(pool, _each, chunks, workers - (-ahead // CHUNK)))
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process that prepared photographs was killed, perhaps because memory was short: the embeddings so far are kept; "
+            "run the same again, or run(spec, workers=2) with fewer processes"
+        ) from error
+
+
+def _start(function: Callable[[Any], Any], parent: int) -> None:
+    """Prepare a process: one thread for computing, no answer to Ctrl-C, and an end soon after that of the main process."""
+    global _function
+    _function = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for package, setting in (("cv2", "setNumThreads"), ("torch", "set_num_threads")):
+        if package in sys.modules:
+            getattr(sys.modules[package], setting)(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _each(items: Sequence[Any]) -> list[Any]:
+    return [_function(item) for item in items]
+
+
+def _ahead(pool: Executor, function: Callable[[Given], Made], items: Iterable[Given], ahead: int) -> Iterator[Made]:
+    source = iter(items)
+    queue: list[Future[Made]] = [pool.submit(function, item) for item in islice(source, ahead)]
+    try:
+        while queue:
+            yield queue.pop(0).result()
+            queue += [pool.submit(function, item) for item in islice(source, 1)]
+    finally:
+        for future in queue:
+            future.cancel()
