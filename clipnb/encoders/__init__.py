@@ -28,6 +28,9 @@ STUDY = "ViT-L/14"
 OFFLINE = "efficientnet-lite2"
 """Encoder that needs no network; the samples and the book use it."""
 
+LITE = ("efficientnet-lite0", "efficientnet-lite1", OFFLINE)
+"""Encoders whose weights come in packages."""
+
 INSTEAD = f"use the encoder {OFFLINE}, which needs no network (-p encoder {OFFLINE}, or CLIPNB_ENCODER={OFFLINE})"
 """End of an error message about missing weights."""
 
@@ -131,7 +134,8 @@ def _from(kind: str) -> Loader:
 _efficientnet, _openai_clip, _own = _from("efficientnet"), _from("clip"), _from("own")
 _BY_PREFIX = {prefix: _from(prefix) for prefix in PREFIXES}
 
-ENCODERS.register(OFFLINE)(_efficientnet)
+for _name in (OFFLINE, *LITE[:-1]):
+    ENCODERS.register(_name)(_efficientnet)
 
 
 @ENCODERS.register("histogram")

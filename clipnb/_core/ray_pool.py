@@ -1,0 +1,82 @@
+"""Work on Ray Data: processes that each hold a worker. Ray replaces a process that dies and has its work done again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import MissingExtra
+
+
+class _Actor:
+    """A worker in a process of its own, in the folder and with the settings of the process that started it."""
+
+    def __init__(self, make: Callable[[], Callable[[int], Any]], folder: str, environment: Mapping[str, str]) -> None:
+        os.environ.update(environment)
+        with suppress(OSError):  # another machine may lack the folder
+            os.chdir(folder)
+        self.work = make()
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"number": row["number"], "made": self.work(int(row["number"]))}
+
+
+@dataclass(frozen=True)
+class RayPool:
+    """Processes on Ray.
+
+    Attributes:
+        workers: number of processes.
+        address: address of a running cluster ("auto" or "host:port"); None starts a cluster on this machine.
+        gpus: number of GPUs, or share of a GPU, for each process.
+        environment: environment variables of the processes, besides this one's CLIPNB_ variables.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+    """
+
+    workers: int = 2
+    address: str | None = None
+    gpus: float = 0
+    environment: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            import ray.data  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise MissingExtra("the engine ray", "scale") from error
+
+    def work(self, make: Callable[[], Callable[[int], Any]], numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """Call a worker for each number, and yield the number and what it returns, as soon as it is there.
+
+        Args:
+            make: makes a worker, in each process.
+            numbers: names of the pieces of work.
+        """
+        import ray.data
+
+        started = not ray.is_initialized()
+        if started:
+            cores = max(self.workers + 1, os.cpu_count() or 1)  # one for Ray's own tasks
+            cpus: dict[str, Any] = {} if self.address else {"num_cpus": cores}
+            ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **cpus)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        own = {name: value for name, value in os.environ.items() if name.startswith("CLIPNB_")}
+        try:
+            rows = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers)).map(
+                _Actor,
+                fn_constructor_args=(make, os.getcwd(), own | dict(self.environment or {})),
+                compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(numbers))),
+                num_cpus=1,
+                num_gpus=self.gpus or None,
+            )
+            for row in rows.iter_rows():
+                yield int(row["number"]), row["made"]
+        finally:
+            if started:
+                ray.shutdown()

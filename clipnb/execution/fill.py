@@ -1,0 +1,149 @@
+"""`clipnb embed`: fill the store of embeddings for many runs, on this machine or on Ray, so that the runs only score.
+
+The work is cut into tasks: some photographs of a data set, under all conditions of the runs that share an encoder. A task
+whose embeddings are in the store costs next to nothing, so the same command continues a fill that was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from .._core.ray_pool import RayPool
+from ..datasets.dataset import Photo
+from ..embedding.embed import embed, kept_embeddings
+from ..encoders import Encoder, load_encoder
+from ..errors import UserError
+from ..manipulations import CLEAN
+from ..retrieval.sources import hashes_for
+from ..runs import drawn_for
+from ..spec import RunSpec
+
+PHOTOS = 50
+"""Number of photographs in a task."""
+
+
+class Task(NamedTuple):
+    """Photographs to embed under conditions.
+
+    Attributes:
+        spec: names encoder, precision, engine, device and seed.
+        conditions: conditions as text.
+        photos: the photographs.
+        words: names of the data set's categories.
+    """
+
+    spec: RunSpec
+    conditions: tuple[str, ...]
+    photos: tuple[Photo, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a fill did.
+
+    Attributes:
+        wanted: number of embeddings that the runs use, of readable photographs.
+        computed: number of images that the encoders embedded; equal inputs are embedded once.
+        unreadable: photograph -> reason.
+    """
+
+    wanted: int = 0
+    computed: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    def __add__(self, other: Filled) -> Filled:
+        return Filled(
+            self.wanted + other.wanted,
+            self.computed + other.computed,
+            tuple(dict.fromkeys(self.unreadable + other.unreadable)),
+        )
+
+
+Engine = Callable[[Sequence[Task]], Iterable[Filled]]
+"""Does tasks, and yields what each did, in any order."""
+
+
+def tasks_of(specs: Sequence[RunSpec], photos: int = PHOTOS) -> list[Task]:
+    """Cut the embeddings of runs into tasks of at most `photos` photographs.
+
+    Raises:
+        UserError: a data set is missing.
+    """
+    groups: dict[RunSpec, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(replace(spec.clean, start=0, step=0), []).append(spec)
+    tasks = []
+    for clean, members in groups.items():
+        conditions = tuple(dict.fromkeys((CLEAN, *(name for spec in members for name in spec.conditions))))
+        data = drawn_for(clean)
+        found = [Photo(photo.category, photo.path.resolve()) for photo in data.photos]
+        parts = (tuple(found[start : start + photos]) for start in range(0, len(found), photos))
+        tasks += [Task(clean, conditions, part, tuple(data.words)) for part in parts]
+    return tasks
+
+
+def do(task: Task) -> Filled:
+    """Embed the photographs of a task; the store keeps the embeddings, and picture hashes if the runs leave out near-copies."""
+    spec = task.spec
+    encoder = _encoder(spec.encoder, spec.precision, spec.engine, spec.device)
+    store = kept_embeddings(encoder)
+    done = embed(task.photos, task.conditions, encoder, store, seed=spec.seed, words=task.words, progress=False)
+    hashes_for(spec, done.photos, progress=False)
+    return Filled(len(done.photos) * len(task.conditions), done.computed, tuple(done.unreadable.items()))
+
+
+@lru_cache(maxsize=1)
+def _encoder(name: str, precision: str, engine: str, device: str) -> Encoder:
+    return load_encoder(name, precision, engine, device)
+
+
+def here(tasks: Sequence[Task]) -> Iterator[Filled]:
+    """Do tasks one after the other, in this process."""
+    return map(do, tasks)
+
+
+class _Worker:
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tasks
+
+    def __call__(self, number: int) -> str:
+        return json.dumps(vars(do(self.tasks[number])))
+
+
+def on_ray(pool: RayPool) -> Engine:
+    """An engine that does tasks on Ray. All processes write to one cache, so a cluster needs a file system that it shares."""
+
+    def run(tasks: Sequence[Task]) -> Iterator[Filled]:
+        for _, made in pool.work(partial(_Worker, list(tasks)), range(len(tasks))):
+            done = json.loads(made)
+            yield Filled(done["wanted"], done["computed"], tuple((name, why) for name, why in done["unreadable"]))
+
+    return run
+
+
+def fill(specs: Sequence[RunSpec], engine: Engine = here, *, photos: int = PHOTOS, progress: bool = True) -> Filled:
+    """Embed the photographs of runs under their conditions.
+
+    Args:
+        engine: where the tasks are done.
+        photos: number of photographs in a task.
+
+    Raises:
+        UserError: a data set or an encoder is missing, or no photograph can be read.
+    """
+    total = Filled()
+    tasks = tasks_of(specs, photos)
+    with tqdm(total=len(tasks), desc="embedding", unit="task", disable=not progress) as bar:
+        for done in engine(tasks):
+            total += done
+            bar.update()
+    if not total.wanted:
+        raise UserError(f"no photograph can be read; the first: {total.unreadable[0][1]}")
+    return total
