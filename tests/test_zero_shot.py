@@ -22,6 +22,7 @@ from clipnb.encoders.prompts import BARE, templates
 from clipnb.manipulations import Condition, View, apply, condition
 from clipnb.metrics.zero_shot import retrieved_by_text, zero_shot
 from clipnb.report.photos import before_after
+from clipnb.report.text import summary
 from clipnb.result import present
 from conftest import PhotoFolder, TinyEncoder, let_torchvision_load, picture
 
@@ -135,6 +136,7 @@ def test_a_run_reports_prompts_beside_bare_names(photo_folder: PhotoFolder) -> N
         expected = [float(word == readable(p.category)) for word, p in zip(nearest, photos, strict=True)]
         assert result.rows[column].tolist() == expected
     assert "misread" not in result.rows
+    assert "| zero-shot prompts | `photo` |" in summary(result)
     assert result.macro("text_r_at_k").point <= 1
 
 

@@ -38,6 +38,7 @@ def summary(result: Result) -> str:
         "strength at the encoder's input": None if s.manip == CLEAN else result.strength,
         "photographs left pixel-identical": None if s.manip == CLEAN else share(result.noop_share),
         "searched": _searched(result),
+        "zero-shot prompts": literal(s.prompts) if "zero_shot" in result.rows else None,
         "queries / unreadable images": f"{len(result.rows)} / {len(p['unreadable'])}",
         "encoder": f"{literal(s.encoder)} {s.precision}{'' if s.engine == 'torch' else f' by {s.engine}'} on {p['device']}",
         "weights, SHA-256": p["encoder"]["weights_sha256"][:16] or None,
