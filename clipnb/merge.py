@@ -29,7 +29,7 @@ def merge(results: Sequence[Result]) -> Result:
     seen = {(r.provenance["data_fingerprint"], r.provenance["encoder"]["identity"]) for r in order}
     if len(whole) > 1 or len(seen) > 1:
         names = ", ".join(sorted(r.spec.run_id for r in order))
-        raise UserError(f"{names} are no batches of one run: they differ in settings, photographs or weights")
+        raise UserError(f"{names} are not batches of one run: they differ in settings, photographs or weights")
     rows = pd.concat([r.rows for r in order], ignore_index=True)
     rows = rows.drop_duplicates(KEY, keep="last").sort_values(["draw", "category", "image"], kind="stable", ignore_index=True)
     lost = {name: why for r in order for name, why in r.provenance["gallery"]["unusable"].items()}

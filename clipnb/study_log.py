@@ -129,5 +129,5 @@ def read(path: Path) -> StudyLog:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path.name}: not a JSON log (it is no UTF-8 text)") from error
+        raise UserError(f"{path.name}: not a JSON log (it is not UTF-8 text)") from error
     return loads(text, path.name)

@@ -290,7 +290,7 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
     capsys.readouterr()
     for wrong, said in (
         (["--margin", "0"], "a margin must be above 0, not 0"),
-        (["--primary", "gray"], "--primary 'gray' is no condition of a change; choose from blurred, grey"),
+        (["--primary", "gray"], "--primary 'gray' is not a condition of a change; choose from blurred, grey"),
         (["--measure", "beauty"], "unknown measure 'beauty'"),
     ):
         assert main([*asked, *wrong]) == 1
@@ -304,7 +304,7 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
 
 def test_what_cannot_be_analysed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["analyse", str(tmp_path / "nothing")]) == 1
-    assert "no log" in capsys.readouterr().err
+    assert "neither a log nor" in capsys.readouterr().err
 
 
 def test_a_log_names_its_data_set(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipnb import Result, RunSpec, UserError, run
+from clipnb._core import random
 from clipnb.checks import warnings
 from clipnb.datasets.dataset import Dataset, Photo, load_dataset
 from clipnb.datasets.sampling import batch, sample
@@ -45,6 +46,7 @@ def test_the_draw_depends_on_the_seed_and_the_names_alone() -> None:
     assert len({sample(whole, 5, 3, seed).photos for seed in range(4)}) == 4
     kept = {p for p in drawn.photos if p.category != "c07"}
     assert kept <= set(sample(fewer, 5, 3, 1).photos)
+    assert random.drawn(whole.categories, 5, 1, "categories") != random.drawn(whole.categories, 5, 1, "calibration")
 
 
 def test_a_category_with_fewer_photographs_keeps_them_all(photo_folder: PhotoFolder) -> None:
@@ -122,7 +124,7 @@ def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, 
 
 def test_runs_that_are_no_batches_of_one_are_not_merged(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     root = str(photo_folder({"cats": 4, "dogs": 4}))
-    with pytest.raises(UserError, match="are no batches of one run"):
+    with pytest.raises(UserError, match="are not batches of one run"):
         merge([*batches(root, 0), run(RunSpec(root, "grey", "tiny", 2, start=1, step=2), progress=False)])
     with pytest.raises(UserError, match="no runs with -p start"):
         merge_saved(tmp_path / "nothing")

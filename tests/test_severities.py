@@ -193,6 +193,7 @@ def test_conditions_are_told_apart_in_the_store() -> None:
         for severity in severities(MANIPULATIONS[name])
         for seed, draw in ([(0, 0), (0, 1), (1, 0)] if MANIPULATIONS[name].draws else [(0, 0)])
     ]
+    keys += [MANIPULATIONS["blurred"].key(0, strength=strength) for strength in (0.5, 2.5)]
     assert len(set(keys)) == len(keys)
 
 

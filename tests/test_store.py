@@ -108,7 +108,7 @@ def test_a_damaged_row_is_noticed_and_can_be_made_again(tmp_path: Path, part: st
         check(opened, range(5))
 
 
-@pytest.mark.filterwarnings("ignore:passing over damaged")
+@pytest.mark.filterwarnings("ignore:ignoring damaged")
 def test_whatever_bytes_are_damaged_nothing_wrong_is_read(tmp_path: Path) -> None:
     dice, ends, refusals = random.Random(0), set(), []
     fill(open_store(tmp_path), range(200), batch=50)

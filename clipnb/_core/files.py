@@ -25,7 +25,7 @@ def read_text(path: Path, most: int = 64 * 2**20) -> str:
 
     Raises:
         OSError: the file cannot be opened, is not a regular file (a pipe, a device), or is larger.
-        UnicodeDecodeError: it is no UTF-8 text.
+        UnicodeDecodeError: it is not UTF-8 text.
     """
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):

@@ -151,8 +151,8 @@ def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) 
     """Compute mPC, rPC, mCE, and CE by manipulation: a row for each data set and encoder with severities.
 
     The error is 1 - `measure`. The measure must be comparable across encoders, so it must depend on labels (such as map)
-    and not on a distance threshold (such as valid). There is no relative CE: it would divide by
-    the loss of the baseline, and a weak baseline loses almost nothing.
+    and not on a distance threshold (such as valid). There is no relative CE, because it would divide by the loss of the
+    baseline, and a weak baseline loses almost nothing.
 
     Raises:
         UserError: the baseline lacks a run that an encoder has.

@@ -166,7 +166,7 @@ def graded(manips: Sequence[str] = ()) -> list[str]:
     """
     names = [MANIPULATIONS.canonical(name) for name in manips] or [m for m in (*STUDY, *EVERYDAY) if MANIPULATIONS[m].levels]
     if without := [name for name in names if not MANIPULATIONS[name].levels]:
-        raise UserError(f"{', '.join(without)}: no severities, so that nothing can be said on how far")
+        raise UserError(f"{', '.join(without)}: no severities, and so no breaking point")
     return names
 
 

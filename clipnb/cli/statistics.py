@@ -82,7 +82,7 @@ def _analyse(options: argparse.Namespace) -> int:
             print(f"{s.dataset}: {told.replace('`', '')}")
     family, pairs = contrasts(scores, options.clean), []
     if options.primary not in {"", *(have := dict.fromkeys(c.after for c in family))}:
-        raise UserError(f"--primary {options.primary!r} is no condition of a change; choose from {', '.join(have) or 'none'}")
+        raise UserError(f"--primary {options.primary!r} is not a condition of a change; choose from {', '.join(have) or 'none'}")
     if family:
         tables["contrasts"] = with_roles(family, contrasts_frame, options.primary, graded)
         print(f"\nChange from {options.clean!r}: sign-flip p, Holm within each role; interval over categories")
@@ -123,7 +123,9 @@ def _scores(name: str, measure: str, graded: set[str], settings: dict[str, Any])
         return list(read_logs(path))
     if not (runs := saved_runs(name, **settings)):
         asked = "".join(f" with {field} {value}" for field, value in settings.items())
-        raise UserError(f"{name!r} is no log, no folder of logs, and has no finished runs{asked}; clipnb runs lists the runs")
+        raise UserError(
+            f"{name!r} is neither a log nor a folder of logs, and has no finished runs{asked}; clipnb runs lists the runs"
+        )
     groups: dict[str, list[Result]] = {}
     for r in runs:
         groups.setdefault(r.spec.group_id, []).append(r)

@@ -1,4 +1,4 @@
-"""`clipnb cache`: what is kept between runs, how large it is, and how to be rid of it. Everything here can be made again."""
+"""`clipnb cache`: what is kept between runs, its size, and how to delete it. Everything here can be computed again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CacheEntry:
 
     @property
     def names(self) -> set[str]:
-        """What it may be called when it is to be deleted."""
+        """Names by which `clipnb cache prune` knows it."""
         return {self.kind, self.name, self.name.split(" ")[0], self.path.stem}
 
 
@@ -54,7 +54,7 @@ def contents(root: Path | None = None) -> list[CacheEntry]:
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of a part: a database first, then its logs, which are not to be deleted before it."""
+    """The files of a part: a database first, because its logs must not be deleted before it."""
     return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path, *path.parent.glob(f"{path.name}-*")]
 
 
@@ -77,12 +77,12 @@ def _kept(path: Path) -> CacheEntry:
 
 
 def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float | None, everything: bool) -> list[CacheEntry]:
-    """Which parts of the cache a person asked to delete.
+    """Select the parts of the cache that a person asked to delete.
 
     Args:
-        names: encoders, or kinds such as `samples`; of all if empty.
+        names: encoders, or kinds such as `samples`; all if empty.
         older_than: days since the last use; embeddings that no run reads always count as that old.
-        everything: delete without such a limit.
+        everything: delete whatever its age.
 
     Raises:
         UserError: nothing in the cache goes by one of the names, or nothing says what to delete.
@@ -98,7 +98,7 @@ def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float |
 
 
 def prune(chosen: Sequence[CacheEntry]) -> int:
-    """Delete parts of the cache; how many bytes that freed. A process that is using one ends well or with a `UserError`."""
+    """Delete parts of the cache, and return the number of bytes freed. A process that uses one ends well or with a `UserError`."""
     for part in chosen:
         for file in _files(part.path):
             with suppress(OSError):  # another system's lock, a drive that cannot be written
@@ -108,7 +108,7 @@ def prune(chosen: Sequence[CacheEntry]) -> int:
 
 
 def readable(size: float) -> str:
-    """Bytes as a person reads them."""
+    """A size in bytes, in words."""
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

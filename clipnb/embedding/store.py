@@ -52,8 +52,8 @@ class Entry(NamedTuple):
     Attributes:
         vector: (dim,) float32, unit length.
         input: 16-byte digest of the pixels that the network saw; equal digests mean equal embeddings.
-        strength: of the manipulation at the network's input, in its own unit.
-        difference: of that input from the unmanipulated photograph's: mean absolute change, white being 1.
+        strength: strength of the manipulation at the network's input, in its own unit.
+        difference: mean absolute change of that input from the unmanipulated photograph's, where white is 1.
     """
 
     vector: NDArray[np.float32]
@@ -68,25 +68,25 @@ def embedding_key(image_digest: str, condition: str) -> bytes:
 
 
 def store_file(folder: Path, identity: str) -> Path:
-    """Where in `folder` the embeddings of an encoder are."""
+    """The file in `folder` with the embeddings of an encoder."""
     name = re.sub(r"[^\w.-]+", "-", identity.split("|")[0])
     return folder / f"{name}-{hashlib.sha256(f'{identity}|{LAYOUT}'.encode()).hexdigest()[:12]}.sqlite"
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a database, creating it if need be; where its folder cannot be written, as a file that nobody writes."""
+    """Open a database, and create it if it is absent; in a folder that cannot be written, as a file that nobody writes."""
     path, mounts = path.resolve(), Path("/proc/self/mounts")
     unfinished = any(path.with_name(path.name + journal).exists() for journal in ("-wal", "-journal"))
     frozen = path.exists() and not os.access(path.parent, os.W_OK) and not unfinished
     address = path.as_uri() + "?immutable=1" * frozen
     db = sqlite3.connect(address, timeout=60, isolation_level=None, check_same_thread=False, uri=True)
-    db.text_factory = bytes  # of what is damaged
+    db.text_factory = bytes  # a damaged text is read too
     kinds = dict(line.split()[1:3] for line in mounts.read_text("utf-8", "replace").splitlines()) if mounts.exists() else {}
     kind = next((kinds[at] for at in (str(at).replace(" ", "\\040") for at in path.parents) if at in kinds), "")
     # elsewhere than on Linux SQLite itself refuses a log on a network drive; a log that came with a copied file is read alone
     journal = ["journal_mode = WAL"] if kind in LOCAL or not kinds else ["locking_mode = EXCLUSIVE", "journal_mode = DELETE"]
     for setting in ("page_size = 16384", *journal, "locking_mode = NORMAL"):
-        with suppress(sqlite3.OperationalError):  # another process is at it: whatever journal that one has will do
+        with suppress(sqlite3.OperationalError):  # another process has the file open: its journal is used
             db.execute(f"PRAGMA {setting}")
     if db.execute("PRAGMA journal_mode").fetchone()[0] == b"wal":
         db.execute("PRAGMA synchronous = NORMAL")
@@ -109,7 +109,7 @@ class EmbeddingStore:
     """The embeddings of one encoder, for any threads; a method raises `UserError` where the file or its drive fails."""
 
     def __init__(self, folder: Path, identity: str, dim: int) -> None:
-        """Open the store of an encoder in `folder`, creating it if need be."""
+        """Open the store of an encoder in `folder`, and create it if it is absent."""
         self.path, self._dim, self._idle = store_file(folder, identity), dim, list[sqlite3.Connection]()
         with self._connection() as db:
             if db.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
@@ -124,7 +124,7 @@ class EmbeddingStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """One that no other thread uses meanwhile: with one for all, each look-up would wait for those of other threads."""
+        """A connection that no other thread uses: with one for all threads, each look-up would wait for the others."""
         try:
             try:
                 db = self._idle.pop()
@@ -139,7 +139,7 @@ class EmbeddingStore:
             raise _failure(self.path, error) from error
 
     def close(self) -> None:
-        """Let go of the file, which takes up the log then; what is called later opens it again."""
+        """Close the file, which takes its log in; a later call opens it again."""
         while self._idle:
             self._idle.pop().close()
 
@@ -154,7 +154,7 @@ class EmbeddingStore:
             return int(db.execute("SELECT count(DISTINCT key) FROM embeddings").fetchone()[0])
 
     def missing(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Those of the keys, in their order, that have no entry or a damaged one."""
+        """The keys that have no entry or a damaged one, in their order."""
         return [key for chunk, found in self._read("key", keys) for key in chunk if key not in found]
 
     def entries(self, keys: Iterable[bytes]) -> Iterator[Entry]:
@@ -165,11 +165,11 @@ class EmbeddingStore:
             yield from map(found.__getitem__, chunk)
 
     def seen(self, inputs: Iterable[bytes]) -> dict[bytes, Entry]:
-        """Network inputs that were embedded before, by digest: of copies, or where a manipulation changed nothing."""
+        """Digest -> entry of the network inputs that were embedded before, as copies or where a manipulation changed nothing."""
         return {digest: entry for _, found in self._read("input", inputs) for digest, entry in found.items()}
 
     def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:
-        """Keep entries; once this returns, a killed process does not lose them. One under a key that is there takes its place."""
+        """Store entries; once this returns, a killed process does not lose them. An entry replaces another one with its key."""
         rows = [(key, e.input, struct.pack("<2f", *e[2:]), np.asarray(e.vector, np.float32).tobytes()) for key, e in entries]
         if rows:
             with self._connection() as db, db:
@@ -177,7 +177,7 @@ class EmbeddingStore:
                 db.executemany("INSERT INTO embeddings VALUES (?, ?, ?, ?, ?)", ((*row, _checksum(*row)) for row in rows))
 
     def _read(self, column: str, digests: Iterable[bytes]) -> Iterator[tuple[list[bytes], dict[bytes, Entry]]]:
-        """`ROWS` digests at a time, and their whole entries; of several with one digest the newest is looked at."""
+        """Yield `ROWS` digests at a time with their undamaged entries; of several entries with one digest the newest counts."""
         source = iter(digests)
         while chunk := list(islice(source, ROWS)):
             marks = ",".join("?" * len(chunk))
@@ -191,5 +191,5 @@ class EmbeddingStore:
         with suppress(TypeError):  # damage may change the type of a column
             if _checksum(key, seen, effect, vector) == checksum and len(vector) == 4 * self._dim:
                 return Entry(np.frombuffer(vector, np.float32), seen, *struct.unpack("<2f", effect))
-        warnings.warn(f"passing over damaged embeddings in {self.path.name}: they are made again", stacklevel=2)
+        warnings.warn(f"ignoring damaged embeddings in {self.path.name}: they are computed again", stacklevel=2)
         return None
