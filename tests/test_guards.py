@@ -55,13 +55,18 @@ def three(root: Path) -> list[Result]:
     ]
 
 
-def test_a_condition_that_is_another_is_named_in_result_and_book(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    results = three(photo_folder({"cats": 4, "dogs": 4}))
+def test_a_condition_that_is_another_is_named_in_the_book_and_not_in_results(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    root = photo_folder({"cats": 4, "dogs": 4})
+    results = three(root)
     said = warnings_list(results)
     assert "grey and grey, severity 5 are the same for the encoder on 100% of the photographs" in said
     assert "blurred" not in said
-    saved = [json.loads((r.save(tmp_path / "results") / "run.json").read_text()) for r in results]
-    assert [record["provenance"]["warnings"] for record in saved] == [[], [], []]  # whatever ran before it
+    saved = [json.loads((r.save() / "run.json").read_text()) for r in results]
+    assert [record["provenance"]["warnings"] for record in saved] == [[], [], []]
+    assert [r.provenance["warnings"] for r in three(root)] == [[], [], []]  # beside the saved runs too
 
 
 def test_conditions_with_equal_scores_and_other_inputs_are_two(photo_folder: PhotoFolder) -> None:
