@@ -52,7 +52,7 @@ tex:
 	[ -z "$$missing" ] || { echo "clipnb: the PDF needs$$missing (Debian: apt-get install $(TEX_PACKAGES))"; exit 1; }
 
 clean: ## remove environments, results and the built book; photographs and the cache stay
-	rm -rf .venv .venv-test _build results book/runs book/datasets book/cards book/api
+	rm -rf .venv .venv-test _build results book/runs book/datasets book/cards book/api book/generated
 
 picture: .venv/.installed ## draw the README's picture and write its numbers again
 	.venv/$(BIN)/python -m clipnb_book.first_page

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-GENERATED = ("runs", "datasets", "cards", "api", "_build", "__pycache__")
-PARTS = ("book", "clipnb", "notebooks", "_config.yml", "_toc.yml", "pyproject.toml", "README.md")
+GENERATED = ("runs", "datasets", "cards", "api", "generated", "_build", "__pycache__")
+PARTS = ("book", "clipnb", "notebooks", "_config.yml", "_toc.yml", "pyproject.toml", "README.md", "CHANGELOG.md")
 
 
 BUILT, CACHE = os.environ.get("CLIPNB_BUILT"), os.environ.get("CLIPNB_CACHE")  # before the tests set a cache of their own

@@ -83,6 +83,11 @@ FIGURES = """return [[...document.querySelectorAll('main figure img')]
   [...document.querySelectorAll('main figure[id] figcaption')].map(c => c.innerText)]"""
 
 
+UNNUMBERED = """return [...document.querySelectorAll('.bd-article table:not(.dataframe)')]
+  .filter(t => !/^Table \\d+/.test(t.caption?.innerText ?? '')).map(t => `a table has no number: ${t.innerText.slice(0, 60)}`)"""
+"""Tables without a numbered caption; those of pandas, in the code that a page shows, are outputs."""
+
+
 def sampled(found: list[str]) -> set[str]:
     """The pages that axe-core reads, seconds each: all, but of those of one template every fourth run, every eighth module."""
     runs, modules = ([page for page in found if page.startswith(folder)] for folder in ("runs/", "api/"))
@@ -109,7 +114,7 @@ def test_every_page_is_accessible_quiet_and_complete_offline(html: Path, screen:
             faults.append((page, f"is {theme}, not {scheme}"))
         if width == DESK:
             if not page.startswith("api/"):
-                faults += [(page, fault) for fault in screen.execute_script(WIDE)]
+                faults += [(page, fault) for script in (WIDE, UNNUMBERED) for fault in screen.execute_script(script)]
             undrawn, captions = screen.execute_script(FIGURES)
             faults += [(page, fault) for fault in undrawn]
             faults += [(page, f"has no number: {caption}") for caption in captions if not re.match(r"Fig\. \d+", caption)]
@@ -127,7 +132,7 @@ def test_the_tables_of_severities_are_seen_whole_on_a_desk(html: Path, screen: A
         "return [...document.querySelectorAll('article table')]"
         ".map(t => [t.textContent, t.scrollWidth, t.parentElement.clientWidth])"
     )
-    assert len(tables) > 8
+    assert len(tables) >= 3
     assert [text.split() for text, wide, room in tables if wide > room + 1] == []
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from clipnb import Result, RunSpec, run
-from clipnb.analysis.contrasts import contrasts
+from clipnb.analysis.contrasts import InteractionContrast, contrasts, interaction_contrasts
 from clipnb.analysis.scores import of_result
 from clipnb.report.text import by_condition, changes_table, changes_text, decided
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import Interval, direction
-from clipnb_book.tables import interaction_table
+from clipnb_book.tables import crossed_table
 from conftest import REPOSITORY, PhotoFolder
 
 NAN = float("nan")
@@ -22,6 +22,10 @@ NAN = float("nan")
 
 def conditions(root: Path) -> dict[str, Result]:
     return by_condition([run(RunSpec(str(root), manip, "tiny", 2), progress=False) for manip in ("original", "cropped")])
+
+
+def interactions(figures: dict[str, Result], scenes: dict[str, Result]) -> list[InteractionContrast]:
+    return interaction_contrasts(*(contrasts([of_result(r) for r in group.values()]) for group in (figures, scenes)))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def test_the_tables_give_the_tests_beside_the_intervals(photo_folder: PhotoFolde
     assert adjusted != [c.p for c in family]
     for row, c, p_holm in zip(rows[2:], family, adjusted, strict=True):
         assert f"| {c.p:.3f} | {p_holm:.3f} |" in row
-    table = interaction_table(figures, scenes)
+    table = crossed_table(interactions(figures, scenes))
     assert table.startswith("| condition | `figures`, points | `scenes`, points |"), "a set goes by its own name"
     assert table.count("\n") == 3
 
@@ -85,7 +89,7 @@ def test_a_sentence_on_a_change_is_adjusted_over_all_sentences(photo_folder: Pho
 def test_without_an_interval_no_data_set_is_said_to_lose_more(photo_folder: PhotoFolder, categories: dict[str, int]) -> None:
     figures = conditions(photo_folder(categories, "figures", (32, 32)))  # the crop does nothing to squares
     scenes = conditions(photo_folder({"abbey": 3, "alley": 3}, "scenes", (32, 32)))
-    table = interaction_table(figures, scenes)
+    table = crossed_table(interactions(figures, scenes))
     assert "nan" not in changes_table(figures)
     assert "costs" not in table
     assert "no change" in table

@@ -171,10 +171,21 @@ def _cell(row: Any, correction: Correction) -> str:
     return f"{share(row['value'], '.1%')} ({points(row['change'])})"
 
 
+def _sizes(frame: pd.DataFrame) -> pd.Series:
+    """Single correction -> mean absolute change over the conditions that it affects."""
+    single = frame[~frame["correction"].isin([CORRECTIONS[0].name, CORRECTIONS[-1].name])]
+    return single.assign(size=single["change"].abs()).groupby("correction", sort=False)["size"].mean()
+
+
+def largest(frame: pd.DataFrame) -> tuple[str, float]:
+    """The single correction that changes the share of valid results most, and its mean absolute change."""
+    size = _sizes(frame)
+    return str(size.idxmax()), float(size.max())
+
+
 def summary(frame: pd.DataFrame) -> str:
     """Which single correction changes the numbers most, and what all of them do together."""
-    single = frame[~frame["correction"].isin([CORRECTIONS[0].name, CORRECTIONS[-1].name])]
-    size = single.assign(size=single["change"].abs()).groupby("correction", sort=False)["size"].mean()
+    size = _sizes(frame)
     largest, least = str(size.idxmax()), [str(name) for name, value in size.items() if value < 0.0005]
     tau = frame.loc[frame["correction"] == "threshold calibrated", "tau"].iloc[0]
     lost = frame.loc[frame["correction"] == CORRECTIONS[0].name, "lost"].mean()

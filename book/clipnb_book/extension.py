@@ -16,18 +16,21 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from clipnb._core.files import write_generated
 from clipnb._core.paths import runs_root
 from clipnb.datasets.dataset import load_dataset, slug
 from clipnb.errors import UserError
-from clipnb.manipulations import CLEAN
+from clipnb.manipulations import CLEAN, STUDY
 from clipnb.result import Result, load_results
 from clipnb.runs import saved_result
 from clipnb.spec import spec_of
 
-from . import api_reference, browser_data, html, latex, slider
+from . import api_reference, browser_data, captions, html, latex, slider, table_captions
+from .claims import ledger
+from .measured import records
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -59,6 +62,7 @@ def configure(app: Sphinx, config: Config) -> None:
     write_dataset_pages(root, results)
     write_cards(root, results)
     api_reference.write_pages(root / "book" / "api")
+    write_generated(root / "book" / "generated", "*", generated(root))
     for name, value in api_reference.SETTINGS.items():
         setattr(config, name, value)
     offer_repository(config.html_theme_options)
@@ -90,17 +94,32 @@ def write_pictures(app: Sphinx, env: BuildEnvironment) -> None:
 
 def write_dataset_pages(root: Path, results: Sequence[Result]) -> None:
     """One page for each clean run, with the runs that differ in the manipulation only."""
-    pages = {}
+    pages, said = {}, {}
     for spec in (r.spec for r in results if r.spec.manip == CLEAN):
         fields = {name: value for name, value in spec.to_dict().items() if name != "manip"} | {"only_saved": True}
         pages[spec.group_id] = (f"{spec.dataset_name}, {spec.group_id.removeprefix(spec.dataset_name + '-')}", fields)
-    _write_pages(root, "dataset", pages)
+        own = [r for r in results if r.spec.group_id == spec.group_id and r.spec.manip in STUDY and not r.spec.condition.value]
+        said[spec.group_id] = captions.of_dataset(own)
+    _write_pages(root, "dataset", pages, said)
 
 
 def write_cards(root: Path, results: Sequence[Result]) -> None:
     """One card for each data set that has a run and whose photographs are still there."""
     datasets = sorted(dataset for dataset in {r.spec.dataset for r in results} if _is_there(dataset))
     _write_pages(root, "card", {slug(dataset): (f"Card of {slug(dataset)}", {"dataset": dataset}) for dataset in datasets})
+
+
+def generated(root: Path) -> dict[str, str]:
+    """The changelog as a page, and files to download: name -> content."""
+    path = root / "CHANGELOG.md"
+    changelog = path.read_text(encoding="utf-8") if path.is_file() else "# Changelog\n\nIt is in the repository.\n"
+    table, _ = records.severities()
+    lists = [column for column in table.columns if column.endswith("_points") or column == "sizes"]
+    return {
+        "changelog.md": changelog,
+        "severities.csv": table.drop(columns=lists).to_csv(index=False),
+        "claims.yml": ledger.ledger_path().read_text(encoding="utf-8"),
+    }
 
 
 def _is_there(dataset: str) -> bool:
@@ -110,8 +129,16 @@ def _is_there(dataset: str) -> bool:
         return False
 
 
-def _write_pages(root: Path, template: str, pages: Mapping[str, tuple[str, Mapping[str, object]]]) -> None:
-    """Pages from `notebooks/<template>.ipynb`, name -> (title, parameters), touched only if they change; others are removed."""
+def _write_pages(
+    root: Path,
+    template: str,
+    pages: Mapping[str, tuple[str, Mapping[str, object]]],
+    said: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> None:
+    """Pages from `notebooks/<template>.ipynb`, name -> (title, parameters), touched only if they change; others are removed.
+
+    `said` maps the name of a page to the findings of its figures.
+    """
     source = (root / "notebooks" / f"{template}.ipynb").read_text(encoding="utf-8")
     texts: dict[str, str] = {}
     for name, (title, parameters) in pages.items():
@@ -120,17 +147,18 @@ def _write_pages(root: Path, template: str, pages: Mapping[str, tuple[str, Mappi
             if "parameters" in cell["metadata"].get("tags", []):
                 cell["source"] = "\n".join(f"{parameter} = {value!r}" for parameter, value in parameters.items())
                 cell["metadata"]["tags"].append("remove-cell")
-        _relabel(page, name)
+        _relabel(page, name, said.get(name))
         _retitle(page, title)
         texts[f"{name}.ipynb"] = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
     write_generated(root / "book" / f"{template}s", "*.ipynb", texts)
 
 
-def _relabel(notebook: dict[str, Any], suffix: str) -> None:
-    """Give the figures of a page from a template labels of their own."""
+def _relabel(notebook: dict[str, Any], suffix: str, said: Mapping[str, str] | None = None) -> None:
+    """Give the figures of a page from a template labels of their own, and captions that begin with what was found."""
     for cell in notebook["cells"]:
         figure = cell["metadata"].get("mystnb", {}).get("figure")
         if figure:
+            figure["caption"] = " ".join(filter(None, ((said or {}).get(figure["name"]), figure["caption"])))
             figure["name"] += f"-{suffix}"
 
 
@@ -175,7 +203,8 @@ def _present_run(notebook: dict[str, Any], vectors: bool) -> None:
         spec = spec_of(notebook["metadata"]["papermill"]["parameters"])
     except (KeyError, UserError):
         return  # somebody's own notebook: shown as it is
-    _relabel(notebook, spec.run_id)
+    result = saved_result(spec)
+    _relabel(notebook, spec.run_id, captions.of_run(result) if result else None)
     settings = spec.run_id.removeprefix(f"{spec.dataset_name}-{spec.condition_id}-")
     _retitle(notebook, f"{spec.dataset_name}, {spec.condition.label} ({settings})")
     for cell in notebook["cells"]:
@@ -185,7 +214,7 @@ def _present_run(notebook: dict[str, Any], vectors: bool) -> None:
         elif "injected-parameters" in tags:
             tags.append("hide-input")
     if vectors:
-        latex.add_charts(notebook, saved_result(spec))
+        latex.add_charts(notebook, result)
 
 
 def forget_failure(app: Sphinx, error: Exception | None) -> None:
@@ -201,6 +230,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", forget_failure)
     app.connect("html-page-context", mend_page, priority=900)  # after the theme has made its buttons
     html.connect(app)
+    table_captions.connect(app)
     api_reference.connect(app)
     latex.connect(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

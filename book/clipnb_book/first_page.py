@@ -49,11 +49,11 @@ def breaking_points(measure: str) -> dict[str, dict[str, Tolerance]]:
 def _part(t: Tolerance, who: str) -> str:
     words = MANIPULATIONS[t.manip].in_words
     if t.point.strength == math.inf:
-        return f"**{t.means[-1]:.0%}** of the {who} are still found at {words(t.strengths[-1])}"
+        return f"**{t.means[-1]:.0%}** of the photographs of {who} still find their original at {words(t.strengths[-1])}"
     if t.point.strength == -math.inf:
-        return f"only **{t.means[0]:.0%}** of the {who} are found at {words(t.strengths[0])}"
+        return f"only **{t.means[0]:.0%}** of the photographs of {who} find their original at {words(t.strengths[0])}"
     interval = f" ({interval_in_words(t)})" if t.point.bounded else ""
-    return f"half of the {who} are lost at **{words(t.point.strength)}**{interval}"
+    return f"half of the photographs of {who} no longer find their original at **{words(t.point.strength)}**{interval}"
 
 
 def answer() -> str:
@@ -62,7 +62,7 @@ def answer() -> str:
     for edit, sets in breaking_points("found").items():
         parts = ", ".join(_part(t, SETS[name]) for name, t in sets.items())
         lines.append(f"- **{MANIPULATIONS[edit].label.capitalize()}**: {parts}.")
-    return "\n".join([*lines, f"- **Their kind**: {_kind()}"])
+    return "\n".join([*lines, f"- **Another photograph of the kind**: {_kind()}"])
 
 
 def _kind() -> str:
@@ -74,8 +74,8 @@ def _kind() -> str:
         ends = ", ".join(
             f"{found[edit][name].at(MANIPULATIONS[edit].levels[-1]):.0%} {MANIPULATIONS[edit].label}" for edit in EDITS
         )
-        parts.append(f"{clean:.0%} of the {who} ({ends} at severity 5)")
-    return f"the first other result is of it for {' and '.join(parts)}."
+        parts.append(f"of {clean:.0%} of the photographs of {who} (at severity 5: {ends})")
+    return f"the first other result shows the kind {', and '.join(parts)}."
 
 
 def picture() -> Figure:

@@ -32,7 +32,12 @@ DESCRIPTION = 200
 PROSE = ("section", "list_item")
 """Where a paragraph can describe a page: not in a note, a table or a caption."""
 
-SEARCH_WORDS = {"yours": "install, installation, quick, start, quickstart, licence, license", "method": "glossary, definitions"}
+SEARCH_WORDS = {
+    "yours": "install, installation, quick, start, quickstart",
+    "citing": "license, citation",
+    "glossary": "definitions, terms",
+    "faq": "faq, help",
+}
 """Page -> single words by which the search finds it, besides those of its text."""
 
 PHOTOGRAPHS = 120_000

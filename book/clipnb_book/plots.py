@@ -9,18 +9,26 @@ import numpy as np
 
 from clipnb.analysis.missing import FATES, account
 from clipnb.analysis.threshold_sweep import Sweep
+from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
 from clipnb.report.plots import INK, MID, PALE, WIDTH, axis_title, jitter, new_figure, plain
 from clipnb.result import Result
 
 from .claims.evidence import ByCondition, mean_of
+from .first_page import SETS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .measured.findings import Findings
 
-def _means(ax: Axes, sets: Mapping[str, ByCondition], title: str) -> None:
-    """Draw a marker for each data set and condition, and its category means as dots where they are known."""
+
+def means(sets: Mapping[str, ByCondition]) -> Figure:
+    """Means by condition, a marker a data set, with 95% intervals over categories and a dot a category.
+
+    Where only a mean is known, a dotted line is the widest interval that any list of categories with that mean allows.
+    """
+    figure, axes = new_figure(WIDTH, 2.9)
+    ax = axes[0, 0]
     for i, ((name, group), marker) in enumerate(zip(sets.items(), "osD^v", strict=False)):
         at = np.arange(len(group)) + 0.2 * (i - (len(sets) - 1) / 2)
         for x, cell in zip(at, group.values(), strict=True):
@@ -31,29 +39,30 @@ def _means(ax: Axes, sets: Mapping[str, ByCondition], title: str) -> None:
             ax.plot([x, x], [interval.low, interval.high], color=INK, lw=1.4, ls=":" if cell.categories is None else "-", zorder=2)
         heights = [cell.mean for cell in group.values()]
         ax.plot(at, heights, marker, color=INK, mfc=("white", PALE, MID)[i % 3], ms=6, label=plain(name), zorder=3)
-    axis_title(ax, title)
     ax.set_xticks(range(len(group)), list(group))
-    ax.set(ylim=(0, 1.03), xlim=(-0.5, len(group) - 0.5))
+    ax.set(ylim=(0, 1.03), xlim=(-0.5, len(group) - 0.5), ylabel="the study's accuracy (share of valid results)")
     ax.legend(frameon=False, fontsize=8, loc="lower left")
-
-
-def means(sets: Mapping[str, ByCondition], title: str = "") -> Figure:
-    """Means by condition, a marker a data set, with 95% intervals over categories and a dot a category.
-
-    Where only a mean is known, a dotted line is the widest interval that any list of categories with that mean allows.
-    """
-    figure, axes = new_figure(WIDTH, 2.9)
-    _means(axes[0, 0], sets, title)
-    axes[0, 0].set_ylabel("mean valid@k")
     return figure
 
 
-def side_by_side(left: Mapping[str, ByCondition], right: Mapping[str, ByCondition], titles: tuple[str, str]) -> Figure:
-    """Two charts of means on one scale, such as the study's printed means beside ours."""
-    figure, axes = new_figure(WIDTH, 2.7, 1, 2, sharey=True)
-    for ax, sets, title in zip(axes[0], (left, right), titles, strict=True):
-        _means(ax, sets, title)
-    axes[0, 0].set_ylabel("mean share of valid results")
+def slopes(found: Findings, encoder: str) -> Figure:
+    """Each category's valid@k from the unedited photographs to the edited ones: a row a data set, a column a manipulation."""
+    edits = [manip for manip in STUDY if manip != CLEAN]
+    figure, axes = new_figure(WIDTH, 4.6, len(SETS), len(edits), sharex=True, sharey=True)
+    for line, (dataset, who) in zip(axes, SETS.items(), strict=True):
+        for ax, manip in zip(line, edits, strict=True):
+            before, after = (found.categories(dataset, encoder, m) for m in (CLEAN, manip))
+            for category in before.keys() & after.keys():
+                ax.plot([0, 1], [before[category], after[category]], color=MID, lw=0.7, alpha=0.5, marker="o", ms=2, mew=0)
+            means = [float(np.mean(list(values.values()))) for values in (before, after)]
+            ax.plot([0, 1], means, color=INK, lw=2.2, marker="o", ms=4, zorder=3)
+            for at, mean in enumerate(means):
+                where = {"ha": "right" if at == 0 else "left", "xytext": (-6 if at == 0 else 6, 0)}
+                ax.annotate(f"{mean:.2f}", (at, mean), textcoords="offset points", va="center", fontsize=8, **where)
+            ax.set_xticks([0, 1], ["unedited", MANIPULATIONS[manip].label], fontsize=8)
+            ax.set(xlim=(-0.45, 1.45), ylim=(-0.02, 1.02))
+            ax.tick_params(labelbottom=True)
+        line[0].set_ylabel(f"{who}: valid@k", fontsize=9)
     return figure
 
 

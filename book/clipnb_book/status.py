@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clipnb.encoders import ENCODERS
-from clipnb.report.format import NB_HYPHEN, table
+from clipnb.report.format import table
 from clipnb.report.text import results_table
 from clipnb.result import Result
 
-from .measured import findings
+from .measured import findings, records
+
+SHOWN_VERSIONS = ("clipnb", "torch", "numpy", "pillow", "faiss-cpu")
+"""Packages whose versions are named beside numbers of real photographs."""
+
+UNKNOWN = "not kept"
+"""Said of what an older measurement did not record."""
 
 NOT_CLIP = ("efficientnet-lite2", "histogram")
 
@@ -50,30 +56,27 @@ def _runs(results: Sequence[Result], pages: Mapping[str, str]) -> str:
 
 
 def _real() -> str:
-    """A table with a row for each data set and encoder that was measured on real photographs."""
-    found = findings.load()
-    about = found.about
-    rows = [
-        [
-            f"{name}, {encoder}".replace("-", NB_HYPHEN),
-            str(about["seed"]),
-            f"{about['k']}, {about['tau']:g}",
-            str(count["categories"]),
-            f"{count['images']:,}",
-            f"`{about['photographs'][name][:12]}`",
-            f"`{about['weights'][encoder][:12]}`" if about["weights"][encoder] else "none",
+    """A table with a row for each measurement on real photographs that has no table of its own."""
+    counted = findings.counts(findings.load())
+    rows = []
+    for what, about in records.abouts().items():
+        photographs = [
+            f"{name} ({counted[name]['images']:,} of {counted[name]['categories']} categories, `{digest[:12]}`)"
+            for name, digest in about["photographs"].items()
         ]
-        for encoder in findings.ENCODERS
-        for name, count in findings.counts(found).items()
-    ]
-    head = ["set and encoder", "seed", "k, tau", "categories", "images", "photographs, fingerprint", "weights, SHA-256"]
-    return table(head, rows, "lrlrrll")
+        weights = [f"{encoder} (`{sha[:12]}`)" if sha else encoder for encoder, sha in about["weights"].items()]
+        versions = [f"{name} {version}" for name, version in about["versions"].items() if name in SHOWN_VERSIONS]
+        code = f"`{about['code_sha256'][:12]}`" if "code_sha256" in about else UNKNOWN
+        settings = f"k {about['k']}, tau {about['tau']:g}, seed {about['seed']}, {about.get('engine', 'torch')}"
+        cells = [what, ", ".join(photographs), ", ".join(weights), settings]
+        rows.append([*cells, code, ", ".join(versions), about.get("created", UNKNOWN)[:12].split("T")[0]])
+    head = ["measurement", "photographs", "encoders, weights", "settings", "code", "versions", "date"]
+    return table(head, rows, "lllllll")
 
 
 def status(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, str]:
     """The values for the status page."""
-    said = ", ".join(f"{name} {version}" for name, version in findings.load().about["versions"].items())
-    return {"versions": _versions(results), "runs": _runs(results, pages), "findings": said, "real": _real()}
+    return {"versions": _versions(results), "runs": _runs(results, pages), "real": _real()}
 
 
 def is_clip(encoder: str) -> bool:

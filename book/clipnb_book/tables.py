@@ -12,15 +12,13 @@ import numpy as np
 import pandas as pd
 
 from clipnb._core.markdown import literal
-from clipnb.analysis.contrasts import InteractionContrast, contrasts, interaction_contrasts
-from clipnb.analysis.scores import of_result
+from clipnb.analysis.contrasts import InteractionContrast
 from clipnb.analysis.severity import BASELINE, clean_value, scores
 from clipnb.analysis.threshold_sweep import Sweep
 from clipnb.analysis.tolerance import Tolerance, from_table, position
 from clipnb.datasets.card import Card
 from clipnb.manipulations import CLEAN, MANIPULATIONS
 from clipnb.report.format import minus, p_short, points, points_span, share, table
-from clipnb.report.text import Conditions
 from clipnb.report.tolerance import in_words
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import direction
@@ -60,18 +58,8 @@ def cards_table(cards: Sequence[Card]) -> str:
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
-def interactions(figures: Conditions, scenes: Conditions) -> list[InteractionContrast]:
-    """The change that each manipulation makes on one data set, compared with its change on another."""
-    return interaction_contrasts(*(contrasts([of_result(r) for r in group.values()], CLEAN) for group in (figures, scenes)))
-
-
-def interaction_table(figures: Conditions, scenes: Conditions) -> str:
-    """A row a manipulation: change on the first set minus change on the second, Welch's interval and test; p is Holm-adjusted."""
-    return crossed_table(interactions(figures, scenes), {r.spec.condition_id: r.label for r in figures.values()})
-
-
 def crossed_table(pairs: Sequence[InteractionContrast], labels: Mapping[str, str] | None = None) -> str:
-    """As `interaction_table`, from contrasts; `labels` maps conditions to their names in the table."""
+    """A row a manipulation: change on the first set minus change on the second, Welch's interval and test; p is Holm-adjusted."""
     labels = labels or {}
     rows = []
     sets = [literal(c.dataset) for x in pairs[:1] for c in (x.first, x.second)]
@@ -95,11 +83,6 @@ def by_severity(crossings: Mapping[int, Sequence[InteractionContrast]]) -> str:
     return table(["edit", *(f"severity {s}" for s in crossings)], rows, "l" + "r" * len(crossings))
 
 
-def hardest(conditions: Conditions) -> str:
-    """Name the manipulation with the lowest mean."""
-    return min((m for m in conditions if m != CLEAN), key=lambda m: conditions[m].valid.point)
-
-
 def scores_table(frame: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> str:
     """Show `scores` with a column for each data set and encoder."""
     columns = scores(frame, measure, baseline).to_dict("records")
@@ -108,20 +91,6 @@ def scores_table(frame: pd.DataFrame, measure: str = "map", baseline: str = BASE
     rows += [[f"CE {m}", *(_or_dash(row[f"CE {m}"]) for row in columns)] for m in manips]
     head = ["", *(f"{_plain(row['dataset'])}, {_plain(row['encoder'])}" for row in columns)]
     return table(head, rows, "l" + "r" * len(columns))
-
-
-def curves_table(frame: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> str:
-    """Show manipulation x severity of a data set and encoder: performance and, below it, strength at the encoder's input."""
-    graded = frame[(frame["dataset"] == dataset) & (frame["encoder"] == encoder) & (frame["severity"] > 0)]
-    severities = sorted(graded["severity"].unique())
-    rows = []
-    for manip in dict.fromkeys(graded["manip"]):
-        own = graded[graded["manip"] == manip].set_index("severity")
-        rows.append([manip, *(f"{own[measure][s]:.3f}" if s in own.index else "" for s in severities)])
-        unit = str(own["unit"].iloc[0])
-        rows.append([f"· {unit}", *(f"{own['strength'][s]:.3g}" if s in own.index else "" for s in severities)])
-    head = [f"clean {clean_value(frame, dataset, encoder, measure):.3f}", *(f"severity {s}" for s in severities)]
-    return table(head, rows, "l" + "r" * len(severities))
 
 
 def sources_table(sources: dict[str, Any]) -> str:

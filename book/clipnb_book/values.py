@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clipnb import __version__
 from clipnb.analysis.contrasts import contrasts
 from clipnb.datasets.picture_hash import NEAR
 from clipnb.datasets.samples import IMAGES_PER_CATEGORY, SAMPLES
@@ -18,7 +19,7 @@ from clipnb.result import Result
 from clipnb.spec import RunSpec
 from clipnb.stats.intervals import FEWEST
 
-from . import api_reference, simulation, status, tables
+from . import api_reference, captions, simulation, status, tables
 from .claims import ledger
 from .claims.evidence import findings_crossed, findings_scores, from_findings, from_runs, graded
 from .measured import findings, records
@@ -52,6 +53,8 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
             "encoders": tables.kept_table("encoders.csv", "lllr"),
             "precision": tables.kept_table("precision.csv", "lrr"),
         },
+        "caption": captions.values(),
+        "about": {"bibtex": _bibtex()},
         "api": {"modules": api_reference.modules_table()},
     }
 
@@ -91,6 +94,7 @@ def _setup() -> dict[str, str]:
         "fewest": str(FEWEST),
         "severities": _severities(),
         "measures": _measures(),
+        "glossary": _glossary(),
         "corruptions": _corruptions(),
         "manipulations": "\n".join(
             ["| name | what it does | draws |", "|:--|:--|:--|"]
@@ -106,6 +110,19 @@ def _measures() -> str:
         for m in map(MEASURES.__getitem__, MEASURES)
     ]
     return format.table(["name", "in figures and tables", "range", "meaning", "queries without a value"], rows, "lllll")
+
+
+def _glossary() -> str:
+    """The registered measures as a glossary."""
+    entries = [(m.label, f"{m.meaning} In tables and on the command line `{m.name}`.") for m in map(MEASURES.__getitem__, MEASURES)]
+    return "\n".join(["```{glossary}", *(f"{label}\n  {said}\n" for label, said in entries), "```"])
+
+
+def _bibtex() -> str:
+    """A BibTeX entry of the project (Markdown)."""
+    title = "clipnb: how far can a photograph be changed before it is no longer found?"
+    fields = {"title": f"{{{title}}}", "author": "{The clipnb authors}", "version": f"{{{__version__}}}", "note": "{MIT licence}"}
+    return "\n".join(["```bibtex", "@software{clipnb,", *(f"  {name} = {value}," for name, value in fields.items()), "}", "```"])
 
 
 def _corruptions() -> str:
@@ -136,12 +153,9 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
     sets: dict[str, Any] = {}
     for name, sources in SAMPLES.items():
         conditions = sample_conditions(results, name)
-        worst = tables.hardest(conditions)
         sets[name.removeprefix("sample-")] = {
             "categories": str(len(sources)),
             "photographs": str(len(conditions["original"].rows)),
-            "hardest": conditions[worst].label,
-            "hardest_points": format.points(text.change(conditions, worst).point),
             "same_kind": format.at_least(min(r.mean("p1") for r in conditions.values())),
             "noop": {m: format.share(r.noop_share) for m, r in conditions.items()},
         }

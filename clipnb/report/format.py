@@ -90,3 +90,16 @@ def table(head: list[str], rows: list[list[str]], align: str) -> str:
     rule = "|".join({"l": ":--", "r": "--:"}[letter] for letter in align)
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
     return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
+
+
+def captioned(caption: str, rows: str) -> str:
+    """A Markdown table below its caption, a line that begins with `Table:`; the book gives such tables a number.
+
+    >>> print(captioned("Two numbers.", table(["a", "b"], [["1", "2"]], "rr")))
+    Table: Two numbers.
+    <BLANKLINE>
+    | a | b |
+    |--:|--:|
+    | 1 | 2 |
+    """
+    return f"Table: {caption}\n\n{rows}"

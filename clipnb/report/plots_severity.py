@@ -89,15 +89,18 @@ def _short(strength: float) -> str:
 
 
 def heat_map(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> Figure:
-    """Draw performance by manipulation and severity, printed in every cell; the first column is the clean run."""
+    """Draw performance by manipulation and severity, printed in every cell; the first column is the clean run.
+
+    The colours span the range of the measure, so that figures of several data sets can be compared.
+    """
     found = performance(table, dataset, encoder, measure)
     severities = sorted({s for row in found.values() for s in row})
     clean = clean_value(table, dataset, encoder, measure)
     values = np.array([[clean, *(row.get(s, np.nan) for s in severities)] for row in found.values()])
-    most = float(np.nanmax(values)) or 1.0
+    least, most = MEASURES[measure].range
     figure, axes = new_figure(WIDTH, 0.36 * len(found) + 1.0)
     ax = axes[0, 0]
-    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=most, aspect="auto")
+    image = ax.imshow(values, cmap="Blues", vmin=least, vmax=most, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         if not np.isnan(value):
             ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if value > 0.6 * most else INK)
@@ -105,7 +108,6 @@ def heat_map(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "va
     ax.set_xticks(range(len(severities) + 1), ["clean", *map(str, severities)])
     ax.set_xlabel("severity")
     ax.spines[:].set_visible(False)
-    ax.set_title(plain(f"{dataset}, {encoder}"), fontsize=9, loc="left")
     bar = figure.colorbar(image, ax=ax, pad=0.02)
     bar.set_label(MEASURES[measure].label, fontsize=8)
     return figure

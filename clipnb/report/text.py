@@ -82,11 +82,6 @@ def category_groups(conditions: Conditions) -> dict[str, list[float]]:
     return {r.label: list(r.category_means.values()) for r in conditions.values()}
 
 
-def change(conditions: Conditions, manip: str) -> Interval:
-    """Mean change against the clean run, with its interval over categories."""
-    return contrast(of_result(conditions[CLEAN]), of_result(conditions[manip])).interval
-
-
 def _stated(interval: Interval, spelled: Callable[[Interval], str]) -> str:
     return f"95% interval {spelled(interval)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
 

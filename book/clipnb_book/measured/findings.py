@@ -95,12 +95,15 @@ def specs() -> list[RunSpec]:
 
 
 def describe(results: Sequence[Result]) -> dict[str, Any]:
-    """Provenance of findings, without a date, a path or the name of a machine."""
+    """Provenance of findings, without a path or the name of a machine."""
     first = results[0]
     return {
         "k": first.spec.k,
         "tau": first.spec.tau,
         "seed": first.spec.seed,
+        "engine": first.spec.engine,
+        "created": max(r.provenance["created"] for r in results),
+        "code_sha256": first.provenance["code_sha256"],
         "versions": first.provenance["versions"],
         "photographs": {r.spec.dataset_name: r.provenance["data_fingerprint"] for r in results},
         "weights": {r.spec.encoder: r.provenance["encoder"]["weights_sha256"] for r in results},

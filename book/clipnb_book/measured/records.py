@@ -29,7 +29,7 @@ from clipnb.runs import run
 from clipnb.spec import RunSpec
 from clipnb.stats.intervals import Interval
 
-from .findings import FIGURES, SCENES, describe
+from .findings import FIGURES, SCENES, describe, load
 
 DATA = Path(__file__).parent / "data"
 """Numbers from photographs that are not distributed with the project."""
@@ -98,6 +98,15 @@ def cards() -> list[Card]:
 def severities() -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table of severities on real photographs, and where its numbers come from."""
     return read_table(DATA / "severity.json")
+
+
+def abouts() -> dict[str, dict[str, Any]]:
+    """What was measured -> its settings, versions and fingerprints, for the records beside the table of severities."""
+    return {
+        "the study's settings": load().about,
+        "thresholds": _record("thresholds")["about"],
+        "corrections": _record("corrections")["about"],
+    }
 
 
 def tolerances(dataset: str, encoder: str, measure: str, manips: Sequence[str] = (*STUDY, *EVERYDAY)) -> list[Tolerance]:
@@ -170,7 +179,7 @@ def write(folder: Path) -> None:
     from ..corrections import measured
 
     usual = {name: [run(RunSpec(name, manip, OFFLINE, engine=ENGINE)) for manip in STUDY] for name in SETS}
-    about = describe([result for group in usual.values() for result in group]) | {"engine": ENGINE}
+    about = describe([result for group in usual.values() for result in group])
     thresholds, corrected = {}, {}
     for name, results in usual.items():
         spec = results[0].spec

@@ -1,0 +1,176 @@
+"""The finding that the caption of a figure states, computed from the numbers that the figure shows: `{{ caption.found }}`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from clipnb.analysis.contrasts import InteractionContrast
+from clipnb.analysis.severity import clean_value
+from clipnb.analysis.tolerance import Tolerance
+from clipnb.encoders import OFFLINE
+from clipnb.manipulations import MANIPULATIONS, STUDY
+from clipnb.report.format import points, share
+from clipnb.result import Result
+
+from . import corrections, drift, performance, scale, slider
+from .claims import evidence
+from .first_page import SETS
+from .measured import findings, records
+from .published import original
+
+LOST = {"found": "half of the originals", "p1": "half of P@1 above chance"}
+
+
+def values() -> dict[str, str]:
+    """Name -> sentence, for the figures of the chapters."""
+    return {
+        "found": breaking("found"),
+        "kind": breaking("p1"),
+        "everyday": breaking("found", slider.EVERYDAY),
+        "interaction": widest(evidence.graded_interactions(OFFLINE, "found")),
+        "slopes": slopes(),
+        "drift": drift.reading(),
+        "map": drift.map_reading(),
+        **{f"pairs_{name}": pairs(name) for name in records.SETS},
+        **{f"verdicts_{name}": verdicts(name) for name in records.SETS},
+        "corrections": corrected(),
+        "printed": spread(),
+        "speed": reached(),
+        "scale": indexes(),
+        "curves": fallen(findings.ENCODERS, "map"),
+        "valid": fallen((OFFLINE,), "valid"),
+        **{f"heat_{name}": costs(name) for name in records.SETS},
+    }
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def labels(manips: Iterable[str]) -> str:
+    return listed(MANIPULATIONS[manip].label for manip in manips)
+
+
+def breaking(measure: str, manips: Sequence[str] = ()) -> str:
+    """Which edits break a measure within the measured range, on which data sets."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    measured: dict[str, dict[str, Tolerance]] = {}
+    for name, who in SETS.items():
+        for t in records.tolerances(name, OFFLINE, measure, *([manips] if manips else [])):
+            measured.setdefault(t.manip, {})[who] = t
+    for manip, sets in measured.items():
+        broken = tuple(who for who, t in sets.items() if t.point.strength < math.inf)
+        groups.setdefault(broken, []).append(manip)
+    held = groups.pop((), [])
+    parts = [f"{labels(found)} ({listed(who)})" for who, found in sorted(groups.items(), key=lambda item: -len(item[0]))]
+    if not parts:
+        return f"No edit loses {LOST[measure]} at any measured strength."
+    others = f" Edits that do not, at any measured strength: {labels(held)}." if held else ""
+    return f"Edits that lose {LOST[measure]}: {', '.join(parts)}.{others}"
+
+
+def widest(pairs: Sequence[InteractionContrast]) -> str:
+    """The edit whose changes differ most between two data sets."""
+    most = max(pairs, key=lambda x: abs(x.test.difference.point))
+    d = most.test.difference
+    decided = "" if d.bounded else f"; {min(len(most.first.changes), len(most.second.changes))} people are too few for an interval"
+    return f"The changes differ most for {most.first.after}: by {points(d.point)} points, people minus scenes{decided}."
+
+
+def slopes() -> str:
+    """How far each mean of the study's measure falls, in words."""
+    found = findings.load()
+    parts = []
+    for name, who in SETS.items():
+        changes = {m: float(np.mean(found.changes(name, OFFLINE, m))) for m in STUDY[1:]}
+        parts.append(f"{listed(f'{points(v)} ({MANIPULATIONS[m].label})' for m, v in changes.items())} points on {who}")
+    return f"The mean share of valid results changes by {'; by '.join(parts)}."
+
+
+def pairs(name: str, tau: float = 0.8) -> str:
+    """What the study's threshold accepts."""
+    recall, fpr = records.calibration(name).at(tau)[:2]
+    return f"The study's threshold accepts {share(recall, '.1%')} of the pairs of one kind and {share(fpr, '.1%')} of the others."
+
+
+def verdicts(name: str) -> str:
+    """Over which thresholds the verdicts of the runs hold."""
+    sweeps = records.sweeps(name)
+    parts = [f"{s.condition}: {s.verdict} ({s.holds[0]:g} to {s.holds[1]:g})" for s in sweeps]
+    return f"Verdicts at {sweeps[0].tau:g}, and the thresholds that give the same one: {'; '.join(parts)}."
+
+
+def corrected() -> str:
+    """The correction that moves the study's measure most, on each data set."""
+    largest = {who: corrections.largest(records.corrections(name)) for name, who in SETS.items()}
+    same = len({name for name, _ in largest.values()}) == 1
+    parts = [f"{'' if same else f'*{name}* '}by {100 * size:.1f} points on {who}" for who, (name, size) in largest.items()]
+    which = f"*{next(iter(largest.values()))[0]}*: " if same else ""
+    return f"The correction that moves the share of valid results most is {which}{listed(parts)} (mean over the conditions)."
+
+
+def spread() -> str:
+    """The two printed lists."""
+    lists = [original.printed_log(name).total for name in ("NBA", "MiniPlaces")]
+    players, scenes = (f"{min(values):.2f} to {max(values):.2f}" for values in lists)
+    return f"Players range from {players}, cropped scenes from {scenes}."
+
+
+def reached() -> str:
+    """How many ratios of speed reach their limit."""
+    rows = performance.measured()["rows"]
+    return f"{sum(map(performance.reached, rows))} of {len(rows)} ratios reach their limit."
+
+
+def indexes() -> str:
+    """The fastest index at the largest size, beside exact search."""
+    rows = scale.measured()
+    own = rows[rows["vectors"] == rows["vectors"].max()].set_index("index")["queries_per_second"]
+    best = str(own.idxmax())
+    times = own[best] / own["exact"]
+    return f"At {rows['vectors'].max():,} vectors, `{best}` answers {times:.0f} times as many queries as exact search."
+
+
+def fallen(encoders: Sequence[str], measure: str) -> str:
+    """A measure when clean and under the strongest blur."""
+    table, _ = records.severities()
+    parts = []
+    for encoder in encoders:
+        for name, who in SETS.items():
+            own = table[(table["dataset"] == name) & (table["encoder"] == encoder) & (table["manip"] == "blurred")]
+            last = own.sort_values("severity").iloc[-1]
+            clean = clean_value(table, name, encoder, measure)
+            parts.append(f"from {clean:.2f} to {last[measure]:.2f} on {who} ({encoder})")
+    return f"At the strongest blur the mean falls {listed(parts)}."
+
+
+def costs(name: str) -> str:
+    """The edits that lose most and fewest originals at severity 5."""
+    table, _ = records.severities()
+    own = table[(table["dataset"] == name) & (table["encoder"] == OFFLINE) & (table["severity"] == 5)].set_index("manip")["found"]
+    worst, least = str(own.idxmin()), str(own.idxmax())
+    ends = [f"{MANIPULATIONS[m].label} leaves {share(float(own[m]))}" for m in (worst, least)]
+    return f"Of {len(own)} edits at severity 5, {ends[0]} of the originals found first, {ends[1]}."
+
+
+def of_run(result: Result) -> Mapping[str, str]:
+    """Name of a figure -> its finding, for the page of a run."""
+    means = result.category_means
+    low, high = min(means.values()), max(means.values())
+    mean = share(result.valid.point, ".1%")
+    within = result.rows["n_valid"].sum() / max(1, result.rows["n_results"].sum())
+    return {
+        "fig-categories": f"Category means of valid@k range from {share(low)} to {share(high)}; their mean is {mean}.",
+        "fig-distances": f"{share(within, '.1%')} of all results lie within the threshold.",
+    }
+
+
+def of_dataset(conditions: Sequence[Result]) -> Mapping[str, str]:
+    """Name of a figure -> its finding, for the page of a data set."""
+    said = f"The mean share of valid results is {listed(f'{share(r.valid.point)} ({r.label})' for r in conditions)}."
+    return {"fig-bars": said, "fig-box": said}
