@@ -66,7 +66,7 @@ def slopes(found: Findings, encoder: str) -> Figure:
     return figure
 
 
-def over_thresholds(sweeps: Sequence[Sweep], title: str = "") -> Figure:
+def over_thresholds(sweeps: Sequence[Sweep]) -> Figure:
     """Draw the change at every threshold with its interval; the line is thick where the verdict is the same as in the runs."""
     figure, axes = new_figure(WIDTH, 1.3 * len(sweeps) + 0.6, len(sweeps), sharex=True, sharey=True)
     for ax, s in zip(axes[:, 0], sweeps, strict=True):
@@ -78,11 +78,9 @@ def over_thresholds(sweeps: Sequence[Sweep], title: str = "") -> Figure:
         ax.plot(s.taus[inside], point[inside], color=INK, lw=2.4)
         ax.axhline(0, color=INK, lw=0.7, ls=":")
         ax.axvline(s.tau, color=INK, lw=0.9, ls="--")
-        axis_title(ax, f"{s.condition}: {s.verdict} from {s.holds[0]:g} to {s.holds[1]:g}")
+        axis_title(ax, s.condition)
     axes[-1, 0].set(xlabel="threshold, L2 distance (dashed: threshold of the runs)", xlim=(float(sweeps[0].taus[0]), 1.6))
     figure.supylabel("change, percentage points", fontsize=9)
-    if title:
-        figure.suptitle(plain(title), fontsize=9)
     return figure
 
 

@@ -18,7 +18,7 @@ from ..result import Result, comparable
 from ..spec import FLAGS, RunSpec
 from ..stats.hypothesis import holm
 from ..stats.intervals import ALPHA, Interval, direction
-from .format import minus, p_short, p_value, percent_span, points, points_span, share, span, table
+from .format import captioned, minus, p_short, p_value, percent_span, points, points_span, share, span, table
 
 NOTHING = "Nothing to report."
 """What stands for an empty list of warnings."""
@@ -48,7 +48,7 @@ def summary(result: Result) -> str:
     }
     lines = [f"| {s.dataset_name}, {result.label} | mean over categories (95% interval) |", "|:--|--:|"]
     lines += [f"| {name} | {value} |" for name, value in cells.items() if value is not None]
-    return "\n".join(lines + [""] + [f"**Note:** {w}.\n" for w in warnings(result)])
+    return "\n".join([captioned("The run in numbers.", "\n".join(lines)), "", *(f"**Note:** {w}.\n" for w in warnings(result))])
 
 
 def _searched(result: Result) -> str | None:
