@@ -90,5 +90,5 @@ def test_sweeps_are_a_table_and_a_figure(photo_folder: PhotoFolder) -> None:
     sweeps = sweeps_of([tiny_run(root, m) for m in ("original", "blurred", "grey")])
     assert len(sweeps) == 2
     assert holds_table(sweeps).count("\n") == 3
-    assert len(over_thresholds(sweeps, "photos").axes) == 2
+    assert len(over_thresholds(sweeps).axes) == 2
     assert not math.isnan(sweeps[0].holds[0])

@@ -17,7 +17,7 @@ from clipnb.result import Result
 
 from . import corrections, drift, performance, scale, slider
 from .claims import evidence
-from .first_page import SETS
+from .first_page import EDITS, SETS
 from .measured import findings, records
 from .published import original
 
@@ -27,6 +27,7 @@ LOST = {"found": "half of the originals", "p1": "half of P@1 above chance"}
 def values() -> dict[str, str]:
     """Name -> sentence, for the figures of the chapters."""
     return {
+        "question": breaking("found", EDITS),
         "found": breaking("found"),
         "kind": breaking("p1"),
         "everyday": breaking("found", slider.EVERYDAY),

@@ -46,23 +46,40 @@ def breaking_points(measure: str) -> dict[str, dict[str, Tolerance]]:
     return {edit: {name: found[name][edit] for name in SETS} for edit in EDITS}
 
 
-def _part(t: Tolerance, who: str) -> str:
-    words = MANIPULATIONS[t.manip].in_words
-    if t.point.strength == math.inf:
-        return f"**{t.means[-1]:.0%}** of the photographs of {who} still find their original at {words(t.strengths[-1])}"
-    if t.point.strength == -math.inf:
-        return f"only **{t.means[0]:.0%}** of the photographs of {who} find their original at {words(t.strengths[0])}"
-    interval = f" ({interval_in_words(t)})" if t.point.bounded else ""
-    return f"half of the photographs of {who} no longer find their original at **{words(t.point.strength)}**{interval}"
+def _part(t: Tolerance, who: str, before: Tolerance | None = None) -> str:
+    """How far an edit can go on one data set; what `before`, the part of another set, has said already is left out."""
+    words, point = MANIPULATIONS[t.manip].in_words, t.point.strength
+    if t.point.reached:
+        interval = f" ({interval_in_words(t)})" if t.point.bounded else ""
+        said = "" if before and before.point.reached else "half of the originals are no longer found at "
+        return f"{said}**{words(point)}**{interval} for {who}"
+    at = -1 if point == math.inf else 0
+    found = "are still found" if point == math.inf else "are found"
+    again = before and before.point.strength == point and before.strengths[at] == t.strengths[at]
+    return f"**{t.means[at]:.0%}**{'' if again else f' of the originals {found} at {words(t.strengths[at])}'} for {who}"
+
+
+def measured_on() -> str:
+    """The photographs behind the answer, in words: `2,000 photographs of 100 kinds of scene and 350 of 5 people`."""
+    _, sources = records.severities()
+    scenes, people = (sources[f"{name}, {OFFLINE}"] for name in (SCENES, FIGURES))
+    return (
+        f"{scenes['images']:,} photographs of {scenes['categories']} kinds of scene and {people['images']:,} of "
+        f"{people['categories']} people"
+    )
 
 
 def answer() -> str:
     """How far each edit can go before the original is no longer found first: a Markdown list, 95% intervals in brackets."""
     lines = []
     for edit, sets in breaking_points("found").items():
-        parts = ", ".join(_part(t, SETS[name]) for name, t in sets.items())
-        lines.append(f"- **{MANIPULATIONS[edit].label.capitalize()}**: {parts}.")
-    return "\n".join([*lines, f"- **Another photograph of the kind**: {_kind()}"])
+        before: Tolerance | None = None
+        parts = []
+        for name, t in sets.items():
+            parts.append(_part(t, SETS[name], before))
+            before = t
+        lines.append(f"- **{MANIPULATIONS[edit].label.capitalize()}**: {' and '.join(parts)}.")
+    return "\n".join([*lines, f"- **Their kind**: {_kind()}"])
 
 
 def _kind() -> str:
@@ -74,8 +91,8 @@ def _kind() -> str:
         ends = ", ".join(
             f"{found[edit][name].at(MANIPULATIONS[edit].levels[-1]):.0%} {MANIPULATIONS[edit].label}" for edit in EDITS
         )
-        parts.append(f"of {clean:.0%} of the photographs of {who} (at severity 5: {ends})")
-    return f"the first other result shows the kind {', and '.join(parts)}."
+        parts.append(f"{clean:.0%} of the photographs of {who} (at severity 5: {ends})")
+    return f"the first other result shows the same kind for {' and '.join(parts)}."
 
 
 def picture() -> Figure:

@@ -48,7 +48,7 @@ def means(sets: Mapping[str, ByCondition]) -> Figure:
 def slopes(found: Findings, encoder: str) -> Figure:
     """Each category's valid@k from the unedited photographs to the edited ones: a row a data set, a column a manipulation."""
     edits = [manip for manip in STUDY if manip != CLEAN]
-    figure, axes = new_figure(WIDTH, 4.6, len(SETS), len(edits), sharex=True, sharey=True)
+    figure, axes = new_figure(WIDTH, 4.6, len(SETS), len(edits), sharey=True)
     for line, (dataset, who) in zip(axes, SETS.items(), strict=True):
         for ax, manip in zip(line, edits, strict=True):
             before, after = (found.categories(dataset, encoder, m) for m in (CLEAN, manip))
@@ -61,7 +61,6 @@ def slopes(found: Findings, encoder: str) -> Figure:
                 ax.annotate(f"{mean:.2f}", (at, mean), textcoords="offset points", va="center", fontsize=8, **where)
             ax.set_xticks([0, 1], ["unedited", MANIPULATIONS[manip].label], fontsize=8)
             ax.set(xlim=(-0.45, 1.45), ylim=(-0.02, 1.02))
-            ax.tick_params(labelbottom=True)
         line[0].set_ylabel(f"{who}: valid@k", fontsize=9)
     return figure
 

@@ -126,7 +126,8 @@ def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) ->
         kind = MANIPULATIONS[manip]
         settings = [kind.levels[severity - 1] for severity in (1, 3, 5)]
         cells = [" / ".join(f"{t.at(v):.0%}" for v in settings) if (t := found.get(manip)) else "–" for found in points]
-        rows.append([kind.label, ", ".join(map(kind.in_words, settings)), *cells])
+        numbers = ", ".join(kind.number.format(v).removesuffix(".0") for v in settings)
+        rows.append([kind.label, kind.wording.format(numbers), *cells])
     return table(["edit", "mild, middle, strong", *(f"{name}: found" for name in names)], rows, "ll" + "r" * len(names))
 
 
