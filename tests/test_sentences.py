@@ -98,7 +98,7 @@ def test_without_an_interval_no_data_set_is_said_to_lose_more(photo_folder: Phot
 
 def test_only_the_study_calls_valid_at_k_accuracy() -> None:
     """Its chapters, the ledger of its claims, and what reads its logs may use its word; so may a sentence that names the study."""
-    of_the_study = ("study.ipynb", "simulation.md", "claims.md", "study_log.py", "claims", "published")
+    of_the_study = ("study.ipynb", "simulation.md", "claims.md", "study_log.py", "claims", "published", "generated")
     found = [
         f"{path.relative_to(REPOSITORY)}: {line.strip()[:80]}"
         for folder in ("clipnb", "book", "notebooks")
