@@ -18,6 +18,7 @@ from PIL import Image
 from clipnb.encoders import load_encoder
 from clipnb.errors import UserError
 from conftest import let_torchvision_load, picture, stated
+from test_clip_encoders import CONFIG
 
 let_torchvision_load()
 open_clip = pytest.importorskip("open_clip")
@@ -80,14 +81,6 @@ def test_a_bare_path_is_taken_only_where_all_tags_agree(stubs: Path, model: str)
     else:
         a, b = (load_encoder(f"open_clip:{model}/{end}") for end in (stubs, f"{tags[0]}@{stubs}"))
         assert a.identity.split("|")[1:] == b.identity.split("|")[1:]
-
-
-CONFIG = {
-    "embed_dim": 64,
-    "quick_gelu": True,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16, "head_width": 64},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1},
-}
 
 
 @pytest.fixture

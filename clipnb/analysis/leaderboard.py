@@ -65,11 +65,9 @@ def leaderboard(
 def _row(result: Result, best: Result) -> dict[str, Any]:
     row: dict[str, Any] = {"encoder": result.spec.encoder}
     for name in CLEAN_MEASURES:
-        interval = result.macro(name)
-        row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        row |= result.macro(name).columns(name)
     if result is not best and same_photographs(result, best):
-        change = contrast(of_result(best, "p1"), of_result(result, "p1")).interval
-        row |= {"p1_change": change.point, "p1_change_low": change.low, "p1_change_high": change.high}
+        row |= contrast(of_result(best, "p1"), of_result(result, "p1")).interval.columns("p1_change")
     about = result.provenance
     fresh = about["embedded_now"] >= about["images"] and about["seconds"] > 0
     return row | {

@@ -65,8 +65,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             "hub": hub_share(r),
         }
         for name in (name for name in SHOWN if name in r.rows):
-            interval = r.macro(name)
-            row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+            row |= r.macro(name).columns(name)
             row[f"{name}_points"] = [round(mean, 4) for mean in r.means(name).values()]
         rows.append(row)
     return pd.DataFrame(rows)

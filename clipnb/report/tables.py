@@ -161,8 +161,7 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
         made = {"created": p["created"], "encoder_identity": p["encoder"]["identity"], "data_fingerprint": p["data_fingerprint"]}
         row = {"run": r.spec.run_id, **r.spec.to_dict(), "queries": len(r.rows), "n_categories": r.valid.n}
         for name in (name for name in MEASURES if name in r.rows):
-            interval = r.macro(name)
-            row |= {name: interval.point, f"{name}_low": interval.low, f"{name}_high": interval.high}
+            row |= r.macro(name).columns(name)
         rows.append(row | {"interval": r.valid.method, "noop_share": r.noop_share, "unreadable": len(p["unreadable"]), **made})
     return pd.DataFrame(rows)
 

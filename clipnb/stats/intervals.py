@@ -110,6 +110,10 @@ class Interval:
             return "one category" if self.n else "no category"
         return "no spread between categories" if self.constant else f"{self.n} categories are too few"
 
+    def columns(self, name: str) -> dict[str, float]:
+        """The estimate and its bounds as columns of a table: `name`, `name_low`, `name_high`."""
+        return {name: self.point, f"{name}_low": self.low, f"{name}_high": self.high}
+
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
