@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from clipnb_book import html
+from clipnb_book import html, table_captions
 from clipnb_book.extension import offer_repository
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,8 +26,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, out = folder / "book", folder / "html"
     shutil.copytree(ROOT / "book" / "_static", source / "_static")
     shutil.copy(ROOT / "book" / "question.png", source)
-    (source / "index.md").write_text("# Far & near\n\nIt is *short*: 1 < 2.\n\nMore.\n\n```{toctree}\nmethod\nyours\nciting\n```\n")
+    (source / "index.md").write_text(
+        "# Far & near\n\nIt is *short*: 1 < 2.\n\nMore.\n\n```{toctree}\nmethod\nyours\nciting\ntables\n```\n"
+    )
     (source / "method.md").write_text("# Method\n\n```{note}\nNot this.\n```\n\n" + "many words " * 40 + "\n")
+    (source / "tables.md").write_text(
+        "# Tables\n\nTable: Two *numbers*.\n\n| a | b |\n|--:|--:|\n| 1 | 2 |\n\nNo caption.\n\n| c |\n|--:|\n| 3 |\n"
+    )
     (source / "citing.md").write_text("# Licence\n\nFree.\n")
     (source / "yours.md").write_text("# Yours\n\n- A list: R@P90, README.md.\n")
     config, _ = get_final_config(user_yaml=ROOT / "_config.yml", sourcedir=source, cli_config={"latex_individualpages": False})
@@ -37,6 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     offer_repository(config["html_theme_options"])
     app = Sphinx(source, None, out, folder / "doctrees", "html", confoverrides=config, status=None, warning=None)
     html.connect(app)
+    table_captions.connect(app)
     html.ship_files(app)
     app.build()
     return out
@@ -78,6 +84,13 @@ def test_the_search_knows_words_that_readers_try(site: Path) -> None:
         assert yours in pages(term), term
     assert citing in pages("licens")
     assert citing in pages("licenc", "titleterms")
+
+
+def test_a_line_above_a_table_becomes_its_caption_with_a_number(site: Path) -> None:
+    text = re.sub(r"<[^>]+>", "", (site / "tables.html").read_text(encoding="utf-8"))
+    assert "Table 1 Two numbers." in re.sub(r"\s+", " ", text)
+    assert "Table: " not in text
+    assert "Table 2" not in text
 
 
 def test_text_does_not_become_an_address_by_itself(site: Path) -> None:
