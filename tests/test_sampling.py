@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -95,6 +96,13 @@ def test_merged_batches_are_the_whole_run(photo_folder: PhotoFolder) -> None:
     found = merge(batches(root, 2, 0))
     assert found.spec == whole.spec
     pd.testing.assert_frame_equal(found.rows, whole.rows)
+
+
+def test_of_two_batches_with_one_query_the_later_counts(photo_folder: PhotoFolder) -> None:
+    first = run(RunSpec(str(photo_folder({"cats": 4, "dogs": 4})), "grey", "tiny", 2, step=1), progress=False)
+    later = replace(first, rows=first.rows.assign(valid=0.25), provenance=first.provenance | {"created": "2999-01-01"})
+    assert (merge([later, first]).rows["valid"] == 0.25).all()
+    assert (first.rows["valid"] != 0.25).all()
 
 
 def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, tmp_path: Path) -> None:

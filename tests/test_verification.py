@@ -250,6 +250,10 @@ def test_half_of_many_categories_is_held_out_and_the_promise_checked_on_it() -> 
     assert tau.low < tau.point < tau.high
     assert found.at(tau.point)[1] <= 0.05
     assert found.at(tau.point, checked=True)[1] == pytest.approx(0.05, abs=0.04)
+    rest = [at for at, name in enumerate(names) if name in found.scored_on]
+    checked = pair_counts(vectors[rest], codes([names[at] for at in rest])[0], np.arange(len(rest))).curve()
+    assert_allclose(found.check.recall, checked.recall)
+    assert_allclose(found.check.fpr, checked.fpr)
     again = calibrate(vectors[::-1], names[::-1], images[::-1])
     assert again.calibrated_on == found.calibrated_on
     assert again.values["tau_fpr_5"].point == pytest.approx(tau.point, abs=1e-3)
