@@ -9,15 +9,51 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from ._core.code_state import digest_of, needed_by
+from ._core.typed import misfit
 from .datasets.dataset import Dataset, fingerprint
 from .embedding.embed import Embeddings
 from .encoders import Encoder
 
 
-class Provenance(TypedDict, total=False):
+class EncoderRecord(TypedDict):
+    """The encoder of a run: its identity, the digest of its weights ("" without weights), and the length of an embedding."""
+
+    identity: str
+    weights_sha256: str
+    dim: int
+
+
+class GalleryRecord(TypedDict, total=False):
+    """What a run searched: a service with its address, or a number of images, with index; `unusable` is result -> reason."""
+
+    kind: str
+    address: str
+    images: int
+    index: str
+    recall: dict[str, float]
+    unusable: dict[str, str]
+
+
+class _InEveryVersion(TypedDict):
+    created: str
+    seconds: float
+    versions: dict[str, str]
+    code_sha256: str
+    machine: str
+    encoder: EncoderRecord
+    data_fingerprint: str
+    categories: int
+    images: int
+    embedded_now: int
+    unreadable: dict[str, str]
+    other_files: dict[str, int]
+    empty_categories: list[str]
+
+
+class Provenance(_InEveryVersion, total=False):
     """The origin of a run's numbers, as plain JSON values. A run of an earlier version lacks some keys.
 
     Attributes:
@@ -42,25 +78,29 @@ class Provenance(TypedDict, total=False):
         categories_missing: number of categories that no batch covers, in a merged run that lacks some.
     """
 
-    created: str
-    seconds: float
-    versions: dict[str, str]
-    code_sha256: str
     device: str
-    machine: str
-    encoder: dict[str, Any]
     root_sha256: str
-    data_fingerprint: str
-    categories: int
-    images: int
-    embedded_now: int
-    unreadable: dict[str, str]
-    other_files: dict[str, int]
-    empty_categories: list[str]
-    gallery: dict[str, Any]
+    gallery: GalleryRecord
     warnings: list[str]
     batches: list[str]
     categories_missing: int
+
+
+_RENAMED = {"passed_over": "other_files"}
+"""Keys of an earlier version -> their names now."""
+
+
+def checked(record: dict[str, Any]) -> Provenance:
+    """A provenance as it was stored, under the names of this version.
+
+    Raises:
+        ValueError: a key that every version writes is absent, or a value has another type.
+    """
+    found = {_RENAMED.get(name, name): value for name, value in record.items()}
+    if said := misfit(found, Provenance, "provenance"):
+        raise ValueError(said)
+    datetime.fromisoformat(found["created"])
+    return cast(Provenance, found)
 
 
 PACKAGES = ("clipnb", "faiss-cpu", "imagehash", "numpy", "opencv-python-headless", "pandas", "pillow", "scipy", "torch")

@@ -1,6 +1,7 @@
 """The result of a run: specification, provenance, and one row per query and draw. Its folder holds three files.
 
-`run.json`      specification, headline number, and provenance with warnings; a folder without this file is not a result
+`run.json`      specification, headline number, provenance with warnings, and the SHA-256 of the rows; a folder without this
+                file is not a result
 `rows.parquet`  one row per query and draw: category, image, draw, sha256, input (digest of the encoder's input), noop,
                 strength and difference (at the encoder's input), n_asked, n_returned, n_dead, n_unreadable, n_results,
                 n_valid, results, result_categories, distances, and a column for each measure (`clipnb.metrics.measures`)
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import warnings
@@ -22,19 +24,17 @@ from typing import Any
 
 import pandas as pd
 
+from . import rows as stored
 from . import study_log
-from ._core.files import replaced_folder, write_text
+from ._core.files import file_sha256, read_bytes, read_text, replaced_folder, write_text
 from ._core.paths import results_root, shown
 from .datasets.dataset import locate
 from .errors import DatasetError, UserError
 from .manipulations import CLEAN, MANIPULATIONS
 from .metrics.measures import MEASURES
-from .provenance import Provenance, folder_sha256
+from .provenance import Provenance, checked, folder_sha256
 from .spec import RunSpec
 from .stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
-
-_RENAMED = {"passed_over": "other_files"}
-"""Keys of the provenance in an earlier version -> their names now."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -170,10 +170,11 @@ class Result:
         log = study_log.file_name(self.spec.dataset_name, self.spec.condition_id)
         headline = {"valid": self.valid.point, "low": self.valid.low, "high": self.valid.high}
         finite = {name: None if math.isnan(value) else value for name, value in headline.items()}
-        record = {"spec": self.spec.to_dict(), "headline": finite, "provenance": self.provenance}
+        record: dict[str, Any] = {"spec": self.spec.to_dict(), "headline": finite, "provenance": self.provenance}
         folder.parent.mkdir(parents=True, exist_ok=True)
         with replaced_folder(folder) as partial:
             self.rows.to_parquet(partial / "rows.parquet", index=False)
+            record["rows_sha256"] = file_sha256(partial / "rows.parquet")
             study_log.write(partial / log, self.spec.manip, self.scores, self.absent("valid"), self.identity)
             write_text(partial / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return folder
@@ -186,25 +187,13 @@ class Result:
             UserError: the folder is not that of a finished run, or it is damaged.
         """
         try:
-            record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            rows = pd.read_parquet(folder / "rows.parquet")
-            provenance: Any = {_RENAMED.get(name, name): value for name, value in record["provenance"].items()}
-            return cls(RunSpec(**record["spec"]), provenance, present(rows))
-        except (OSError, ValueError, KeyError, TypeError, UserError) as error:
-            raise UserError(f"{shown(folder)} is not the folder of a finished run: {error}") from error
-
-
-def present(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rename the columns of an earlier version, and add the measures that follow from them."""
-    rows = rows.rename(columns={name: MEASURES.canonical(name) for name in rows if name in MEASURES.aliases})
-    if "zero_shot_bare" not in rows and "zero_shot" in rows:  # without prompts
-        rows = rows.rename(columns={"zero_shot": "zero_shot_bare"})
-    if "found" not in rows and "found_rr" in rows:
-        rows["found"] = (rows["found_rr"] == 1).astype(float).where(rows["found_rr"].notna())
-    if "p1" not in rows and any(any(kinds) for kinds in rows["result_categories"]):
-        pairs = zip(rows["result_categories"], rows["category"], strict=True)
-        rows["p1"] = [float(kinds[0] == own) if len(kinds) else math.nan for kinds, own in pairs]
-    return rows
+            record = json.loads(read_text(folder / "run.json"))
+            content = read_bytes(folder / "rows.parquet")
+            if record.get("rows_sha256", digest := hashlib.sha256(content).hexdigest()) != digest:
+                raise ValueError("rows.parquet is not the file that run.json was written for")
+            return cls(RunSpec(**record["spec"]), checked(record["provenance"]), stored.read(content))
+        except Exception as error:  # damaged files raise errors of many kinds
+            raise UserError(f"{shown(folder)} is not the folder of a finished run: {' '.join(str(error).split()):.300}") from error
 
 
 def same_photographs(a: Result, b: Result) -> bool:
@@ -225,7 +214,7 @@ def comparable_with_clean(results: Sequence[Result]) -> list[Result]:
 
 def _clash(about: Path, result: Result) -> str | None:
     """The source of the run in the file `about`, if it has the name of `result` but another gallery, encoder or folder."""
-    with suppress(OSError, ValueError, KeyError, TypeError):  # a missing or damaged file may be replaced
+    with suppress(Exception):  # a missing or damaged file may be replaced
         record = json.loads(about.read_text(encoding="utf-8"))
         if record["spec"].get("gallery", "") != result.spec.gallery:
             return f"gallery {record['spec']['gallery']!r}, not {result.spec.gallery!r}"

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from .metrics.measures import MEASURES, QueryResults
 from .metrics.ranking import codes, rank_all
 from .metrics.validity import result_distances
 from .metrics.zero_shot import Texts
-from .provenance import describe
+from .provenance import GalleryRecord, describe
 from .result import Result, comparable, load_results
 from .retrieval.neighbours import require_results
 from .retrieval.results import DEAD, UNREADABLE, USABLE
@@ -87,7 +87,8 @@ def run(
         raise UserError(f"not one result of {spec.gallery or spec.dataset} can be scored; the first: {reason}")
     computed = asked.computed + (gallery.computed if gallery is not asked else 0)
     about = describe(dataset, encoder, gallery, computed, time.monotonic() - started)
-    result = Result(spec, about | {"gallery": searched.about}, rows)
+    about["gallery"] = cast(GalleryRecord, searched.about)
+    result = Result(spec, about, rows)
     result.provenance["warnings"] = checks.warnings(result)
     return result
 

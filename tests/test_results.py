@@ -6,18 +6,23 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from clipnb import Result, RunSpec, UserError, load_results, run
+from clipnb import rows as stored
 from clipnb.checks import warnings
+from clipnb.cli import main
 from clipnb.execution.sweep import numbers_only
-from clipnb.result import present
+from clipnb.rows import present
 from clipnb.runs import saved_result
 from clipnb.study_log import read as read_log
 from conftest import PhotoFolder
@@ -119,7 +124,7 @@ def test_what_a_killed_save_leaves_behind_is_not_a_result(photo_folder: PhotoFol
 
 
 @pytest.mark.parametrize("file", ["run.json", "rows.parquet"])
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\xfe", b"[" * 100_000])
 def test_a_damaged_result_is_a_one_line_error_and_can_be_replaced(
     photo_folder: PhotoFolder, tmp_path: Path, file: str, content: bytes
 ) -> None:
@@ -156,6 +161,7 @@ def test_a_run_of_version_0_1_is_read_under_todays_names(photo_folder: PhotoFold
     result.rows.drop(columns=["found", "p1"]).rename(columns=old).to_parquet(folder / "rows.parquet", index=False)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     record["warnings"] = record["provenance"].pop("warnings")
+    del record["rows_sha256"]
     record["provenance"]["passed_over"] = record["provenance"].pop("other_files")
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
     again = Result.load(folder)
@@ -250,3 +256,78 @@ def test_a_folder_that_was_moved_with_its_photographs_is_no_other(photo_folder: 
         path.rename(root / path.name)
     with pytest.raises(UserError, match="another folder"):
         tiny_run(root).save(tmp_path / "results")
+
+
+def test_a_bit_of_the_rows_that_turned_over_is_found(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
+    content = (folder / "rows.parquet").read_bytes()
+    for at in np.random.default_rng(0).integers(8 * len(content), size=200):
+        flipped = bytearray(content)
+        flipped[at // 8] ^= 1 << at % 8
+        (folder / "rows.parquet").write_bytes(flipped)
+        with pytest.raises(UserError, match=r"rows.parquet is not the file that run.json was written for"):
+            Result.load(folder)
+
+
+def _without(part: str) -> Callable[[dict[str, Any]], object]:
+    return lambda record: record["provenance"].pop(part)
+
+
+def _with(**changed: object) -> Callable[[dict[str, Any]], object]:
+    return lambda record: record["provenance"].update(changed)
+
+
+ODD_RECORDS = [
+    (_without("created"), "provenance lacks created"),
+    (_without("versions"), "provenance lacks versions"),
+    (_without("unreadable"), "provenance lacks unreadable"),
+    (_with(created="yesterday"), "Invalid isoformat"),
+    (_with(encoder={"identity": "x"}), "provenance.encoder lacks dim, weights_sha256"),
+    (_with(unreadable=3), "provenance.unreadable must be dict, not 3"),
+    (_with(images=10**30), "provenance.images must be int"),
+    (_with(gallery=["x"]), "provenance.gallery must be a table"),
+    (lambda record: record["spec"].update(later=1), "unexpected keyword argument 'later'"),
+    (lambda record: record["spec"].update(k="many"), "k must be a whole number"),
+    (lambda record: record.pop("spec"), "spec"),
+]
+ODD_ROWS = [
+    (lambda rows: rows.drop(columns="category"), "category"),
+    (lambda rows: rows.drop(columns="valid"), "'valid' is absent"),
+    (lambda rows: rows.drop(columns="noop"), "'noop' is absent"),
+    (lambda rows: rows.drop(columns="results"), "'results' is absent"),
+    (lambda rows: rows.iloc[:0], "has no rows"),
+    (lambda rows: rows.assign(category=7), "'category' is of type int64"),
+    (lambda rows: rows.assign(image=[None, *rows["image"][1:]]), "string with gaps"),
+    (lambda rows: rows.assign(distances="far"), "'distances' is of type"),
+    (lambda rows: rows.assign(valid=80.0), "'valid' is not between 0 and 1"),
+    (lambda rows: rows.assign(map="high"), "Unable to parse"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), [*ODD_RECORDS, *ODD_ROWS], ids=[said for _, said in (*ODD_RECORDS, *ODD_ROWS)])
+def test_an_odd_run_is_named_and_the_others_are_exported(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], said: str
+) -> None:
+    """A missing field, another schema: whatever is wrong with one run, tables are made of the others."""
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    monkeypatch.chdir(tmp_path)
+    root = photo_folder({"cats": 3, "dogs": 3})
+    tiny_run(root, "original").save()
+    folder = tiny_run(root).save()
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if (change, said) in ODD_RECORDS:
+        change(record)
+    else:
+        change(pd.read_parquet(folder / "rows.parquet")).to_parquet(folder / "rows.parquet", index=False)
+        del record["rows_sha256"]
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.warns(UserWarning, match="photos-grey-tiny-k2 is not the folder of a finished run") as told:
+        assert main(["export", "--format", "csv", "md", "tex", "parquet"]) == 0
+    assert said in str(told[0].message)
+    assert pd.read_csv("tables/runs.csv")["run"].tolist() == ["photos-original-tiny-k2"]
+
+
+def test_a_small_file_that_states_a_billion_values_is_not_read(tmp_path: Path) -> None:
+    pa.parquet.write_table(pa.table({"a": pa.array(np.zeros(10_000_000, np.int8))}), tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match="states 10,000,000 values in"):
+        stored.read((tmp_path / "rows.parquet").read_bytes())

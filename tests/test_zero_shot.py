@@ -23,7 +23,7 @@ from clipnb.manipulations import Condition, View, apply, condition
 from clipnb.metrics.zero_shot import retrieved_by_text, zero_shot
 from clipnb.report.photos import before_after
 from clipnb.report.text import summary
-from clipnb.result import present
+from clipnb.rows import present
 from conftest import PhotoFolder, TinyEncoder, let_torchvision_load, picture
 
 let_torchvision_load()

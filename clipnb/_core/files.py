@@ -21,18 +21,27 @@ def file_sha256(path: Path) -> str:
 
 
 def read_text(path: Path, most: int = 64 * 2**20) -> str:
-    """The UTF-8 text of a file of at most `most` bytes, without a byte order mark.
+    """The UTF-8 text of a file, without a byte order mark.
+
+    Raises:
+        OSError: as for `read_bytes`.
+        UnicodeDecodeError: it is no UTF-8 text.
+    """
+    return read_bytes(path, most).decode("utf-8-sig")
+
+
+def read_bytes(path: Path, most: int = 2**30) -> bytes:
+    """The content of a file of at most `most` bytes.
 
     Raises:
         OSError: the file cannot be opened, is not a regular file (a pipe, a device), or is larger.
-        UnicodeDecodeError: it is not UTF-8 text.
     """
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):
         raise OSError(f"{path.name} is not a regular file")
     if about.st_size > most:
         raise OSError(f"{path.name} has {about.st_size:,} bytes, more than {most:,}")
-    return path.read_text(encoding="utf-8-sig")
+    return path.read_bytes()
 
 
 @contextmanager

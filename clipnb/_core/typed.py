@@ -1,8 +1,9 @@
-"""Values that a person types, by the type that is expected."""
+"""Values that a person types or that a file holds, by the type that is expected."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 
 def from_text(text: str, like: object) -> Any:
@@ -21,3 +22,31 @@ def from_text(text: str, like: object) -> Any:
         return float(text) if isinstance(like, float) else text
     except ValueError:
         return text
+
+
+def misfit(value: object, hint: Any, name: str = "value") -> str:
+    """What part of a JSON value does not have a type: str, int, float, list, dict or a TypedDict; "" if all fits.
+
+    Numbers are finite, and whole numbers have at most 64 bits.
+
+    >>> misfit({"a": [1, 2]}, dict[str, list[int]]), misfit({"a": [1, "2"]}, dict[str, list[int]], "field")
+    ('', "field.a must be int, not '2'")
+    """
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if kind is Any:
+        return ""
+    if is_typeddict(kind):
+        if not isinstance(value, dict):
+            return f"{name} must be a table, not {value!r:.40}"
+        if absent := sorted(kind.__required_keys__ - set(value)):
+            return f"{name} lacks {', '.join(absent)}"
+        parts = [(value[key], part, key) for key, part in get_type_hints(kind).items() if key in value]
+    elif kind is list and isinstance(value, list):
+        return next((said for part in value if (said := misfit(part, inner[0], name))), "")
+    elif kind is dict and isinstance(value, dict):
+        parts = [(part, inner[1], key) for key, part in value.items()]
+    else:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 2**63
+        fits = number and (kind is float or isinstance(value, int)) if kind in (int, float) else isinstance(value, kind)
+        return "" if fits else f"{name} must be {kind.__name__}, not {value!r:.40}"
+    return next((said for part, of, key in parts if (said := misfit(part, of, f"{name}.{key}"))), "")

@@ -162,7 +162,7 @@ def seconds_an_image(spec: RunSpec) -> float:
     """Estimate the time to embed a photograph from saved runs, or from a trial that does not use the store."""
     seconds = images = 0.0
     for about in results_root().glob("*/run.json"):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged run
+        with suppress(Exception):  # a damaged run
             record = json.loads(about.read_text(encoding="utf-8"))
             alike = all(record["spec"].get(name) == getattr(spec, name) for name in ("encoder", "precision", "engine"))
             if alike and record["provenance"]["embedded_now"] >= 20 * TRIAL:

@@ -1,0 +1,75 @@
+"""The rows of a run as they are stored: a parquet file whose columns and values are checked when it is read."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+
+import pandas as pd
+
+from .metrics.measures import MEASURES
+
+TEXTS = ("category", "image")
+COUNTS = ("draw", "n_asked", "n_results", "n_valid")
+NUMBERS = ("strength", "difference", "valid")
+LISTS = ("results", "result_categories", "distances")
+"""Columns by kind, in every version; a row also has `noop`, which is true or false."""
+
+SWELL = 50
+"""A file may hold so many values for each of its bytes. Distances hardly compress; a hostile file holds billions in a kilobyte."""
+
+
+def read(content: bytes) -> pd.DataFrame:
+    """The rows in the bytes of a parquet file, of this version or an earlier one, under the names of this version.
+
+    Raises:
+        ValueError: the file is damaged, a column is missing or of another type, or a value is out of the range of its measure.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(io.BytesIO(content))
+    about = file.metadata
+    held = sum(about.row_group(g).column(c).num_values for g in range(about.num_row_groups) for c in range(about.num_columns))
+    if held > SWELL * (len(content) + 1_000):
+        raise ValueError(f"rows.parquet states {held:,} values in {len(content):,} bytes")
+    table = file.read()
+    rows = present(table.to_pandas())
+    if rows.empty:
+        raise ValueError("rows.parquet has no rows")
+    old = {MEASURES.canonical(name): name for name in table.column_names if name in MEASURES.aliases}
+
+    def need(names: tuple[str, ...], right: Callable[[pa.DataType], bool]) -> None:
+        for name in names:
+            column = table.column(old.get(name, name)) if old.get(name, name) in table.column_names else None
+            if column is None or column.null_count or not right(column.type):
+                found = "absent" if column is None else f"of type {column.type}" + " with gaps" * bool(column.null_count)
+                raise ValueError(f"rows.parquet: the column {name!r} is {found}")
+
+    types = pa.types
+    need(TEXTS, lambda t: types.is_string(t) or types.is_large_string(t))
+    need(COUNTS, types.is_integer)
+    need(NUMBERS, lambda t: types.is_floating(t) or types.is_integer(t))
+    need(("noop",), types.is_boolean)
+    need(LISTS[:2], lambda t: types.is_list(t) and (types.is_string(t.value_type) or types.is_null(t.value_type)))
+    need(LISTS[2:], lambda t: types.is_list(t) and (types.is_floating(t.value_type) or types.is_null(t.value_type)))
+    for name in (name for name in MEASURES if name in rows):
+        low, high = MEASURES[name].range
+        values = pd.to_numeric(rows[name])
+        if not values.dropna().between(low - 1e-6, high + 1e-6).all():
+            raise ValueError(f"rows.parquet: {name!r} is not between {low:g} and {high:g}")
+    return rows
+
+
+def present(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rename the columns of an earlier version, and add the measures that follow from them."""
+    rows = rows.rename(columns={name: MEASURES.canonical(name) for name in rows if name in MEASURES.aliases})
+    if "zero_shot_bare" not in rows and "zero_shot" in rows:  # without prompts
+        rows = rows.rename(columns={"zero_shot": "zero_shot_bare"})
+    if "found" not in rows and "found_rr" in rows:
+        rows["found"] = (rows["found_rr"] == 1).astype(float).where(rows["found_rr"].notna())
+    if "p1" not in rows and any(any(kinds) for kinds in rows["result_categories"]):
+        pairs = zip(rows["result_categories"], rows["category"], strict=True)
+        rows["p1"] = [float(kinds[0] == own) if len(kinds) else math.nan for kinds, own in pairs]
+    return rows
