@@ -322,7 +322,7 @@ def test_an_unknown_format_is_said(tmp_path: Path) -> None:
 def test_what_latex_and_markdown_take_for_markup_is_escaped(tmp_path: Path) -> None:
     frame = pd.DataFrame({"run_id": ["a_b & 50% | $x$"], "n": [1.23456], "none": [NAN]})
     assert r"a\_b \& 50\% | \$x\$ & 1.235 &" in write(frame, tmp_path / "t.tex").read_text(encoding="utf-8")
-    assert r"a_b & 50% \| $x$" in write(frame, tmp_path / "t.md").read_text(encoding="utf-8")
+    assert r"a\_b \& 50% \| \$x\$" in write(frame, tmp_path / "t.md").read_text(encoding="utf-8")
 
 
 def test_a_wide_latex_table_says_in_its_caption_what_all_rows_share(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The name `package.module:function` of an encoder is imported only if a person typed it in this command."""
+"""Names that others chose: of encoders, whose code is imported only if a person typed it, and of folders, in tables."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from clipnb import RunSpec, UserError, load_results, run, study_runs
 from clipnb.cli import main
 from clipnb.execution.papermill_plugin import planned
 from clipnb.manipulations import STUDY
+from clipnb.report.tables import printable, write
 from clipnb_book.extension import write_dataset_pages
 from conftest import HANGS, PhotoFolder
 
@@ -144,3 +145,53 @@ def test_a_wrong_file_of_parameters_is_one_line(bare_project: Path, text: str, s
     for missing in ("nowhere.yml", "/dev/zero", "notebooks"):
         with pytest.raises(UserError, match="cannot be read"):
             planned(["notebooks/run.ipynb", "-f", missing])
+
+
+FORMULAS = ["=1+cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2+3", "\t=1", " =1", "\uff1d1"]
+MARKUP = [
+    "<img src=x onerror=alert(1)>",
+    "[x](javascript:alert(1))",
+    "![x](http://host/x.png)",
+    "a | b",
+    "**a** `b`",
+    "{{x}}",
+    "{x}`y`",
+]
+CONTROL = ["\x1b[2J\x1b]0;x\x07", "a\rb", "\u202ea"]
+
+
+def test_names_in_exported_tables_are_text(tmp_path: Path) -> None:
+    import pandas as pd
+    from markdown_it import MarkdownIt
+
+    names = [*FORMULAS, *MARKUP, *CONTROL, "plain", "-1", "1e5"]
+    frame = pd.DataFrame({"category": names, "change": -0.5, "list": [[name, name] for name in names]})
+    cells = pd.read_csv(write(frame, tmp_path / "t.csv"), dtype=str)["category"].tolist()
+    assert cells[: len(FORMULAS)] == [f"'{name}".replace("\t", " ") for name in FORMULAS]
+    assert cells[len(FORMULAS) : -len(CONTROL) - 3] == MARKUP
+    assert cells[-3:] == names[-3:]
+    assert pd.read_csv(tmp_path / "t.csv")["change"].tolist() == [-0.5] * len(names)
+    text = write(frame, tmp_path / "t.md").read_text(encoding="utf-8")
+    page = MarkdownIt("gfm-like", {"linkify": False}).render(text)
+    for tag in ("<img", "<a ", "<strong", "<code"):
+        assert tag not in page
+    assert page.count("<tr>") == 1 + len(names)
+    assert page.count("<td") == 3 * len(names)
+    assert "{{" not in text
+    for shown in (text, printable(frame), (tmp_path / "t.csv").read_text(encoding="utf-8")):
+        assert not set(shown) & set("\x1b\x07\r\u202e")
+        assert shown.count("\n") - len(names) in (0, 1, 2)  # one line a row
+
+
+def test_commands_print_names_as_text(
+    photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    root = photo_folder({"=1+1": 3, "a\x1b[2Jb": 3})
+    run(RunSpec(str(root), "original", "tiny", k=2), progress=False).save()
+    for name in ("runs.csv", "categories.csv"):
+        main(["export", "--out", str(tmp_path)])
+        assert "\n=" not in (tmp_path / name).read_text()
+        assert ",=" not in (tmp_path / name).read_text()
+    main(["card", str(root)])
+    assert "\x1b" not in capsys.readouterr().out

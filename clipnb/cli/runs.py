@@ -152,7 +152,7 @@ def _runs_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _runs(options: argparse.Namespace) -> int:
     from .._core.paths import results_root, shown
-    from ..report.tables import printable, runs_frame
+    from ..report.tables import csv, printable, runs_frame
     from ..result import load_results
     from ..runs import saved_runs
 
@@ -161,7 +161,7 @@ def _runs(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(frame.to_json(orient="records", indent=1, force_ascii=False))
     elif options.format == "csv":
-        print(frame.to_csv(index=False), end="")
+        print(csv(frame), end="")
     elif results:
         print(printable(frame, [name for name in LISTED if name in frame]))
     else:

@@ -131,7 +131,9 @@ def _printed(frame: pd.DataFrame, kind: str) -> bool:
     if kind == "json":
         print(_json(frame))
     elif kind == "csv":
-        print(frame.map(lambda v: "; ".join(f"{x:g}" for x in v) if isinstance(v, list) else v).to_csv(index=False), end="")
+        from ..report.tables import csv
+
+        print(csv(frame.map(lambda v: "; ".join(f"{x:g}" for x in v) if isinstance(v, list) else v)), end="")
     return kind != "table"
 
 

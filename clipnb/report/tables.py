@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from .._core.files import atomic, write_text
+from .._core.markdown import escaped, plain
 from ..analysis.contrasts import contrasts, contrasts_frame
 from ..analysis.scores import Scores, of_result
 from ..errors import UserError
@@ -22,6 +23,8 @@ from ..stats.effect_sizes import nesting
 from ..stats.intervals import mean_interval
 
 FORMATS = ("csv", "parquet", "tex", "md")
+FORMULA = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters of a cell that a spreadsheet computes, also in full width."""
 PAGE, LONG, WIDE = 40, 40, 8
 """Limits of a LaTeX table: rows on a page, characters in a column, columns on an upright page."""
 PACKAGES = "% packages: array, booktabs, longtable, graphicx, pdflscape"
@@ -47,20 +50,38 @@ def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
         return path
     flat = frame.map(lambda v: "; ".join(map(str, v)) if isinstance(v, list | np.ndarray) else v)
     if kind == "csv":
-        text = flat.to_csv(index=False)
+        text = csv(flat)
     elif kind == "md":
-        text = (flat.map(_cell).to_markdown(index=False, disable_numparse=True) or "") + "\n"
+        text = (flat.map(lambda v: escaped(_cell(v))).to_markdown(index=False, disable_numparse=True) or "") + "\n"
     else:
         text = _latex(flat, caption or path.stem)
     write_text(path, text)
     return path
 
 
+def csv(frame: pd.DataFrame) -> str:
+    """A table as CSV. Texts are on one line, and one that a spreadsheet would take for a formula starts with an apostrophe."""
+
+    def defused(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return "'" * (value.lstrip(" ")[:1] in FORMULA and not _is_number(value)) + plain(value)
+
+    return frame.map(defused).to_csv(index=False)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def _cell(value: object) -> str:
-    """Format a value for reading: four significant digits, "" for a missing value."""
+    """Format a value for reading: four significant digits, "" for a missing value, no line breaks or control characters."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
+    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
 
 
 def _latex(frame: pd.DataFrame, caption: str) -> str:
@@ -70,7 +91,7 @@ def _latex(frame: pd.DataFrame, caption: str) -> str:
     look alike without them: these are broken into lines. A long table continues on further pages; a wide table is set in
     landscape with rotated headings.
     """
-    shown = frame.map(lambda v: _cell(v).replace("\\|", "|"))
+    shown = frame.map(_cell)
     several = len(shown.drop_duplicates()) > 1
     shared = {c: shown[c].iloc[0] for c in map(str, shown) if several and shown[c].nunique() == 1}
     long = [c for c in map(str, shown) if c not in shared and shown[c].str.len().max() > LONG]
