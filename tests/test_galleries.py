@@ -102,6 +102,13 @@ def test_half_precision_comes_out_of_unit_length(tmp_path: Path) -> None:
     assert gallery.column("image_path")[8] == "/elsewhere/8.jpg"
 
 
+def with_shape(gallery: Path, shape: str) -> None:
+    """Embeddings whose header states another shape."""
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    content = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(20 * 8 * 4)
+    (gallery / "img_emb" / "img_emb_0.npy").write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -111,13 +118,30 @@ def test_half_precision_comes_out_of_unit_length(tmp_path: Path) -> None:
         (lambda g: np.save(g / "img_emb" / "img_emb_0.npy", np.ones(20)), "holds no embeddings"),
         (lambda g: (g / "image.index").write_bytes(b"not an index"), "is not an index"),
         (lambda g: (g / "metadata" / "metadata_0.parquet").write_bytes(b"PAR1"), "is a damaged gallery"),
+        *(
+            (lambda g, text=text: (g / "clipnb.json").write_text(text), said)
+            for text, said in (
+                ("[]", "must be a table"),
+                ("null", "must be a table"),
+                ("[" * 100_000, "is a damaged gallery"),
+                ('{"encoder": "x"}', "clipnb.json.encoder must be a table"),
+                ('{"encoder": {"identity": "x"}}', "clipnb.json.encoder lacks name"),
+                ('{"encoder": {"identity": 5, "name": "x"}}', "identity must be str"),
+            )
+        ),
+        (lambda g: np.savez((g / "img_emb" / "img_emb_0.npy").open("wb"), np.ones((2, 8))), "holds several arrays"),
+        (lambda g: with_shape(g, "(-20, 8)"), "is damaged"),
+        (lambda g: with_shape(g, "(9223372036854775807, 8)"), "is damaged"),
+        (lambda g: with_shape(g, "(" * 5000), "is damaged"),
+        (lambda g: (g / "img_emb" / "img_emb_0.npy").unlink() or os.mkfifo(g / "img_emb" / "img_emb_0.npy"), "not a regular file"),
+        (lambda g: np.save(g / "img_emb" / "img_emb_0.npy", np.full((20, 8), np.nan)), "row 0 .* is not finite"),
     ],
 )
 def test_what_does_not_fit_together_is_one_line(tmp_path: Path, spoil: Any, said: str) -> None:
     gallery = write_gallery(tmp_path / "g", unit(20, 8, 0))
     spoil(gallery)
     with pytest.raises(UserError, match=said) as caught:
-        _ = open_folder(gallery).index
+        _ = open_folder(gallery).vectors[:]
     assert "\n" not in str(caught.value)
 
 

@@ -16,13 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .._core.files import read_text
 from .._core.paths import shown
+from .._core.typed import misfit
 from ..errors import UserError
 from . import faiss_index
 
@@ -51,6 +53,9 @@ class Vectors:
         for f in np.unique(file):
             here = file == f
             out[here] = self.arrays[f][flat[here] - self._starts[f]]
+        if not np.isfinite(out).all():
+            row = flat[~np.isfinite(out).all(axis=1)][0]
+            raise UserError(f"row {row} of the gallery's embeddings is not finite: build the gallery again without it")
         return unit(out).reshape(*wanted.shape, self.shape[1])
 
     def blocks(self, size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
@@ -67,6 +72,22 @@ def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return rows
 
 
+class Maker(TypedDict):
+    """The encoder that a gallery was made with."""
+
+    name: str
+    identity: str
+
+
+class About(TypedDict, total=False):
+    """What `clipnb.json` holds."""
+
+    encoder: Maker
+    images: int
+    index: str
+    unreadable: dict[str, str]
+
+
 @dataclass(frozen=True)
 class GalleryFolder:
     """An opened gallery.
@@ -79,7 +100,7 @@ class GalleryFolder:
 
     path: Path
     metadata: pd.DataFrame
-    about: dict[str, Any]
+    about: About
 
     @property
     def size(self) -> int:
@@ -128,9 +149,11 @@ def open_folder(path: Path) -> GalleryFolder:
     """
     try:
         tables = [pd.read_parquet(file) for file in sorted((path / "metadata").glob("*.parquet"))]
-        about = json.loads((path / ABOUT).read_text(encoding="utf-8")) if (path / ABOUT).is_file() else {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{shown(path)} is a damaged gallery: {error}") from error
+        about: About = json.loads(read_text(path / ABOUT)) if (path / ABOUT).exists() else {}
+        if said := misfit(about, About, ABOUT):
+            raise ValueError(said)
+    except Exception as error:  # damaged files raise errors of many kinds
+        raise UserError(f"{shown(path)} is a damaged gallery: {' '.join(str(error).split()):.300}") from error
     if not tables:
         raise UserError(f"{shown(path)} has no metadata/*.parquet: clip-retrieval index copies them with --copy_metadata True")
     opened = GalleryFolder(path, pd.concat(tables, ignore_index=True), about)
@@ -146,10 +169,14 @@ def open_folder(path: Path) -> GalleryFolder:
 
 
 def _mapped(file: Path) -> NDArray[np.floating]:
+    if not file.is_file():
+        raise UserError(f"{shown(file)} is not a regular file")
     try:
         array: NDArray[np.floating] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{shown(file)} is damaged: {error}") from error
+    except Exception as error:  # damaged headers raise errors of many kinds
+        raise UserError(f"{shown(file)} is damaged: {' '.join(str(error).split()):.300}") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{shown(file)} holds several arrays: give each its own .npy file")
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
         raise UserError(f"{shown(file)} holds no embeddings: {array.dtype} of shape {array.shape}")
     return array

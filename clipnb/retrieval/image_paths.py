@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from .._core.paths import cache_root
@@ -40,7 +41,9 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
 
 
 def _there(path: str) -> Path | None:
-    return Path(path) if Path(path).is_file() else None
+    with suppress(OSError, ValueError):  # a name that no file can have
+        return Path(path) if Path(path).is_file() else None
+    return None
 
 
 def gallery_files(gallery: str) -> list[Path]:

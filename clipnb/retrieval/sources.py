@@ -62,7 +62,8 @@ class Source(Images):
         """Origin of the vectors of a clip-retrieval folder in plain JSON values; {} for a data set, which this run embeds."""
         if self.folder is None:
             return {}
-        known = self.folder.about.get("encoder", {}).get("identity", "unknown: made by another program")
+        made_with = self.folder.about.get("encoder")
+        known = made_with["identity"] if made_with else "unknown: made by another program"
         return {"encoder": known, "vectors_from": self.folder.vectors_from}
 
 
@@ -101,7 +102,7 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Source:
     Raises:
         UserError: the folder was made with another encoder or holds vectors of another length.
     """
-    made_with = folder.about.get("encoder", {})
+    made_with = folder.about.get("encoder")
     if folder.dim != encoder.dim:
         raise UserError(
             f"{shown(folder.path)} holds vectors of {folder.dim} values, the encoder {encoder.name!r} makes {encoder.dim}: "
