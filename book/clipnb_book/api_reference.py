@@ -88,12 +88,12 @@ _CODE = re.compile(r"(``[^`]*``|`[^`]*`)")
 
 
 def plain_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Escape stars, bars and underscores: docstrings are plain text."""
+    """Escape stars, bars, underscores and at signs (`R@P90` is no address): docstrings are plain text."""
     for at, line in enumerate(lines):
         if line.lstrip().startswith((":", "..")) and not line.lstrip().startswith(":param"):
             continue
         pieces = _CODE.split(line)
-        pieces[::2] = [re.sub(r"(?<!\\)([|*]|_(?=\W|$))", r"\\\1", piece) for piece in pieces[::2]]
+        pieces[::2] = [re.sub(r"(?<!\\)([|*@]|_(?=\W|$))", r"\\\1", piece) for piece in pieces[::2]]
         lines[at] = "".join(pieces)
     if what in ("data", "attribute") and lines:
         lines[0] = f": {lines[0]}"  # napoleon takes what stands before the first colon for a type: here, nothing
