@@ -30,6 +30,10 @@ FLOOR = 0.5
 """Share of clean queries without a valid result from which the threshold does not fit the encoder."""
 
 
+CROWD = 0.1
+"""Share of the gallery above which a warning is given when a query loses it as copies."""
+
+
 class Agreement(NamedTuple):
     """Agreement of two lists of scores of the same images.
 
@@ -116,6 +120,11 @@ def floor_warning(scores: Mapping[str, Sequence[float]]) -> str:
     )
 
 
+def gallery_size(result: Result) -> int:
+    """Number of images in the gallery of a run besides the query's own, at least 1."""
+    return max(1, int(result.provenance["gallery"].get("images", result.provenance["images"])) - 1)
+
+
 def warnings(result: Result) -> list[str]:
     """Warnings about the numbers of a run. They depend on this run alone."""
     said = []
@@ -135,6 +144,11 @@ def warnings(result: Result) -> list[str]:
         said.append(
             f"{alone} of {len(result.rows)} queries have no other photograph of their category in the gallery: "
             "measures by category leave them out"
+        )
+    if "n_copies" in result.rows and (many := (share := result.rows["n_copies"] / gallery_size(result)) > CROWD).any():
+        said.append(
+            f"{int(many.sum())} of {len(result.rows)} queries lose more than {CROWD:.0%} of the gallery as copies (at most "
+            f"{share.max():.0%}): `clipnb card` shows such pairs, and -p duplicates -1 leaves out equal files alone"
         )
     if unreadable := result.provenance["unreadable"]:
         some = "; ".join(literal(why) for why in list(unreadable.values())[:3])

@@ -103,7 +103,7 @@ def checked(record: dict[str, Any]) -> Provenance:
     return cast(Provenance, found)
 
 
-PACKAGES = ("clipnb", "faiss-cpu", "imagehash", "numpy", "opencv-python-headless", "pandas", "pillow", "scipy", "torch")
+PACKAGES = ("clipnb", "faiss-cpu", "numpy", "opencv-python-headless", "pandas", "pillow", "scipy", "torch")
 
 
 def code_sha256() -> str:

@@ -4,7 +4,8 @@
                 file is not a result
 `rows.parquet`  one row per query and draw: category, image, draw, sha256, input (digest of the encoder's input), noop,
                 strength and difference (at the encoder's input), n_asked, n_returned, n_dead, n_unreadable, n_results,
-                n_valid, results, result_categories, distances, and a column for each measure (`clipnb.metrics.measures`)
+                n_valid, n_copies (gallery images left out as copies of the query), results, result_categories, distances,
+                and a column for each measure (`clipnb.metrics.measures`)
 `clip_output_<dataset>_<manip>.json`  the log format of the study
 """
 

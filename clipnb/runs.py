@@ -35,7 +35,7 @@ from .result import Result, comparable, load_results
 from .retrieval.neighbours import require_results
 from .retrieval.results import DEAD, UNREADABLE, USABLE
 from .retrieval.search import LookUp, SearchResults, open_search
-from .spec import RunSpec
+from .spec import NOTHING_LEFT_OUT, RunSpec
 
 
 def run(
@@ -147,6 +147,7 @@ def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, t
             "n_unreadable": found.count(UNREADABLE),
             "n_results": found.count(USABLE),
             "n_valid": (distances < spec.tau).sum(axis=1),
+            **({"n_copies": ranked.copies} if (ranked := query_results.ranked) and spec.duplicates != NOTHING_LEFT_OUT else {}),
             "results": [[found.ids[i] for i in row if i >= 0] for row in found.rows],
             "result_categories": [[found.categories[i] for i in row if i >= 0] for row in found.rows],
             "distances": [row[~np.isnan(row)] for row in distances],
@@ -165,7 +166,7 @@ def _query_results(spec: RunSpec, asked: Embeddings, answer: SearchResults, cond
     if (labels := answer.labels) is not None:
         own, kinds = codes(categories, labels.categories)
         image, images = codes(asked.digests, labels.digests)
-        ranked = rank_all(manipulated, labels.vectors, (own, kinds), (image, images), labels.pictures, labels.bits)
+        ranked = rank_all(manipulated, labels.vectors, (own, kinds), (image, images), labels.copies)
         hits = (kinds[rows] == own[:, None]) & (images[rows] != image[:, None]) & (rows >= 0)
     distances = result_distances(clean, found.vectors, rows)
     return QueryResults(clean, manipulated, rows, distances, spec.tau, own_kind, hits, ranked, answer.before, texts)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from clipnb import RunSpec, run
 from clipnb.datasets.card import card_from, card_of, near_pairs
-from clipnb.datasets.picture_hash import BITS, NEAR, picture_hash
+from clipnb.datasets.picture_hash import BITS, CELL, CELLS, FEWEST, NEAR, near_copies, picture_hash
 from clipnb.errors import DatasetError
 from clipnb.report.cards import card_table, card_warnings, shapes
 from clipnb_book import extension
@@ -84,18 +84,29 @@ def test_a_card_is_shown_as_table_and_figure(root: Path) -> None:
     assert "| `set` | 6 | 2 |" in cards_table([card])
 
 
-@given(st.lists(st.binary(min_size=32, max_size=32), max_size=12), st.integers(0, BITS), st.integers(1, 5))
-def test_near_pairs_are_those_of_a_plain_loop(hashes: list[bytes], most: int, block: int) -> None:
-    numbers = [int.from_bytes(bits) for bits in hashes]
-    n = len(numbers)
-    expected = [(i, j) for i in range(n) for j in range(i + 1, n) if (numbers[i] ^ numbers[j]).bit_count() <= most]
-    packed = np.frombuffer(b"".join(hashes), dtype=np.uint8).reshape(n, BITS // 8)
-    assert near_pairs(packed, most, block) == expected
+@given(st.integers(0, 999), st.integers(0, 12), st.integers(0, BITS), st.integers(1, 5))
+def test_near_copies_are_those_of_a_plain_loop(seed: int, n: int, most: int, block: int) -> None:
+    rng = np.random.default_rng(seed)
+    base = rng.integers(0, 256, (1, CELLS)) * (rng.random(CELLS) < 0.2)
+    hashes = np.clip(base + rng.integers(0, rng.choice([3, 50]), (n, CELLS)), 0, 255).astype(np.uint8)
+
+    def near(one: np.ndarray, other: np.ndarray) -> bool:
+        a, b = (np.diff(h.reshape(16, 17).astype(int), axis=1) for h in (one, other))
+        votes = (abs(a) >= 2) | (abs(b) >= 2)
+        apart = votes & ((a > 0) != (b > 0))
+        few = votes.sum() < FEWEST or 256 * apart.sum() > most * votes.sum()
+        return not few and abs(one.astype(int) - other).max() <= CELL
+
+    expected = [[near(one, other) for other in hashes] for one in hashes]
+    assert near_copies(hashes, hashes, most).tolist() == expected
+    pairs = [(i, j) for i in range(n) for j in range(i + 1, n) if near_copies(hashes[i : i + 1], hashes[j : j + 1])[0, 0]]
+    assert near_pairs(hashes, block) == pairs
 
 
 def test_cards_and_runs_have_one_hash_and_one_threshold() -> None:
     image = picture(5, 64, 64)
-    assert picture_hash(image).tobytes().hex() == str(imagehash.dhash(Image.fromarray(image), hash_size=16))
+    cells = picture_hash(image).reshape(16, 17)
+    np.testing.assert_array_equal(cells[:, 1:] > cells[:, :-1], imagehash.dhash(Image.fromarray(image), hash_size=16).hash)
     assert RunSpec("sample-figures").duplicates == NEAR
 
 

@@ -118,10 +118,10 @@ def test_where_no_k_would_do_none_is_suggested(contents: list[str]) -> None:
     assert "-p k" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("column", "known"), [(COLUMN, [True, True]), ("picture_hash", [False, False])])
+@pytest.mark.parametrize(("column", "known"), [(COLUMN, [True, True]), ("dhash_16x16", [False, False])])
 def test_a_gallery_with_hashes_of_another_kind_is_opened_without_them(tmp_path: Path, column: str, known: list[bool]) -> None:
     encoder = TinyEncoder()
     (tmp_path / "img_emb").mkdir()
     np.save(tmp_path / "img_emb" / "img_emb_0.npy", unit_vectors(2, encoder.dim, 0))
-    folder = GalleryFolder(tmp_path, pd.DataFrame({column: ["00" * 32] * 2}), {})
+    folder = GalleryFolder(tmp_path, pd.DataFrame({column: ["00" * 272] * 2}), {})
     assert from_folder(folder, encoder, "").known.tolist() == known

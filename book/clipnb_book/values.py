@@ -45,7 +45,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
         "runs": _runs(results, pages),
         "claims": _claims(results),
         "simulation": simulation.values(),
-        "cards": {"measured": measured_cards(), "near": str(NEAR)},
+        "cards": {"measured": measured_cards(), "near": str(NEAR), "copies": tables.kept_table("copies.csv", "lrrrrrrrrr")},
         "findings": _findings(),
         "status": status.status(results, pages),
         "clip": {

@@ -1,7 +1,6 @@
 """Data cards: what a data set holds, how large and of what shape its photographs are, and which of them are copies.
 
-Copies are files of equal content. Near-copies are photographs whose picture hashes differ in at most `NEAR` bits, which is
-the rule by which runs leave out near-copies of a query.
+Copies are files of equal content. Near-copies are found by the rule by which runs leave them out (`picture_hash`).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,13 @@ from tqdm import tqdm
 from .._core.files import write_text
 from .._core.paths import cache_root
 from ..errors import DatasetError, UnreadableImage
-from ..metrics.ranking import differing_bits
 from .dataset import Dataset, Photo, fingerprint, listing_digest, load_dataset
 from .images import decode, digest, read
-from .picture_hash import NEAR, picture_hash
+from .picture_hash import NEAR, near_copies, picture_hash
 
 EXAMPLES = 20
 
-VERSION = 3
+VERSION = 4
 """Raised when the contents of a card change, so that a card in the cache is not mistaken for a new one."""
 
 
@@ -129,10 +128,13 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
         seen = [s for s in bar if s]
     if not seen:
         raise DatasetError(f"none of the {len(dataset.photos)} images of {dataset.name} can be read")
-    pairs = near_pairs(np.stack([s.hash for s in seen]))
-    copies = [(i, j) for i, j in pairs if seen[i].digest == seen[j].digest]
-    near = [(i, j) for i, j in pairs if seen[i].digest != seen[j].digest]
-    across = [(i, j) for i, j in [*copies, *near] if seen[i].photo.category != seen[j].photo.category]
+    same: dict[str, list[int]] = {}
+    for i, s in enumerate(seen):
+        same.setdefault(s.digest, []).append(i)
+    copies = sorted(pair for group in same.values() for pair in combinations(group, 2))
+    near = [(i, j) for i, j in near_pairs(np.stack([s.hash for s in seen])) if seen[i].digest != seen[j].digest]
+    pairs = [*copies, *near]
+    across = [(i, j) for i, j in pairs if seen[i].photo.category != seen[j].photo.category]
     heights, widths = (np.array([s.shape[axis] for s in seen]) for axis in (0, 1))
     aspects = widths / heights
     counts = Counter(s.photo.category for s in seen)
@@ -158,17 +160,16 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
     )
 
 
-def near_pairs(hashes: NDArray[np.uint8], most: int = NEAR, block: int = 512) -> list[tuple[int, int]]:
+def near_pairs(hashes: NDArray[np.uint8], block: int = 512) -> list[tuple[int, int]]:
     """Pairs (i < j) of near-copies.
 
     Args:
-        hashes: (n, 32) packed picture hashes.
-        most: bits in which near-copies differ at most.
+        hashes: (n, 272) picture hashes.
         block: rows that are compared at once; memory grows with block x n.
     """
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(hashes), block):
-        near = differing_bits(hashes[start : start + block], hashes[start:]) <= most
+        near = near_copies(hashes[start : start + block], hashes[start:])
         pairs += [(start + i, start + j) for i, j in np.argwhere(np.triu(near, k=1)).tolist()]
     return pairs
 

@@ -11,7 +11,7 @@ the gallery has no influence. The order of a search service is kept as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -216,10 +216,12 @@ class Ranked:
     Attributes:
         precisions: ranking by category, without the query's own image and its copies.
         self_rr: reciprocal rank of the query's original among all images; NaN if the gallery does not contain it.
+        copies: number of copies of the query, without its own image.
     """
 
     precisions: Precisions
     self_rr: NDArray[np.float64]
+    copies: NDArray[np.int64]
 
 
 def rank_all(
@@ -227,8 +229,7 @@ def rank_all(
     gallery: Floats,
     same_category: tuple[Integers, Integers],
     same_image: tuple[Integers, Integers],
-    pictures: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
-    bits: int = -1,
+    copies: Callable[[slice], NDArray[np.bool_]] | None = None,
     rows: int = 0,
 ) -> Ranked:
     """Rank the whole gallery for every query. Memory does not grow with the number of queries.
@@ -238,8 +239,7 @@ def rank_all(
         gallery: (n, dim) unit vectors.
         same_category: (q,) and (n,) category codes; an image with the query's code is relevant.
         same_image: (q,) and (n,) content codes; an image with the query's code is the query's own image or a copy of it.
-        pictures: (q, 32) and (n, 32) picture hashes; near-copies are junk.
-        bits: number of bits in which the hashes of near-copies may differ.
+        copies: the part of the queries with b queries -> (b, n), whether each image is a near-copy of the query and so junk.
         rows: queries per block; by default as many as fit `BLOCK_BYTES`.
 
     >>> gallery = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
@@ -249,15 +249,17 @@ def rank_all(
     """
     kept: list[Precisions] = []
     own_rr: list[NDArray[np.float64]] = []
+    others: list[NDArray[np.int64]] = []
     for part, similarity in similarity_blocks(queries, gallery, rows):
         own = same_image[0][part, None] == same_image[1]
-        junk = own if pictures is None else own | (differing_bits(pictures[0][part], pictures[1]) <= bits)
+        junk = own if copies is None else own | copies(part)
         relevant = (same_category[0][part, None] == same_category[1]) & ~junk
         target = np.where(own, similarity, -np.inf).max(axis=1)
         own_rr.append(reciprocal_rank(similarity, np.where(own.any(axis=1), target, np.nan), own))
         kept.append(average_precisions(ordered_hits(similarity, relevant, junk)))
+        others.append(junk.sum(axis=1) - own.any(axis=1))
     joined = {name: np.concatenate([getattr(p, name) for p in kept] or [np.empty(0)]) for name in Precisions.__dataclass_fields__}
-    return Ranked(Precisions(**joined), np.concatenate(own_rr or [np.empty(0)]))
+    return Ranked(Precisions(**joined), np.concatenate(own_rr or [np.empty(0)]), np.concatenate(others or [np.empty(0, np.int64)]))
 
 
 def codes(*labels: object) -> tuple[NDArray[np.int64], ...]:
@@ -269,13 +271,3 @@ def codes(*labels: object) -> tuple[NDArray[np.int64], ...]:
     lists = [np.asarray(part, dtype=str).reshape(-1) for part in labels]
     _, at = np.unique(np.concatenate(lists), return_inverse=True)
     return tuple(np.split(at.astype(np.int64), np.cumsum([len(part) for part in lists])[:-1]))
-
-
-def differing_bits(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Number of bits that differ between each of (q, b) and each of (n, b) packed hashes: (q, n).
-
-    >>> differing_bits(np.array([[0b1100]], np.uint8), np.array([[0b1010], [0b1100]], np.uint8))
-    array([[2., 0.]], dtype=float32)
-    """
-    signs = [np.unpackbits(hashes, axis=1).astype(np.float32) * 2 - 1 for hashes in (one, other)]
-    return np.asarray((signs[0].shape[1] - signs[0] @ signs[1].T) / 2, dtype=np.float32)

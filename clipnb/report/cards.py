@@ -43,7 +43,7 @@ def card_table(card: Card) -> str:
         ["photographs without colour", share(card.grey, ".1%")],
         ["formats", ", ".join(f"{suffix} {count:,}" for suffix, count in card.formats.items())],
         ["files with the content of another file", f"{card.copies}"],
-        [f"pairs of near-copies (difference hash, at most {NEAR} of {BITS} bits)", f"{card.near_copies}"],
+        [f"pairs of near-copies (at most {NEAR} of {BITS} bits)", f"{card.near_copies}"],
         [
             "photographs with a copy or near-copy",
             f"{card.near_photographs} ({share(card.near_photographs / card.photographs, '.1%')})",

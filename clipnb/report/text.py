@@ -39,6 +39,7 @@ def summary(result: Result) -> str:
         "photographs left pixel-identical": None if s.manip == CLEAN else share(result.noop_share),
         "searched": _searched(result),
         "zero-shot prompts": literal(s.prompts) if "zero_shot" in result.rows else None,
+        "copies left out, of each query": _copies(result),
         "queries / unreadable images": f"{len(result.rows)} / {len(p['unreadable'])}",
         "encoder": f"{literal(s.encoder)} {s.precision}{'' if s.engine == 'torch' else f' by {s.engine}'} on {p['device']}",
         "weights, SHA-256": p["encoder"]["weights_sha256"][:16] or None,
@@ -61,6 +62,13 @@ def _searched(result: Result) -> str | None:
     recall = about.get("recall")
     found = f", recall@{recall['k']} {share(recall['recall'], '.3f')} on {recall['queries']} queries" if recall else ""
     return f"{about['images']:,} images, {about['index']} index{found}"
+
+
+def _copies(result: Result) -> str | None:
+    """The median and the largest number of copies of a query; None where nothing is left out or the gallery has no labels."""
+    if "n_copies" not in result.rows:
+        return None
+    return f"{result.rows['n_copies'].median():g} (median), {result.rows['n_copies'].max():g} (most)"
 
 
 def _macro(result: Result, name: str) -> str | None:

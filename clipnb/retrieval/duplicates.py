@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.images import RGB, decode, read
-from ..datasets.picture_hash import BITS, SIDE, picture_hash
+from ..datasets.picture_hash import CELLS, SIDE, near_copies, picture_hash
 from ..errors import UnreadableImage
 
-COLUMN = "dhash_16x16"
+COLUMN = "grey_16x17"
 """Metadata column of a gallery with picture hashes in hexadecimal; named after the hash, so that no other hash is compared."""
 
 LIKELY = 0.5
@@ -28,25 +28,29 @@ Excluded = Callable[[NDArray[np.integer], NDArray[np.integer]], NDArray[np.bool_
 
 
 class PictureHash:
-    """The picture hash as an encoder of 256 values of ±1/16, so that the cache keeps hashes as it keeps embeddings."""
+    """The picture hash as an encoder, so that the cache keeps hashes as it keeps embeddings.
+
+    A vector holds the cells and a 1, scaled to unit length.
+    """
 
     name = "picture-hash"
-    dim = BITS
+    dim = CELLS + 1
     input_size = SIDE
     weights_sha256 = ""
-    identity = "picture-hash|2"
+    identity = "picture-hash|3"
     batch_size = 256
 
     def prepare(self, image: RGB) -> NDArray[np.uint8]:
         return picture_hash(image)
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.where(np.unpackbits(batch, axis=1), 1 / SIDE, -1 / SIDE).astype(np.float32)
+        vectors = np.pad(batch.astype(np.float32), ((0, 0), (0, 1)), constant_values=1)
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def packed(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The (n, 32) packed hashes of (n, 256) vectors that `PictureHash.encode` made."""
-    return np.packbits(vectors > 0, axis=1)
+def hashes_in(vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The (n, 272) hashes in (n, 273) vectors that `PictureHash.encode` made."""
+    return np.asarray(np.rint(vectors[:, :-1] / vectors[:, -1:]), dtype=np.uint8)
 
 
 def same_content(queries: Sequence[str], gallery: Sequence[str]) -> Excluded:
@@ -59,18 +63,18 @@ def same_content(queries: Sequence[str], gallery: Sequence[str]) -> Excluded:
 def same_picture(
     queries: NDArray[np.uint8], gallery: NDArray[np.uint8], bits: int, known: NDArray[np.bool_] | None = None
 ) -> Excluded:
-    """Exclude gallery images whose picture hash differs from the query's in at most `bits` of 256 bits.
+    """Exclude near-copies of the query.
 
     Args:
-        queries: (q, 32) packed hashes.
-        gallery: (n, 32) packed hashes.
-        bits: 0 excludes pictures of equal hash only; a negative number excludes none.
+        queries: (q, 272) picture hashes.
+        gallery: (n, 272) picture hashes.
+        bits: bits in which the hashes of near-copies differ at most; a negative number excludes none.
         known: (n,) whether each hash of the gallery is known; by default all are.
     """
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
-        differing = np.bitwise_count(gallery[rows] ^ queries[rows_of][:, None, :]).sum(axis=2, dtype=np.int64)
-        return np.asarray((differing <= bits) & (True if known is None else known[rows]))
+        near = [near_copies(queries[of : of + 1], gallery[at], bits)[0] for of, at in zip(rows_of, rows, strict=True)]
+        return np.asarray(np.array(near, dtype=np.bool_).reshape(rows.shape) & (True if known is None else known[rows]))
 
     return excluded
 
@@ -81,7 +85,7 @@ def same_file(queries: NDArray[np.uint8], clean: NDArray[np.float32], gallery: A
     It reads only files that may be copies: those whose embedding has a cosine of at least `LIKELY` to the clean query.
 
     Args:
-        queries: (q, 32) packed hashes.
+        queries: (q, 272) picture hashes.
         clean: (q, dim) clean embeddings of the queries.
         gallery: (n, dim) embeddings.
         paths: n files.
@@ -94,7 +98,7 @@ def same_file(queries: NDArray[np.uint8], clean: NDArray[np.float32], gallery: A
         for query, place in zip(*np.nonzero(near), strict=True):
             found = _hash_of(paths[rows[query, place]])
             if found is not None:
-                out[query, place] = np.bitwise_count(found ^ queries[rows_of[query]]).sum(dtype=np.int64) <= bits
+                out[query, place] = near_copies(queries[rows_of[query : query + 1]], found[None], bits)[0, 0]
         return out
 
     return excluded

@@ -122,7 +122,7 @@ def search(
         spec: specification of the run, which decides what is excluded.
         queries: (q, dim) manipulated embeddings, moved if the protocol says so.
         embedded: the queries' photographs, for their clean embeddings and digests.
-        hashes: (q, 32) picture hashes of the queries.
+        hashes: (q, 272) picture hashes of the queries.
 
     Raises:
         UserError: the gallery is too small to give k results for every query.

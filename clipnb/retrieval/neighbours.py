@@ -53,15 +53,16 @@ def cosines(queries: NDArray[np.float32], gallery: Any, rows: NDArray[np.integer
     return out
 
 
-def require_results(k: int, others: int) -> None:
-    """Check that a gallery has at least k images besides the query's own.
+def require_results(k: int, others: int, copies: int = 0) -> None:
+    """Check that a gallery has at least k images besides the query's own and its `copies`.
 
     Raises:
         UserError: it has fewer; the message names the largest possible k.
     """
     if k > others:
         smaller = f"pass a smaller one (-p k {others}) or " if others > 0 else ""
-        raise UserError(f"k = {k} is more than the {max(others, 0)} other images in the gallery: {smaller}add photographs")
+        rule = f" ({copies} are left out as copies of a query; -p duplicates -1 keeps all but equal files)" if copies > 0 else ""
+        raise UserError(f"k = {k} is more than the {max(others, 0)} other images in the gallery{rule}: {smaller}add photographs")
 
 
 def retrieve(
@@ -102,7 +103,7 @@ def retrieve(
         good = (~bad).sum(axis=1)
         if fetch == size:
             if exact:
-                require_results(k, int(good.min()))
+                require_results(k, int(good.min()), size - 1 - int(good.min()))
             break
         last = np.take_along_axis(similarity, order, axis=1)[:, -1]
         waiting = waiting[(good < k) | (exact & (last - farthest < 4 * TIE))]  # the index rounds to float32

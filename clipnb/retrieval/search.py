@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.slugs import is_service
+from ..datasets.picture_hash import near_copies
 from ..embedding.embed import Embeddings
 from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
@@ -31,15 +32,14 @@ class Labels:
     Attributes:
         vectors: (n, dim) embeddings.
         categories, digests: n categories and n digests.
-        pictures: picture hashes of the queries (q, 32) and of the gallery (n, 32); None if near-copies are not excluded.
-        bits: largest number of bits in which the hashes of near-copies differ.
+        copies: the part of the queries with b queries -> (b, n), whether each image is a near-copy of the query; None if
+            near-copies are not excluded.
     """
 
     vectors: Any
     categories: list[str]
     digests: list[str]
-    pictures: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None
-    bits: int
+    copies: Callable[[slice], NDArray[np.bool_]] | None
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,9 @@ def open_search(
     gallery = in_process.open_gallery(spec, own, encoder, store, progress)
     about.update(gallery.about)
     labelled = all(gallery.categories) and all(gallery.digests) and len(gallery.ids) <= RANKED_AS_A_WHOLE
-    pictures = (hashes, gallery.hashes) if spec.duplicates >= 0 and gallery.known.all() else None
-    labels = Labels(gallery.vectors[:], gallery.categories, gallery.digests, pictures, spec.duplicates) if labelled else None
+    known = spec.duplicates >= 0 and gallery.known.all()
+    copies = (lambda part: near_copies(hashes[part], gallery.hashes, spec.duplicates)) if known else None
+    labels = Labels(gallery.vectors[:], gallery.categories, gallery.digests, copies) if labelled else None
     direction = np.zeros(encoder.dim, dtype=np.float32)
     if spec.aesthetic_weight:
         direction, about["aesthetic"] = aesthetic_direction(spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._core.paths import cache_root
 from ..datasets.dataset import Photo
+from ..datasets.picture_hash import near_copies
 from ..embedding.embed import Embeddings, embed
 from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
@@ -42,7 +43,7 @@ def search(
     Args:
         embedded: embeddings of the queries.
         condition: condition of the queries.
-        hashes: (q, 32) picture hashes of the clean queries.
+        hashes: (q, 272) picture hashes of the clean queries.
         encoder: embeds the result images.
         store: stores their embeddings.
 
@@ -140,12 +141,11 @@ class _Images:
         return self._cache.put("data:" + hashlib.sha256(hit.image).hexdigest(), Fetched("ok"), hit.image)
 
     def is_copy(self, hit: ServiceResult, content: str, hashed: NDArray[np.uint8], bits: int) -> bool:
-        """Whether a result is a copy of the query: its file is equal, or its picture hash differs in at most `bits` bits."""
+        """Whether a result is a copy of the query: its file is equal, or the picture nearly so."""
         row = self.row.get(name_of(hit))
         if row is None:
             return False
-        differing = int(np.bitwise_count(self._hashes[row] ^ hashed).sum(dtype=np.int64))
-        return self._digests[row] == content or differing <= bits
+        return self._digests[row] == content or bool(near_copies(self._hashes[row][None], hashed[None], bits)[0, 0])
 
     def matrix(self, dim: int) -> NDArray[np.float32]:
         return np.array(self._vectors, dtype=np.float32).reshape(-1, dim)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._core.paths import project_root, shown
 from ..datasets.dataset import Photo, load_dataset, locate, slug
-from ..datasets.picture_hash import BITS
+from ..datasets.picture_hash import CELLS
 from ..embedding.embed import Embeddings, embed, kept_embeddings
 from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
@@ -31,7 +31,7 @@ class Images:
     Attributes:
         vectors: (n, dim) unit rows, in memory or memory-mapped.
         ids, categories, digests, paths: n strings each, "" where unknown.
-        hashes: (n, 32) packed picture hashes, zero where unknown.
+        hashes: (n, 272) picture hashes, zero where unknown.
         known: (n,) whether each hash is known.
     """
 
@@ -68,15 +68,15 @@ class Source(Images):
 
 
 def picture_hashes(photos: Sequence[Photo], progress: bool = False) -> NDArray[np.uint8]:
-    """Compute the picture hashes of readable photographs, or take them from the cache: (n, 32) packed bits."""
+    """Compute the picture hashes of readable photographs, or take them from the cache: (n, 272) uint8."""
     hasher = duplicates.PictureHash()
-    return duplicates.packed(embed(photos, [CLEAN], hasher, kept_embeddings(hasher), progress=progress).vectors[CLEAN])
+    return duplicates.hashes_in(embed(photos, [CLEAN], hasher, kept_embeddings(hasher), progress=progress).vectors[CLEAN])
 
 
 def hashes_for(spec: RunSpec, photos: Sequence[Photo], progress: bool) -> NDArray[np.uint8]:
-    """Compute picture hashes if the run excludes near-copies, else return zeros: (n, 32) packed bits."""
+    """Compute picture hashes if the run excludes near-copies, else return zeros: (n, 272) uint8."""
     if spec.duplicates < 0:
-        return np.zeros((len(photos), BITS // 8), dtype=np.uint8)
+        return np.zeros((len(photos), CELLS), dtype=np.uint8)
     return picture_hashes(photos, progress)
 
 
@@ -114,8 +114,8 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Source:
             "use that encoder, or build the gallery again"
         )
     texts = folder.column(duplicates.COLUMN)
-    hashes = np.zeros((len(texts), BITS // 8), dtype=np.uint8)
-    known = np.array([len(text) == BITS // 4 for text in texts], dtype=np.bool_)
+    hashes = np.zeros((len(texts), CELLS), dtype=np.uint8)
+    known = np.array([len(text) == 2 * CELLS for text in texts], dtype=np.bool_)
     for row in np.flatnonzero(known).tolist():
         hashes[row] = np.frombuffer(bytes.fromhex(texts[row]), dtype=np.uint8)
     return Source(

@@ -1,0 +1,84 @@
+"""Near-copies: pictures with a flat ground are told apart, copies of them are found, and a run says what it left out."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from clipnb.datasets.picture_hash import near_copies
+from clipnb.report.text import summary
+from clipnb.runs import run
+from clipnb.spec import RunSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def copies() -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("copies_benchmark", ROOT / "benchmarks" / "copies.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.mark.parametrize(
+    "kind", ["logo", "product shot", "line drawing", "icon", "screenshot", "scanned text", "night sky", "digit"]
+)
+def test_different_pictures_on_flat_ground_are_no_copies_and_copies_of_them_are(copies: ModuleType, kind: str) -> None:
+    pictures = copies.drawings(kind, 20)
+    near = near_copies(copies.hashes(pictures), copies.hashes(pictures))
+    assert np.triu(near, 1).sum() <= 1  # of 190 pairs
+    copied = [copies.jpeg(picture, 90) for picture in pictures]
+    assert np.diag(near_copies(copies.hashes(pictures), copies.hashes(copied))).mean() >= 0.7
+
+
+def test_the_table_of_the_book_is_what_the_benchmark_measures(copies: ModuleType) -> None:
+    kept = pd.read_csv(copies.OUT, dtype=str).set_index("pictures")
+    assert list(kept.index[:8]) == list(copies.KINDS)
+    assert {"miniplaces", "athletes"} <= set(kept.index)
+    row = copies.measured("icon", copies.drawings("icon"))
+    assert {name: str(value) for name, value in row.items() if name != "pictures"} == kept.loc["icon"].to_dict()
+
+
+def test_a_flat_picture_has_no_near_copies() -> None:
+    flat = np.full((1, 272), 200, np.uint8)
+    assert not near_copies(flat, flat).any()
+
+
+def test_a_run_says_how_many_copies_each_query_lost_and_warns(copies: ModuleType, tmp_path: Path) -> None:
+    pictures = copies.drawings("line drawing", 9)
+    for i, picture in enumerate(pictures):
+        folder = tmp_path / "set" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.save(folder / f"{i}.png")
+    spec = RunSpec(str(tmp_path / "set"), "original", "histogram", k=3)
+    result = run(spec, progress=False)
+    assert result.rows["n_copies"].tolist() == [0] * 9
+    assert "| copies left out, of each query | 0 (median), 0 (most) |" in summary(result)
+    for quality in (80, 90):
+        pictures[0].save(tmp_path / "set" / "a" / f"again{quality}.jpg", quality=quality)
+    result = run(spec, progress=False)
+    assert sorted(result.rows["n_copies"]) == [0] * 8 + [2] * 3
+    assert any("3 of 11 queries lose more than 10% of the gallery as copies" in said for said in result.provenance["warnings"])
+    assert "n_copies" not in run(RunSpec(str(tmp_path / "set"), "original", "histogram", mode="study"), progress=False).rows
+
+
+def test_where_copies_leave_too_few_images_the_message_names_them(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((160, 120))
+    for quality in (95, 90, 85, 80, 75):
+        (tmp_path / "set" / "a").mkdir(parents=True, exist_ok=True)
+        picture.save(tmp_path / "set" / "a" / f"{quality}.jpg", quality=quality)
+    with pytest.raises(Exception, match="4 are left out as copies of a query; -p duplicates -1"):
+        run(RunSpec(str(tmp_path / "set"), "original", "histogram", k=2), progress=False)
