@@ -27,11 +27,12 @@ def unit_vectors(n: int, dim: int, seed: int) -> NDArray[np.float32]:
 
 
 def found_by(
-    gallery: NDArray[np.float32], asked: NDArray[np.float32], k: int, own: list[str], held: list[str]
+    gallery: NDArray[np.float32], asked: NDArray[np.float32], k: int, own: list[str], held: list[str], exact: bool = True
 ) -> NDArray[np.int64]:
-    """Exact results, each query's own content left out."""
+    """Results, each query's own content left out."""
     ties = Ties(asked, gallery, np.zeros(len(asked)), np.ones(len(gallery)), np.arange(len(gallery)))
-    return retrieve(faiss_index.build("exact", [gallery], *gallery.shape), asked, k, same_content(own, held), len(gallery), ties)
+    index = faiss_index.build("exact", [gallery], *gallery.shape)
+    return retrieve(index, asked, k, same_content(own, held), len(gallery), ties, exact=exact)
 
 
 def largest_k(digests: list[str]) -> int:
@@ -79,6 +80,13 @@ def test_copies_of_the_query_under_other_names_are_left_out_too() -> None:
     rows = found_by(gallery, gallery, 3, contents, contents)
     assert {frozenset(row) for row in rows[[0, 3, 4]].tolist()} == {frozenset({1, 2, 5})}
     assert all(query not in row for query, row in enumerate(rows.tolist()))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_copies_that_were_left_out_are_replaced(exact: bool) -> None:
+    gallery = unit_vectors(8, 4, 0)[[0, 0, 0, *range(1, 8)]]
+    rows = found_by(gallery, gallery[:1], 3, ["a"], list("aaabcdefgh"), exact)
+    assert len(set(rows[0].tolist()) - {-1, 0, 1, 2}) == 3
 
 
 def test_copies_of_another_image_stay() -> None:
