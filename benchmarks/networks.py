@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,21 @@ if torch.version.cuda is None:
     OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
+@cache
+def _open_clip_model(name: str) -> Any:
+    """Make the network once: random weights of this size take longer than a measurement."""
+    import open_clip
+
+    torch.manual_seed(0)
+    return open_clip.create_model(name, pretrained=None)
+
+
 def random_vit(name: str, path: Path | None = None, compute: Compute = DEFAULT) -> OpenClip:
     """Make an open_clip model such as `ViT-L-14`, and write its weights to `path` if one is given."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import open_clip
-
-        torch.manual_seed(0)
-        model = open_clip.create_model(name, pretrained=None)
+    model = _open_clip_model(name)
     if path:
         torch.save(model.state_dict(), path)
     dim = int(open_clip.get_model_config(name)["embed_dim"])

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..errors import UserError
 
@@ -25,11 +26,11 @@ FIRST = 256
 CHUNK = 16
 """Number of photographs that a process takes at a time."""
 
+IDLE = 60
+"""Seconds without work after which a process ends; until then the next run uses it."""
+
 Given = TypeVar("Given")
 Made = TypeVar("Made")
-
-_function: Callable[[Any], Any]
-"""In a process: what it does with an item."""
 
 
 def in_order(
@@ -61,12 +62,12 @@ def in_order(
 
 
 def _in_processes(function: Callable[[Given], Made], items: Sequence[Given], workers: int, ahead: int) -> Iterator[Made]:
-    from loky.process_executor import ProcessPoolExecutor  # starts clean processes, which do not run the main script again
+    from loky import get_reusable_executor  # starts clean processes, which do not run the main script again
 
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     try:
-        with ProcessPoolExecutor(workers, initializer=_start, initargs=(function, os.getpid())) as pool:
-            yield from chain.from_iterable(_ahead(pool, _each, chunks, workers - (-ahead // CHUNK)))
+        pool = get_reusable_executor(workers, timeout=IDLE, initializer=_start, initargs=(os.getpid(),))
+        yield from chain.from_iterable(_ahead(pool, partial(_each, function), chunks, workers - (-ahead // CHUNK)))
     except BrokenProcessPool as error:
         raise UserError(
             "a process that prepared photographs was killed, perhaps because memory was short: the embeddings so far are kept; "
@@ -74,14 +75,9 @@ def _in_processes(function: Callable[[Given], Made], items: Sequence[Given], wor
         ) from error
 
 
-def _start(function: Callable[[Any], Any], parent: int) -> None:
+def _start(parent: int) -> None:
     """Prepare a process: one thread for computing, no answer to Ctrl-C, and an end soon after that of the main process."""
-    global _function
-    _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for package, setting in (("cv2", "setNumThreads"), ("torch", "set_num_threads")):
-        if package in sys.modules:
-            getattr(sys.modules[package], setting)(1)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -91,8 +87,11 @@ def _start(function: Callable[[Any], Any], parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _each(items: Sequence[Any]) -> list[Any]:
-    return [_function(item) for item in items]
+def _each(function: Callable[[Given], Made], items: Sequence[Given]) -> list[Made]:
+    for package, setting in (("cv2", "setNumThreads"), ("torch", "set_num_threads")):
+        if package in sys.modules:
+            getattr(sys.modules[package], setting)(1)
+    return [function(item) for item in items]
 
 
 def _ahead(pool: Executor, function: Callable[[Given], Made], items: Iterable[Given], ahead: int) -> Iterator[Made]:
