@@ -134,6 +134,8 @@ def rows(scratch: Path, small: bool, most: int | None, batches: list[int], end: 
                     ready = torch.rand(batch, 3, encoder.input_size, encoder.input_size, device=encoder.device)
                     with encoder.computing():
                         bare = batch / min(finished(partial(encoder.model.encode_image, ready)) for _ in range(4))
+                    if encoder.device == "cuda":
+                        torch.cuda.reset_peak_memory_stats()
                     whole = rate(encoder, some, batch, scratch)
                     yield {
                         "photograph": f"{size[0]} x {size[1]}",

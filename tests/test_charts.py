@@ -107,6 +107,21 @@ def test_a_factor_that_mixes_order_of_work_and_engine_is_given_as_their_product(
     assert sum("= " in line for line in lines if line.startswith("|")) == 2
 
 
+def test_the_gpu_is_kept_busy_and_each_row_gives_its_share_of_the_lower_limit() -> None:
+    rows = performance.on_gpu()["rows"]
+    lines = performance.gpu_table().splitlines()[2:]
+    for row, line in zip(rows, lines, strict=True):
+        share = row["end to end"] / min(row["bare"], row["preparing alone"])
+        assert row["share of the lower"] == pytest.approx(share, abs=1e-3)
+        assert f"| {100 * share:.0f}% |" in line
+    said = performance.gpu_summary()
+    small, large = (next(row for row in rows if row["photograph"] == size) for size in ("128 x 128", "1000 x 750"))
+    assert small["share of bare"] >= 0.8
+    assert large["share of the lower"] >= 0.9
+    assert f"{100 * small['share of bare']:.0f}% of the rate of the network alone" in said
+    assert f"{100 * large['share of the lower']:.0f}% of the rate of preparing alone" in said
+
+
 def test_the_factor_of_an_approximate_index_says_that_exact_search_is_divided_by_it() -> None:
     lines = [line for line in scale.speed_table().splitlines()[2:] if "hnsw" in line]
     assert lines

@@ -7,6 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from clipnb.report.format import table as plain_table
 from clipnb.report.plots import INK, MID, WIDTH, new_figure
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 LOOP = "whole grid against the study's loop"
 GRID = f"{LOOP}, fp32"
 """The row in which clipnb and the study's loop have the same engine and precision."""
+
+
+@cache
+def on_gpu() -> dict[str, Any]:
+    """The rates of the last run of `benchmarks/gpu.py` on a GPU, and its machine."""
+    rates: dict[str, Any] = json.loads((files(__package__) / "data" / "gpu.json").read_text(encoding="utf-8"))
+    return rates
 
 
 @cache
@@ -47,6 +55,48 @@ def table() -> str:
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     where = f"Measured on {found['cores']} cores ({found['machine']}, {found['device']}): {versions}."
     return "\n".join([*lines, "", said, "", where, "", *notes])
+
+
+def gpu_table() -> str:
+    """A Markdown table of the rates on a GPU beside the two rates that limit them."""
+    rows = [
+        [
+            row["photograph"],
+            row["precision"],
+            f"{row['batch']}",
+            *(f"{row[rate]:,.0f}" for rate in ("end to end", "bare", "preparing alone")),
+            f"{100 * row['share of the lower']:.0f}%",
+            f"{row['off the CPU']:.4f}",
+        ]
+        for row in on_gpu()["rows"]
+    ]
+    heads = ["photographs", "precision", "batch", "clipnb", "network alone", "preparing alone", "share", "distance"]
+    return plain_table(heads, rows, "llrrrrrr")
+
+
+def gpu_summary() -> str:
+    """What the table of the GPU shows, and on which machine."""
+    found = on_gpu()
+    at_best: dict[str, Any] = {}
+    for row in found["rows"]:
+        at_best.setdefault(row["photograph"], row)
+    said = [
+        f"{row['end to end']:,.0f} photographs of {size} pixels a second in {row['precision']}, which is "
+        f"{100 * row['share of the lower']:.0f}% of {_limit(row)}"
+        for size, row in at_best.items()
+    ]
+    small = next(iter(at_best.values()))
+    steps, forward = small["ms"], 1000 / small["bare"]
+    alone = steps["decode"] + steps["prepare"]
+    return (
+        f"A {found['model']} with random weights embeds {', and '.join(said)}. One core needs {alone:.1f} ms to decode and prepare "
+        f"a small photograph, and the GPU {forward:.1f} ms to embed it; to copy it takes {steps['copy in']:.2f} ms. "
+        f"Measured on one {found['device']} with {found['cores']} processor cores, torch {found['torch']}, on {found['date']}."
+    )
+
+
+def _limit(row: dict[str, Any]) -> str:
+    return "the rate of the network alone" if row["bare"] < row["preparing alone"] else "the rate of preparing alone"
 
 
 def chart() -> Figure:
