@@ -14,6 +14,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,15 @@ def test_a_damaged_row_is_noticed_and_can_be_made_again(tmp_path: Path, part: st
     fill(store, range(3, 4))
     for opened in (store, open_store(tmp_path)):
         check(opened, range(5))
+
+
+def test_a_row_under_the_key_of_another_is_noticed(tmp_path: Path) -> None:
+    fill(open_store(tmp_path), range(3))
+    with closing(sqlite3.connect(store_file(tmp_path, IDENTITY))) as db, db:
+        db.execute("DELETE FROM embeddings WHERE key = ?", (key(0),))
+        db.execute("UPDATE embeddings SET key = ? WHERE key = ?", (key(0), key(1)))
+    with pytest.warns(UserWarning, match="damaged embeddings in tiny-1-"):
+        assert open_store(tmp_path).missing(map(key, range(3))) == [key(0), key(1)]
 
 
 @pytest.mark.filterwarnings("ignore:ignoring damaged")

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from clipnb import RunSpec, UserError, run
+from clipnb.analysis.leaderboard import leaderboard
 from clipnb.analysis.tolerance import Tolerance, by_chance, measured, next_strength, position, saved, tolerance
 from clipnb.cli import main
 from clipnb.metrics.measures import MEASURES
@@ -158,6 +159,17 @@ def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, caps
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["encoder", rows[0]["encoder"], rows[1]["encoder"]]
     assert said[1].startswith("P@1 ")
+
+
+def test_the_change_is_from_the_best_encoder_to_the_others() -> None:
+    def make(spec: RunSpec) -> Result:
+        found = made(spec, 0.9 if spec.encoder == "tiny" else 0.6)
+        about = found.provenance | {"embedded_now": 0, "images": 60, "seconds": 1.0}
+        return Result(spec, about, found.rows.assign(p1=found.rows["found"], map=found.rows["found"]))  # type: ignore[arg-type]
+
+    frame, _ = leaderboard("photos", ["efficientnet-lite2", "tiny"], [], make=make)
+    assert frame["encoder"].tolist() == ["tiny", "efficientnet-lite2"]
+    assert frame["p1_change"].tolist() == pytest.approx([math.nan, -0.3], nan_ok=True)
 
 
 def test_curves_mark_every_breaking_point_that_is_reached() -> None:
