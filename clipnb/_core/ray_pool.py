@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,14 +16,14 @@ from ..errors import MissingExtra
 class _Actor:
     """A worker in a process of its own, in the folder and with the settings of the process that started it."""
 
-    def __init__(self, make: Callable[[], Callable[[int], Any]], folder: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, make: Callable[[], Callable[[Any], Any]], folder: str, environment: Mapping[str, str]) -> None:
         os.environ.update(environment)
         with suppress(OSError):  # another machine may lack the folder
             os.chdir(folder)
         self.work = make()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"number": row["number"], "made": self.work(int(row["number"]))}
+        return {"made": self.work(pickle.loads(row["piece"]))}
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,12 @@ class RayPool:
         except ModuleNotFoundError as error:
             raise MissingExtra("the engine ray", "scale") from error
 
-    def work(self, make: Callable[[], Callable[[int], Any]], numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """Call a worker for each number, and yield the number and what it returns, as soon as it is there.
+    def work(self, make: Callable[[], Callable[[Any], Any]], pieces: Sequence[Any]) -> Iterator[Any]:
+        """Call a worker for each piece of work, and yield what it returns, as soon as it is there.
 
         Args:
             make: makes a worker, in each process.
-            numbers: names of the pieces of work.
+            pieces: what workers are called with.
         """
         import ray.data
 
@@ -68,15 +69,15 @@ class RayPool:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         own = {name: value for name, value in os.environ.items() if name.startswith("CLIPNB_")}
         try:
-            rows = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers)).map(
+            rows = ray.data.from_items([{"piece": pickle.dumps(p)} for p in pieces], override_num_blocks=len(pieces)).map(
                 _Actor,
                 fn_constructor_args=(make, os.getcwd(), own | dict(self.environment or {})),
-                compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(numbers))),
+                compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(pieces))),
                 num_cpus=1,
                 num_gpus=self.gpus or None,
             )
             for row in rows.iter_rows():
-                yield int(row["number"]), row["made"]
+                yield row["made"]
         finally:
             if started:
                 ray.shutdown()

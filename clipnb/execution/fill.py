@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -109,20 +109,16 @@ def here(tasks: Sequence[Task]) -> Iterator[Filled]:
     return map(do, tasks)
 
 
-class _Worker:
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self.tasks = tasks
-
-    def __call__(self, number: int) -> str:
-        return json.dumps(vars(do(self.tasks[number])))
+def _told(task: Task) -> str:
+    return json.dumps(vars(do(task)))
 
 
 def on_ray(pool: RayPool) -> Engine:
     """An engine that does tasks on Ray. All processes write to one cache, so a cluster needs a file system that it shares."""
 
     def run(tasks: Sequence[Task]) -> Iterator[Filled]:
-        for _, made in pool.work(partial(_Worker, list(tasks)), range(len(tasks))):
-            done = json.loads(made)
+        for told in pool.work(lambda: _told, tasks):
+            done = json.loads(told)
             yield Filled(done["wanted"], done["computed"], tuple((name, why) for name, why in done["unreadable"]))
 
     return run

@@ -15,16 +15,15 @@ from .build import Engine, Plan, Shard, load_worker, make_shard
 
 
 class Worker:
-    """An encoder and the shards of a gallery."""
+    """An encoder, and the threads that decode."""
 
-    def __init__(self, shards: Sequence[Shard], plan: Plan) -> None:
-        self.shards = {shard.number: shard for shard in shards}
+    def __init__(self, plan: Plan) -> None:
         self.encoder = load_worker(plan)
         self.pool = ThreadPoolExecutor(os.cpu_count() or 1)
 
-    def __call__(self, number: int) -> int:
-        make_shard(self.shards[number], self.encoder, self.pool)
-        return os.getpid()
+    def __call__(self, shard: Shard) -> int:
+        make_shard(shard, self.encoder, self.pool)
+        return shard.number
 
 
 def ray_engine(workers: int = 2, address: str | None = None, gpus: float = 0) -> Engine:
@@ -36,7 +35,6 @@ def ray_engine(workers: int = 2, address: str | None = None, gpus: float = 0) ->
     pool = RayPool(workers, address, gpus)
 
     def run(shards: Sequence[Shard], plan: Plan) -> Iterable[int]:
-        for number, _ in pool.work(partial(Worker, list(shards), plan), [shard.number for shard in shards]):
-            yield number
+        return map(int, pool.work(partial(Worker, plan), shards))
 
     return run
