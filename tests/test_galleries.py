@@ -568,3 +568,21 @@ def test_a_local_file_that_a_service_names_is_not_shown(photo_folder: PhotoFolde
     (tmp_path / "secret.png").write_bytes(b"private")
     spec = RunSpec(str(photo_folder({"cats": 2})), encoder="tiny", gallery="http://x:1", index="a")
     assert image_finder(spec)(str(tmp_path / "secret.png")) is None
+
+
+def test_a_damaged_index_is_one_line_when_it_is_read_or_used(tmp_path: Path) -> None:
+    faiss_index.write(faiss_index.build("ivf", [unit(400, 16, 0)], 400, 16), tmp_path / "whole")
+    content, said = (tmp_path / "whole").read_bytes(), set()
+    for seed in (0, *range(60, 120)):
+        rng, damaged = np.random.default_rng(seed), bytearray(content)
+        for at in rng.integers(len(content) if seed % 2 == 0 else 160, size=2):
+            damaged[at] ^= 1 << int(rng.integers(8))
+        (tmp_path / "i").write_bytes(damaged)
+        try:
+            index = faiss_index.read(tmp_path / "i")
+            index.search(unit(5, 16, 1), 3)
+            index.stored_vectors()
+        except UserError as error:
+            said.add(str(error))
+    assert said
+    assert not any("\n" in line for line in said)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.files import atomic
+from .._core.paths import shown
 from .._core.random import rng_for
 from ..errors import UserError
 from .neighbours import Index
@@ -30,8 +32,8 @@ TRAIN = 100_000
 class FaissIndex:
     """A FAISS index that was built here or read from a file."""
 
-    def __init__(self, index: Any) -> None:
-        self.faiss = index
+    def __init__(self, index: Any, path: Path | None = None) -> None:
+        self.faiss, self.path = index, path
 
     @property
     def size(self) -> int:
@@ -49,16 +51,18 @@ class FaissIndex:
 
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Find the gallery rows nearest to each of (q, dim) unit queries: (q, k), best first, -1 where there is none."""
-        return np.asarray(self.faiss.search(np.ascontiguousarray(queries, dtype=np.float32), k)[1])
+        with _one_line(self.path):
+            return np.asarray(self.faiss.search(np.ascontiguousarray(queries, dtype=np.float32), k)[1])
 
     def stored_vectors(self) -> NDArray[np.float32]:
         """The (n, dim) vectors as the index holds them, after any compression."""
         import faiss
 
-        inner = faiss.downcast_index(self.faiss.index if isinstance(self.faiss, faiss.IndexPreTransform) else self.faiss)
-        if isinstance(inner, faiss.IndexIVF):
-            inner.make_direct_map()
-        return np.asarray(self.faiss.reconstruct_n(0, self.size))
+        with _one_line(self.path):
+            inner = faiss.downcast_index(self.faiss.index if isinstance(self.faiss, faiss.IndexPreTransform) else self.faiss)
+            if isinstance(inner, faiss.IndexIVF):
+                inner.make_direct_map()
+            return np.asarray(self.faiss.reconstruct_n(0, self.size))
 
 
 def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: int, seed: int = 0) -> FaissIndex:
@@ -126,13 +130,22 @@ def read(path: Path) -> FaissIndex:
     """
     import faiss
 
-    try:
+    with _one_line(path):
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
-    except RuntimeError as error:
-        raise UserError(f"{path} is not an index that faiss can read: {str(error).strip().splitlines()[-1]}") from error
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise UserError(f"{path} compares distances, not inner products: build it again with clipnb index or clip-retrieval index")
-    return FaissIndex(index)
+    return FaissIndex(index, path)
+
+
+@contextmanager
+def _one_line(path: Path | None) -> Iterator[None]:
+    """Report what FAISS says of a damaged index in one line."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if path is None:
+            raise
+        raise UserError(f"{shown(path)} is not an index that faiss can read: {str(error).strip().splitlines()[-1]}") from error
 
 
 def exact_search(vectors: Any, queries: NDArray[np.float32], k: int, block: int = 100_000) -> NDArray[np.int64]:
