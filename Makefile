@@ -7,7 +7,7 @@ else
   BIN := bin
 endif
 
-.PHONY: help report test book pdf tex lint picture repository clean
+.PHONY: help report test book pdf tex lint picture hashes audit repository clean
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -56,6 +56,12 @@ clean: ## remove environments, results and the built book; photographs and the c
 
 picture: .venv/.installed ## draw the README's picture and write its numbers again
 	.venv/$(BIN)/python -m clipnb_book.first_page
+
+hashes: ## write hashes.txt, the packages of constraints.txt with the SHA-256 of their files (needs uv)
+	uv pip compile -q constraints.txt --no-deps --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o hashes.txt
+
+audit: ## look for known vulnerabilities in the packages of constraints.txt (needs pip-audit and the network)
+	pip-audit --strict --no-deps --disable-pip -r hashes.txt
 
 repository: .venv/.installed ## write the repository's address where it is named: make repository URL=https://github.com/me/clipnb
 	.venv/$(BIN)/python -m clipnb_book.repository $(URL)
