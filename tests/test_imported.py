@@ -7,6 +7,7 @@ import json
 import tarfile
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -105,3 +106,15 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, dataset: str, said: str
         load_dataset(dataset)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "cache").glob("imported/*"))
+
+
+def test_a_set_that_names_a_file_elsewhere_brings_nothing(tmp_path: Path) -> None:
+    """A picture of this machine, or a device, must not become part of a data set that somebody sent."""
+    secret, folder = tmp_path / "secret.png", tmp_path / "sent"
+    Image.fromarray(picture(0)).save(secret)
+    features = hf.Features({"image": hf.Image(), "label": hf.ClassLabel(names=["a", "b"])})
+    rows = hf.Dataset.from_dict({"image": [{"bytes": None, "path": str(secret)}] * 2, "label": [0, 1]}, features=features)
+    folder.mkdir()
+    pq.write_table(rows.data.table, folder / "train.parquet")
+    with pytest.raises(DatasetError, match="names a file outside it"):
+        load_dataset(f"hf:{folder}")

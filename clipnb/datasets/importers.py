@@ -21,7 +21,7 @@ from tqdm import tqdm
 from .._core.files import replaced_folder
 from .._core.paths import cache_root, project_root
 from ..errors import DatasetError, MissingExtra
-from .images import SUFFIXES, destination, digest
+from .images import SUFFIXES, destination, digest, read
 
 VERSION = 1
 """Increase this when the written files change."""
@@ -93,12 +93,19 @@ def _hugging_face(name: str) -> tuple[Iterator[Sample], str]:
     image, label = images[0], labels[0]
     raw = loaded.select_columns([image, label]).cast_column(image, datasets.Image(decode=False))
     kind = loaded.features[label]
+    places = [place.resolve() for place in (here, Path(datasets.config.HF_CACHE_HOME)) if place.is_dir()]
+
+    def own_file(path: str) -> bytes:
+        """An image that the set names by its path: a file of the set itself, or one that was downloaded for it."""
+        if not any(Path(path).resolve().is_relative_to(place) for place in places):
+            raise DatasetError(f"hf:{name} names a file outside it, {path!r:.200}: nothing was imported")
+        return read(Path(path))
 
     def samples() -> Iterator[Sample]:
         for number, row in enumerate(raw):
             if row[image] is None or row[label] is None:
                 continue
-            content = row[image]["bytes"] or Path(row[image]["path"]).read_bytes()
+            content = row[image]["bytes"] or own_file(row[image]["path"] or "")
             category = kind.int2str(row[label]) if isinstance(kind, datasets.ClassLabel) else str(row[label])
             yield category, f"{number:07d}{_suffix(row[image]['path'] or '', content)}", content
 
