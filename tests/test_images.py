@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from clipnb.datasets import images
 from clipnb.datasets.images import MAX_BYTES, RGB, SUFFIXES, decode, digest, read
-from clipnb.errors import UnreadableImage
+from clipnb.datasets.memory import room_for
+from clipnb.errors import UnreadableImage, UserError
 from conftest import picture
 
 PHOTO = Image.fromarray(picture(0))
@@ -86,7 +89,7 @@ def test_every_kind_of_tiff_becomes_rgb(mode: str) -> None:
         (b"", "empty"),
         (encoded(PHOTO, "JPEG")[:-100], "truncated"),
         (b"<!DOCTYPE html><title>404 Not Found</title>", "not an image"),
-        (png_header(12_000, 9_500), "pixels"),  # a bomb is refused before it is unpacked
+        (png_header(20_000, 18_000), "pixels"),  # a bomb is refused before it is unpacked
         (png_header(60_000, 60_000), "pixels"),
     ],
     ids=["floats", "empty", "truncated", "text", "bomb", "larger bomb"],
@@ -187,7 +190,7 @@ def test_damaged_bytes_are_decoded_or_refused(kind: str, damage: list[tuple[floa
 
 
 def test_bombs_are_refused_in_every_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 32 * 48 - 1)  # so that the photograph counts as one
+    monkeypatch.setenv("CLIPNB_MAX_PIXELS", str(32 * 48 - 1))  # so that the photograph counts as one
     bomb, honest = encoded(PHOTO, "PNG"), encoded(PHOTO.crop((0, 0, 20, 20)), "PNG")
     filters = list(warnings.filters)
 
@@ -256,3 +259,65 @@ def test_32_bit_grey_above_16_bits_is_refused() -> None:
 
 def test_the_digest_is_that_of_the_bytes() -> None:
     assert digest(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(("size", "read"), [((12_000, 9_000), True), ((20_000, 10_000), True), ((30_000, 11_000), False)])
+def test_phone_pictures_of_200_megapixels_are_read_and_the_limit_is_named(size: tuple[int, int], read: bool) -> None:
+    content = encoded(Image.new("L", size, 90), "PNG")
+    if read:
+        assert decode(content).shape == (size[1], size[0], 3)
+    else:
+        assert "30000 x 11000 pixels are more than 300,000,000: set CLIPNB_MAX_PIXELS" in refusal(content)
+
+
+def test_a_limit_that_is_no_number_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_MAX_PIXELS", "many")
+    with pytest.raises(UserError, match="CLIPNB_MAX_PIXELS must be a whole number of pixels, not 'many'"):
+        decode(encoded(PHOTO, "PNG"))
+    monkeypatch.setenv("CLIPNB_MEMORY", "2G")
+    with pytest.raises(UserError, match="CLIPNB_MEMORY must be a whole number of MiB, not '2G'"), room_for(encoded(PHOTO, "PNG")):
+        pass
+
+
+def test_pictures_wait_for_their_share_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(Image.new("L", (1000, 1000)), "PNG")  # 28 MB
+    monkeypatch.setenv("CLIPNB_MEMORY", "60")
+    together, most = [], []
+
+    def work(content: bytes) -> None:
+        with room_for(content):
+            together.append(1)
+            most.append(len(together))
+            time.sleep(0.02)
+            together.pop()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [content] * 16))
+    assert max(most) == 2
+    monkeypatch.setenv("CLIPNB_MEMORY", "1")  # alone, above the budget
+    most.clear()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [content] * 8))
+    assert max(most) == 1
+    with room_for(b"no image"), room_for(b""):
+        pass
+
+
+def test_heic_is_read(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    pixels = decode(encoded(PHOTO, "HEIF", quality=95))
+    assert pixels.shape == np.asarray(PHOTO).shape
+    assert np.abs(pixels.astype(int) - np.asarray(PHOTO)).mean() < 8
+    assert {".heic", ".heif"} <= SUFFIXES
+
+
+def test_heic_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_reads_heif", lambda: False)
+    assert "pip install 'clipnb[heif]'" in refusal(b"\0\0\0\x18ftypheic" + b"\0" * 40)
+
+
+@given(st.lists(st.integers(0, 65535), min_size=1, max_size=30))
+def test_sixteen_bits_are_scaled_to_the_nearest_of_eight(values: list[int]) -> None:
+    grey = np.array([values], dtype=np.uint16)
+    assert decode(encoded(Image.fromarray(grey), "PNG"))[0, :, 0].tolist() == np.rint(grey[0] / 257).astype(int).tolist()

@@ -22,6 +22,7 @@ from .._core.paths import cache_root
 from ..errors import DatasetError, UnreadableImage
 from .dataset import Dataset, Photo, fingerprint, listing_digest, load_dataset
 from .images import decode, digest, read
+from .memory import room_for
 from .picture_hash import NEAR, near_copies, picture_hash
 
 EXAMPLES = 20
@@ -117,11 +118,12 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
     def look(photo: Photo) -> _Seen | None:
         try:
             content = read(photo.path)
-            image = decode(content, photo.id)
+            with room_for(content):
+                image = decode(content, photo.id)
+                grey = bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 1] == image[:, :, 2]).all())
+                return _Seen(photo, digest(content), image.shape[:2], grey, picture_hash(image))
         except UnreadableImage:
             return None
-        grey = bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 1] == image[:, :, 2]).all())
-        return _Seen(photo, digest(content), image.shape[:2], grey, picture_hash(image))
 
     with ThreadPoolExecutor() as pool:
         bar = tqdm(pool.map(look, dataset.photos), total=len(dataset.photos), desc="card", unit="photo", disable=not progress)

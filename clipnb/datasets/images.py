@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
+import os
 import stat
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,36 @@ from ..errors import UnreadableImage, UserError
 RGB = NDArray[np.uint8]
 """(height, width, 3) array of uint8."""
 
-SUFFIXES = frozenset([".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+SUFFIXES = frozenset(
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jfif",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
 """Suffixes of the files that count as images of a data set; other files are skipped."""
 
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are decoded, whatever the suffix. PostScript is not among them, because it would start another program."""
 
 MAX_BYTES = 2**30
 """Size of the largest file that is read."""
+
+MAX_PIXELS = 300_000_000
+"""Number of pixels of the largest picture that is decoded; `$CLIPNB_MAX_PIXELS` replaces it."""
 
 DECODER = 2
 """Increase this when `decode` returns other pixels, so that older stored embeddings are not used."""
@@ -74,6 +97,36 @@ def read(path: Path) -> bytes:
         raise UnreadableImage(f"{path.name}: {error.strerror or error}") from error
 
 
+def max_pixels() -> int:
+    """Number of pixels of the largest picture that is decoded.
+
+    Raises:
+        UserError: `$CLIPNB_MAX_PIXELS` is not a number.
+    """
+    named = os.environ.get("CLIPNB_MAX_PIXELS") or str(MAX_PIXELS)
+    if not named.isdecimal():
+        raise UserError(f"CLIPNB_MAX_PIXELS must be a whole number of pixels, not {named!r}")
+    return int(named)
+
+
+def opened(content: bytes) -> Image.Image:
+    """A picture whose header is read and whose pixels are not."""
+    Image.MAX_IMAGE_PIXELS = None  # `decode` checks the size: Pillow warns, and warning filters are shared by all threads
+    _reads_heif()
+    return Image.open(io.BytesIO(content), formats=[kind for kind in FORMATS if kind in Image.OPEN or kind != "HEIF"])
+
+
+@cache
+def _reads_heif() -> bool:
+    """Whether HEIC is read: the package is registered with Pillow on first use."""
+    try:
+        import pillow_heif
+    except ModuleNotFoundError:
+        return False
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    return True
+
+
 def decode(content: bytes, name: str = "image") -> RGB:
     """Decode the bytes of an image file to an upright (height, width, 3) array of uint8; error messages use the name.
 
@@ -81,15 +134,18 @@ def decode(content: bytes, name: str = "image") -> RGB:
     are blended with white. Of an animation, the first frame is used.
 
     Raises:
-        UnreadableImage: the image is empty, truncated, of an unknown format, or larger than Pillow's limit.
+        UnreadableImage: the image is empty, truncated, of an unknown format, or has more than `max_pixels()` pixels.
     """
     if not content:
         raise UnreadableImage(f"{name}: the file is empty")
+    most = max_pixels()
+    if content[4:8] == b"ftyp" and content[8:12] not in (b"avif", b"avis") and not _reads_heif():
+        raise UnreadableImage(f"{name}: HEIC needs a package: pip install 'clipnb[heif]'")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            # Pillow only warns, and warning filters are shared by all threads
-            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-                raise UnreadableImage(f"{name}: {image.width} x {image.height} pixels are more than Pillow accepts")
+        with opened(content) as image:
+            if image.width * image.height > most:
+                said = f"{image.width} x {image.height} pixels are more than {most:,}: set CLIPNB_MAX_PIXELS to read it"
+                raise UnreadableImage(f"{name}: {said}")
             image.load()
             turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
             rgb = _to_rgb(image, name)
@@ -106,13 +162,16 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode.startswith("F"):
         raise UnreadableImage(f"{name}: floating-point pixels have no defined white: save the image with 8 or 16 bits")
     if image.mode.startswith("I"):
-        values = np.asarray(image, dtype=np.float64)
-        if values.max(initial=0.0) > 65535:
+        values = np.array(image, dtype=np.int32)
+        if values.max(initial=0) > 65535:
             raise UnreadableImage(f"{name}: 32-bit pixels have no defined white: save the image with 8 or 16 bits")
         # Pillow scales a PGM of more than 8 bits to 16; a TIFF of 32 bits declares no maximum
-        deep = image.mode.startswith("I;16") or image.format in ("PNG", "PPM") or values.max(initial=0.0) > 255
-        scale = 257.0 if deep else 1.0
-        image = Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
+        deep = image.mode.startswith("I;16") or image.format in ("PNG", "PPM") or values.max(initial=0) > 255
+        np.clip(values, 0, 65535, out=values)
+        if deep:
+            values += 128
+            values //= 257  # to the nearest
+        image = Image.fromarray(np.minimum(values, 255).astype(np.uint8))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from .._core.paths import TERMINAL, cache_root
 from ..datasets.dataset import Photo, readable
 from ..datasets.images import RGB, decode, digest, read
+from ..datasets.memory import room_for
 from ..encoders import Encoder
 from ..encoders.checked import encode
 from ..errors import UnreadableImage, UserError
@@ -120,16 +121,17 @@ def embed(
                 work.digest = digest(content)
                 keys = {embedding_key(work.digest, (own := of(asked, work)).key(seed)): own for asked in conditions.values()}
                 if missing := store.missing(keys):
-                    image = decode(content, photo.id)
-                    clean = to_input(image)
-                    for key in missing:
-                        asked = keys[key]
-                        made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
-                        pixels = clean if asked.manip == CLEAN else to_input(made)
-                        difference = colour_difference(clean, pixels)
-                        strength = asked.at_input(image.shape, made.shape, view, difference)
-                        seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-                        work.ready.append(Item(key, seen, (strength, difference), pixels, photo.id))
+                    with room_for(content):
+                        image = decode(content, photo.id)
+                        clean = to_input(image)
+                        for key in missing:
+                            asked = keys[key]
+                            made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
+                            pixels = clean if asked.manip == CLEAN else to_input(made)
+                            difference = colour_difference(clean, pixels)
+                            strength = asked.at_input(image.shape, made.shape, view, difference)
+                            seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+                            work.ready.append(Item(key, seen, (strength, difference), pixels, photo.id))
             except UnreadableImage as error:
                 work.problem = str(error)
             return work

@@ -25,6 +25,7 @@ from .._core.files import atomic, write_text
 from .._core.paths import shown
 from ..datasets.dataset import Photo, listing_digest, load_dataset
 from ..datasets.images import decode, digest, read
+from ..datasets.memory import room_for
 from ..datasets.picture_hash import picture_hash
 from ..encoders import Encoder, default_encoder, load_encoder, resolve, settled_precision
 from ..encoders.checked import encode
@@ -118,7 +119,9 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
     def prepare(photo: Photo) -> tuple[dict[str, str], NDArray[Any]] | str:
         try:
             content = read(photo.path)
-            image = decode(content, photo.id)
+            with room_for(content):
+                image = decode(content, photo.id)
+                hashed, pixels = picture_hash(image).tobytes().hex(), encoder.prepare(image)
         except UnreadableImage as error:
             return str(error)
         about = {
@@ -127,9 +130,9 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
             "category": photo.category,
             "caption": photo.category.replace("_", " "),
             "sha256": digest(content),
-            COLUMN: picture_hash(image).tobytes().hex(),
+            COLUMN: hashed,
         }
-        return about, encoder.prepare(image)
+        return about, pixels
 
     for photos in _runs_of(shard.photos, BATCH):
         inputs = []

@@ -1,0 +1,57 @@
+"""Memory for decoding: pictures that are decoded at the same time share a budget, whatever their size and the number of threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import UserError
+from .images import opened
+
+MEBIBYTES = 2048
+"""The budget; `$CLIPNB_MEMORY` replaces it."""
+
+PER_PIXEL = 28
+"""Bytes of memory for each pixel of a picture that is decoded, manipulated and scaled."""
+
+_free = threading.Condition()
+_taken = 0
+
+
+def budget() -> int:
+    """The budget in bytes.
+
+    Raises:
+        UserError: `$CLIPNB_MEMORY` is not a number of MiB.
+    """
+    named = os.environ.get("CLIPNB_MEMORY") or str(MEBIBYTES)
+    if not named.isdecimal():
+        raise UserError(f"CLIPNB_MEMORY must be a whole number of MiB, not {named!r}")
+    return int(named) << 20
+
+
+@contextmanager
+def room_for(content: bytes) -> Iterator[None]:
+    """Wait until the budget has room for a picture, by the size in its header. A picture above the budget is decoded alone.
+
+    Args:
+        content: bytes of an image file; a file that is no image takes nothing.
+    """
+    global _taken
+    try:
+        with opened(content) as image:
+            needed = image.width * image.height * PER_PIXEL
+    except Exception:  # as in `decode`, which says what is wrong
+        needed = 0
+    most = budget()
+    with _free:
+        _free.wait_for(lambda: not _taken or _taken + needed <= most)
+        _taken += needed
+    try:
+        yield
+    finally:
+        with _free:
+            _taken -= needed
+            _free.notify_all()
