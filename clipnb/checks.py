@@ -30,6 +30,9 @@ FLOOR = 0.5
 """Share of clean queries without a valid result from which the threshold does not fit the encoder."""
 
 
+RECALL = 0.95
+"""Recall of an approximate index below which a warning is given."""
+
 CROWD = 0.1
 """Share of the gallery above which a warning is given when a query loses it as copies."""
 
@@ -149,6 +152,12 @@ def warnings(result: Result) -> list[str]:
         said.append(
             f"{int(many.sum())} of {len(result.rows)} queries lose more than {CROWD:.0%} of the gallery as copies (at most "
             f"{share.max():.0%}): `clipnb card` shows such pairs, and -p duplicates -1 leaves out equal files alone"
+        )
+    recall = result.provenance["gallery"].get("recall")
+    if recall and recall["recall"] < RECALL:
+        said.append(
+            f"the approximate index finds only {recall['recall']:.0%} of the {recall['k']} nearest images "
+            f"({recall['queries']} queries): -p index exact finds all"
         )
     if unreadable := result.provenance["unreadable"]:
         some = "; ".join(literal(why) for why in list(unreadable.values())[:3])

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from clipnb.checks import warnings as warnings_of
 from clipnb.cli import main
 from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.picture_hash import near_copies, picture_hash
@@ -510,6 +511,22 @@ def test_what_was_asked_for_is_checked_at_once() -> None:
         with pytest.raises(UserError, match=said):
             RunSpec(**settings_)  # type: ignore[arg-type]
     assert os.sep not in RunSpec(encoder="tiny", gallery="http://knn.example:8080/knn-service", index="laion5B-L-14").run_id
+
+
+def test_an_index_with_ids_of_its_own_is_refused(tmp_path: Path) -> None:
+    faiss = pytest.importorskip("faiss")
+    index = faiss.IndexIDMap(faiss.IndexFlatIP(8))
+    index.add_with_ids(unit(5, 8, 0), np.arange(5)[::-1].copy())
+    faiss.write_index(index, str(tmp_path / "image.index"))
+    with pytest.raises(UserError, match="ids of its own"):
+        faiss_index.read(tmp_path / "image.index")
+
+
+def test_an_approximate_index_that_misses_much_is_a_warning(tmp_path: Path) -> None:
+    result = tiny_run(varied(tmp_path / "photos", {"cats": 5, "dogs": 5}), index="hnsw")
+    assert not any("approximate" in said for said in warnings_of(result))
+    result.provenance["gallery"]["recall"]["recall"] = 0.26
+    assert any("the approximate index finds only 26% of the 3 nearest images" in said for said in warnings_of(result))
 
 
 def test_a_result_says_what_was_searched(tmp_path: Path) -> None:

@@ -118,3 +118,18 @@ def test_a_set_that_names_a_file_elsewhere_brings_nothing(tmp_path: Path) -> Non
     pq.write_table(rows.data.table, folder / "train.parquet")
     with pytest.raises(DatasetError, match="names a file outside it"):
         load_dataset(f"hf:{folder}")
+
+
+@pytest.mark.parametrize("names", [["tv/monitor", "tv_monitor", "tv\\monitor"], [".5", "5"], ["1.", "1"], ["Cat", "cat"]])
+def test_distinct_labels_stay_distinct(tmp_path: Path, names: list[str]) -> None:
+    features = hf.Features({"image": hf.Image(), "label": hf.ClassLabel(names=names)})
+    rows = {"image": [{"bytes": png(i), "path": None} for i in range(6)], "label": [i % len(names) for i in range(6)]}
+    hf.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "set"))
+    assert len(load_dataset("hf:set").categories) == len(names)
+
+
+def test_two_unicode_spellings_of_a_label_are_one_category(tmp_path: Path) -> None:
+    rows = {"image": [{"bytes": png(i), "path": None} for i in range(4)], "label": ["caf\u00e9", "cafe\u0301"] * 2}
+    features = hf.Features({"image": hf.Image(), "label": hf.Value("string")})
+    hf.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "set"))
+    assert load_dataset("hf:set").categories == ["caf\u00e9"]

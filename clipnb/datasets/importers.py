@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from .._core.paths import cache_root, project_root
 from ..errors import DatasetError, MissingExtra
 from .images import SUFFIXES, destination, digest, read
 
-VERSION = 1
+VERSION = 2
 """Increase this when the written files change."""
 
 Sample = tuple[str, str, bytes]
@@ -54,14 +55,30 @@ def ensure(dataset: str) -> Path:
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    folders = _Folders()
     with replaced_folder(folder) as partial:
         for category, file, content in tqdm(samples, desc=f"importing {dataset}", unit="photo", leave=False):
-            target = destination(partial / _plain(category) / _plain(file), content)
+            target = destination(partial / folders.of(category) / _plain(file), content)
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(content)
         if not any(partial.iterdir()):
             raise DatasetError(f"{dataset} holds no images with a category")
     return folder
+
+
+class _Folders:
+    """Names of the folders of categories: different for different labels, equal for two Unicode spellings of one."""
+
+    def __init__(self) -> None:
+        self._label: dict[str, str] = {}
+
+    def of(self, label: str) -> str:
+        label = unicodedata.normalize("NFC", label)
+        plain = _plain(label)
+        for name in (plain, f"{plain}-{digest(label.encode('utf-8', 'replace'))[:8]}"):
+            if self._label.setdefault(name.casefold(), label) == label:
+                return name
+        raise DatasetError(f"the label {label!r} has the folder of another one: rename it")
 
 
 def _plain(name: str) -> str:

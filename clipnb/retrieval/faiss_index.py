@@ -126,7 +126,7 @@ def read(path: Path) -> FaissIndex:
     """Open an index file by memory mapping: the index stays on disk.
 
     Raises:
-        UserError: FAISS cannot read the file, or the index compares distances instead of inner products.
+        UserError: FAISS cannot read the file, or the index compares distances instead of inner products or has ids of its own.
     """
     import faiss
 
@@ -134,6 +134,8 @@ def read(path: Path) -> FaissIndex:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise UserError(f"{path} compares distances, not inner products: build it again with clipnb index or clip-retrieval index")
+    if isinstance(faiss.downcast_index(index), faiss.IndexIDMap):
+        raise UserError(f"{shown(path)} numbers its images by ids of its own, not by rows: pass -p index exact, or build it again")
     return FaissIndex(index, path)
 
 
