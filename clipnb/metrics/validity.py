@@ -27,8 +27,8 @@ def result_distances(clean: Floats, gallery: Floats, rows: NDArray[np.integer], 
     >>> result_distances(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0, 1, -1]])).round(3)
     array([[0.   , 1.414,   nan]])
     """
-    out = np.empty(rows.shape)
-    for start in range(0, len(rows), block):
+    out = np.full(rows.shape, np.nan)
+    for start in range(0, len(rows) if len(gallery) else 0, block):
         part = slice(start, start + block)
         out[part] = np.linalg.norm(gallery[rows[part]].astype(np.float64) - clean[part, None, :], axis=2)
     return np.where(rows < 0, np.nan, out)

@@ -17,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .._core.markdown import plain
 from ..errors import ServiceError, UserError
 from . import network
 
 PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
 """Lengths of vectors that are tried, when a service refuses a vector, to tell the user which length it holds."""
 TRANSIENT = (429, 502, 503, 504)
+MOST_BYTES = 64 * 2**20
+"""Size of the largest answer that is read, after decompression."""
 
 
 @dataclass(frozen=True)
@@ -191,8 +194,14 @@ class KnnClient:
             if attempt:
                 await asyncio.sleep(0.5 * 2**attempt)
             try:
-                async with session.request(method, base_address(self.address) + page, json=body) as response:
-                    text = await response.text(errors="replace")
+                where = base_address(self.address) + page
+                async with session.request(method, where, json=body, allow_redirects=False) as response:
+                    content = bytearray()
+                    async for part in response.content.iter_chunked(2**16):  # decompressed
+                        content += part
+                        if len(content) > MOST_BYTES:
+                            raise ServiceError(f"{self.address}{page} answers with more than {MOST_BYTES >> 20} MiB")
+                    text = content.decode("utf-8", "replace")
                     if response.status == 200:
                         return json.loads(text)
                     problem = f"HTTP {response.status}: {_short(text)}"
@@ -202,7 +211,7 @@ class KnnClient:
                 problem = f"no answer within {self.timeout:g} s"
             except aiohttp.ClientError as error:
                 problem = str(error) or type(error).__name__
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise ServiceError(f"{self.address}{page} does not answer in JSON: is it a clip-retrieval back end?") from None
         raise ServiceError(f"{self.address}{page} failed ({problem}): check that clip-retrieval back runs there, and read its log")
 
@@ -227,10 +236,10 @@ def _hit(item: Any, address: str) -> ServiceResult:
             caption=str(item.get("caption") or ""),
             image=base64.b64decode(image, validate=True) if image else None,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ServiceError(f"{address} answered with an invalid result ({error!r}): {_short(item)}") from error
 
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return " ".join(text.split())[:200]
+    return plain(" ".join(text.split())[:200])
