@@ -14,6 +14,7 @@ import pandas as pd
 
 from ._core.markdown import literal
 from ._core.random import rng_for
+from .datasets.listing import HIDDEN
 from .manipulations import CLEAN
 
 if TYPE_CHECKING:
@@ -143,7 +144,12 @@ def warnings(result: Result) -> list[str]:
     if told := ", ".join(f"{count} {what}" for what, count in lost.items() if count):
         asked = f"of {total['n_asked']} results asked for, {told}"
         said.append(f"{asked}: its page in the book shows how far the number depends on them")
-    if "map" in result.rows and (alone := int(result.rows["map"].isna().sum())):
+    if result.flat:
+        said.append(
+            f"{literal(result.spec.dataset)} has no category folders: whether the original is found is measured, with intervals "
+            "over photographs; whether its kind is found is not (P@1, mAP, thresholds by kind): that needs a folder for each kind"
+        )
+    elif "map" in result.rows and (alone := int(result.rows["map"].isna().sum())):
         said.append(
             f"{alone} of {len(result.rows)} queries have no other photograph of their category in the gallery: "
             "measures by category leave them out"
@@ -167,9 +173,8 @@ def warnings(result: Result) -> list[str]:
         said.append(f"{len(empty)} folders hold no readable image: {', '.join(literal(name) for name in empty[:5])}")
     if missing := result.provenance.get("categories_missing"):
         said.append(f"{missing} categories are still to be run: the number is that of the batches so far")
-    if other := result.provenance["other_files"]:
-        kinds = ", ".join(f"{count} {literal(kind)}" for kind, count in other.items())
-        said.append(f"these files are not images that clipnb reads, and were left out: {kinds}")
+    if kinds := ", ".join(f"{n} {literal(kind)}" for kind, n in result.provenance["other_files"].items() if kind != HIDDEN):
+        said.append(f"these files are not used: {kinds} (`clipnb card` names them with --files)")
     if len(result.category_means) < 2:
         said.append("one category alone gives no interval: add another folder of photographs")
     return said

@@ -70,7 +70,7 @@ class Provenance(_InEveryVersion, total=False):
         images: number of readable photographs.
         embedded_now: number of embeddings that the cache did not have.
         unreadable: id of an unreadable photograph -> reason.
-        other_files: suffix (or "folder") -> number of files that are not images.
+        other_files: reason (mostly the suffix) -> number of files that are not used.
         empty_categories: categories without a readable photograph.
         gallery: what was searched, with `unusable`: result -> reason why it cannot be scored.
         warnings: warnings about the numbers (`clipnb.checks.warnings`).

@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +29,7 @@ from . import rows as stored
 from . import study_log
 from ._core.files import file_sha256, read_bytes, read_text, replaced_folder, write_text
 from ._core.paths import results_root, shown
-from .datasets.dataset import locate
+from .datasets.dataset import NESTED, locate
 from .errors import DatasetError, UserError
 from .manipulations import CLEAN, MANIPULATIONS
 from .metrics.measures import MEASURES
@@ -115,6 +115,11 @@ class Result:
         return mean_interval(means, seed=self.spec.seed, bounds=MEASURES[measure].range)
 
     @property
+    def flat(self) -> bool:
+        """Whether the photographs have no categories: each is then a category of its own."""
+        return bool((self.rows["category"] == self.rows["image"]).all())
+
+    @property
     def noop_share(self) -> float:
         """Share of the rows whose manipulated photograph is pixel-identical to the clean one at the encoder's input."""
         return float(self.rows["noop"].mean())
@@ -140,6 +145,8 @@ class Result:
         """Whether the photographs are in the folder that `dataset` names. The folder of an absent one is compared by its name."""
         if self.spec.dataset == dataset and not dataset.startswith("."):
             return True
+        if dataset.startswith(NESTED) != self.spec.dataset.startswith(NESTED):
+            return False
         try:
             return bool(self.provenance.get("root_sha256") == folder_sha256(locate(dataset)))
         except DatasetError:
@@ -166,8 +173,8 @@ class Result:
             UserError: the folder holds a run with another data set, gallery or encoder of the same short name.
         """
         folder = (root or results_root()) / self.spec.run_id
-        if (clash := _clash(folder / "run.json", self)) is not None:
-            raise UserError(f"{shown(folder)} holds a run on {clash}: rename one of the two, or move that run away")
+        about = self.provenance
+        require_own_folder(folder, self.spec, about["root_sha256"], lambda unreadable: about["data_fingerprint"])
         log = study_log.file_name(self.spec.dataset_name, self.spec.condition_id)
         headline = {"valid": self.valid.point, "low": self.valid.low, "high": self.valid.high}
         finite = {name: None if math.isnan(value) else value for name, value in headline.items()}
@@ -213,17 +220,28 @@ def comparable_with_clean(results: Sequence[Result]) -> list[Result]:
     return [result for result in results if all(comparable(result, first) for first in clean)]
 
 
-def _clash(about: Path, result: Result) -> str | None:
-    """The source of the run in the file `about`, if it has the name of `result` but another gallery, encoder or folder."""
+def require_own_folder(folder: Path, spec: RunSpec, root_sha256: str, fingerprint: Callable[[Collection[str]], str]) -> None:
+    """Check that the folder of a run holds no run of the same name with another gallery, encoder or data set.
+
+    Args:
+        root_sha256: digest of the path of the data set's folder.
+        fingerprint: ids of unreadable photographs -> digest of all others; called only if the folders of the data sets differ.
+
+    Raises:
+        UserError: it does.
+    """
+    clash = ""
     with suppress(Exception):  # a missing or damaged file may be replaced
-        record = json.loads(about.read_text(encoding="utf-8"))
-        if record["spec"].get("gallery", "") != result.spec.gallery:
-            return f"gallery {record['spec']['gallery']!r}, not {result.spec.gallery!r}"
-        if record["spec"]["encoder"] != result.spec.encoder:
-            return f"encoder {record['spec']['encoder']!r}, not {result.spec.encoder!r}"
-        if all(record["provenance"][name] != result.provenance[name] for name in ("root_sha256", "data_fingerprint")):
-            return f"another folder, {record['spec']['dataset']!r}, than this {result.spec.dataset!r}"
-    return None
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        theirs, about = record["spec"], record["provenance"]
+        if theirs.get("gallery", "") != spec.gallery:
+            clash = f"gallery {theirs['gallery']!r}, not {spec.gallery!r}"
+        elif theirs["encoder"] != spec.encoder:
+            clash = f"encoder {theirs['encoder']!r}, not {spec.encoder!r}"
+        elif about["root_sha256"] != root_sha256 and about["data_fingerprint"] != fingerprint(about["unreadable"]):
+            clash = f"another folder, {theirs['dataset']!r}, than this {spec.dataset!r}"
+    if clash:
+        raise UserError(f"{shown(folder)} holds a run on {clash}: rename one of the two, or move that run away")
 
 
 def load_results(root: Path | None = None) -> list[Result]:

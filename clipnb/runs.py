@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,12 +17,14 @@ import pandas as pd
 
 from . import checks
 from ._core.paths import normalized_dataset, results_root, shown
-from .datasets.dataset import Dataset, load_dataset, readable
+from .datasets.dataset import Dataset, fingerprint, load_dataset, readable
+from .datasets.images import digest
+from .datasets.importers import is_imported
 from .datasets.sampling import batch, sample
 from .embedding.embed import Embeddings, embed, kept_embeddings
 from .embedding.store import EmbeddingStore
 from .embedding.texts import embed_names
-from .encoders import Encoder, TextEncoder, load_encoder
+from .encoders import Encoder, TextEncoder, load_encoder, require_packages
 from .encoders.prompts import BARE, templates
 from .errors import DatasetError, UserError
 from .manipulations import CLEAN, STUDY, condition
@@ -30,8 +32,8 @@ from .metrics.measures import MEASURES, QueryResults
 from .metrics.ranking import codes, rank_all
 from .metrics.validity import result_distances
 from .metrics.zero_shot import Texts
-from .provenance import GalleryRecord, describe
-from .result import Result, comparable, load_results
+from .provenance import GalleryRecord, describe, folder_sha256
+from .result import Result, comparable, load_results, require_own_folder
 from .retrieval.neighbours import require_results
 from .retrieval.results import DEAD, UNREADABLE, USABLE
 from .retrieval.search import LookUp, SearchResults, open_search
@@ -80,7 +82,7 @@ def run(
         reason = next(iter(asked.unreadable.values()))
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
     searched = open_search(spec, asked, gallery, encoder, store, progress)
-    texts = texts_of(spec, dataset, asked, encoder, store) if isinstance(encoder, TextEncoder) else {}
+    texts = texts_of(spec, dataset, asked, encoder, store) if isinstance(encoder, TextEncoder) and not dataset.flat else {}
     rows = score(spec, asked, searched.look_up, texts)
     if not rows["n_results"].any():
         reason = next(iter(searched.about["unusable"].values()), "nothing was returned")
@@ -91,6 +93,26 @@ def run(
     result = Result(spec, about, rows)
     result.provenance["warnings"] = checks.warnings(result)
     return result
+
+
+def require_possible(spec: RunSpec) -> None:
+    """Find the mistakes that show before an encoder is loaded or a photograph is embedded.
+
+    Raises:
+        MissingExtra: the package of the encoder is not installed.
+        UserError: the data set is missing or too small, or another run has the name of this one.
+    """
+    require_packages(spec.encoder)
+    if is_imported(spec.dataset):
+        return  # writing it takes long and belongs to the run
+    dataset = drawn_for(spec)
+    if not spec.gallery:
+        require_results(spec.k, len(dataset.photos) - 1)
+
+    def of_files(unreadable: Collection[str]) -> str:
+        return fingerprint((p.id, digest(p.path.read_bytes())) for p in dataset.photos if p.id not in unreadable)
+
+    require_own_folder(results_root() / spec.run_id, spec, folder_sha256(dataset.root), of_files)
 
 
 def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
@@ -134,7 +156,7 @@ def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, t
     return pd.DataFrame(
         {
             "category": [photo.category for photo in asked.photos],
-            "image": [photo.path.name for photo in asked.photos],
+            "image": [photo.name for photo in asked.photos],
             "draw": draw,
             "sha256": asked.digests,
             "input": [seen.hex() for seen in asked.inputs[condition]],

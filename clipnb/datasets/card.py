@@ -49,10 +49,12 @@ class Card:
         near_copies: number of pairs of near-copies whose files differ.
         near_photographs: number of photographs that have a copy or near-copy.
         across: number of pairs of copies or near-copies that lie in different categories.
-        unreadable: number of files that cannot be decoded.
+        unreadable: id of a file that cannot be decoded -> reason.
+        unused: path of a file that is not used -> reason, as in `Dataset`.
         fingerprint: SHA-256 of the photographs' ids and contents.
         examples: the first `EXAMPLES` of the pairs in `across`, as ids.
         bins: measured quantity -> edges and counts of its histogram.
+        flat: whether the photographs have no categories.
     """
 
     name: str
@@ -69,10 +71,12 @@ class Card:
     near_copies: int
     near_photographs: int
     across: int
-    unreadable: int
+    unreadable: dict[str, str]
     fingerprint: str
+    unused: dict[str, str] = field(default_factory=dict)
     examples: list[tuple[str, str]] = field(default_factory=list)
     bins: dict[str, tuple[list[float], list[int]]] = field(default_factory=dict)
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def card_of(dataset: str, *, progress: bool = True) -> Card:
     state = digest(f"{VERSION} {NEAR} {listing_digest(found.photos)}".encode())[:24]
     kept = cache_root() / "cards" / f"{state}.json"
     if kept.is_file():
-        return replace(card_from(json.loads(kept.read_text(encoding="utf-8"))), name=found.name)
+        return replace(card_from(json.loads(kept.read_text(encoding="utf-8"))), name=found.name, unused=found.unused)
     card = make_card(found, progress=progress)
     write_text(kept, json.dumps(asdict(card)) + "\n")
     return card
@@ -115,19 +119,20 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
         DatasetError: none of the images can be read.
     """
 
-    def look(photo: Photo) -> _Seen | None:
+    def look(photo: Photo) -> _Seen | str:
         try:
             content = read(photo.path)
             with room_for(content):
                 image = decode(content, photo.id)
                 grey = bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 1] == image[:, :, 2]).all())
                 return _Seen(photo, digest(content), image.shape[:2], grey, picture_hash(image))
-        except UnreadableImage:
-            return None
+        except UnreadableImage as error:
+            return str(error)
 
     with ThreadPoolExecutor() as pool:
         bar = tqdm(pool.map(look, dataset.photos), total=len(dataset.photos), desc="card", unit="photo", disable=not progress)
-        seen = [s for s in bar if s]
+        looked = list(bar)
+    seen = [s for s in looked if isinstance(s, _Seen)]
     if not seen:
         raise DatasetError(f"none of the {len(dataset.photos)} images of {dataset.name} can be read")
     same: dict[str, list[int]] = {}
@@ -156,7 +161,9 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
         near_photographs=len({i for pair in pairs for i in pair}),
         across=len(across),
         examples=[(seen[i].photo.id, seen[j].photo.id) for i, j in across[:EXAMPLES]],
-        unreadable=len(dataset.photos) - len(seen),
+        unreadable={p.id: s for p, s in zip(dataset.photos, looked, strict=True) if isinstance(s, str)},
+        unused=dataset.unused,
+        flat=dataset.flat,
         fingerprint=fingerprint((s.photo.id, s.digest) for s in seen),
         bins={"short side in pixels": _histogram(np.minimum(widths, heights)), "width / height": _histogram(aspects)},
     )

@@ -13,7 +13,8 @@ from pathlib import Path
 from .._core.paths import data_root, project_root, shown
 from ..errors import DatasetError
 from . import importers, samples
-from .images import SUFFIXES, digest
+from .images import digest
+from .listing import DEEPER, HIDDEN, LOOSE, listing
 
 KNOWN = {
     "nba": "players, one folder each; Kaggle set djjerrish/nba-player-image-dataset-201920",
@@ -22,17 +23,36 @@ KNOWN = {
 """The data sets of the study, with a description; `clipnb fetch` downloads them."""
 
 
+UNREAD = frozenset([".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".orf", ".raf", ".raw", ".rw2"])
+"""Suffixes of photographs in formats that are not read."""
+
+NESTED = "nested:"
+"""Prefix of a data set whose categories include the photographs in folders inside their folders."""
+
+
 @dataclass(frozen=True)
 class Photo:
-    """One image file of a data set."""
+    """One image file of a data set.
+
+    Attributes:
+        category: its category; of a flat data set the name of the file.
+        path: where it lies.
+        inside: its path inside the folder of the category if that is not its name alone, as in a nested data set.
+    """
 
     category: str
     path: Path
+    inside: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the file inside the folder of its category; unique there."""
+        return self.inside or self.path.name
 
     @property
     def id(self) -> str:
-        """`<category>/<file name>`: unique within a data set and equal on every machine."""
-        return f"{self.category}/{self.path.name}"
+        """`<category>/<name>`: unique within a data set and equal on every machine."""
+        return f"{self.category}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -44,14 +64,16 @@ class Dataset:
         root: folder of the data set.
         photos: every image file.
         empty: names of category folders without an image.
-        other_files: suffix (or what else it is) -> number of entries in the category folders that are not image files.
+        unused: path inside the folder -> reason (mostly the suffix), for every file that is not used.
+        flat: whether no image lies in a category folder. Each photograph is then a category of its own.
     """
 
     name: str
     root: Path
     photos: tuple[Photo, ...]
     empty: tuple[str, ...] = ()
-    other_files: dict[str, int] = field(default_factory=dict)
+    unused: dict[str, str] = field(default_factory=dict)
+    flat: bool = False
 
     @property
     def categories(self) -> list[str]:
@@ -60,16 +82,23 @@ class Dataset:
 
     @property
     def words(self) -> list[str]:
-        """Names of the categories as text (`readable`), sorted, each once."""
-        return sorted({readable(category) for category in self.categories})
+        """Names of the categories as text (`readable`), sorted, each once; none for a flat data set."""
+        return [] if self.flat else sorted({readable(category) for category in self.categories})
+
+    @property
+    def other_files(self) -> dict[str, int]:
+        """Reason -> number of files that are not used."""
+        return dict(sorted(Counter(self.unused.values()).items()))
 
 
 def slug(text: str) -> str:
     """Short name of a data set for file names: the last folder of a path, with dashes for special characters.
 
-    >>> slug("~/my photos/")
-    'my-photos'
+    >>> slug("~/my photos/"), slug("nested:~/my photos")
+    ('my-photos', 'nested-my-photos')
     """
+    if text.startswith(NESTED):
+        return f"nested-{slug(text.removeprefix(NESTED))}"
     named = re.split(r"[/\\]", text.rstrip("/\\"))[-1]
     return re.sub(r"[^\w.+-]+", "-", named).strip("-.") or "photos"
 
@@ -91,6 +120,7 @@ def locate(dataset: str) -> Path:
     Raises:
         DatasetError: there is no such folder; the message says how to get the data set.
     """
+    dataset = dataset.removeprefix(NESTED)
     if dataset in samples.SAMPLES:
         return samples.ensure(dataset)
     if importers.is_imported(dataset):
@@ -111,12 +141,25 @@ def locate(dataset: str) -> Path:
             f"run clipnb fetch {dataset}, or set CLIPNB_DATA to the folder that holds {dataset}/<category>/<image>; "
             f"to work without it, use -p dataset {choices[0]}"
         )
-    close = difflib.get_close_matches(dataset, [*choices, *KNOWN], n=1)
+    close = difflib.get_close_matches(dataset, [*choices, *KNOWN, *_folders(data_root()), *_folders(Path())], n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     raise DatasetError(
-        f"no data set {dataset!r}{hint}: give a folder with one folder per category, "
+        f"no data set {dataset!r}{hint}: give a folder of photographs, "
         f"a name in {shown(data_root())}, or one of {', '.join([*choices, *KNOWN])}"
     )
+
+
+def _folders(folder: Path) -> list[str]:
+    return [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")] if folder.is_dir() else []
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two spellings name the same data set.
+
+    Raises:
+        DatasetError: there is no such folder.
+    """
+    return one.startswith(NESTED) == other.startswith(NESTED) and locate(one).resolve() == locate(other).resolve()
 
 
 def listing_digest(photos: Sequence[Photo]) -> str:
@@ -130,17 +173,19 @@ def load_dataset(dataset: str) -> Dataset:
 
     A folder for torchvision's `ImageFolder` works here too and gives the same categories and files, except that
 
-    - folders inside a category's folder are not searched; `other_files` counts them;
+    - images in folders inside a category's folder are used only if the name starts with `nested:`;
     - a folder without an image is not an error; `empty` lists it;
     - hidden files and folders (`.git`, `._1.jpg`) are never images or categories;
     - `.gif` and `.jfif` files are images.
 
+    If no category folder holds an image, the images in the folder itself are a flat data set. `unused` names all other files.
+
     Args:
         dataset: a sample set, a name in the data folder, the path of a folder, or an `hf:` or `wds:` set (see
-            `clipnb.datasets.importers`).
+            `clipnb.datasets.importers`); `nested:<folder>` as above.
 
     Raises:
-        DatasetError: there is no such folder, or it holds no images in the layout <root>/<category>/<image>.
+        DatasetError: there is no such folder, or it holds no images.
 
     >>> figures = load_dataset("sample-figures")
     >>> figures.categories
@@ -149,49 +194,27 @@ def load_dataset(dataset: str) -> Dataset:
     (96, 'astronaut/000.jpg')
     """
     root = locate(dataset)
-    photos: list[Photo] = []
-    empty: list[str] = []
-    other_files: Counter[str] = Counter()
-    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        _require_unicode(folder.name)
-        other_files.update(_others(folder))
-        found = [Photo(folder.name, path) for path in _images(folder)]
-        photos += found
-        if not found:
-            empty.append(folder.name)
+    found = listing(root, nested=dataset.startswith(NESTED))
+    inside = [(category, name) for category, names in found.images.items() for name in names]
+    photos = [Photo(category, root / category / name, name if "/" in name else "") for category, name in inside]
+    flat = not photos
+    if flat:
+        photos = [Photo(name, root / name) for name in found.loose]
+    else:
+        found.unused |= dict.fromkeys(found.loose, LOOSE)
+    empty = [] if flat else [category for category, names in found.images.items() if not names]
+    made = Dataset(slug(dataset), root, tuple(photos), tuple(empty), found.unused, flat)
+    if DEEPER in made.other_files and flat:
+        raise DatasetError(f"{_no_photographs(made)}: -p dataset {NESTED}{dataset} uses those in folders of a category's folder")
     if not photos:
-        flat = len(_images(root))
-        why = f"{flat} images lie in it directly" if flat else "no images were found"
-        raise DatasetError(
-            f"{shown(root)} is not laid out as <category>/<image> ({why}): put the images into one folder per category"
-        )
-    return Dataset(slug(dataset), root, tuple(photos), tuple(empty), dict(sorted(other_files.items())))
+        advice = "convert them to JPEG" if UNREAD & set(made.other_files) else "put images into it, one folder per category"
+        raise DatasetError(f"{_no_photographs(made)}: {advice}")
+    return made
 
 
-def _images(folder: Path) -> Sequence[Path]:
-    """The image files in a folder, sorted, without hidden files."""
-    images = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
-    for path in images:
-        _require_unicode(path.name)
-    return images
-
-
-def _others(folder: Path) -> list[str]:
-    """What each entry in a category's folder is that is not an image, mostly its suffix; hidden files do not count."""
-    inside = [p for p in folder.iterdir() if not p.name.startswith(".")]
-    others = [p for p in inside if not p.is_file() or p.suffix.lower() not in SUFFIXES]
-    return [
-        "folder" if p.is_dir() else (p.suffix.lower() or "no suffix") if p.is_file() else "broken link or device" for p in others
-    ]
-
-
-def _require_unicode(name: str) -> None:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        raise DatasetError(
-            f"the name {os.fsencode(name)!r} is not Unicode, but results are written in Unicode: rename it"
-        ) from None
+def _no_photographs(dataset: Dataset) -> str:
+    counted = ", ".join(f"{count} {reason}" for reason, count in dataset.other_files.items() if reason != HIDDEN)
+    return f"{shown(dataset.root)} holds no photographs that are used ({counted or 'no images were found'})"
 
 
 def fingerprint(items: Iterable[tuple[str, str]]) -> str:

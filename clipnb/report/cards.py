@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from .._core.markdown import literal
 from ..datasets.card import Card
+from ..datasets.dataset import UNREAD
+from ..datasets.listing import DEEPER
 from ..datasets.picture_hash import BITS, NEAR
 from .format import share, table
 
@@ -34,8 +37,8 @@ def card_table(card: Card) -> str:
 
     rows = [
         ["photographs", f"{card.photographs:,}"],
-        ["categories", f"{card.categories}"],
-        ["photographs per category, median (range)", spread(card.per_category)],
+        ["categories", "none" if card.flat else f"{card.categories}"],
+        *([] if card.flat else [["photographs per category, median (range)", spread(card.per_category)]]),
         ["width in pixels, median (range)", spread(card.width)],
         ["height in pixels, median (range)", spread(card.height)],
         ["width / height, median (range)", spread(card.aspect, 2)],
@@ -49,15 +52,32 @@ def card_table(card: Card) -> str:
             f"{card.near_photographs} ({share(card.near_photographs / card.photographs, '.1%')})",
         ],
         ["such pairs across categories", f"{card.across}"],
-        ["unreadable files", f"{card.unreadable}"],
+        ["unreadable files", f"{len(card.unreadable)}"],
+        ["files that are not used", _counted(Counter(card.unused.values()))],
         ["fingerprint of names and contents", f"`{card.fingerprint[:16]}`"],
     ]
     return table([literal(card.name), ""], rows, "lr")
 
 
+def _counted(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {literal(reason)}" for reason, count in reasons.most_common()) or "0"
+
+
+def files_left_out(card: Card) -> list[str]:
+    """A line for each file that is not used or cannot be read, with the reason."""
+    unreadable = [f"{name}: unreadable ({why})" for name, why in card.unreadable.items()]
+    return sorted([*unreadable, *(f"{name}: {why}" for name, why in card.unused.items())])
+
+
 def card_warnings(card: Card) -> list[str]:
     """Sentences, without their full stops, on what a card means for runs on the data set."""
     said = []
+    if card.flat:
+        said.append("there are no category folders: a run measures whether the original is found, not whether its kind is")
+    if DEEPER in card.unused.values():
+        said.append("folders of a category's folder hold images: the data set `nested:<folder>` uses them")
+    if UNREAD.intersection(card.unused.values()):
+        said.append("photographs in formats that are not read are left out: convert them to JPEG")
     if card.square >= 0.25:
         said.append(
             f"{share(card.square)} of the photographs are square: the study's crop (`cropped`, severity 0) keeps them as they are"

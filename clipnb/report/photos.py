@@ -48,7 +48,9 @@ def show_result(ax: Axes, path: Path | None, category: str, distance: float, tau
 def _spread(dataset: Dataset, n: int) -> list[Photo]:
     """Choose n readable photographs from as many categories as possible."""
     chosen: list[Photo] = []
-    by_category = {c: [p for p in dataset.photos if p.category == c] for c in dataset.categories}
+    by_category: dict[str, list[Photo]] = {}
+    for photo in dataset.photos:
+        by_category.setdefault(photo.category, []).append(photo)
     while len(chosen) < n and any(by_category.values()):
         for waiting in by_category.values():
             while waiting and len(chosen) < n:

@@ -33,6 +33,9 @@ WIDTH = 6.4
 
 AXIS = "valid@k by category (share of valid results)"
 
+MOST = 120
+"""Largest number of categories that a figure lists."""
+
 Groups = Mapping[str, Sequence[float]]
 """Condition or data set -> category means in [0, 1]."""
 
@@ -142,8 +145,12 @@ def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title:
 
 
 def categories(result: Result) -> Figure:
-    """Draw valid@k of each category of a run, best at the top, with images as dots and the macro mean with its interval."""
-    order = sorted(result.category_means, key=lambda c: result.category_means[c])
+    """Draw valid@k of each category of a run, best at the top, with images as dots and the macro mean with its interval.
+
+    Of more than `MOST` categories, the lowest are drawn.
+    """
+    every = sorted(result.category_means, key=lambda c: result.category_means[c])
+    order = every[:MOST]
     figure, axes = new_figure(WIDTH, max(1.8, 0.24 * len(order) + 0.9))
     ax = axes[0, 0]
     a = result.valid
@@ -154,7 +161,8 @@ def categories(result: Result) -> Figure:
     for at, category in enumerate(order):
         scores = np.asarray(result.scores[category])
         ax.plot(scores, at + jitter(len(scores)), "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
-    ax.set(xlim=(0, 1.01), xlabel=AXIS, ylim=(-0.6, len(order) - 0.4))
+    of = f"; the lowest {MOST} of {len(every)}" * (len(every) > MOST)
+    ax.set(xlim=(0, 1.01), xlabel=AXIS + of, ylim=(-0.6, len(order) - 0.4))
     ax.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     return figure
 

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,7 @@ def build_gallery(
     """Embed and index a folder of photographs.
 
     Args:
-        folder: name of a data set, or path of a folder <root>/<category>/<image>.
+        folder: name of a data set, or path of a folder of photographs, with or without a folder per category.
         out: folder of the gallery; an unfinished gallery with the same plan is continued.
         encoder: name of an encoder; "" stands for the default encoder.
         index: exact, hnsw or ivf; "" stands for exact below a million images and for hnsw from there on.
@@ -210,7 +210,7 @@ def build_gallery(
     name = str(Path(name).resolve()) if Path(name).is_file() else name
     precision = settled_precision(precision, name)
     found = load_encoder(name, precision)
-    photos = [Photo(photo.category, photo.path.resolve()) for photo in dataset.photos]
+    photos = [replace(photo, path=photo.path.resolve()) for photo in dataset.photos]
     listing = listing_digest(photos)
     threads = threads or os.cpu_count() or 1
     plan = Plan(name, precision, found.identity, found.dim, len(photos), listing, shard_size, threads)

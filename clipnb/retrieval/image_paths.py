@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .._core.paths import cache_root
 from .._core.slugs import is_service
-from ..datasets.dataset import load_dataset, locate
+from ..datasets.dataset import is_same, load_dataset
 from ..errors import UserError
 from ..spec import RunSpec
 from .folder import open_folder
@@ -33,7 +33,7 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
                 folder = open_folder(path)
                 files = zip(folder.column("id", "url", "image_path"), folder.column("image_path"), strict=True)
                 known |= {f"{prefix}{named or row}": Path(file) for row, (named, file) in enumerate(files)}
-            elif locate(name).resolve() != locate(spec.dataset).resolve():
+            elif not is_same(name, spec.dataset):
                 known |= {f"{prefix}{photo.id}": photo.path for photo in load_dataset(name).photos}
         except UserError:
             continue  # the folder was moved since the run

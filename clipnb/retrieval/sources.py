@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.paths import project_root, shown
-from ..datasets.dataset import Photo, load_dataset, locate, slug
+from ..datasets.dataset import Photo, is_same, load_dataset, slug
 from ..datasets.picture_hash import CELLS
 from ..embedding.embed import Embeddings, embed, kept_embeddings
 from ..embedding.store import EmbeddingStore
@@ -168,7 +168,7 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
     def opened(name: str, prefix: str) -> Source:
         if path := gallery_path(name):
             return from_folder(open_folder(path), encoder, prefix)
-        if locate(name).resolve() == locate(spec.dataset).resolve():
+        if is_same(name, spec.dataset):
             return own
         more = embed(load_dataset(name).photos, [CLEAN], encoder, store, progress=progress)
         return from_photos(slug(name), more, hashes_for(spec, more.photos, progress), prefix)

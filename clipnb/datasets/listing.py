@@ -1,0 +1,104 @@
+"""The files of a folder: which of them are photographs by their names, and why each of the others is not used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from .._core.paths import shown
+from ..errors import DatasetError
+from .images import SUFFIXES
+
+HIDDEN = "hidden"
+LOOSE = "outside the category folders"
+DEEPER = "in a folder of a category"
+
+
+@dataclass
+class Listing:
+    """The files of a data set's folder.
+
+    Attributes:
+        images: category -> names of its images inside its folder, sorted; a category may have none.
+        loose: images that lie in no category folder, sorted.
+        unused: path inside the folder -> reason, for every file that is not used.
+    """
+
+    images: dict[str, list[str]] = field(default_factory=dict)
+    loose: list[str] = field(default_factory=list)
+    unused: dict[str, str] = field(default_factory=dict)
+
+
+def listing(root: Path, nested: bool) -> Listing:
+    """List a folder <root>/<category>/<image>; no file is opened.
+
+    Args:
+        root: the folder.
+        nested: whether the images in folders of a category's folder are images of the category.
+
+    Raises:
+        DatasetError: a folder cannot be read, or the name of a category or an image is not Unicode.
+    """
+    found = Listing()
+    for entry in _entries(root):
+        if entry.name.startswith(".") or _kind(entry) != "folder":
+            reason = _why_unused(entry)
+            if reason:
+                found.unused[entry.name] = reason
+            else:
+                found.loose.append(_unicode(entry.name))
+            continue
+        names = found.images[_unicode(entry.name)] = []
+        for name, why in _files(Path(entry.path)):
+            reason = why or (DEEPER if "/" in name and not nested else "")
+            if reason:
+                found.unused[f"{entry.name}/{name}"] = reason
+            else:
+                names.append(_unicode(name))
+    return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{shown(folder)}: {error.strerror or error}") from error
+
+
+def _files(folder: Path, inside: str = "") -> Iterator[tuple[str, str]]:
+    """Path inside the folder and why it is no image ("" for an image), for each file at any depth; links to folders end there."""
+    for entry in _entries(folder / inside):
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            yield from _files(folder, f"{inside}{entry.name}/")
+        else:
+            yield f"{inside}{entry.name}", _why_unused(entry)
+
+
+def _why_unused(entry: os.DirEntry[str]) -> str:
+    """Why something in a folder is no image: mostly its suffix; "" for an image."""
+    if entry.name.startswith("."):
+        return HIDDEN
+    if _kind(entry) != "file":
+        return "link to a folder" if _kind(entry) == "folder" else "broken link or device"
+    suffix = PurePosixPath(entry.name).suffix.lower()
+    return "" if suffix in SUFFIXES else suffix or "no suffix"
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
+    except OSError:  # a link to itself
+        return ""
+
+
+def _unicode(name: str) -> str:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DatasetError(
+            f"the name {os.fsencode(name)!r} is not Unicode, but results are written in Unicode: rename it"
+        ) from None
+    return name
