@@ -232,7 +232,7 @@ def require_own_folder(folder: Path, spec: RunSpec, root_sha256: str, fingerprin
     """
     clash = ""
     with suppress(Exception):  # a missing or damaged file may be replaced
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads(read_text(folder / "run.json"))
         theirs, about = record["spec"], record["provenance"]
         if theirs.get("gallery", "") != spec.gallery:
             clash = f"gallery {theirs['gallery']!r}, not {spec.gallery!r}"

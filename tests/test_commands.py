@@ -174,7 +174,7 @@ def test_results_alone_need_no_project(tmp_path: Path, photo_folder: PhotoFolder
 def test_report_says_which_settings_it_ignores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("clipnb.execution.pages.ensure", lambda specs: {})
+    monkeypatch.setattr("clipnb.execution.pages.ensure", lambda specs, **options: {})
     monkeypatch.setenv("CLIPNB_PROJECT", str(ROOT))
     assert main(["report", "--k", "5", "--no-book"]) == 0
     assert "--k ignored: it is for data sets that you name" in capsys.readouterr().err

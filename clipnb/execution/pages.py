@@ -38,6 +38,9 @@ from ..spec import RunSpec
 MADE_BY_THE_BUILD = ("api", "cards", "datasets")
 """Folders in `book/` that the build writes."""
 
+RUN_BYTES = 3 * 2**29
+"""Memory that is set aside for a run with its kernel, in bytes."""
+
 IN_A_RUN = ("report.photos", "report.plots", "report.text")
 """Modules that the run notebook calls besides `clipnb.runs`. With their imports, they make the text and figures of a page."""
 
@@ -161,6 +164,13 @@ def ensure(
     return failures
 
 
+def side_by_side() -> int:
+    """Number of runs at a time: one a core, at most 4, and no more than the free memory has room for."""
+    import psutil
+
+    return max(1, min(4, os.cpu_count() or 1, int(psutil.virtual_memory().available // RUN_BYTES)))
+
+
 def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[RunSpec, str]]:
     """Yield each run when it ends, with its failure or "". Clean runs come first, because the others use their embeddings."""
     if jobs <= 1:
@@ -249,7 +259,7 @@ def build_book() -> Path:
             print("the book is up to date", flush=True)
             return first
     jb = "from jupyter_book.cli.main import main; main()"  # `jb` of this environment
-    command = [sys.executable, "-c", jb, "build", str(book), "-W", "-n", "--keep-going", "-q"]
+    command = [sys.executable, "-c", jb, "build", str(book), "-W", "-n", "--keep-going"]
     if subprocess.run(command, cwd=project_root()).returncode:
         raise UserError("the book could not be built; the lines above give the reason")
     write_text(note, book_state())
