@@ -110,6 +110,8 @@ def test_a_build_fails_until_its_typo_its_broken_link_and_a_lie_in_the_claim_led
     assert "crop_figures_printed says 'holds', but the numbers say 'cannot tell'" in done.stdout + done.stderr
     ledger.write_text(claims, encoding="utf-8")
     assert jb_build(folder).returncode == 0
+    page.write_text(f"{text}\nOne more sentence.\n", encoding="utf-8")
+    assert "0 added, 1 changed, 0 removed" in jb_build(folder).stdout, "only the changed page is made again"
 
 
 def test_every_claim_of_the_ledger_is_on_its_page(html: Path) -> None:
