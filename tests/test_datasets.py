@@ -128,14 +128,14 @@ def test_a_category_folder_without_images_is_listed(photo_folder: PhotoFolder) -
 
 def test_every_file_that_is_not_used_is_named_with_its_reason(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 1, "cats/night": 1, "text only": 0})
-    copy(root / "cats" / "00.png", "a.HEIC", "no suffix", "._00.png")
+    copy(root / "cats" / "00.png", "a.NEF", "no suffix", "._00.png")
     for name in ("loose.png", "list.csv", "text only/readme.txt"):
         (root / name).touch()
     dataset = load_dataset(str(root))
     assert [photo.id for photo in dataset.photos] == ["cats/00.png"]
     assert dataset.unused == {
         "cats/._00.png": "hidden",
-        "cats/a.HEIC": ".heic",
+        "cats/a.NEF": ".nef",
         "cats/night/00.png": "in a folder of a category",
         "cats/no suffix": "no suffix",
         "list.csv": ".csv",
@@ -147,9 +147,9 @@ def test_every_file_that_is_not_used_is_named_with_its_reason(photo_folder: Phot
 
 def test_photographs_in_a_format_that_is_not_read_are_counted(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 0})
-    for name in ("cats/1.HEIC", "cats/2.heic", "3.cr2"):
+    for name in ("cats/1.NEF", "cats/2.nef", "3.cr2"):
         (root / name).touch()
-    assert refusal(str(root)).endswith("holds no photographs that are used (1 .cr2, 2 .heic): convert them to JPEG")
+    assert refusal(str(root)).endswith("holds no photographs that are used (1 .cr2, 2 .nef): convert them to JPEG")
 
 
 def test_photographs_one_folder_too_deep_are_answered_with_the_option(photo_folder: PhotoFolder) -> None:

@@ -23,7 +23,7 @@ KNOWN = {
 """The data sets of the study, with a description; `clipnb fetch` downloads them."""
 
 
-UNREAD = frozenset([".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".orf", ".raf", ".raw", ".rw2"])
+UNREAD = frozenset([".arw", ".cr2", ".cr3", ".dng", ".jxl", ".nef", ".orf", ".raf", ".raw", ".rw2"])
 """Suffixes of photographs in formats that are not read."""
 
 NESTED = "nested:"
