@@ -19,7 +19,7 @@ from clipnb.cli import main
 from clipnb.encoders import MODULES
 from clipnb.errors import MissingExtra, UserError
 from clipnb.execution import pages
-from clipnb.execution.papermill_plugin import planned
+from clipnb.execution.papermill_plugin import Handler, planned
 from clipnb.execution.template import PARTS
 from clipnb.runs import require_possible
 from conftest import REPOSITORY, PhotoFolder
@@ -151,3 +151,14 @@ def test_the_shell_completes_commands_flags_and_folders(tmp_path: Path) -> None:
     assert completed("clipnb", "tolerance", "holiday", "--meas") == ["--measure"]
     assert completed("clipnb", "tolerance", "holiday", "--measure", "''") == ["found", "p1", "map", "zero_shot"]
     assert completed("clipnb", "card", "hol") == ["holiday"]
+
+
+def test_the_answer_of_a_flat_folder_leaves_out_what_has_no_value(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    spec = RunSpec(str(photo_folder({"cats": 4}) / "cats"), encoder="histogram", k=2)
+    run(spec, progress=False).save()
+    answer = Handler(spec).answer("page.ipynb")
+    assert "original found first 100.0%, valid@k" in answer
+    assert "nan" not in answer

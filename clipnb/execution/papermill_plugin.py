@@ -222,7 +222,7 @@ class Handler(LocalHandler):  # type: ignore[misc]
 
         if (result := saved_result(self.spec)) is None:
             return f"page: {path}"
-        names = [name for name in ("found", "p1", "valid") if name in result.rows]
+        names = [name for name in ("found", "p1", "valid") if name in result.rows and result.rows[name].notna().any()]
         numbers = ", ".join(f"{MEASURES[name].label} {result.mean(name):.1%}" for name in names)
         dataset = shlex.quote(self.spec.dataset)
         return f"{self.spec.run_id}: {numbers}\npage: {path}\nnext: clipnb analyse {dataset}, or clipnb report {dataset}"
