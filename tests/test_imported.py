@@ -133,3 +133,21 @@ def test_two_unicode_spellings_of_a_label_are_one_category(tmp_path: Path) -> No
     features = hf.Features({"image": hf.Image(), "label": hf.Value("string")})
     hf.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "set"))
     assert load_dataset("hf:set").categories == ["caf\u00e9"]
+
+
+def test_samples_without_a_label_are_counted(tmp_path: Path) -> None:
+    features = hf.Features({"image": hf.Image(), "label": hf.ClassLabel(names=["a", "b"])})
+    rows = {"image": [{"bytes": png(i), "path": None} for i in range(6)], "label": [0, 1, -1, None, 0, 1]}
+    hf.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "set"))
+    with pytest.warns(UserWarning, match="2 samples without an image or a label are left out"):
+        assert len(load_dataset("hf:set").photos) == 4
+
+
+def test_two_spellings_of_a_folder_are_a_warning_and_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    for name in ("caf\u00e9", "cafe\u0301"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "1.png").write_bytes(png(1))
+    with pytest.warns(UserWarning, match="two Unicode spellings"):
+        load_dataset(str(tmp_path / "set"))
+    with pytest.raises(DatasetError, match="no data set"):
+        load_dataset("x" * 5000)

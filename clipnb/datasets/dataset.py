@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +134,7 @@ def locate(dataset: str) -> Path:
     else:
         places.append(data_root() / dataset)
     for folder in places:
-        if dataset and folder.is_dir():
+        if dataset and os.path.isdir(folder):  # noqa: PTH112 - unlike `Path.is_dir`, no error for a name that is too long
             return folder
     choices = list(samples.SAMPLES)
     if dataset in KNOWN:
@@ -209,6 +211,9 @@ def load_dataset(dataset: str) -> Dataset:
     if not photos:
         advice = "convert them to JPEG" if UNREAD & set(made.other_files) else "put images into it, one folder per category"
         raise DatasetError(f"{_no_photographs(made)}: {advice}")
+    spelled = [] if flat else [unicodedata.normalize("NFC", category) for category in made.categories]
+    for name in [name for name, n in Counter(spelled).items() if n > 1]:
+        warnings.warn(f"{shown(root)}: {name!r} is there in two Unicode spellings, as two categories: rename one", stacklevel=2)
     return made
 
 

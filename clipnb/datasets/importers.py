@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,16 @@ def _hugging_face(name: str) -> tuple[Iterator[Sample], str]:
         return read(Path(path))
 
     def samples() -> Iterator[Sample]:
+        left_out = 0
         for number, row in enumerate(raw):
-            if row[image] is None or row[label] is None:
+            if row[image] is None or row[label] is None or (isinstance(kind, datasets.ClassLabel) and row[label] < 0):
+                left_out += 1
                 continue
             content = row[image]["bytes"] or own_file(row[image]["path"] or "")
             category = kind.int2str(row[label]) if isinstance(kind, datasets.ClassLabel) else str(row[label])
             yield category, f"{number:07d}{_suffix(row[image]['path'] or '', content)}", content
+        if left_out:
+            warnings.warn(f"hf:{name}: {left_out} samples without an image or a label are left out", stacklevel=2)
 
     return samples(), str(loaded._fingerprint)
 
