@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import threading
 import time
 import warnings
 import zlib
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from clipnb.datasets import images
+from clipnb.datasets import images, memory
 from clipnb.datasets.images import MAX_BYTES, RGB, SUFFIXES, decode, digest, read
 from clipnb.datasets.memory import room_for
 from clipnb.errors import UnreadableImage, UserError
@@ -301,6 +302,15 @@ def test_pictures_wait_for_their_share_of_the_budget(monkeypatch: pytest.MonkeyP
     assert max(most) == 1
     with room_for(b"no image"), room_for(b""):
         pass
+
+
+def test_in_one_of_several_processes_a_picture_above_its_part_waits_for_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = threading.Lock()
+    monkeypatch.setattr(memory, "_share", (20 << 20, lock))
+    with room_for(encoded(Image.new("L", (1000, 1000)), "PNG")):  # 28 MB
+        assert lock.locked()
+    with room_for(encoded(Image.new("L", (100, 100)), "PNG")):
+        assert not lock.locked()
 
 
 def test_heic_is_read(tmp_path: Path) -> None:

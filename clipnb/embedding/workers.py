@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from ..datasets import memory
 from ..errors import UserError
 
 FIRST = 256
@@ -66,7 +67,8 @@ def _in_processes(function: Callable[[Given], Made], items: Sequence[Given], wor
 
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     try:
-        pool = get_reusable_executor(workers, timeout=IDLE, initializer=_start, initargs=(os.getpid(),))
+        about = (os.getpid(), memory.budget() // workers, _large_pictures())
+        pool = get_reusable_executor(workers, timeout=IDLE, initializer=_start, initargs=about)
         yield from chain.from_iterable(_ahead(pool, partial(_each, function), chunks, workers - (-ahead // CHUNK)))
     except BrokenProcessPool as error:
         raise UserError(
@@ -75,8 +77,17 @@ def _in_processes(function: Callable[[Given], Made], items: Sequence[Given], wor
         ) from error
 
 
-def _start(parent: int) -> None:
-    """Prepare a process: one thread for computing, no answer to Ctrl-C, and an end soon after that of the main process."""
+@cache
+def _large_pictures() -> Any:
+    """The lock of pictures that need more memory than one process has."""
+    from loky.backend import get_context
+
+    return get_context("loky").Lock()
+
+
+def _start(parent: int, part: int, lock: Any) -> None:
+    """Prepare a process: its memory, no answer to Ctrl-C, and an end soon after that of the main process."""
+    memory.share(part, lock)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
