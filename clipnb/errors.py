@@ -32,6 +32,10 @@ class ServiceError(UserError):
     """A service cannot be reached, or it answered with an error."""
 
 
+class NoAnswer(ServiceError):
+    """A service does not answer in time, or refuses connections."""
+
+
 class MissingExtra(UserError):
     """An optional package is not installed; the message gives the pip command to type."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import socket
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from collections import Counter
@@ -64,6 +66,10 @@ class Host(BaseHTTPRequestHandler):
 
     def on_good(self) -> None:
         self.answer(jpeg(int(self.path.rsplit("/", 1)[1])))
+
+    def on_patient(self) -> None:
+        time.sleep(0.3)
+        self.on_good()
 
     def on_missing(self) -> None:
         self.answer(b"not here", 404)
@@ -251,6 +257,49 @@ def test_a_name_that_changes_its_address_between_check_and_connection_gains_noth
     assert fetch(f"http://rebinding.example:{port}/good/61", cache, allow=(), limits=Limits(2, 0.5, 2, 0.01)).status == "dead"
     assert connected
     assert sum(Host.asked.values()) == before
+
+
+def test_waiting_for_a_turn_is_not_the_time_of_the_host(host: str, cache: ImageCache) -> None:
+    urls = [f"{host}/patient/{i}" for i in range(20)]
+    limits = Limits(seconds=1.2, attempt=1.2, attempts=1, per_host=2)
+    found = fetch_images(urls, cache, allow=["127.0.0.1"], limits=limits)
+    assert Counter(each.status for each in found.values()) == {"ok": 20}
+
+
+def test_an_image_that_was_cut_short_in_the_cache_is_fetched_again(host: str, cache: ImageCache) -> None:
+    path = fetch(f"{host}/good/70", cache).path
+    assert path is not None
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50])
+    again = fetch(f"{host}/good/70", cache)
+    assert again.status == "ok"
+    assert path.read_bytes() == whole
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from clipnb.errors import UserError
+from clipnb.retrieval.image_fetcher import ImageCache, fetch_images
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    fetch_images(sys.argv[4:], ImageCache(Path(sys.argv[1])), allow=[sys.argv[2]])
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of file sizes")
+def test_a_full_disk_stops_the_run_is_no_dead_link_and_the_next_run_goes_on(host: str, cache: ImageCache) -> None:
+    urls = [f"{host}/good/{i}" for i in range(90, 95)]
+    code = [sys.executable, "-c", FULL, str(cache.folder), "127.0.0.1", "300", *urls]
+    said = subprocess.run(code, capture_output=True, text=True, check=True).stdout
+    assert "fetched images cannot be kept in" in said
+    assert "run the same again" in said
+    found = fetch_images(urls, cache, allow=["127.0.0.1"])
+    assert Counter(each.status for each in found.values()) == {"ok": 5}
 
 
 def test_other_schemes_and_nonsense_are_refused(cache: ImageCache) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import io
 import json
+import time
 from http.server import BaseHTTPRequestHandler
+from typing import ClassVar
 
 import pytest
+from PIL import Image
 
 from clipnb import RunSpec, UserError, run
-from conftest import PhotoFolder, serving
+from clipnb.errors import ServiceError
+from clipnb.retrieval.knn_client import KnnClient
+from conftest import PhotoFolder, picture, serving
 
 pytest.importorskip("aiohttp", reason="needs pip install 'clipnb[service]'")
 
@@ -50,3 +57,61 @@ def test_a_hostile_answer_is_one_line(photo_folder: PhotoFolder, answer: tuple[i
         with pytest.raises(UserError, match=said) as caught:
             run(RunSpec(str(photo_folder({"cats": 3, "dogs": 3})), "grey", "tiny", k=2, gallery=gallery, index="x"), progress=False)
     assert str(caught.value).isprintable()
+
+
+class Failing(BaseHTTPRequestHandler):
+    """Answers some queries, then fails; notes what it was asked."""
+
+    asked: ClassVar[list[str]] = []
+    good: ClassVar[int] = 0
+
+    def log_message(self, *_: object) -> None: ...
+
+    def do_GET(self) -> None:
+        self.answer(200, ["x"])
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if body["num_images"] > 1:  # no probe
+            self.asked.append(str(body["embedding_input"]))
+        if len(self.asked) > self.good:
+            time.sleep(0.5)  # until the good answers have arrived
+            return self.answer(500, "failed")
+        held = io.BytesIO()
+        Image.fromarray(picture(99)).save(held, "JPEG")
+        return self.answer(200, [{"id": 1, "similarity": 0.5, "image": base64.b64encode(held.getvalue()).decode()}])
+
+    def answer(self, status: int, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_answers_before_a_failure_are_kept_and_not_asked_for_again(photo_folder: PhotoFolder) -> None:
+    Failing.asked, Failing.good = [], 4
+    with serving(Failing) as server:
+        gallery = f"http://127.0.0.1:{server.server_port}"
+        spec = RunSpec(str(photo_folder({"cats": 3, "dogs": 3})), "original", "tiny", k=1, gallery=gallery, index="x")
+        with pytest.raises(UserError, match=r"HTTP 500: .*failed"):
+            run(spec, progress=False)
+        answered = set(Failing.asked[:4])
+        Failing.asked, Failing.good = [], 100
+        run(spec, progress=False)
+        assert len(Failing.asked) == 2
+        assert not answered & set(Failing.asked)
+
+
+def test_a_service_that_does_not_answer_the_probe_is_asked_no_other_length() -> None:
+    class Silent(Failing):
+        def do_POST(self) -> None:
+            self.asked.append("probe")
+            self.close_connection = True  # without an answer
+
+    Failing.asked = []
+    with serving(Silent) as server:
+        client = KnnClient(f"http://127.0.0.1:{server.server_port}", "x", timeout=2, attempts=2)
+        with pytest.raises(ServiceError, match="failed"):
+            client.check(192)
+    assert len(Failing.asked) <= 2 * 2  # the library may repeat a request whose connection is lost

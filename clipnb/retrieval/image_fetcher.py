@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ from urllib.parse import urljoin, urlsplit
 from tqdm import tqdm
 
 from .._core.files import atomic, write_text
+from .._core.paths import shown
 from ..datasets.images import opened
+from ..errors import UserError
 from . import network
 
 Status = Literal["ok", "dead", "unreadable"]
@@ -42,7 +45,7 @@ class Limits:
         pixels: largest number of pixels, width x height.
         redirects: largest number of redirects.
         at_once: largest number of fetches at a time.
-        per_host: largest number of connections to a host at a time.
+        per_host: largest number of fetches from a host at a time; a URL waits for its turn before its time begins.
     """
 
     seconds: float = 30.0
@@ -98,20 +101,31 @@ class ImageCache:
             about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        if about["status"] == "ok" and not path.is_file():
-            return None
-        return Fetched(about["status"], path if about["status"] == "ok" else None, about["problem"])
+        if about["status"] != "ok":
+            return Fetched(about["status"], None, about["problem"])
+        whole = path.is_file() and path.stat().st_size == about.get("size")
+        return Fetched("ok", path) if whole else None
 
     def put(self, url: str, fetched: Fetched, content: bytes = b"") -> Fetched:
-        """Store a final outcome, and the image if there is one."""
+        """Store a final outcome, and the image if there is one.
+
+        Raises:
+            UserError: the folder cannot be written, for example because the disk is full.
+        """
         path = self._path(url)
-        if fetched.status == "ok":
-            with atomic(path) as file:
-                file.write(content)
-            fetched = Fetched("ok", path)
-        if fetched.final:
-            about = json.dumps({"url": url, "status": fetched.status, "problem": fetched.problem})
-            write_text(path.with_suffix(".json"), about + "\n")
+        try:
+            if fetched.status == "ok":
+                with atomic(path) as file:
+                    file.write(content)
+                fetched = Fetched("ok", path)
+            if fetched.final:
+                about = {"url": url, "status": fetched.status, "problem": fetched.problem, "size": len(content)}
+                write_text(path.with_suffix(".json"), json.dumps(about) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"fetched images cannot be kept in {shown(self.folder)}: {error.strerror or error}; those so far are kept: make "
+                "room, or set $CLIPNB_CACHE to a folder on another drive, and run the same again"
+            ) from error
         return fetched
 
 
@@ -127,6 +141,7 @@ def fetch_images(
 
     Raises:
         MissingExtra: the HTTP library is not installed.
+        UserError: the cache cannot be written.
     """
     wanted = list(dict.fromkeys(urls))
     known = {url: kept for url in wanted if (kept := cache.get(url))}
@@ -141,11 +156,12 @@ async def _fetch_all(
 ) -> dict[str, Fetched]:
     aiohttp = network.aiohttp()
     found: dict[str, Fetched] = {}
+    trouble: list[UserError] = []
     waiting = iter(urls)
+    turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(limits.per_host))
 
     def session(**options: Any) -> Any:
-        sized = {"limit": limits.at_once, "limit_per_host": limits.per_host, "happy_eyeballs_delay": None}
-        sockets = aiohttp.TCPConnector(**sized, **options)
+        sockets = aiohttp.TCPConnector(limit=limits.at_once, happy_eyeballs_delay=None, **options)
         headers = {"User-Agent": "clipnb", "Accept": "image/*", "Accept-Encoding": "identity"}
         jar = aiohttp.DummyCookieJar()
         return aiohttp.ClientSession(connector=sockets, headers=headers, auto_decompress=False, cookie_jar=jar, trust_env=False)
@@ -153,24 +169,40 @@ async def _fetch_all(
     with tqdm(total=len(urls), desc="fetching", unit="image", disable=not progress, mininterval=0.5) as bar:
         async with session(socket_factory=network.public_socket) as public, session() as trusted:
 
+            async def outcome(url: str) -> tuple[Fetched, bytes]:
+                try:
+                    async with turns[_host(url)], asyncio.timeout(limits.seconds):  # the time to wait for a turn is ours
+                        return Fetched("ok"), await _fetch(url, public, trusted, allow, limits)
+                except TimeoutError:
+                    return Fetched("dead", None, f"not complete after {limits.seconds:g} s", final=False), b""
+                except _Stop as stop:
+                    return stop.fetched, b""
+                except Exception as error:  # one URL must not stop the others
+                    return Fetched("dead", None, f"{type(error).__name__}: {error}", final=False), b""
+
             async def work() -> None:
                 for url in waiting:
                     try:
-                        async with asyncio.timeout(limits.seconds):
-                            content = await _fetch(url, public, trusted, allow, limits)
-                        found[url] = cache.put(url, Fetched("ok"), content)
-                    except TimeoutError:
-                        found[url] = Fetched("dead", None, f"not complete after {limits.seconds:g} s", final=False)
-                    except _Stop as stop:
-                        found[url] = cache.put(url, stop.fetched)
-                    except Exception as error:  # one URL must not stop the others
-                        found[url] = Fetched("dead", None, f"{type(error).__name__}: {error}", final=False)
+                        found[url] = cache.put(url, *await outcome(url))
+                    except UserError as error:
+                        trouble.append(error)
+                    if trouble:
+                        return
                     bar.update()
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(limits.at_once, len(urls))):
                     group.create_task(work())
+    if trouble:
+        raise trouble[0]
     return found
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
 
 
 async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], limits: Limits) -> bytes:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +21,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .._core.markdown import plain
-from ..errors import ServiceError, UserError
+from .._core.paths import shown
+from ..errors import NoAnswer, ServiceError, UserError
 from . import network
 
 PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
@@ -118,11 +122,14 @@ class KnnClient:
         """
         network.run(self._check(dim))
 
-    def query(self, vectors: NDArray[np.float32], options: Options, progress: bool = False) -> list[list[ServiceResult]]:
+    def query(
+        self, vectors: NDArray[np.float32], options: Options, progress: bool = False, kept: Path | None = None
+    ) -> list[list[ServiceResult]]:
         """Ask for the results of q queries: q lists, best first. A list is short only if the service has no more results.
 
         Args:
             vectors: (q, dim) finite vectors.
+            kept: file to which each answer is added when it comes; what it holds is not asked again.
 
         Raises:
             ServiceError: the service answered a query with an error.
@@ -130,7 +137,7 @@ class KnnClient:
         """
         if not np.isfinite(vectors).all():
             raise ValueError("a query is not finite")
-        return network.run(self._query(vectors, options, progress))
+        return network.run(self._query(vectors, options, progress, kept))
 
     def _session(self) -> Any:
         aiohttp = network.aiohttp()
@@ -147,10 +154,14 @@ class KnnClient:
                 raise ServiceError(f"{self.address} has no index {self.index!r}; it has {', '.join(names) or 'none'}")
             try:
                 await self._ask(session, _probe(dim), Options(1))
+            except NoAnswer:
+                raise
             except ServiceError as error:
                 for other in PROBED:
                     try:
                         await self._ask(session, _probe(other), Options(1))
+                    except NoAnswer:
+                        break
                     except ServiceError:
                         continue
                     raise ServiceError(
@@ -159,13 +170,20 @@ class KnnClient:
                     ) from error
                 raise
 
-    async def _query(self, vectors: NDArray[np.float32], options: Options, progress: bool) -> list[list[ServiceResult]]:
-        answers: list[list[ServiceResult]] = [[] for _ in vectors]
-        waiting = iter(enumerate(vectors))
+    async def _query(
+        self, vectors: NDArray[np.float32], options: Options, progress: bool, kept: Path | None
+    ) -> list[list[ServiceResult]]:
+        keys = [
+            hashlib.sha256(repr((self.address, self.index, options, vector.tolist())).encode()).hexdigest() for vector in vectors
+        ]
+        known = _answers(kept) if kept else {}
+        waiting = iter((key, vector) for key, vector in zip(keys, vectors, strict=True) if key not in known)
 
         async def work() -> None:
-            for place, vector in waiting:
-                answers[place] = await self._ask(session, vector, options)
+            for key, vector in waiting:
+                known[key] = await self._ask(session, vector, options)
+                if kept:
+                    _keep(kept, key, known[key])
                 bar.update()
 
         with tqdm(total=len(vectors), desc="asking", unit="query", disable=not progress, mininterval=0.5) as bar:
@@ -177,19 +195,22 @@ class KnnClient:
                     for worker in workers:
                         worker.cancel()
                     await asyncio.gather(*workers, return_exceptions=True)
-        return answers
+        return [[_hit(item, self.address) for item in known[key]] for key in keys]
 
-    async def _ask(self, session: Any, vector: NDArray[np.float32], options: Options) -> list[ServiceResult]:
+    async def _ask(self, session: Any, vector: NDArray[np.float32], options: Options) -> list[Any]:
+        """The results as the service writes them, checked."""
         body = options.body() | {"indice_name": self.index, "embedding_input": vector.tolist()}
         answer = await self._send(session, "POST", "/knn-service", body)
         if not isinstance(answer, list):
             raise ServiceError(f"{self.address} answered with an error: {_short(answer)}")
-        return [_hit(item, self.address) for item in answer]
+        for item in answer:
+            _hit(item, self.address)
+        return answer
 
     async def _send(self, session: Any, method: str, page: str, body: dict[str, Any] | None = None) -> Any:
         """Send a request, and repeat it after a pause if the server does not answer or is overloaded."""
         aiohttp = network.aiohttp()
-        problem = ""
+        problem, kind = "", ServiceError
         for attempt in range(self.attempts):
             if attempt:
                 await asyncio.sleep(0.5 * 2**attempt)
@@ -208,16 +229,39 @@ class KnnClient:
                     if response.status not in TRANSIENT:
                         break
             except TimeoutError:
-                problem = f"no answer within {self.timeout:g} s"
+                problem, kind = f"no answer within {self.timeout:g} s", NoAnswer
             except aiohttp.ClientError as error:
-                problem = str(error) or type(error).__name__
+                problem, kind = str(error) or type(error).__name__, NoAnswer
             except (ValueError, RecursionError):
                 raise ServiceError(f"{self.address}{page} does not answer in JSON: is it a clip-retrieval back end?") from None
-        raise ServiceError(f"{self.address}{page} failed ({problem}): check that clip-retrieval back runs there, and read its log")
+        raise kind(f"{self.address}{page} failed ({problem}): check that clip-retrieval back runs there, and read its log")
 
     def described(self, options: Options) -> dict[str, Any]:
         """Describe the service for the provenance of a run, in plain JSON values."""
         return {"kind": "service", "address": base_address(self.address), "index": self.index, "options": asdict(options)}
+
+
+def _answers(kept: Path) -> dict[str, list[Any]]:
+    """The answers in a file, by key; a line that was cut off is left out."""
+    found: dict[str, list[Any]] = {}
+    with suppress(FileNotFoundError):
+        for line in kept.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):
+                key, answer = json.loads(line)
+                found[key] = answer
+    return found
+
+
+def _keep(kept: Path, key: str, answer: list[Any]) -> None:
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([key, answer]) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"answers of the service cannot be kept in {shown(kept.parent)}: {error.strerror or error}: make room, or set "
+            "$CLIPNB_CACHE to a folder on another drive, and run the same again"
+        ) from error
 
 
 def _probe(dim: int) -> NDArray[np.float32]:

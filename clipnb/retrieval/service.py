@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,9 @@ from .image_fetcher import Fetched, ImageCache, Limits, fetch_images
 from .knn_client import KnnClient, Options, ServiceResult
 from .results import ABSENT, DEAD, UNREADABLE, USABLE, Retrieved
 from .sources import picture_hashes
+
+DAY = 86_400
+"""Seconds for which the answers of an unfinished search are used."""
 
 SPARE = 10
 """Number of results requested beyond k; they replace the query's own image and its copies."""
@@ -55,7 +61,8 @@ def search(
     options = Options(asked, spec.aesthetic_score, spec.aesthetic_weight, spec.deduplicate, spec.safety)
     client = KnnClient(spec.gallery, spec.index)
     client.check(encoder.dim)
-    answers = client.query(embedded.vectors[condition], options, progress)
+    answered = _answers_file(client, options)
+    answers = client.query(embedded.vectors[condition], options, progress, answered)
     hosts = [host.strip() for host in spec.allow_hosts.split(",") if host.strip()]
     images = _Images(encoder, store, hosts, Limits(), progress)
 
@@ -76,6 +83,7 @@ def search(
         for place, hit in enumerate(hits):
             rows[q, place] = images.row.get(name_of(hit), -1)
             status[q, place] = images.status[name_of(hit)]
+    answered.unlink(missing_ok=True)
     about = client.described(options) | {
         "copies_left_out": copies,
         "images": len(images.status),
@@ -83,6 +91,16 @@ def search(
         "allow_hosts": spec.allow_hosts,
     }
     return Retrieved(images.matrix(encoder.dim), rows, status, list(images.row), [""] * len(images.row), images.problems, about)
+
+
+def _answers_file(client: KnnClient, options: Options) -> Path:
+    """File with the answers of an unfinished search; one that is older than a day is deleted, since the service may differ."""
+    name = hashlib.sha256(repr((client.address, client.index, options)).encode()).hexdigest()[:16]
+    file = cache_root() / "answers" / f"{name}.jsonl"
+    with suppress(OSError):
+        if time.time() - file.stat().st_mtime > DAY:
+            file.unlink()
+    return file
 
 
 def name_of(hit: ServiceResult) -> str:
