@@ -16,7 +16,7 @@ from clipnb.report import threshold_tables
 from clipnb.spec import RunSpec
 from clipnb.stats.sign_flips import change_interval
 from clipnb_book import corrections, values
-from clipnb_book.measured import findings, records
+from clipnb_book.measured import findings, gallery_size, records
 from clipnb_book.tables import holds_table
 
 
@@ -85,3 +85,28 @@ def test_a_set_without_findings_is_not_listed_as_measured() -> None:
     assert {card.name for card in records.cards()} > measured
     listed = [line.split("`")[1] for line in values.measured_cards().splitlines()[2:]]
     assert set(listed) == measured
+
+
+def test_the_whole_gallery_gives_what_the_run_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = RunSpec("sample-scenes", "blurred", "histogram", severity=3)
+    result = run(spec, progress=False)
+    sizes = (20, len(result.rows))
+    monkeypatch.setattr(gallery_size, "SPECS", (spec,))
+    monkeypatch.setattr(gallery_size, "SIZES", {"sample-scenes": sizes})
+    monkeypatch.setattr(gallery_size, "SCENES", "sample-scenes")
+    monkeypatch.setattr(gallery_size, "FILE", tmp_path / "sizes.json")
+    gallery_size._record.cache_clear()
+    gallery_size.measure()
+    whole = gallery_size.curve("sample-scenes").set_index(["measure", "size"])["value"]
+    assert whole["found", sizes[1]] == pytest.approx(result.macro("found").point, abs=1e-4)
+    assert f"then {100 * result.macro('found').point:.0f}% of the blurred" in gallery_size.reading()
+    assert gallery_size.about()["photographs"].keys() == {"sample-scenes"}
+    gallery_size._record.cache_clear()
+
+
+def test_the_committed_curves_agree_with_the_table_of_severities() -> None:
+    table, _ = records.severities()
+    for spec in gallery_size.SPECS:
+        curve = gallery_size.curve(spec.dataset).set_index(["measure", "size"])["value"]
+        own = table[(table["dataset"] == spec.dataset) & (table["encoder"] == spec.encoder) & (table["manip"] == "blurred")]
+        assert curve["found"].iloc[-1] == pytest.approx(own.set_index("severity")["found"][3], abs=5e-3)
