@@ -66,6 +66,14 @@ def test_the_table_of_scores_has_a_column_an_encoder() -> None:
     }
 
 
+def test_the_books_tables_compare_encoders_on_what_all_of_them_have() -> None:
+    gone = (BY_HAND["encoder"] == "histogram") & (BY_HAND["manip"] == "grey")
+    lines = tables.scores_table(BY_HAND[~gone]).splitlines()
+    cells = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in lines}
+    assert cells["mCE"] == cells["CE blurred"] == "0.43"
+    assert "CE grey" not in cells
+
+
 @pytest.mark.parametrize(
     ("without", "said"),
     [

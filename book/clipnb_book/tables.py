@@ -83,9 +83,15 @@ def by_severity(crossings: Mapping[int, Sequence[InteractionContrast]]) -> str:
     return table(["edit", *(f"severity {s}" for s in crossings)], rows, "l" + "r" * len(crossings))
 
 
+def on_all_encoders(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table of severities that all encoders of their data set have."""
+    encoders = frame.groupby("dataset")["encoder"].transform("nunique")
+    return frame[frame.groupby(["dataset", "manip", "severity"])["encoder"].transform("nunique") == encoders]
+
+
 def scores_table(frame: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> str:
-    """Show `scores` with a column for each data set and encoder."""
-    columns = scores(frame, measure, baseline).to_dict("records")
+    """Show `scores` over what all encoders of a data set were measured on, with a column for each data set and encoder."""
+    columns = scores(on_all_encoders(frame), measure, baseline).to_dict("records")
     manips = dict.fromkeys(str(name).removeprefix("CE ") for row in columns for name in row if str(name).startswith("CE "))
     rows = [[name, *(f"{row[name]:.{digits}f}" for row in columns)] for name, digits in SCORES.items()]
     rows += [[f"CE {m}", *(_or_dash(row[f"CE {m}"]) for row in columns)] for m in manips]
@@ -145,7 +151,8 @@ def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -
     clean = {e: own[(own["encoder"] == e) & (own["manip"] == CLEAN)].iloc[0] for e in encoders}
     order = sorted(encoders, key=lambda e: -clean[e]["p1"])
     best = np.array(clean[order[0]]["p1_points"])
-    errors = scores(own).set_index("encoder")["mCE"]
+    both = on_all_encoders(own)
+    errors, edits = scores(both).set_index("encoder")["mCE"], both.loc[both["severity"] > 0, "manip"].nunique()
     broken = {e: {t.manip: t for t in from_table(frame, dataset, e, "found")} for e in order}
     shared = [m for m in broken[order[0]] if all(m in found for found in broken.values())]
 
@@ -161,7 +168,7 @@ def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -
         ["points from the best", *(change(e) for e in order)],
         ["mAP, clean", *(measure(e, "map") for e in order)],
         *([f"{MANIPULATIONS[m].label}: found", *(in_words(broken[e][m]) for e in order)] for m in shared),
-        [f"mCE of mAP against {BASELINE}", *(f"{errors[e]:.2f}" for e in order)],
+        [f"mCE of mAP against {BASELINE}, {edits} edits", *(f"{errors[e]:.2f}" for e in order)],
     ]
     return table(["", *order], rows, "l" * (1 + len(order)))
 
