@@ -159,7 +159,7 @@ def warnings(result: Result) -> list[str]:
             f"{int(many.sum())} of {len(result.rows)} queries lose more than {CROWD:.0%} of the gallery as copies (at most "
             f"{share.max():.0%}): `clipnb card` shows such pairs, and -p duplicates -1 leaves out equal files alone"
         )
-    recall = result.provenance["gallery"].get("recall")
+    recall = result.provenance.get("gallery", {}).get("recall")
     if recall and recall["recall"] < RECALL:
         said.append(
             f"the approximate index finds only {recall['recall']:.0%} of the {recall['k']} nearest images "

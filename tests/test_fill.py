@@ -70,7 +70,10 @@ def test_no_readable_photograph_is_one_line(photo_folder: PhotoFolder) -> None:
         fill([RunSpec(str(folder), "grey", "histogram")], progress=False)
 
 
-def test_the_command_says_what_it_did(photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_it_did(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
     command = ["embed", str(photo_folder({"cats": 3, "dogs": 3})), "--encoders", "histogram", "--conditions", "grey", "blurred=20"]
     assert main(command) == 0
     assert capsys.readouterr().out == "18 embeddings are kept; 18 images were embedded now\n"

@@ -50,9 +50,8 @@ def test_lists_of_different_conditions_are_not_and_of_other_images_are_not_compa
 
 
 def three(root: Path) -> list[Result]:
-    return [
-        run(RunSpec(str(root), m, "tiny", 2, severity=s), progress=False) for m, s in (("grey", 0), ("grey", 5), ("blurred", 0))
-    ]
+    settings = (("grey", 0), ("grey", 5), ("blurred", 0))
+    return [run(RunSpec(str(root), m, "tiny", 2, severity=s, duplicates=-1), progress=False) for m, s in settings]
 
 
 def test_a_condition_that_is_another_is_named_in_the_book_and_not_in_results(
@@ -112,7 +111,7 @@ def test_miniplaces_crop_is_caught(shared_data: Path) -> None:
 
 def test_a_proper_crop_is_no_such_thing(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 4, "dogs": 4}, "square", (32, 32))
-    result = run(RunSpec(str(root), "cropped", "tiny", 2, severity=3, draws=3), progress=False)
+    result = run(RunSpec(str(root), "cropped", "tiny", 2, severity=3, draws=3, duplicates=-1), progress=False)
     assert warnings(result) == []
     assert len(result.rows) == 24
     assert [len(v) for v in result.scores.values()] == [4, 4]  # draws are nested in photographs
