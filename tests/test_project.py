@@ -48,6 +48,16 @@ def test_init_writes_a_project_in_which_runs_are_made(project: Path, photo_folde
     assert pages.template() == project / "notebooks" / "run.ipynb"
 
 
+def test_init_names_the_folder_of_photographs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable, folder in (("", "mine/data"), ("/elsewhere", "/elsewhere")):
+        monkeypatch.setenv("CLIPNB_DATA", variable)
+        assert main(["init", "mine"]) == 0
+        assert f"put photographs into {folder}/<set>/<category>/" in capsys.readouterr().out
+
+
 def test_the_wheel_carries_the_files_of_a_project() -> None:
     hook = ast.parse((REPOSITORY / "hatch_build.py").read_text())
     (parts,) = (node.value for node in hook.body if isinstance(node, ast.Assign))

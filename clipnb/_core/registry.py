@@ -38,8 +38,8 @@ class Registry(Generic[T]):
         if name in self._aliases:
             return self._aliases[name]
         close = difflib.get_close_matches(name, self._aliases, n=1)
-        hint = f" (did you mean {self._aliases[close[0]]!r}?)" if close else ""
-        raise UserError(f"unknown {self.kind} {name!r}; choose from {', '.join(self)}{hint}")
+        guess = f" (did you mean {self._aliases[close[0]]!r}?)" if close else ""
+        raise UserError(f"unknown {self.kind} {name!r}{guess}; choose from {', '.join(self)}")
 
     @property
     def aliases(self) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from .flags import Command
@@ -20,7 +21,8 @@ def _init(options: argparse.Namespace) -> int:
     already = f"; {kept} were there and are kept" if kept else ""
     place = shown(options.folder)
     print(f"{written} files written to {place}{already}")
-    print(f"next: put photographs into {place}/data/<set>/<category>/, then: cd {place} && clipnb report <set>")
+    data = os.environ.get("CLIPNB_DATA") or "data"
+    print(f"next: put photographs into {os.path.join(place, data)}/<set>/<category>/, then: cd {place} && clipnb report <set>")
     return 0
 
 
