@@ -24,7 +24,7 @@ from .datasets.sampling import batch, sample
 from .embedding.embed import Embeddings, embed, kept_embeddings
 from .embedding.store import EmbeddingStore
 from .embedding.texts import embed_names
-from .encoders import Encoder, TextEncoder, load_encoder, require_packages
+from .encoders import Encoder, TextEncoder, imports_code, load_encoder, require_packages
 from .encoders.prompts import BARE, templates
 from .errors import DatasetError, UserError
 from .manipulations import CLEAN, STUDY, condition
@@ -128,9 +128,24 @@ def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
     return saved if saved.is_of(spec) else None
 
 
+def own_identity(spec: RunSpec) -> str:
+    """Identity of an encoder of one's own, whose code may have been edited since a run; "" for other encoders."""
+    if not imports_code(spec.encoder):
+        return ""
+    return load_encoder(spec.encoder, spec.precision, spec.engine, spec.device).identity
+
+
+def current_result(spec: RunSpec) -> Result | None:
+    """The saved result of this specification, if its encoder was not edited since."""
+    result = saved_result(spec)
+    if result and (now := own_identity(spec)) and result.provenance["encoder"]["identity"] != now:
+        return None
+    return result
+
+
 def saved_or_new(spec: RunSpec) -> Result:
-    """The saved result of a specification; if there is none, that of a new run, which is saved."""
-    if (result := saved_result(spec)) is None:
+    """The current result of a specification; if there is none, that of a new run, which is saved."""
+    if (result := current_result(spec)) is None:
         result = run(spec, progress=False)
         result.save()
     return result

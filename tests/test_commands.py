@@ -95,7 +95,7 @@ def test_the_literal_command_works_in_a_pipe_and_a_failure_does_not_replace_what
 @pytest.mark.parametrize(
     ("extra", "wanted"),
     [
-        (["-p", "manip", "gry"], "unknown manipulation 'gry' (did you mean 'grey'?); choose from original, blurred, cropped, grey, jpeg"),
+        (["-p", "manip", "gry"], "unknown manipulation 'gry' (did you mean 'grey'?); choose from original, blurred"),
         (["-p", "k", "none"], "k must be a whole number from 1 up, not 'none'"),
         (["-p", "dataset", "nowhere/at/all"], "no data set 'nowhere/at/all'"),
         (["-p", "keep", "maybe"], "keep must be True or False, not 'maybe'"),

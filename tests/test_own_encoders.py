@@ -11,6 +11,8 @@ import pytest
 
 from clipnb import RunSpec, UserError, embed_images, load_encoder, run
 from clipnb.encoders.identity import weights_digest
+from clipnb.execution.sweep import numbers_only, outstanding
+from clipnb.runs import saved_or_new
 from conftest import PhotoFolder, picture
 
 SOURCE = """
@@ -102,6 +104,20 @@ def test_an_edited_encoder_gives_new_embeddings(here: Path, photo_folder: PhotoF
     second = run(spec, progress=False)
     assert second.provenance["embedded_now"] == first.provenance["embedded_now"] > 0
     assert second.provenance["encoder"]["identity"] != first.provenance["encoder"]["identity"]
+
+
+def test_the_result_of_an_edited_encoder_is_not_current(
+    here: Path, photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    spec = RunSpec(str(photo_folder({"b": 3, "c": 3})), "grey", "swept:build", k=2)
+    write(here, "swept")
+    assert not numbers_only([spec], progress=False)
+    assert outstanding([spec], with_pages=False) == []
+    first = saved_or_new(spec).provenance["encoder"]["identity"]
+    write(here, "swept", "unit[:, ::-1]")
+    assert outstanding([spec], with_pages=False) == [spec]
+    assert saved_or_new(spec).provenance["encoder"]["identity"] != first
 
 
 def test_the_modules_and_the_weights_of_an_encoder_are_part_of_its_identity(here: Path) -> None:

@@ -22,7 +22,7 @@ def _init(options: argparse.Namespace) -> int:
     place = shown(options.folder)
     print(f"{written} files written to {place}{already}")
     data = os.environ.get("CLIPNB_DATA") or "data"
-    print(f"next: put photographs into {os.path.join(place, data)}/<set>/<category>/, then: cd {place} && clipnb report <set>")
+    print(f"next: put photographs into {Path(place) / data}/<set>/<category>/, then: cd {place} && clipnb report <set>")
     return 0
 
 

@@ -32,7 +32,7 @@ from ..errors import MissingExtra, UserError, user_errors
 from ..manipulations import CLEAN, STUDY
 from ..provenance import code_sha256, folder_sha256
 from ..retrieval.image_paths import gallery_files
-from ..runs import require_possible
+from ..runs import own_identity, require_possible
 from ..spec import RunSpec
 
 MADE_BY_THE_BUILD = ("api", "cards", "datasets")
@@ -73,7 +73,7 @@ def page(spec: RunSpec) -> Path:
 
 
 def state_of(spec: RunSpec) -> str:
-    """Digest of everything that a run's page depends on: notebook, code, specification and image files.
+    """Digest of everything that a run's page depends on: notebook, code, specification, own encoder and image files.
 
     Of the modules that numbers depend on, the whole text counts; of those that present numbers, comments do not count.
     """
@@ -81,7 +81,7 @@ def state_of(spec: RunSpec) -> str:
     sha.update((code_sha256() + digest_of(needed_by(*IN_A_RUN), comments=False)).encode())
     dataset = load_dataset(spec.dataset)
     sha.update(repr(replace(spec, dataset=folder_sha256(dataset.root))).encode())
-    sha.update(listing_digest(dataset.photos).encode())
+    sha.update((listing_digest(dataset.photos) + own_identity(spec)).encode())
     for path in gallery_files(spec.gallery):
         stat = path.stat()
         sha.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())

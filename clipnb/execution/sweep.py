@@ -34,7 +34,7 @@ from ..embedding.store import EmbeddingStore
 from ..encoders import default_encoder, imports_code, load_encoder
 from ..errors import MissingExtra, UserError
 from ..manipulations import CLEAN, MANIPULATIONS, STUDY
-from ..runs import drawn_for, saved_or_new, saved_result
+from ..runs import current_result, drawn_for, saved_or_new
 from ..spec import FIELDS, RunSpec
 from . import pages
 
@@ -183,10 +183,10 @@ def _trial(spec: RunSpec) -> float:
 
 
 def outstanding(specs: Sequence[RunSpec], *, with_pages: bool) -> list[RunSpec]:
-    """Select the runs that have no saved result or, with pages, no current page."""
+    """Select the runs that have no current result or, with pages, no current page."""
     if with_pages:
         return [spec for spec in specs if not pages.is_current(spec, pages.state_of(spec))]
-    return [spec for spec in specs if saved_result(spec) is None]
+    return [spec for spec in specs if current_result(spec) is None]
 
 
 def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]:
