@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,3 +59,12 @@ def test_the_curves_mark_the_breaking_points() -> None:
     assert len(marks) == len(reached) > 0
     assert all(0 < float(mark.get_xdata()[0]) < 9 for mark in marks)
     assert not any(math.isnan(float(mark.get_ydata()[0])) for mark in marks)
+
+
+def test_data_sets_of_ones_own_are_linked_and_samples_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_page, "project_root", lambda: tmp_path)
+    assert first_page.own_data_sets() == ""
+    (tmp_path / "book" / "datasets").mkdir(parents=True)
+    for name in ("sample-figures-efficientnet-lite2", "holiday-histogram"):
+        (tmp_path / "book" / "datasets" / f"{name}.ipynb").touch()
+    assert first_page.own_data_sets() == "**Your photographs**: {doc}`holiday-histogram <datasets/holiday-histogram>`."

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from clipnb._core.files import write_text
 from clipnb._core.paths import project_root
 from clipnb.analysis.tolerance import Tolerance, from_table
+from clipnb.datasets.samples import SAMPLES
 from clipnb.encoders import OFFLINE
 from clipnb.manipulations import MANIPULATIONS
 from clipnb.metrics.measures import MEASURES
@@ -57,6 +58,13 @@ def _part(t: Tolerance, who: str, before: Tolerance | None = None) -> str:
     found = "are still found" if point == math.inf else "are found"
     again = before and before.point.strength == point and before.strengths[at] == t.strengths[at]
     return f"**{t.means[at]:.0%}**{'' if again else f' of the originals {found} at {words(t.strengths[at])}'} for {who}"
+
+
+def own_data_sets() -> str:
+    """Links to the pages of the data sets in this project that are not samples; "" without one."""
+    pages = sorted(path.stem for path in (project_root() / "book" / "datasets").glob("*.ipynb"))
+    links = [f"{{doc}}`{name} <datasets/{name}>`" for name in pages if not name.startswith(tuple(SAMPLES))]
+    return f"**Your photographs**: {', '.join(links)}." if links else ""
 
 
 def measured_on() -> str:
