@@ -213,6 +213,30 @@ def test_a_build_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path:
     assert bytes_of(tmp_path / "part") == whole
 
 
+@pytest.mark.parametrize("harm", ["cut metadata", "no embeddings", "cut embeddings"])
+def test_a_shard_that_is_not_whole_is_made_again(tmp_path: Path, harm: str) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 7, "dogs": 6})
+    gallery = build(photos, tmp_path / "g")
+    before = bytes_of(gallery)
+    what, kind = harm.split()
+    path = next((tmp_path / "g" / {"metadata": "metadata", "embeddings": "img_emb"}[kind]).glob("*_0001.*"))
+    path.write_bytes(path.read_bytes()[:-40]) if what == "cut" else path.unlink()
+    build(photos, tmp_path / "g")
+    assert bytes_of(gallery) == before
+
+
+def test_of_two_builders_in_a_folder_one_is_told(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 7, "dogs": 6})
+
+    def second(shards: Any, plan: Any) -> Any:
+        with pytest.raises(UserError, match="another process builds g: wait until it ends, or name another folder"):
+            build(photos, tmp_path / "g")
+        yield from local_engine(shards, plan)
+
+    build(photos, tmp_path / "g", engine=second)
+    assert not list(tmp_path.glob(".*.lock"))
+
+
 def test_another_gallery_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 4})
     gallery = build(photos, tmp_path / "g")
@@ -539,7 +563,7 @@ def test_a_result_says_what_was_searched(tmp_path: Path) -> None:
     assert stored.rows["valid"].tolist() == tiny_run(photos).rows["valid"].tolist()
 
 
-def test_a_build_computes_with_its_own_number_of_threads_whether_or_not_the_encoder_is_noted(tmp_path: Path) -> None:
+def test_a_build_has_its_own_number_of_threads_and_size_of_batches_whether_or_not_the_encoder_is_noted(tmp_path: Path) -> None:
     code = (
         "import sys, torch\n"
         "from clipnb.encoders import load_encoder\n"
@@ -548,15 +572,15 @@ def test_a_build_computes_with_its_own_number_of_threads_whether_or_not_the_enco
         "own = load_encoder('efficientnet-lite2')\n"
         "plan = Plan(**fields | {'encoder': 'efficientnet-lite2', 'precision': 'fp32', 'identity': own.identity, 'threads': 1})\n"
         "encoder = load_worker(plan)\n"
-        "print(type(own).__name__, torch.get_num_threads())\n"
+        "print(type(own).__name__, torch.get_num_threads(), encoder._size.next(100))\n"
     )
     environment = os.environ | {"CLIPNB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "2"}
     said = [
         subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout.split()
         for _ in range(2)
     ]
-    assert said[1] == ["KnownEncoder", "1"]
-    assert said[0][1] == "1"
+    assert said[1] == ["KnownEncoder", "1", "32"]
+    assert said[0][1:] == ["1", "32"]
 
 
 def test_recall_is_of_what_can_be_found_where_copies_are_left_out(tmp_path: Path) -> None:

@@ -63,15 +63,15 @@ class RayPool:
         started = not ray.is_initialized()
         if started:
             cores = max(self.workers + 1, os.cpu_count() or 1)  # one for Ray's own tasks
-            cpus: dict[str, Any] = {} if self.address else {"num_cpus": cores}
-            ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **cpus)
+            own: dict[str, Any] = {} if self.address else {"num_cpus": cores, "_node_ip_address": "127.0.0.1"}
+            ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **own)
         ray.data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        own = {name: value for name, value in os.environ.items() if name.startswith("CLIPNB_")}
+        settings = {name: value for name, value in os.environ.items() if name.startswith("CLIPNB_")}
         try:
             rows = ray.data.from_items([{"piece": pickle.dumps(p)} for p in pieces], override_num_blocks=len(pieces)).map(
                 _Actor,
-                fn_constructor_args=(make, os.getcwd(), own | dict(self.environment or {})),
+                fn_constructor_args=(make, os.getcwd(), settings | dict(self.environment or {})),
                 compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(pieces))),
                 num_cpus=1,
                 num_gpus=self.gpus or None,

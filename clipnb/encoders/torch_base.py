@@ -100,6 +100,11 @@ class TorchEncoder:
         vectors = self.encode(np.stack(inputs))
         return lambda: vectors
 
+    def fix_batch_size(self, size: int) -> None:
+        """Compute in batches of `size` images from now on, instead of the fastest size, so that every process rounds alike."""
+        if self.engine == "torch":
+            self._size = FastestSize((size,))
+
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed (n, size, size, 3) uint8 as (n, dim) float32 unit vectors.
 

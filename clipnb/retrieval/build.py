@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._core.files import atomic, write_text
+from .._core.files import alone_in, atomic, write_text
 from .._core.paths import shown
 from ..datasets.dataset import Photo, listing_digest, load_dataset
 from ..datasets.images import decode, digest, read
@@ -99,8 +99,15 @@ class Shard:
 
     @property
     def done(self) -> bool:
-        """Whether the shard is finished: its metadata are written last."""
-        return self.metadata.is_file()
+        """Whether both files are there and whole, with a row for each embedding."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        try:
+            rows = parquet.ParquetFile(self.metadata).metadata.num_rows
+            return bool(len(np.load(self.embeddings, mmap_mode="r")) == rows)
+        except (OSError, ValueError, pa.ArrowInvalid):  # missing, cut short or damaged
+            return False
 
 
 Engine = Callable[[Sequence[Shard], Plan], Iterable[int]]
@@ -172,6 +179,8 @@ def load_worker(plan: Plan) -> Encoder:
     if encoder.identity != plan.identity:
         raise UserError(f"{plan.encoder!r} is {encoder.identity} on this machine, but it was {plan.identity} when the build began")
     encoder = getattr(encoder, "loaded", encoder)  # a lazy encoder would load torch after the threads are set
+    if fix := getattr(encoder, "fix_batch_size", None):
+        fix(BATCH)  # the last bit of an embedding may depend on it
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(plan.threads)
     return encoder
@@ -214,9 +223,14 @@ def build_gallery(
     listing = listing_digest(photos)
     threads = threads or os.cpu_count() or 1
     plan = Plan(name, precision, found.identity, found.dim, len(photos), listing, shard_size, threads)
+    with alone_in(out):
+        return _build(out, plan, photos, index, engine, progress)
+
+
+def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, engine: Engine, progress: bool) -> GalleryFolder:
     _begin(out, plan)
-    count = -(-len(photos) // shard_size)
-    shards = [Shard(n, count, run, out.resolve()) for n, run in enumerate(_runs_of(photos, shard_size))]
+    count = -(-len(photos) // plan.shard)
+    shards = [Shard(n, count, run, out.resolve()) for n, run in enumerate(_runs_of(photos, plan.shard))]
     due = [shard for shard in shards if not shard.done]
     begun = sum(len(shard.photos) for shard in shards if shard.done)
     with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo", disable=not progress) as bar:
