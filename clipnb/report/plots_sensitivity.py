@@ -21,5 +21,8 @@ def over_gallery_sizes(curve: pd.DataFrame) -> Figure:
         ax.fill_between(part["size"], part["low"], part["high"], color=MID, alpha=0.25, lw=0)
         ax.plot(part["size"], part["value"], "o-", color=INK, ms=3, lw=1.2)
         ax.set(xscale="log", xlabel="photographs in the gallery", title=label, ylim=(0, 1.02))
+        sizes = part["size"].tolist()
+        ax.set_xticks(ticks := [sizes[0], sizes[len(sizes) // 2], sizes[-1]], [f"{size:,}" for size in ticks])
+        ax.minorticks_off()
     axes[0, 0].set_ylabel("mean over categories")
     return figure
