@@ -58,7 +58,7 @@ def test_pixels_and_activation_are_those_of_open_clip(stubs: Path, model: str, t
     for spelling in (f"{model}/{tag}", f"{model}/{tag}@{stubs}"):
         loaded: Any = load_encoder(f"open_clip:{spelling}")
         ours = getattr(loaded, "loaded", loaded)
-        moments = [np.reshape(side, (3, 1, 1)).astype(np.float32) for side in (ours._preprocessing.mean, ours._preprocessing.std)]
+        moments = [np.reshape(side, (3, 1, 1)).astype(np.float32) for side in (ours.preparation.mean, ours.preparation.std)]
         for i, size in enumerate(SIZES):
             pixels = ours.prepare(picture(i, *size)).transpose(2, 0, 1) / np.float32(255)
             stated("open_clip:<model>/<tag>", np.abs((pixels - moments[0]) / moments[1] - wanted[i]).max())
