@@ -40,7 +40,7 @@ def in_sentences(text: str) -> Printed:
     """Breaking points of the sentences of the first page: (data set, edit) -> their intervals."""
     printed: Printed = defaultdict(set)
     for name, told in re.findall(r"(Blurred|Cropped|Grey)\W*:(.*?)(?=Blurred|Cropped|Grey|Their kind|$)", plain(text)):
-        for kind, low, high in re.findall(r"half of the (scenes|people)[^(]*\((\S+) to ([^\s)]+)\)", told):
+        for low, high, kind in re.findall(r"\((\S+) to ([^\s)]+)\) for (scenes|people)", told):
             printed["breaks", SETS[kind], name.lower()].add(f"{low} to {high}")
     return printed
 
