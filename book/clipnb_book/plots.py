@@ -52,7 +52,7 @@ def slopes(found: Findings, encoder: str) -> Figure:
     for line, (dataset, who) in zip(axes, SETS.items(), strict=True):
         for ax, manip in zip(line, edits, strict=True):
             before, after = (found.categories(dataset, encoder, m) for m in (CLEAN, manip))
-            for category in before.keys() & after.keys():
+            for category in (name for name in before if name in after):  # a set has no fixed order
                 ax.plot([0, 1], [before[category], after[category]], color=MID, lw=0.7, alpha=0.5, marker="o", ms=2, mew=0)
             means = [float(np.mean(list(values.values()))) for values in (before, after)]
             ax.plot([0, 1], means, color=INK, lw=2.2, marker="o", ms=4, zorder=3)
