@@ -117,6 +117,15 @@ HANGS = 1500
 """Seconds after which a command is taken to hang: many times what it needs where other work has the processor too."""
 
 
+@pytest.fixture(autouse=True)
+def _restored_environment() -> Iterator[None]:
+    """What a command sets for its whole process, such as $CLIPNB_PROJECT, does not reach the next test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:

@@ -131,6 +131,7 @@ def test_a_missing_package_is_one_line(
 )
 def test_weights_that_cannot_be_fetched_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))  # without notes of encoders that other tests loaded
     with pytest.raises(UserError, match=r"cannot be (fetched|loaded)") as caught:
         load_encoder(name)
     assert "use the encoder efficientnet-lite2, which needs no network" in str(caught.value)

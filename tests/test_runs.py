@@ -175,7 +175,7 @@ def test_a_crop_of_square_images_is_called_no_manipulation_and_one_that_does_som
     assert (cropped.noop_share, clean.noop_share, grey.noop_share) == (1.0, 1.0, 0.0)
     assert any("cropped leaves 100% of the photographs pixel-identical" in w for w in warnings(cropped))
     assert cropped.category_means == clean.category_means
-    assert warnings(grey) == warnings(tiny_run(wide)) == []
+    assert not [w for w in warnings(grey) + warnings(tiny_run(wide)) if "pixel-identical" in w]
 
 
 def test_a_missing_data_set_is_named_before_an_encoder_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
