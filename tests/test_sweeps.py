@@ -129,7 +129,7 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(bare_project: Pa
     flags = ["--manips", "grey", "--severities", "2", "--encoders", "histogram", "--k", "5", "--jobs", "2"]
     first = sweep("--datasets", str(good), str(small), "nowhere", *flags)
     assert first.returncode == 1
-    assert "4 runs to do: at most 32 embeddings" in first.stdout
+    assert "2 runs to do: at most 24 embeddings" in first.stdout
     assert "2 of 6 runs are there" in first.stdout
     failed = [line for line in first.stderr.splitlines() if line.startswith("clipnb: ")]
     assert len(failed) == 4
