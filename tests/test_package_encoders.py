@@ -196,6 +196,16 @@ def test_transformers(kind: str, tmp_path: Path) -> None:
         stated("hf:<folder>", np.abs(ours.encode_text(["a cat", "cat"]) - texts).max())
 
 
+@pytest.mark.parametrize("kind", ["clip", "dinov2"])
+def test_a_model_of_transformers_in_memory(kind: str, tmp_path: Path) -> None:
+    t = pytest.importorskip("transformers")
+    model = saved_model(kind, tmp_path)
+    processor = t.AutoImageProcessor.from_pretrained(tmp_path)
+    with torch.no_grad():
+        output = getattr(model, "get_image_features", model)(**processor(images=IMAGES, return_tensors="pt"))
+    equals("clipnb.encoders.wrap", wrap(getattr(model, "get_image_features", model), processor, name="mine"), output.pooler_output)
+
+
 def test_sentence_transformers(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     st = pytest.importorskip("sentence_transformers")

@@ -68,7 +68,8 @@ def wrapped(
     weights, because stored embeddings are found by the identity, and pass the device on which the callable computes.
 
     Args:
-        encode: tensor (n, 3, size, size) -> features (n, dim); a module, or a method such as `model.encode_image`.
+        encode: tensor (n, 3, size, size) -> features (n, dim), or an output of transformers; a module, or a method such as
+            `model.encode_image` of open_clip and CLIP_benchmark, or `model.get_image_features` of transformers.
         preprocess: PIL image -> tensor (3, size, size): a torchvision Compose, an image processor of transformers, or any callable.
         name: name of the encoder, which becomes `python:<name>`.
         tokenize: n texts -> tensor for the method `encode_text` of the module; without it, texts are not embedded.
@@ -81,17 +82,21 @@ def wrapped(
     import torch
 
     from . import transforms
-    from .torch_base import TextTorchEncoder, TorchEncoder, output_dim, state_sha256
+    from .torch_base import TextTorchEncoder, TorchEncoder, features, output_dim, state_sha256
 
     if not re.fullmatch(r"[\w.-]+", name):
         raise UserError(f"the name of an encoder has letters, digits and _.- only, not {name!r}")
     module = encode if isinstance(encode, torch.nn.Module) else getattr(encode, "__self__", None)
     model = module if isinstance(module, torch.nn.Module) else torch.nn.Identity()
     preprocessing, compute = transforms.of(preprocess), Compute(precision, "torch", device)
-    rest = (preprocessing, output_dim(encode, model, preprocessing.size), None, state_sha256(model), compute)
+
+    def forward(batch: Any) -> Any:
+        return features(encode(batch))
+
+    rest = (preprocessing, output_dim(forward, model, preprocessing.size), None, state_sha256(model), compute)
     if tokenize is not None:
         return TextTorchEncoder(f"python:{name}", model, tokenize, *rest)
-    return TorchEncoder(f"python:{name}", encode, model, *rest)
+    return TorchEncoder(f"python:{name}", forward, model, *rest)
 
 
 def _built(name: str, build: Any) -> Encoder:

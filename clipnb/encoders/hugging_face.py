@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute, transforms
-from .torch_base import TextTorchEncoder, TorchEncoder, matching_torchvision, output_dim, reason, state_sha256
+from .torch_base import TextTorchEncoder, TorchEncoder, features, matching_torchvision, output_dim, reason, state_sha256
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
@@ -52,10 +52,10 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
             self.found = found
 
         def encode_image(self, pixels: Any) -> Any:
-            return _features(getattr(found, "get_image_features", found)(pixel_values=pixels))
+            return features(getattr(found, "get_image_features", found)(pixel_values=pixels))
 
         def encode_text(self, tokens: Any) -> Any:
-            return _features(found.get_text_features(**tokens))
+            return features(found.get_text_features(**tokens))
 
     def tokenize(texts: list[str]) -> Any:
         longest = found.config.text_config.max_position_embeddings
@@ -67,10 +67,3 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     if reads_text:
         return TextTorchEncoder(name, towers, tokenize, *rest)
     return TorchEncoder(name, towers.encode_image, towers, *rest)
-
-
-def _features(output: Any) -> Any:
-    """The features (n, dim) in an output of transformers."""
-    if hasattr(output, "last_hidden_state"):
-        output = output.last_hidden_state[:, 0] if getattr(output, "pooler_output", None) is None else output.pooler_output
-    return output.flatten(1)

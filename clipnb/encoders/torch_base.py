@@ -179,6 +179,13 @@ class TextTorchEncoder(TorchEncoder):
             return vectors
 
 
+def features(output: Any) -> Any:
+    """The features (n, dim) in the output of a network, or of a model of transformers."""
+    if hasattr(output, "last_hidden_state"):
+        output = output.last_hidden_state[:, 0] if getattr(output, "pooler_output", None) is None else output.pooler_output
+    return output.flatten(1)
+
+
 def unit_rows(features: Any) -> Any:
     """Convert torch features (n, dim) to float32 rows of unit length, on their device."""
     import torch
