@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose
 from clipnb import Result, RunSpec, UserError, load_results, run, study_log
 from clipnb.analysis.compare import compare
 from clipnb.analysis.contrasts import contrast, contrasts, contrasts_frame, interaction_contrasts, interactions_frame
+from clipnb.analysis.families import undecidable
 from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, read_log
 from clipnb.cli import main
 from clipnb.encoders import ENCODERS
@@ -300,6 +301,19 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
     folder = Path(original.__file__).parent / "data"
     assert main(["analyse", str(folder), "--measure", "map"]) == 1
     assert "valid@k but not 'map'" in capsys.readouterr().err
+
+
+def test_data_sets_and_families_that_cannot_be_decided_are_named() -> None:
+    def table(*sizes: int) -> pd.DataFrame:
+        return pd.DataFrame({"dataset": [f"of {n}" for n in sizes], "role": "pre-named", "categories": sizes})
+
+    alone = "of 5: with 5 categories p is at least 0.0625; no change and no interaction of it can be decided"
+    assert undecidable(table(5, 100)) == [alone]
+    assert undecidable(table(6, 6)) == [
+        "pre-named: with 6 categories p is at least 0.0312; adjusted over 2 changes none reaches 0.05"
+    ]
+    assert undecidable(table(5)) == [alone]
+    assert undecidable(table(6)) == undecidable(table(6, 7)) == []
 
 
 def test_what_cannot_be_analysed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

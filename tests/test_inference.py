@@ -217,6 +217,8 @@ def test_float_noise_decides_no_tie() -> None:
     exact = [0.1, -0.1, 0.2, 0.2, 0.3, 0.6]
     for statistic in (sign_flip, wilcoxon, rank_biserial):
         assert statistic(d) == statistic(exact)
+    before, after = np.array([0.1, 0, 0.7, 0.5, 0.7, 0.2]), np.array([0.3, 0.5, 0.4, 0.4, 0, 0])
+    assert wilcoxon(after - before) == wilcoxon([0.2, 0.5, -0.3, -0.1, -0.7, -0.2]) == 0.625
 
 
 small = st.lists(st.sampled_from([0.0, 0.1, 0.3 - 0.2, -0.1, 1.0, NAN]), max_size=6)

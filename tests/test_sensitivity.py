@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import statsmodels.formula.api as smf
 from scipy import stats
 
 from clipnb import RunSpec, UserError, run
-from clipnb.analysis.sensitivity import draw_means, gallery_curve, gallery_curve_of, nested_interval
+from clipnb.analysis.sensitivity import gallery_curve, gallery_curve_of, nested_interval
+from clipnb.cli import main
 from clipnb.report.plots_sensitivity import over_gallery_sizes
 from clipnb.stats.intervals import t_interval
 from conftest import PhotoFolder
@@ -59,12 +61,7 @@ def percentile(values: np.ndarray) -> Any:
     ).confidence_interval
 
 
-def test_the_seed_of_a_random_manipulation_is_a_level_of_its_own(photo_folder: PhotoFolder) -> None:
-    found = run(RunSpec(str(photo_folder({"a": 4, "b": 4, "c": 4})), "cropped", "tiny", 3, severity=3, draws=4), progress=False)
-    means = draw_means(found, "shift")
-    assert len(means) == 4
-    assert np.mean(means) == pytest.approx(found.mean("shift"))
-    assert np.std(means) > 0
+def test_draws_and_images_are_levels_of_their_own() -> None:
     rng = np.random.default_rng(0)
     centres = rng.normal(size=30)
     images = centres[:, None, None] + rng.normal(size=(30, 8, 1))
@@ -77,6 +74,31 @@ def test_the_seed_of_a_random_manipulation_is_a_level_of_its_own(photo_folder: P
     alone = nested_interval([np.full((2, 2), v) for v in centres])  # nothing varies within a category
     expected = percentile(centres)
     np.testing.assert_allclose([alone.low, alone.high], [expected.low, expected.high], atol=0.05)
+    assert not nested_interval(list(draws[:5])).bounded
+
+
+def test_analyse_says_how_far_a_change_depends_on_the_draw(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    root = str(photo_folder(dict.fromkeys("abcdef", 3)))
+    clean, edited, steady = (
+        run(RunSpec(root, manip, "tiny", 3, severity=severity, draws=4), progress=False)
+        for manip, severity in (("original", 0), ("cropped", 3), ("grey", 3))
+    )
+    for result in (clean, edited, steady):
+        result.save()
+    asked = ["analyse", root, "--encoder", "tiny", "--k", "3", "--measure", "shift", "--out", str(tmp_path)]
+    assert main(asked) == 0
+    assert "Another seed" in capsys.readouterr().out
+    (row,) = pd.read_csv(tmp_path / "draws.csv").to_dict("records")
+    assert (row["run"], row["categories"], row["draws"]) == (edited.spec.run_id, 6, 4)
+    by_draw = edited.rows.groupby(["draw", "category"])["shift"].mean().groupby("draw").mean() - clean.mean("shift")
+    assert (row["lowest"], row["highest"]) == (pytest.approx(by_draw.min()), pytest.approx(by_draw.max()))
+    (contrast,) = pd.read_csv(tmp_path / "contrasts.csv").query("after.str.startswith('cropped')").to_dict("records")
+    for column, same in (("change", "change"), ("change_low", "low"), ("change_high", "high")):
+        assert row[column] == pytest.approx(contrast[same])
+    assert row["nested_low"] < row["change"] < row["nested_high"]
 
 
 @pytest.mark.parametrize("sizes", [np.full(12, 10), np.array([4, 4, 5, 6, 8, 10, 10, 12, 15, 20, 25, 30])])

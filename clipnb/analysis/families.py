@@ -13,6 +13,8 @@ import pandas as pd
 
 from ..errors import UserError
 from ..stats.hypothesis import Equivalence, tost, tost_unpaired
+from ..stats.intervals import ALPHA
+from ..stats.sign_flips import smallest_p
 from .contrasts import Contrast, InteractionContrast
 
 PRIMARY, NAMED, EXPLORATORY = "primary", "pre-named", "exploratory"
@@ -41,6 +43,20 @@ def with_roles(
     return pd.concat([frame_of(part).assign(role=name) for name, part in by_role.items() if part], ignore_index=True)
 
 
+def undecidable(table: pd.DataFrame) -> list[str]:
+    """Say, for a table of contrasts with roles, which data sets and which families have too few categories for any verdict."""
+    said = []
+    for dataset, part in table.groupby("dataset", sort=False):
+        if (least := smallest_p(int(part["categories"].max()))) > ALPHA:
+            few = f"{dataset}: with {part['categories'].max()} categories p is at least {least:.3g}"
+            said.append(f"{few}; no change and no interaction of it can be decided")
+    for name, part in table.groupby("role", sort=False):
+        if (least := smallest_p(int(part["categories"].max()))) <= ALPHA < least * len(part):
+            few = f"{name}: with {part['categories'].max()} categories p is at least {least:.3g}"
+            said.append(f"{few}; adjusted over {len(part)} changes none reaches {ALPHA:g}")
+    return said
+
+
 def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionContrast], margin: float) -> pd.DataFrame:
     """Test each mean change, and each difference between two data sets, for equivalence: a row for each, two one-sided tests.
 
@@ -66,7 +82,7 @@ def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionCon
                 "high": found.interval.high,
                 "margin": margin,
                 "p": found.p,
-                "equivalent": "yes" if found.p < 0.05 else "not shown",
+                "equivalent": "yes" if found.p < ALPHA else "not shown",
             }
             for dataset, condition, found in tests
         ]

@@ -21,7 +21,8 @@ from ..metrics.validity import Floats
 from ..result import Result
 from ..runs import drawn_for
 from ..spec import RunSpec
-from ..stats.intervals import Interval, category_means, macro_mean, mean_interval
+from ..stats.intervals import FEWEST, Interval, category_means, macro_mean, mean_interval
+from ..stats.sign_flips import change_interval
 
 CURVES = {"valid": "valid@k", "p_at_k": "P@k by category", "found": "original found first"}
 """Measures of a curve -> their labels."""
@@ -110,33 +111,55 @@ def gallery_curve_of(spec: RunSpec, sizes: Sequence[int], *, repeats: int = 5, p
     return gallery_curve(*vectors, *labels, sizes, k=spec.k, tau=spec.tau, repeats=repeats, seed=spec.seed)
 
 
-def draw_means(result: Result, measure: str = "valid") -> list[float]:
-    """Macro mean of a measure in each draw of a run with several draws; their spread is what another seed would change."""
-    column = result.column(measure)
-    groups = column.groupby(result.rows["draw"])
-    return [macro_mean(list(category_means(result.by_category(part)).values())) for _, part in groups]
+def draw_changes(clean: Result, edited: Result, measure: str = "valid") -> list[Floats]:
+    """Edited minus clean: for each of G categories the (m, d) changes of m images in d draws.
+
+    Images without a value on the clean photograph or in one of the draws are left out.
+    """
+    before = clean.by_image(clean.column(measure))
+    wide = edited.rows.assign(value=edited.column(measure)).pivot(index=["category", "image"], columns="draw", values="value")
+    changes = wide.sub(before, axis=0).dropna()
+    return [part.to_numpy() for _, part in changes.groupby(level="category", sort=True)]
 
 
-def nested_interval(
-    scores: Sequence[NDArray[np.float64]], *, level: float = 0.95, resamples: int = 2_000, seed: int = 0
-) -> Interval:
+def nested_interval(scores: Sequence[Floats], *, level: float = 0.95, resamples: int = 2_000, seed: int = 0) -> Interval:
     """Hierarchical bootstrap interval of a macro mean: categories, images in them and draws of them are resampled in turn.
 
     It is wider than the interval over category means with one resampled level, because that of images and draws is added; like
-    every percentile interval it covers too little with few categories.
+    every percentile interval it covers too little with few categories. There are no bounds for fewer than `FEWEST`.
 
     Args:
         scores: the (m, d) scores of m images in d draws, for each of G categories.
     """
     rng, groups = rng_for(seed, "nested"), len(scores)
     point = macro_mean([float(values.mean()) for values in scores])
-    means = np.empty(resamples)
-    for i in range(resamples):
-        total = 0.0
-        for c in rng.integers(0, groups, groups):
-            images, draws = scores[c].shape
-            chosen = rng.integers(0, images, images)
-            total += float(scores[c][chosen[:, None], rng.integers(0, draws, (images, draws))].mean())
-        means[i] = total / groups
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    if groups < FEWEST:
+        return Interval(point, np.nan, np.nan, "percentile", groups, level)
+    drawn = rng.integers(0, groups, (resamples, groups))
+    means = np.empty(drawn.shape)
+    for category, values in enumerate(scores):
+        (images, draws), here = values.shape, drawn == category
+        chosen = rng.integers(0, images, (here.sum(), images, 1))
+        means[here] = values[chosen, rng.integers(0, draws, (len(chosen), images, draws))].mean(axis=(1, 2))
+    low, high = np.quantile(means.mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
     return Interval(point, float(low), float(high), "percentile", groups, level)
+
+
+def draws_frame(results: Sequence[Result], measure: str = "valid") -> pd.DataFrame:
+    """How far the changes of runs with several draws depend on the seed: a row for each such run whose clean run is here.
+
+    `change` has the interval over categories (`low`, `high`). `lowest` and `highest` are the changes in single draws, which are
+    what other seeds would have given. `nested_low` and `nested_high` bound the interval in which images and draws vary too.
+    """
+    clean = {r.spec.group_id: r for r in results if r.spec.manip == CLEAN}
+    rows = []
+    for r in results:
+        if r.spec.draws > 1 and r.spec.group_id in clean and (changes := draw_changes(clean[r.spec.group_id], r, measure)):
+            by_draw, nested = (
+                np.mean([values.mean(axis=0) for values in changes], axis=0),
+                nested_interval(changes, seed=r.spec.seed),
+            )
+            over = change_interval([values.mean() for values in changes], seed=r.spec.seed)
+            row = {"run": r.spec.run_id, "categories": len(changes), "draws": r.spec.draws, **over.columns("change")}
+            rows.append(row | {"lowest": by_draw.min(), "highest": by_draw.max(), **nested.columns("nested")})
+    return pd.DataFrame(rows).drop(columns="nested", errors="ignore")

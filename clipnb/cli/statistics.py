@@ -64,16 +64,17 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
-    from ..analysis.families import equivalence_frame, with_roles
+    from ..analysis.families import equivalence_frame, undecidable, with_roles
     from ..analysis.scores import named_by_group
+    from ..analysis.sensitivity import draws_frame
     from ..checks import floor_warning
     from ..metrics.measures import MEASURES
     from ..report.tables import conditions_frame, printable
-    from ..stats.intervals import ALPHA
 
     measure = MEASURES.canonical(options.measure)
-    graded: set[str] = set()
-    scores = named_by_group([s for name in options.what for s in _scores(name, measure, graded, given_settings(options))])
+    results: list[Result] = []
+    scores = named_by_group([s for name in options.what for s in _scores(name, measure, results, given_settings(options))])
+    graded = {r.spec.condition_id for r in results if r.spec.condition.value}
     tables = {"conditions": conditions_frame(scores)}
     print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
@@ -87,12 +88,8 @@ def _analyse(options: argparse.Namespace) -> int:
         tables["contrasts"] = with_roles(family, contrasts_frame, options.primary, graded)
         print(f"\nChange from {options.clean!r}: sign-flip p, Holm within each role; interval over categories")
         print(printable(tables["contrasts"], ["role", *SHORT]))
-        few, most = min(len(c.changes) for c in family), int(tables["contrasts"]["role"].value_counts().iloc[0])
-        if 2.0 ** (1 - few) * most > ALPHA:
-            print(
-                f"with {few} categories p cannot fall below {2.0 ** (1 - few):.3g}, so that none of {most} Holm-adjusted ones "
-                f"reaches {ALPHA:g}"
-            )
+        for said in undecidable(tables["contrasts"]):
+            print(said)
     sets = list(dict.fromkeys(c.dataset for c in family))
     groups = {s.group for s in scores}  # `named_by_group` names the parts of one data set by group: they are not independent
     if len(sets) == 2 and not groups & set(sets):
@@ -105,13 +102,17 @@ def _analyse(options: argparse.Namespace) -> int:
         tables["equivalence"] = equivalence_frame(family, pairs, options.margin)
         print(f"\nWithin ±{options.margin:g}: two one-sided t tests (TOST), 90% interval; p is not adjusted")
         print(printable(tables["equivalence"]))
+    if not (drawn := draws_frame(results, measure)).empty:
+        tables["draws"] = drawn
+        print("\nAnother seed: lowest and highest change of a draw; nested: interval with categories, images and draws resampled")
+        print(printable(drawn))
     if options.out:
         _write(options.out, tables, {measure: family} if family else {})
     return 0
 
 
-def _scores(name: str, measure: str, graded: set[str], settings: dict[str, Any]) -> list[Any]:
-    """The scores of logs or saved runs; conditions at severities are added to `graded`."""
+def _scores(name: str, measure: str, results: list[Result], settings: dict[str, Any]) -> list[Any]:
+    """The scores of logs or saved runs; the runs are added to `results`."""
     from ..analysis.scores import of_result, read_logs
     from ..result import comparable_with_clean
     from ..runs import saved_runs
@@ -133,7 +134,7 @@ def _scores(name: str, measure: str, graded: set[str], settings: dict[str, Any])
     for r in runs:
         if r not in kept:
             print(f"clipnb: {r.spec.run_id} saw other photographs or weights than the clean run: left out", file=sys.stderr)
-    graded |= {r.spec.condition_id for r in kept if r.spec.condition.value}
+    results += kept
     return [of_result(r, measure) for r in kept]
 
 

@@ -84,7 +84,7 @@ class Interval:
     Attributes:
         point: the estimate.
         low, high: bounds; NaN if there is no interval.
-        method: "Gaffke", "t", "sign flip", "Welch", "jackknife" or "given".
+        method: "Gaffke", "t", "sign flip", "Welch", "jackknife", "percentile" or "given".
         n: number of categories; for a difference, of the smaller data set.
         level: nominal coverage.
         constant: whether all categories have the same value.

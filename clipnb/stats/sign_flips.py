@@ -65,6 +65,15 @@ def sign_flip(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> f
     return float(np.mean(sums * (d.sum() - sums) <= 0))
 
 
+def smallest_p(categories: int) -> float:
+    """The smallest p-value that `sign_flip` can give with this number of categories.
+
+    >>> smallest_p(5), smallest_p(6)
+    (0.0625, 0.03125)
+    """
+    return min(1.0, 2.0 ** (1 - categories))
+
+
 def change_interval(differences: ArrayLike, *, level: float = 0.95, flips: int = FLIPS, seed: int = 0) -> Interval:
     """Confidence interval of a mean change: all values that `sign_flip` does not reject.
 
