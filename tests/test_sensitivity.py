@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.formula.api as smf
 from scipy import stats
 
 from clipnb import RunSpec, UserError, run
+from clipnb.analysis.contrasts import contrast
+from clipnb.analysis.scores import of_result
 from clipnb.analysis.sensitivity import gallery_curve, gallery_curve_of, nested_interval
 from clipnb.cli import main
 from clipnb.report.plots_sensitivity import over_gallery_sizes
 from clipnb.stats.intervals import t_interval
+from clipnb_book.measured import draws
 from conftest import PhotoFolder
 
 
@@ -95,9 +97,9 @@ def test_analyse_says_how_far_a_change_depends_on_the_draw(
     assert (row["run"], row["categories"], row["draws"]) == (edited.spec.run_id, 6, 4)
     by_draw = edited.rows.groupby(["draw", "category"])["shift"].mean().groupby("draw").mean() - clean.mean("shift")
     assert (row["lowest"], row["highest"]) == (pytest.approx(by_draw.min()), pytest.approx(by_draw.max()))
-    (contrast,) = pd.read_csv(tmp_path / "contrasts.csv").query("after.str.startswith('cropped')").to_dict("records")
+    (changed,) = pd.read_csv(tmp_path / "contrasts.csv").query("after.str.startswith('cropped')").to_dict("records")
     for column, same in (("change", "change"), ("change_low", "low"), ("change_high", "high")):
-        assert row[column] == pytest.approx(contrast[same])
+        assert row[column] == pytest.approx(changed[same])
     assert row["nested_low"] < row["change"] < row["nested_high"]
 
 
@@ -108,11 +110,53 @@ def test_a_mixed_model_agrees_with_the_interval_over_categories(sizes: np.ndarra
     Where sizes differ the model weighs a category by its precision, and the interval over categories weighs all alike.
     """
     rng = np.random.default_rng(3)
-    kinds = np.repeat(np.arange(len(sizes)), sizes)
-    changes = rng.normal(-0.1, 0.15, len(sizes))[kinds] + rng.normal(0, 0.2, len(kinds))
-    fit = smf.mixedlm("change ~ 1", pd.DataFrame({"change": changes, "kind": kinds}), groups="kind").fit()
-    over = t_interval([changes[kinds == c].mean() for c in range(len(sizes))])
+    centres = rng.normal(-0.1, 0.15, len(sizes))
+    changes = {str(c): list(centre + rng.normal(0, 0.2, n)) for c, (centre, n) in enumerate(zip(centres, sizes, strict=True))}
+    point, spread, p = draws.mixed_model(changes)
+    over = t_interval([np.mean(values) for values in changes.values()])
     error = (over.high - over.low) / 2 / 2.201  # t(11)
     equal = len(set(sizes.tolist())) == 1
-    assert fit.params["Intercept"] == pytest.approx(over.point, abs=1e-6 if equal else error)
-    assert fit.bse["Intercept"] == pytest.approx(error, rel=0.01 if equal else 0.35)
+    assert point == pytest.approx(over.point, abs=1e-6 if equal else error)
+    assert spread == pytest.approx(error, rel=0.01 if equal else 0.35)
+    assert p == pytest.approx(2 * stats.norm.sf(abs(point) / spread))
+
+
+def test_the_mixed_model_is_found_where_categories_do_not_vary() -> None:
+    values = [-0.5, 0.5, 0.25, -0.25]
+    point, spread, _ = draws.mixed_model(dict.fromkeys("abcde", values))
+    assert point == pytest.approx(0, abs=1e-9)
+    assert spread == pytest.approx(np.std(values * 5, ddof=1) / 20**0.5, rel=0.1)
+
+
+def test_draws_and_models_are_measured_as_analyse_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("SETS", {"sample-scenes": 4}),
+        ("OFFLINE", "histogram"),
+        ("ENGINE", "torch"),
+        ("FILE", tmp_path / "draws.json"),
+    ):
+        monkeypatch.setattr(draws, name, value)
+    draws._record.cache_clear()
+    draws.measure()
+    (found, p1), models = draws.rows("draws").to_dict("records"), draws.rows("models")
+    spec = RunSpec("sample-scenes", "cropped", "histogram", severity=3, draws=draws.DRAWS, per_category=4)
+    edited, clean = run(spec, progress=False), run(RunSpec("sample-scenes", encoder="histogram", per_category=4), progress=False)
+    assert found["change"] == pytest.approx(edited.mean("found") - clean.mean("found"), abs=1e-6)
+    assert found["lowest"] <= found["change"] <= found["highest"]
+    assert p1["draws"] == draws.DRAWS
+    over = contrast(of_result(clean, "p1"), of_result(edited, "p1"))
+    row = models.query("condition == 'cropped' and measure == 'p1'").iloc[0]
+    assert [row["change"], row["p"]] == pytest.approx([over.interval.point, over.p], abs=1e-6)
+    assert row["model"] == pytest.approx(row["change"], abs=1e-4), "sizes are equal"
+    draws._record.cache_clear()
+
+
+def test_the_page_says_where_the_mixed_model_and_the_test_over_categories_part() -> None:
+    models = draws.rows("models")
+    many, few = (models[models["dataset"] == name] for name in draws.SETS)
+    assert set(few["categories"]) == {5}
+    assert (few["p"] > 0.05).all(), "five categories cannot decide"
+    assert (
+        f"{len(many.dropna(subset=['model_p']))} of {len(many.dropna(subset=['model_p']))} changes on scenes" in draws.agreement()
+    )
+    assert f"{100 * (draws.rows('draws')['highest'] - draws.rows('draws')['lowest']).max():.1f} points" in draws.reading()

@@ -18,7 +18,7 @@ from clipnb.result import Result
 from . import corrections, drift, performance, scale, slider
 from .claims import evidence
 from .first_page import EDITS, SETS
-from .measured import findings, gallery_size, records
+from .measured import draws, findings, gallery_size, records
 from .published import original
 
 LOST = {"found": "half of the originals", "p1": "half of P@1 above chance"}
@@ -36,6 +36,8 @@ def values() -> dict[str, str]:
         "drift": drift.reading(),
         "map": drift.map_reading(),
         "gallery": gallery_size.reading(),
+        "draws": draws.reading(),
+        "models": draws.agreement(),
         **{f"pairs_{name}": pairs(name) for name in records.SETS},
         **{f"verdicts_{name}": verdicts(name) for name in records.SETS},
         "corrections": corrected(),

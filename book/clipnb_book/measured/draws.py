@@ -1,0 +1,158 @@
+"""How far changes depend on the seed of random crops and on the statistical model, on real photographs that may not be shown.
+
+`python -m clipnb_book.measured.draws` measures it again where $CLIPNB_DATA holds the photographs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import warnings
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clipnb._core.files import write_text
+from clipnb.analysis.contrasts import contrast
+from clipnb.analysis.scores import of_result, paired_changes
+from clipnb.analysis.sensitivity import draws_frame
+from clipnb.encoders import OFFLINE
+from clipnb.manipulations import CLEAN
+from clipnb.metrics.measures import MEASURES
+from clipnb.report.format import NB, p_short, points, points_span, table
+from clipnb.result import Result
+from clipnb.runs import run
+from clipnb.spec import RunSpec
+from clipnb.stats.intervals import ALPHA, Interval
+
+from .findings import FIGURES, SCENES, describe
+
+FILE = Path(__file__).parent / "data" / "draws.json"
+SETS, SHOWN = {SCENES: 5, FIGURES: 20}, {SCENES: "scenes", FIGURES: "people"}
+"""Data set -> photographs of each category, and what they show."""
+
+ENGINE = "openvino"
+EDITS, DRAWS, ASKED = ("cropped", "blurred", "grey"), 5, ("found", "p1")
+
+
+def mixed_model(changes: dict[str, list[float]]) -> tuple[float, float, float]:
+    """Mean change, its standard error and p by a linear mixed model with random effects of the category.
+
+    The changes of images are paired, which removes the random effect of the image. What is left of a model of scores with the
+    image in its category, the condition, and a random slope of the condition by category is an intercept and a random
+    intercept for each category. p is that of Wald's z test; NaN where nothing varies within a category.
+    """
+    from statsmodels.formula.api import mixedlm  # statsmodels is a package of the tests only
+
+    rows = pd.DataFrame([(category, value) for category, values in changes.items() for value in values], columns=["kind", "change"])
+    with warnings.catch_warnings(action="ignore"):  # a variance of zero between categories is at the bound of the parameters
+        try:
+            fit = mixedlm("change ~ 1", rows, groups="kind").fit(method="powell")  # gradients fail at the bound
+        except np.linalg.LinAlgError:
+            return math.nan, math.nan, math.nan
+    return float(fit.params["Intercept"]), float(fit.bse["Intercept"]), float(fit.pvalues["Intercept"])
+
+
+def compared(clean: Result, edited: Result, measure: str) -> dict[str, Any]:
+    """The mixed model beside the test over categories."""
+    scores = of_result(clean, measure), of_result(edited, measure)
+    over = contrast(*scores)
+    change, error, p = mixed_model(paired_changes(*scores))
+    return {
+        "dataset": clean.spec.dataset_name,
+        "condition": edited.spec.manip,
+        "measure": measure,
+        "categories": over.interval.n,
+        **over.interval.columns("change"),
+        "p": over.p,
+        "model": change,
+        "model_error": error,
+        "model_p": p,
+    }
+
+
+@cache
+def _record() -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return record
+
+
+def rows(name: str) -> pd.DataFrame:
+    """The table `draws` (of `draws_frame`) or `models` (of `compared`)."""
+    return pd.read_csv(io.StringIO("\n".join(_record()[name])))
+
+
+def draws_table() -> str:
+    """A row a data set and measure: the change by all draws, by single draws, and with images and draws as levels."""
+    lines = []
+    for row in rows("draws").to_dict("records"):
+        over, nested = (
+            Interval(row["change"], row[f"{name}_low"], row[f"{name}_high"], "", row["categories"]) for name in ("change", "nested")
+        )
+        single = f"{points(row['lowest'])}{NB}to{NB}{points(row['highest'])}"
+        measure = MEASURES[row["measure"]].label
+        lines.append([row["dataset"], measure, points(row["change"]), points_span(over), single, points_span(nested)])
+    head = ["data set", "measure", "change, points", "interval over categories", "single draws", "with images and draws"]
+    return table(head, lines, "llrrrr")
+
+
+def models_table() -> str:
+    """A row a change: the sign-flip test over categories beside the mixed model."""
+    lines = []
+    for row in rows("models").to_dict("records"):
+        model = ["none", "none"] if math.isnan(row["model_p"]) else [points(row["model"]), p_short(row["model_p"])]
+        test = [MEASURES[row["measure"]].label, points(row["change"]), p_short(row["p"])]
+        lines.append([row["dataset"], row["condition"], *test, *model])
+    return table(["data set", "edit", "measure", "change, points", "p, sign flip", "change, model", "p, model"], lines, "lllrrrr")
+
+
+def reading() -> str:
+    """How much wider the interval becomes with images and draws as levels."""
+    part = rows("draws").dropna()
+    ratio = (part["nested_high"] - part["nested_low"]) / (part["change_high"] - part["change_low"])
+    apart = (rows("draws")["highest"] - rows("draws")["lowest"]).max()
+    return (
+        f"Single draws differ by up to {100 * apart:.1f} points. The interval in which images and draws vary too is "
+        f"{ratio.min():.1f} to {ratio.max():.1f} times as wide as that over categories."
+    )
+
+
+def agreement() -> str:
+    """In how many changes the mixed model and the test over categories decide alike."""
+    known = rows("models").dropna(subset=["model_p"])
+    alike = (known["p"] <= ALPHA) == (known["model_p"] <= ALPHA)
+    said = [
+        f"{int(alike[part.index].sum())} of {len(part)} changes on {SHOWN[str(name)]}"
+        for name, part in known.groupby("dataset", sort=False)
+    ]
+    apart = (known["model"] - known["change"]).abs().max()
+    return f"The two decide alike in {' and '.join(said)}; their estimates differ by at most {100 * apart:.1f} points."
+
+
+def measure() -> None:
+    """Measure and write the file.
+
+    Raises:
+        UserError: the photographs are not in $CLIPNB_DATA.
+    """
+    drawn, models, runs = [], [], []
+    for dataset, each in SETS.items():
+        spec = RunSpec(dataset, CLEAN, OFFLINE, per_category=each, engine=ENGINE)
+        clean = run(spec)
+        edited = [run(replace(spec, manip=manip, severity=3, draws=DRAWS)) for manip in EDITS]
+        for name in ASKED:
+            drawn.append(draws_frame([clean, *edited], name).assign(dataset=dataset, measure=name).drop(columns="run"))
+            models += [compared(clean, one, name) for one in edited]
+        runs += [clean, *edited]
+    tables = {"draws": pd.concat(drawn), "models": pd.DataFrame(models)}
+    lines = {name: frame.round(6).to_csv(index=False).splitlines() for name, frame in tables.items()}
+    write_text(FILE, json.dumps({"about": describe(runs), **lines}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    measure()
