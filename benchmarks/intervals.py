@@ -4,7 +4,8 @@ Categories are drawn from populations whose means are known: the lists that the 
 and lists that are hard for an interval (a ceiling, many zeros, a rare collapse). Images are nested in categories with the
 intra-class correlation of the study's images, and an image's accuracy is a share of ten results. A data set without an
 interval counts as one that is not covered. Each replicate has a generator of its own, whose seed derives from its purpose; the
-numbers depend neither on the order nor on the number of processes nor on which cells are computed. Writes
+numbers depend neither on the order nor on the number of processes. Two seeds are simulated; the second confirms the first.
+A run that was stopped goes on where it was: delete `_build/simulation` if the code has changed since. Writes
 `book/clipnb_book/data/simulation.csv`.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -21,24 +23,33 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from populations import CEILING, CHANGES, PAIRS, PLAYERS, POPULATIONS, SCENES, Population, Vector, means_of, redrawn
+from populations import CHANGES, EDITS, PAIRS, POPULATIONS, Population, Vector, clusters, means_of, redrawn, searched
 from scipy import special, stats
 from tqdm import tqdm
 
+from clipnb._core.files import write_text
 from clipnb._core.random import rng_for
 from clipnb.analysis.calibration import STATISTICS
 from clipnb.analysis.pair_counts import jackknife, pair_counts
 from clipnb.stats.hypothesis import holm, interaction, spread_changes, tost, wilcoxon
 from clipnb.stats.intervals import Interval, mean_interval, ticks
 from clipnb.stats.sign_flips import change_interval, sign_flip
-from clipnb_book.simulation import RESAMPLES
+from clipnb_book.simulation import GALLERIES, RESAMPLES
 
 SIZES = (5, 6, 10, 28, 51, 100)
 THRESHOLDS = ("roc_auc", "tau_fpr_1", "tau_fpr_5", "tau_eer")
-OUT = Path(__file__).resolve().parent.parent / "book" / "clipnb_book" / "data" / "simulation.csv"
+REPLICATES = 400
+SEEDS = (2022, 2023)
+"""The seed of the numbers in the book, and one that confirms them."""
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "book" / "clipnb_book" / "data" / "simulation.csv"
+CELLS = ROOT / "_build" / "simulation"
+"""Folder of the cells that are finished; a run that was stopped goes on from them."""
 
 Row = dict[str, float]
+Task = tuple[int, str, str, int]
+"""Seed, question, population and number of categories."""
 
 
 def candidates(x: Vector, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
@@ -123,36 +134,44 @@ def two_sets(pair: tuple[str, str], n: int, replicate: int, seed: int) -> Row:
     return found
 
 
-def _clusters(groups: int, each: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Draw unit vectors around centres in few dimensions, so that some categories are as hard to separate as scenes."""
-    at = np.repeat(np.arange(groups), each)
-    centres = np.pad(rng.normal(size=(groups, 4)), ((0, 0), (0, 12)))
-    vectors = centres[at] + 0.6 * rng.normal(size=(len(at), 16))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), at
-
-
 @cache
-def _true_thresholds(seed: int) -> dict[str, float]:
+def _true_thresholds(unequal: float, seed: int) -> dict[str, float]:
     """Thresholds of the population of clusters, from 1,500 categories."""
-    vectors, at = _clusters(1_500, 4, rng_for(seed, "true thresholds"))
+    vectors, at = clusters(1_500, 4, rng_for(seed, "true thresholds", unequal), unequal)
     curve = pair_counts(vectors, at, np.arange(len(at))).curve()
     return {name: STATISTICS[name](curve) for name in THRESHOLDS}
 
 
-def thresholds(which: str, n: int, replicate: int, seed: int) -> Row:
+def thresholds(unequal: float, n: int, replicate: int, seed: int) -> Row:
     """Whether the interval of each calibrated threshold contains the threshold of the population of clusters."""
-    vectors, at = _clusters(n, 8, rng_for(seed, "thresholds", n, replicate))
-    counts, true = pair_counts(vectors, at, np.arange(len(at))), _true_thresholds(seed)
+    vectors, at = clusters(n, 4 if unequal else 8, rng_for(seed, "thresholds", unequal, n, replicate), unequal)
+    counts, true = pair_counts(vectors, at, np.arange(len(at))), _true_thresholds(unequal, seed)
     found = jackknife(counts, {name: STATISTICS[name] for name in THRESHOLDS})
     return {f"jackknife of {name}": true[name] in interval for name, interval in found.items()}
+
+
+@cache
+def _over_galleries(edit: str, n: int, seed: int) -> float:
+    """The mean change over `GALLERIES` galleries of n categories."""
+    found = [searched(edit, n, rng_for(seed, "galleries", edit, n, replicate)) for replicate in range(GALLERIES)]
+    return float(np.mean([after.mean() - before.mean() for before, after in found]))
+
+
+def shared(edit: str, n: int, replicate: int, seed: int) -> Row:
+    """Whether each interval of a change contains the mean change over galleries, where all categories share one gallery."""
+    before, after = searched(edit, n, rng_for(seed, "shared", edit, n, replicate))
+    d, true = after - before, _over_galleries(edit, n, seed)
+    found = change_interval(d, flips=RESAMPLES, seed=replicate)
+    return _row(found, {"t": stats.t.interval(0.95, n - 1, d.mean(), stats.sem(d))}, true)
 
 
 QUESTIONS: dict[str, tuple[Callable[[Any, int, int, int], Row], dict[str, Any], float]] = {
     "mean": (intervals, {p.name: p for p in POPULATIONS}, 1.0),
     "change": (changes, {name: name for name in CHANGES}, 1.0),
-    "test": (tests, {p.name: p for p in (PLAYERS, SCENES, CEILING)}, 1.0),
+    "test": (tests, {p.name: p for p in POPULATIONS}, 0.5),
     "difference": (two_sets, {" / ".join(pair): pair for pair in PAIRS}, 0.5),
-    "threshold": (thresholds, {"clusters": "clusters"}, 1.0),
+    "threshold": (thresholds, {"equal sizes": 0.0, "unequal sizes": 1.2}, 0.5),
+    "shared gallery": (shared, {edit: edit for edit in EDITS}, 1.0),
 }
 """Question -> function of a replicate, its populations, and the question's share of the replicates."""
 
@@ -160,9 +179,9 @@ ERRORS = ("sign flip, skewed", "Wilcoxon", "TOST", "equal spread", "any of six",
 """Beginnings of the methods whose rate is that of false rejections; the others cover."""
 
 
-def cell(task: tuple[str, str, int], replicates: int, seed: int) -> pd.DataFrame:
+def cell(task: Task, replicates: int) -> pd.DataFrame:
     """Simulate a question for a population and size: a row for each method; `width` is the median width relative to t."""
-    question, name, n = task
+    seed, question, name, n = task
     ask, populations, share = QUESTIONS[question]
     table = pd.DataFrame([ask(populations[name], n, r, seed) for r in range(max(1, int(replicates * share)))], dtype=float)
     widths = {method: table.pop(method).median() for method in list(table) if method.startswith("width, ")}
@@ -170,6 +189,7 @@ def cell(task: tuple[str, str, int], replicates: int, seed: int) -> pd.DataFrame
     rates, reference = table.mean(), widths.get("width, t", math.nan)
     return pd.DataFrame(
         {
+            "seed": seed,
             "question": question,
             "what": ["type-I error" if method.startswith(ERRORS) else "coverage" for method in table],
             "method": list(table),
@@ -184,34 +204,45 @@ def cell(task: tuple[str, str, int], replicates: int, seed: int) -> pd.DataFrame
     )
 
 
+def kept(task: Task, replicates: int, folder: Path) -> pd.DataFrame:
+    """The cell from its file in a folder, or else simulated and written there."""
+    seed, question, name, n = task
+    path = folder / f"{replicates} {seed} {question} {list(QUESTIONS[question][1]).index(name)} {n}.csv"
+    if not path.is_file():
+        write_text(path, cell(task, replicates).to_csv(index=False))
+    return pd.read_csv(path)
+
+
 def simulate(
-    replicates: int = 400,
-    seed: int = 2022,
+    folder: Path,
+    replicates: int = REPLICATES,
+    seeds: Sequence[int] = SEEDS,
     processes: int = 0,
     sizes: Sequence[int] = SIZES,
     questions: Sequence[str] = tuple(QUESTIONS),
 ) -> pd.DataFrame:
-    """Simulate all cells and return them as one sorted table."""
-    tasks = [(q, name, n) for n in sorted(sizes, reverse=True) for q in questions for name in QUESTIONS[q][1]]
+    """Simulate all cells that have no file in the folder, and return all as one sorted table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = [(s, q, name, n) for s in seeds for n in sorted(sizes, reverse=True) for q in questions for name in QUESTIONS[q][1]]
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
-        work = pool.map(partial(cell, replicates=replicates, seed=seed), tasks)
+        work = pool.map(partial(kept, replicates=replicates, folder=folder), tasks)
         cells = list(tqdm(work, total=len(tasks), desc="simulating", unit="cell"))
-    return pd.concat(cells).sort_values(["question", "method", "population", "categories"], ignore_index=True)
+    return pd.concat(cells).sort_values(["seed", "question", "method", "population", "categories"], ignore_index=True)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    options.add_argument("--replicates", type=int, default=400)
-    options.add_argument("--seed", type=int, default=2022)
+    options.add_argument("--replicates", type=int, default=REPLICATES)
+    options.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     options.add_argument(
         "--processes", type=int, default=0, help="number of processes, 0 for the number of cores; the numbers do not depend on it"
     )
     options.add_argument("--out", type=Path, default=OUT)
-    options.add_argument("--questions", nargs="+", default=list(QUESTIONS), choices=list(QUESTIONS))
     given = options.parse_args()
-    table = simulate(given.replicates, given.seed, given.processes, questions=given.questions)
-    table.to_csv(given.out, index=False)
-    print(table.pivot_table(index=["question", "method", "population"], columns="categories", values="rate").to_string())
+    table = simulate(CELLS, given.replicates, given.seeds, given.processes)
+    table.to_csv(given.out, index=False, lineterminator="\n")
+    shutil.rmtree(CELLS)
+    print(table.pivot_table(index=["question", "method", "population"], columns=["categories", "seed"], values="rate").to_string())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from clipnb_book.simulation import ICC, IMAGES
 RESULTS = 10
 
 Vector = NDArray[np.float64]
+Embeddings = NDArray[np.float32]
+Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,11 @@ class Population:
     def mean(self) -> float:
         return float(self.centres.mean())
 
-    def categories(self, n: int, rng: np.random.Generator) -> tuple[Vector, NDArray[np.int64]]:
+    def categories(self, n: int, rng: np.random.Generator) -> tuple[Vector, Codes]:
         """Draw n categories: their true accuracies and their numbers of images."""
         return rng.choice(self.centres, n), rng.integers(self.images[0], self.images[1] + 1, n)
 
-    def images_of(self, centres: Vector, sizes: NDArray[np.int64], rng: np.random.Generator) -> Vector:
+    def images_of(self, centres: Vector, sizes: Codes, rng: np.random.Generator) -> Vector:
         """Draw the accuracies of the images, category after category: beta-binomial shares of ten results."""
         spread = centres * (1 - centres)
         typical = float(np.mean(self.centres * (1 - self.centres)))
@@ -56,7 +58,7 @@ class Population:
         return rng.binomial(RESULTS, np.where(np.repeat(certain, sizes), np.repeat(centres, sizes), chance)) / RESULTS
 
 
-def by_category(images: Vector, sizes: NDArray[np.int64]) -> Vector:
+def by_category(images: Vector, sizes: Codes) -> Vector:
     """Means of consecutive groups of the given sizes."""
     return np.add.reduceat(images, np.cumsum(sizes) - sizes) / sizes
 
@@ -140,5 +142,40 @@ PAIRS = (
     ("normal", "exponential"),
     ("exponential", "exponential"),
     ("5% of categories collapse", "5% of categories collapse"),
+    ("ceiling, drawn again", "scenes, drawn again"),
+    ("15% of categories change", "15% of categories change"),
+    ("normal", "5% of categories collapse"),
 )
 """Changes of two data sets."""
+
+EDITS = {"noise": 0.0, "one direction": 1.2}
+"""Name -> how far the edit moves all embeddings in one direction, beside noise."""
+
+
+def clusters(groups: int, each: int, rng: np.random.Generator, unequal: float = 0.0) -> tuple[Embeddings, Codes]:
+    """Draw unit vectors around centres in few dimensions, so that some categories are as hard to separate as scenes.
+
+    A category has `each` vectors, or at least two of a log-normal distribution with this median and sigma `unequal`.
+    """
+    sizes = np.maximum(2, np.rint(each * np.exp(unequal * rng.normal(size=groups)))).astype(np.int64)
+    at = np.repeat(np.arange(groups), sizes)
+    centres = np.pad(rng.normal(size=(groups, 4)), ((0, 0), (0, 12)))
+    return _unit(centres[at] + 0.6 * rng.normal(size=(len(at), 16))), at
+
+
+def searched(edit: str, groups: int, rng: np.random.Generator) -> tuple[Vector, Vector]:
+    """Mean P@5 of each category, clean and edited: all queries search one gallery, that of the clean images."""
+    vectors, at = clusters(groups, 8, rng)
+    edited = vectors + 0.25 * rng.normal(size=vectors.shape)
+    edited[:, :1] += EDITS[edit]
+    means = []
+    for queries in (vectors, _unit(edited)):
+        cosine = queries @ vectors.T
+        np.fill_diagonal(cosine, -np.inf)
+        results = np.argpartition(-cosine, 5, axis=1)[:, :5]
+        means.append((at[results] == at[:, None]).mean(axis=1).reshape(groups, 8).mean(axis=1))
+    return means[0], means[1]
+
+
+def _unit(vectors: Vector) -> Embeddings:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
@@ -45,21 +46,37 @@ def test_populations_have_the_printed_means_and_spread(coverage: ModuleType, whi
 def test_images_are_nested_as_stated(coverage: ModuleType) -> None:
     from clipnb.stats.effect_sizes import nesting
 
-    people, rng = coverage.SCENES, np.random.default_rng(4)
+    people, rng = coverage.POPULATIONS[1], np.random.default_rng(4)
     centres, sizes = people.categories(3_000, rng)
     images = people.images_of(centres, sizes, rng)
     assert nesting(np.split(images, np.cumsum(sizes)[:-1])).icc == pytest.approx(simulation.ICC, abs=0.02)
 
 
 def test_a_replicate_depends_on_its_name_alone(coverage: ModuleType) -> None:
-    asked = [coverage.intervals(coverage.SCENES, 10, r, 7) for r in (0, 1, 2)]
-    assert [coverage.intervals(coverage.SCENES, 10, r, 7) for r in (2, 1, 0)] == asked[::-1]
-    assert coverage.intervals(coverage.SCENES, 10, 0, 8) != asked[0]
+    asked = [coverage.intervals(coverage.POPULATIONS[1], 10, r, 7) for r in (0, 1, 2)]
+    assert [coverage.intervals(coverage.POPULATIONS[1], 10, r, 7) for r in (2, 1, 0)] == asked[::-1]
+    assert coverage.intervals(coverage.POPULATIONS[1], 10, 0, 8) != asked[0]
 
 
-def test_the_number_of_processes_changes_nothing(coverage: ModuleType) -> None:
-    one, two = (coverage.simulate(2, 5, processes, (6,), ("difference", "test", "mean", "change")) for processes in (1, 2))
+QUICK = ("difference", "test", "mean", "change")
+
+
+def test_the_number_of_processes_changes_nothing(coverage: ModuleType, tmp_path: Path) -> None:
+    one, two = (coverage.simulate(tmp_path / str(n), 2, (5,), n, (6,), QUICK) for n in (1, 2))
     assert_frame_equal(one, two)
+
+
+def test_a_simulation_that_was_stopped_goes_on_where_it_was(coverage: ModuleType, tmp_path: Path) -> None:
+    def simulated() -> pd.DataFrame:
+        return coverage.simulate(tmp_path, 2, (5,), 1, (6,), ("change",))
+
+    whole = simulated()
+    first, second, *_ = sorted(tmp_path.iterdir())
+    first.unlink()
+    second.write_text(second.read_text(encoding="utf-8").replace(",coverage,", ",kept,"), encoding="utf-8")
+    again = simulated()
+    assert again.query("what == 'kept'")["population"].nunique() == 1
+    assert_frame_equal(again.replace("kept", "coverage"), whole)
 
 
 def test_a_data_set_without_an_interval_counts_as_not_covered(coverage: ModuleType) -> None:
@@ -67,15 +84,45 @@ def test_a_data_set_without_an_interval_counts_as_not_covered(coverage: ModuleTy
     assert (row["sign flip"], row["none, sign flip"]) == (0, 1)
 
 
-def test_the_committed_table_has_every_cell() -> None:
-    table = simulation.simulation()
-    for question in ("mean", "change", "difference", "test"):
-        part = table[table["question"] == question]
-        assert set(part["categories"]) == {5, 6, 10, 28, 51, 100}
-        assert part.groupby(["method", "population"]).size().eq(6).all()
-    assert table[table["question"] == "mean"]["population"].nunique() >= 8
-    assert table[table["question"] == "change"]["population"].nunique() >= 8
-    assert (table["replicates"] >= 100).all()
+def test_the_committed_table_has_every_cell_of_two_seeds(coverage: ModuleType) -> None:
+    table = simulation.every_seed()
+    assert set(table["seed"]) == set(coverage.SEEDS)
+    cells = table.groupby("seed").apply(
+        lambda part: set(zip(part["question"], part["population"], part["categories"], strict=True))
+    )
+    expected = {(q, p, n) for q, (_, populations, _) in coverage.QUESTIONS.items() for p in populations for n in coverage.SIZES}
+    assert all(found == expected for found in cells)
+    assert set(coverage.SIZES) == {5, 6, 10, 28, 51, 100}
+    assert all(len(coverage.QUESTIONS[q][1]) >= 8 for q in ("mean", "change", "difference", "test"))
+    expected_sizes = {q: int(coverage.REPLICATES * share) for q, (_, _, share) in coverage.QUESTIONS.items()}
+    assert table.groupby("question")["replicates"].unique().map(list).to_dict() == {q: [n] for q, n in expected_sizes.items()}
+
+
+def test_the_second_seed_confirms_the_first() -> None:
+    first, second = (part.set_index(["method", "population", "categories"]) for _, part in simulation.every_seed().groupby("seed"))
+    gap = (first["rate"] - second["rate"]).abs()
+    assert gap.max() < 5 * (0.25 / 200 * 2) ** 0.5  # five standard errors of the least certain difference
+    assert f"the largest difference is {100 * gap.max():.1f} points" in simulation.agreement()
+    for part in (first, second):
+        means = part[part["question"] == "mean"].groupby("method")["rate"].min()
+        assert list(means[means >= simulation.LOW].index) == [simulation.CHOSEN["mean"]]
+
+
+def test_a_gallery_that_categories_share_makes_no_interval_too_narrow() -> None:
+    part = simulation.every_seed().query("question == 'shared gallery' and none < 1")
+    assert part["rate"].min() > simulation.LOW
+    assert part["rate"].mean() > simulation.NOMINAL
+
+
+def test_welchs_test_fails_between_few_categories_and_many_where_one_can_collapse() -> None:
+    """What the page says in words of the interval and of the permutation test."""
+    part = simulation.simulation().query("question == 'difference' and categories == 6")
+    rates = part.pivot(index="method", columns="population", values="rate")
+    collapse = [name for name in rates if "collapse" in name]
+    many, few = (rates.loc[f"Welch interval, against {size}"] for size in ("100", "as many"))
+    assert many[collapse].min() < 0.7
+    assert 1 - many.min() > rates.loc["interaction by permutation, against 100"].max()
+    assert abs(1 - few.min() - rates.loc["interaction by permutation, against as many"].max()) < 0.05
 
 
 def test_the_chosen_interval_of_a_mean_is_the_narrowest_that_covers_everywhere() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from clipnb.report.format import NB, table
+from clipnb.stats.intervals import TICK
 from clipnb.stats.sign_flips import FLIPS
 
 NOMINAL, LOW = 0.95, 0.93
@@ -25,13 +27,16 @@ IMAGES = {"players": (20, 100), "scenes": (5, 13)}
 RESAMPLES = 999
 """Resamples, flips or random weights behind an interval or a test in the simulation."""
 
+GALLERIES = 500
+"""Galleries behind the true mean change where all categories share one."""
+
 CHOSEN = {"mean": "Gaffke", "change": "sign flip", "difference": "Welch interval, against 100"}
 """Question -> the interval that clipnb gives."""
 
 
 @cache
-def simulation() -> pd.DataFrame:
-    """A row a question, method, population and number of categories.
+def every_seed() -> pd.DataFrame:
+    """A row a seed, question, method, population and number of categories.
 
     `rate` is the coverage or the share of false rejections, `none` the share of data sets without an interval, `error` the
     Monte Carlo error of the rate, `width` the median width over that of Student's t.
@@ -41,10 +46,17 @@ def simulation() -> pd.DataFrame:
         return pd.read_csv(file)
 
 
-def worst_table(question: str) -> str:
-    """A row for each interval: its lowest coverage over the populations and, in brackets, its mean width over that of t."""
+def simulation() -> pd.DataFrame:
+    """The rows of the first seed."""
+    table = every_seed()
+    first: pd.DataFrame = table[table["seed"] == table["seed"].min()].drop(columns="seed")
+    return first
+
+
+def worst_table(question: str, *, by: Sequence[str] = ("method",)) -> str:
+    """A row for each interval: its lowest coverage over the populations and, in brackets, its median width over that of t."""
     part = simulation()[(simulation()["question"] == question) & (simulation()["what"] == "coverage")]
-    return _table(part.groupby(["method"]), part["categories"].unique(), lambda cell: (cell["rate"].min(), cell["width"].mean()))
+    return _table(part.groupby(list(by)), part["categories"].unique(), lambda cell: (cell["rate"].min(), cell["width"].median()))
 
 
 def breaking_table() -> str:
@@ -76,7 +88,7 @@ def error_table() -> str:
 
 def _table(groups: Any, sizes: Any, worst: Callable[[pd.DataFrame], tuple[float, float]], errors: bool = False) -> str:
     rows = []
-    for (name,), part in groups:
+    for names, part in groups:
         cells = []
         for g in sorted(sizes):
             cell = part[part["categories"] == g]
@@ -85,7 +97,7 @@ def _table(groups: Any, sizes: Any, worst: Callable[[pd.DataFrame], tuple[float,
             wide = "" if math.isnan(width) else f" ({width:.2f})"
             none = cell["none"].min() == 1 or cell.empty
             cells.append("none" if none else f"**{shown}**{wide}" if rate < LOW else f"{shown}{wide}")
-        rows.append([str(name), *cells])
+        rows.append([", ".join(names), *cells])
     return table(["", *(f"G{NB}={NB}{g}" for g in sorted(sizes))], rows, "l" + "r" * len(sizes))
 
 
@@ -96,7 +108,8 @@ def reading() -> str:
         part = found[(found["question"] == question) & (found["method"] == method) & (found["none"] < 1)]
         low, rest = part[part["rate"] < LOW], part[part["rate"] >= LOW]
         named = "; ".join(
-            f"{name} {rows['rate'].min():.0%} to {rows['rate'].max():.0%} (G = {', '.join(map(str, rows['categories']))})"
+            f"{name} {' to '.join(dict.fromkeys(f'{r:.0%}' for r in (rows['rate'].min(), rows['rate'].max())))} "
+            f"(G = {', '.join(map(str, rows['categories']))})"
             for name, rows in low.groupby("population")
         )
         short = f" It covers less in {len(low)} cells: {named}." if len(low) else ""
@@ -108,10 +121,33 @@ def reading() -> str:
 
 
 def replicates() -> str:
-    """The number of simulated data sets behind a cell, and the largest Monte Carlo error of a rate of 95%."""
-    fewest = simulation()["replicates"].min()
-    error = 2 * math.sqrt(NOMINAL * (1 - NOMINAL) / fewest)
-    return f"{fewest:,} to {simulation()['replicates'].max():,} (a rate of 95% is then known to within {error:.1%})"
+    """The number of simulated data sets behind a cell, and the Monte Carlo error of a rate of 95%."""
+    said = []
+    for number, part in simulation().groupby("replicates", sort=False):
+        error = 2 * math.sqrt(NOMINAL * (1 - NOMINAL) / part["replicates"].iloc[0])
+        said.append(f"{number} ({', '.join(part['question'].unique())}; a rate of {NOMINAL:.0%} is known to within {error:.1%})")
+    return " or ".join(said)
+
+
+def agreement() -> str:
+    """How far the rates of the second seed are from those of the first."""
+    by = ["question", "method", "population", "categories"]
+    first, second = (part.set_index(by)[["rate", "error"]] for _, part in every_seed().groupby("seed"))
+    gap = (first["rate"] - second["rate"]).abs()
+    _, method, population, categories = gap.index.to_list()[int(np.argmax(gap.to_numpy()))]
+    beyond = (gap > 2 * np.hypot(first["error"], second["error"]) + TICK).mean()
+    return (
+        f"Everything was simulated again with a second seed. Of {len(gap):,} rates, the largest difference is "
+        f"{100 * gap.max():.1f} points (*{method}*, {population}, G{NB}={NB}{categories}); the mean difference is "
+        f"{100 * gap.mean():.1f} points, and {beyond:.1%} of the differences are above twice their Monte Carlo error."
+    )
+
+
+def sharing() -> str:
+    """What the interval of a change covers where all categories share one gallery."""
+    part = simulation()[(simulation()["question"] == "shared gallery") & (simulation()["method"] == CHOSEN["change"])]
+    rates = part.loc[part["none"] < 1, "rate"]
+    return f"The interval of a change covers {rates.min():.1%} to {rates.max():.1%}"
 
 
 def values() -> dict[str, Any]:
@@ -127,7 +163,15 @@ def values() -> dict[str, Any]:
         "usual_resamples": f"{FLIPS:,}",
         "replicates": replicates(),
         "reading": reading(),
-        "worst": {question: worst_table(question) for question in ("mean", "change", "difference", "threshold")},
+        "galleries": GALLERIES,
+        "agreement": agreement(),
+        "sharing": sharing(),
+        "populations": simulation().groupby("question")["population"].nunique().to_dict(),
+        "worst": {question: worst_table(question) for question in CHOSEN},
+        "each": {
+            name: worst_table(question, by=("method", "population"))
+            for name, question in (("threshold", "threshold"), ("sharing", "shared gallery"))
+        },
         "coverage": {question: coverage_table(question) for question in CHOSEN},
         "errors": error_table(),
     }
