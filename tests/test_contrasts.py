@@ -17,13 +17,14 @@ from numpy.testing import assert_allclose
 from clipnb import Result, RunSpec, UserError, load_results, run, study_log
 from clipnb.analysis.compare import compare
 from clipnb.analysis.contrasts import contrast, contrasts, contrasts_frame, interaction_contrasts, interactions_frame
-from clipnb.analysis.families import undecidable
+from clipnb.analysis.families import FEW_CHANGED, too_few, with_roles
 from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, read_log
 from clipnb.cli import main
 from clipnb.encoders import ENCODERS
 from clipnb.report.tables import all_tables, conditions_frame, write
 from clipnb.stats.hypothesis import holm, interaction, tost
 from clipnb.stats.sign_flips import sign_flip
+from clipnb_book import simulation
 from clipnb_book.published import original
 from clipnb_book.published.original import printed_log
 from conftest import PhotoFolder, TinyEncoder
@@ -305,15 +306,31 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
 
 def test_data_sets_and_families_that_cannot_be_decided_are_named() -> None:
     def table(*sizes: int) -> pd.DataFrame:
-        return pd.DataFrame({"dataset": [f"of {n}" for n in sizes], "role": "pre-named", "categories": sizes})
+        named = {"dataset": [f"of {n}" for n in sizes], "after": "grey", "role": "pre-named"}
+        return pd.DataFrame(named | {"categories": sizes, "changed": sizes, "low": -0.1})
 
     alone = "of 5: with 5 categories p is at least 0.0625; no change and no interaction of it can be decided"
-    assert undecidable(table(5, 100)) == [alone]
-    assert undecidable(table(6, 6)) == [
-        "pre-named: with 6 categories p is at least 0.0312; adjusted over 2 changes none reaches 0.05"
-    ]
-    assert undecidable(table(5)) == [alone]
-    assert undecidable(table(6)) == undecidable(table(6, 7)) == []
+    assert too_few(table(5, 100)) == [alone]
+    assert too_few(table(6, 6)) == ["pre-named: with 6 categories p is at least 0.0312; adjusted over 2 changes none reaches 0.05"]
+    assert too_few(table(5)) == [alone]
+    assert too_few(table(6)) == too_few(table(6, 7)) == []
+
+
+def test_an_interval_that_rests_on_few_categories_is_named() -> None:
+    def said(changed: int, categories: int) -> list[str]:
+        d = {str(i): 0.1 + 0.01 * i if i < changed else 0.0 for i in range(categories)}
+        family = contrasts(
+            [Scores("roads", "original", {c: [0.5] for c in d}), Scores("roads", "grey", {c: [0.5 + v] for c, v in d.items()})]
+        )
+        return too_few(with_roles(family, contrasts_frame))
+
+    assert said(8, 40) == ["roads, grey: 8 of 40 categories change; its interval is too narrow"]
+    assert said(10, 40) == said(8, 12) == []
+    # what the simulation says of populations of which 15% change
+    part = simulation.every_seed().query("population == '15% of categories change' and method == 'sign flip' and none < 1")
+    few = part["categories"] * 0.15 < FEW_CHANGED
+    assert (part[few].groupby("categories")["rate"].mean() < simulation.LOW).all()
+    assert (part[~few].groupby("categories")["rate"].mean() >= simulation.LOW).all()
 
 
 def test_what_cannot_be_analysed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

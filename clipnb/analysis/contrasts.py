@@ -11,7 +11,7 @@ import pandas as pd
 from ..errors import UserError
 from ..stats.effect_sizes import Nesting, cliffs_delta, nesting, rank_biserial
 from ..stats.hypothesis import Interaction, holm, interaction, wilcoxon
-from ..stats.intervals import Interval, direction
+from ..stats.intervals import Interval, direction, ticks
 from ..stats.sign_flips import change_interval, detectable_change, sign_flip
 from .scores import Scores, paired_changes
 
@@ -87,7 +87,7 @@ def contrasts(scores: Sequence[Scores], clean: str = "original") -> list[Contras
 
 
 def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
-    """A row a contrast; `p_holm` is adjusted over all of them and decides the verdict."""
+    """A row a contrast; `p_holm` is adjusted over all of them and decides the verdict. `changed` counts categories that change."""
     adjusted = holm([c.p for c in family])
     return pd.DataFrame(
         [
@@ -96,6 +96,7 @@ def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
                 "before": c.before,
                 "after": c.after,
                 "categories": len(c.changes),
+                "changed": int(np.count_nonzero(ticks(c.values))),
                 "images": c.images,
                 "change": c.interval.point,
                 "low": c.interval.low,

@@ -64,7 +64,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
-    from ..analysis.families import equivalence_frame, undecidable, with_roles
+    from ..analysis.families import equivalence_frame, too_few, with_roles
     from ..analysis.scores import named_by_group
     from ..analysis.sensitivity import draws_frame
     from ..checks import floor_warning
@@ -88,7 +88,7 @@ def _analyse(options: argparse.Namespace) -> int:
         tables["contrasts"] = with_roles(family, contrasts_frame, options.primary, graded)
         print(f"\nChange from {options.clean!r}: sign-flip p, Holm within each role; interval over categories")
         print(printable(tables["contrasts"], ["role", *SHORT]))
-        for said in undecidable(tables["contrasts"]):
+        for said in too_few(tables["contrasts"]):
             print(said)
     sets = list(dict.fromkeys(c.dataset for c in family))
     groups = {s.group for s in scores}  # `named_by_group` names the parts of one data set by group: they are not independent
