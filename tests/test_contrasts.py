@@ -309,7 +309,7 @@ def test_data_sets_and_families_that_cannot_be_decided_are_named() -> None:
         named = {"dataset": [f"of {n}" for n in sizes], "after": "grey", "role": "pre-named"}
         return pd.DataFrame(named | {"categories": sizes, "changed": sizes, "low": -0.1})
 
-    alone = "of 5: with 5 categories p is at least 0.0625; no change and no interaction of it can be decided"
+    alone = "of 5: with 5 categories p is at least 0.0625; its changes and interactions cannot be decided"
     assert too_few(table(5, 100)) == [alone]
     assert too_few(table(6, 6)) == ["pre-named: with 6 categories p is at least 0.0312; adjusted over 2 changes none reaches 0.05"]
     assert too_few(table(5)) == [alone]

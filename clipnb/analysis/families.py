@@ -52,7 +52,7 @@ def too_few(table: pd.DataFrame) -> list[str]:
     for dataset, part in table.groupby("dataset", sort=False):
         if (least := smallest_p(int(part["categories"].max()))) > ALPHA:
             few = f"{dataset}: with {part['categories'].max()} categories p is at least {least:.3g}"
-            said.append(f"{few}; no change and no interaction of it can be decided")
+            said.append(f"{few}; its changes and interactions cannot be decided")
     for name, part in table.groupby("role", sort=False):
         if (least := smallest_p(int(part["categories"].max()))) <= ALPHA < least * len(part):
             few = f"{name}: with {part['categories'].max()} categories p is at least {least:.3g}"
