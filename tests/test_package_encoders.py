@@ -30,14 +30,15 @@ def unit(features: Any) -> np.ndarray:
     return torch.nn.functional.normalize(torch.as_tensor(features).float(), dim=1).detach().numpy()
 
 
-def embedded(encoder: Encoder) -> np.ndarray:
-    return encoder.encode(np.stack([encoder.prepare(image) for image in ODD]))
+def embedded(encoder: Encoder, first: int = len(ODD)) -> np.ndarray:
+    return encoder.encode(np.stack([encoder.prepare(image) for image in ODD[:first]]))
 
 
 def equals(spelling: str, ours: Encoder, theirs: Any) -> None:
-    """Check that the vectors equal those of the package, as the book states."""
-    stated(spelling, np.abs(embedded(ours) - unit(theirs)).max())
-    np.testing.assert_allclose(embedded(ours), unit(theirs), atol=1e-5)
+    """Check that the vectors equal those of the package for the first pictures, as the book states."""
+    made = embedded(ours, len(theirs))
+    stated(spelling, np.abs(made - unit(theirs)).max())
+    np.testing.assert_allclose(made, unit(theirs), atol=1e-5)
 
 
 def agrees(spelling: str, name: str, theirs: Any) -> Encoder:
@@ -62,8 +63,9 @@ def test_timm(model: str, tmp_path: Path) -> None:
     theirs = timm.create_model(model, pretrained=False, num_classes=0).eval()
     torch.save(theirs.state_dict(), tmp_path / "weights.pt")
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(theirs), is_training=False)
+    shown = IMAGES if "test_" in model else IMAGES[:2]  # the others take seconds a picture
     with torch.no_grad():
-        expected = theirs(torch.stack([transform(image) for image in IMAGES]))
+        expected = theirs(torch.stack([transform(image) for image in shown]))
     name = f"timm:{model}@{tmp_path / 'weights.pt'}"
     if "test_" in model:
         assert agrees("timm:<model>@<file>", name, expected).identity.split("|")[0] == f"timm:{model}"

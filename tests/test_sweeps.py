@@ -14,12 +14,11 @@ import pytest
 
 from clipnb import Result, RunSpec, UserError, run
 from clipnb.analysis.severity import read_table
+from clipnb.cli import main
 from clipnb.execution.sweep import Grid, cost, merged, read_grid
 from clipnb.result import load_results
 from clipnb_book.tables import sources_table
 from conftest import HANGS, PhotoFolder, TinyEncoder
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_a_grid_is_every_combination_once_clean_first() -> None:
@@ -124,7 +123,9 @@ def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=HANGS)
 
 
-def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(bare_project: Path, photo_folder: PhotoFolder) -> None:
+def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(
+    bare_project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     good, small = photo_folder({"cats": 6, "dogs": 6}), photo_folder({"cats": 2, "dogs": 2}, "small")
     flags = ["--manips", "grey", "--severities", "2", "--encoders", "histogram", "--k", "5", "--jobs", "2"]
     first = sweep("--datasets", str(good), str(small), "nowhere", *flags)
@@ -142,20 +143,21 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(bare_project: Pa
     assert saved.scores == run(RunSpec(str(good), "grey", "histogram", 5, severity=2), progress=False).scores
 
     before = {p: p.stat().st_mtime_ns for p in (bare_project / "book" / "runs").iterdir()}
-    again = sweep("--datasets", str(good), *flags)
-    assert again.returncode == 0, again.stderr
-    assert "2 of 2 runs are up to date" in again.stdout
+    assert main(["sweep", "--datasets", str(good), *flags]) == 0
+    assert "2 of 2 runs are up to date" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in (bare_project / "book" / "runs").iterdir()} == before
 
 
-def test_numbers_alone_are_made_without_pages(bare_project: Path, photo_folder: PhotoFolder) -> None:
+def test_numbers_alone_are_made_without_pages(
+    bare_project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     root, small = str(photo_folder({"cats": 5, "dogs": 5})), str(photo_folder({"cats": 1, "dogs": 1}, "small"))
     flags = ["--datasets", root, small, "--manips", "grey", "--severities", "5", "--encoders", "histogram", "--k", "3"]
     flags += ["--engine", "compile"]
-    done = sweep(*flags, "--no-pages", "--table", "numbers.json")
-    assert done.returncode == 1
-    assert "2 of 4 results are there" in done.stdout
-    assert done.stderr.count("clipnb: small-") == 2
+    assert main(["sweep", *flags, "--no-pages", "--table", "numbers.json"]) == 1
+    said = capsys.readouterr()
+    assert "2 of 4 results are there" in said.out
+    assert said.err.count("clipnb: small-") == 2
     table, sources = read_table(bare_project / "numbers.json")
     assert list(zip(table["manip"], table["severity"], strict=True)) == [("original", 0), ("grey", 5)]
     assert list(sources) == ["photos, histogram"]
@@ -166,11 +168,12 @@ def test_numbers_alone_are_made_without_pages(bare_project: Path, photo_folder: 
     assert not (bare_project / "book").exists()
 
 
-def test_a_dry_run_only_says_what_it_would_cost(bare_project: Path, photo_folder: PhotoFolder) -> None:
-    root = str(photo_folder({"cats": 3, "dogs": 3}))
-    done = sweep("--datasets", root, "--severities", "1", "5", "--encoders", "histogram", "--k", "2", "--dry-run", "--jobs", "1")
-    assert done.returncode == 0, done.stderr
-    assert "7 runs to do: at most 42 embeddings" in done.stdout
+def test_a_dry_run_only_says_what_it_would_cost(
+    bare_project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--severities", "1", "5", "--encoders", "histogram", "--k", "2", "--dry-run", "--jobs", "1"]
+    assert main(["sweep", "--datasets", str(photo_folder({"cats": 3, "dogs": 3})), *flags]) == 0
+    assert "7 runs to do: at most 42 embeddings" in capsys.readouterr().out
     assert not (bare_project / "results").exists()
     assert not (bare_project / "book").exists()
 
@@ -222,5 +225,5 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(
     assert set(found) == set(specs)
     for spec, result in found.items():
         assert result.scores == run(spec, progress=False).scores
-    assert sweep(*grid, *how).returncode == 0
+    assert main(["sweep", *grid, *how]) == 0
     assert kept(bare_project, pages) == now
