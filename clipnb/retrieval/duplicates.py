@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,9 @@ COLUMN = "grey_16x17"
 
 LIKELY = 0.5
 """A file whose embedding has this cosine to the clean query, or a higher one, may be a copy and is worth reading."""
+
+PAIRS = 2**22
+"""Pairs of hashes that are compared at a time."""
 
 SAME_VECTOR = 0.9999
 """Cosine from which two embeddings count as the same image; rounding an embedding to float16 keeps the cosine above it."""
@@ -73,8 +77,13 @@ def same_picture(
     """
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
-        near = [near_copies(queries[of : of + 1], gallery[at], bits)[0] for of, at in zip(rows_of, rows, strict=True)]
-        return np.asarray(np.array(near, dtype=np.bool_).reshape(rows.shape) & (True if known is None else known[rows]))
+        out = np.zeros(rows.shape, dtype=np.bool_)
+        block = max(1, PAIRS // len(gallery), math.isqrt(PAIRS // max(1, rows.shape[1])))  # block x different rows <= PAIRS
+        for part in (slice(start, start + block) for start in range(0, len(rows), block)):
+            held, at = np.unique(rows[part], return_inverse=True)
+            near = near_copies(queries[rows_of[part]], gallery[held], bits)
+            out[part] = np.take_along_axis(near, at.reshape(rows[part].shape), axis=1)
+        return out if known is None else np.asarray(out & known[rows])
 
     return excluded
 
