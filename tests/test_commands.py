@@ -245,6 +245,10 @@ def test_info_lists_what_is_at_hand(project: Path, nba: Path, capsys: pytest.Cap
     assert re.search(r"data sets +sample-figures, sample-scenes, .*nba", shown)
     assert "blurred (Gaussian blur" in shown
     assert "efficientnet-lite2" in shown
+    capsys.readouterr()
+    main(["info", "--format", "json"])
+    about = json.loads(capsys.readouterr().out)
+    assert (about["manipulations"]["blurred"]["severities"], about["encoders"]["histogram"]) == (5, {"missing extra": None})
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "papermill notebooks/run.ipynb -p dataset" in " ".join(capsys.readouterr().out.split())

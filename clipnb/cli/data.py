@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from .flags import Command
 
 
-def _described(name: str) -> str:
-    """A manipulation with its parameter and the range of its strength."""
-    from ..manipulations import MANIPULATIONS
-
-    m = MANIPULATIONS[name]
-    strength = ", strength {:g} to {:g}".format(*m.limits) if m.limits else ""
-    return f"{name} ({m.summary}" + (f"; {m.parameter}{strength})" if m.levels else ")")
+def _info_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", default="table", choices=["table", "json"], help="what is printed (table)")
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -25,19 +21,33 @@ def _info(options: argparse.Namespace) -> int:
     from ..manipulations import MANIPULATIONS
 
     root = data_root()
-    here = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-    missing = [name for name in KNOWN if name not in here]
-    print("data sets      ", ", ".join([*SAMPLES, *here]))
-    print("  not here     ", ", ".join(missing) or "none")
-    print("manipulations  ", "\n                ".join(map(_described, MANIPULATIONS)))
+    here = [*SAMPLES, *sorted(p.name for p in root.iterdir() if p.is_dir())] if root.is_dir() else [*SAMPLES]
+    manipulations = {name: MANIPULATIONS[name] for name in MANIPULATIONS}
+    extras = {name: missing_extra(name) for name in ENCODERS}
+    folders = {"data": shown(root), "results": shown(results_root()), "cache": str(cache_root())}
+    if options.format == "json":
+        edits = {
+            name: {"summary": m.summary, "severities": len(m.levels), "parameter": m.parameter, "limits": m.limits}
+            for name, m in manipulations.items()
+        }
+        about = {"data sets": here, "manipulations": edits, "default encoder": default_encoder()}
+        about |= {"encoders": {name: {"missing extra": extra or None} for name, extra in extras.items()}, "folders": folders}
+        print(json.dumps(about, indent=1, ensure_ascii=False))
+        return 0
+    print("data sets      ", ", ".join(here))
+    print("  not here     ", ", ".join(name for name in KNOWN if name not in here) or "none")
+    described = []
+    for name, m in manipulations.items():
+        strength = ", strength {:g} to {:g}".format(*m.limits) if m.limits else ""
+        described.append(f"{name} ({m.summary}" + (f"; {m.parameter}{strength})" if m.levels else ")"))
+    print("manipulations  ", "\n                ".join(described))
     print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have a parameter")
-    absent = [name for name in ENCODERS if missing_extra(name)]
     print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")
-    if absent:
-        print("  not installed", ", ".join(absent), "(extras efficientnet, efficientnet-sizes, clip)")
-    print("photographs    ", shown(root), "($CLIPNB_DATA)")
-    print("results        ", shown(results_root()), "($CLIPNB_RESULTS)")
-    print("cache          ", cache_root(), "($CLIPNB_CACHE)")
+    if absent := [f"{name} (extra {extra})" for name, extra in extras.items() if extra]:
+        print("  not installed", ", ".join(absent))
+    print("photographs    ", folders["data"], "($CLIPNB_DATA)")
+    print("results        ", folders["results"], "($CLIPNB_RESULTS)")
+    print("cache          ", folders["cache"], "($CLIPNB_CACHE)")
     return 0
 
 
@@ -137,7 +147,7 @@ def _cache(options: argparse.Namespace) -> int:
 
 
 COMMANDS = (
-    Command("info", "list data sets, manipulations, encoders and folders", lambda parser: None, _info),
+    Command("info", "list data sets, manipulations, encoders and folders", _info_arguments, _info),
     Command("fetch", "get one of the study's data sets into $CLIPNB_DATA (nba from Kaggle, miniplaces)", _fetch_arguments, _fetch),
     Command("card", "what a data set holds: counts, sizes, copies and near-copies", _card_arguments, _card),
     Command("index", "embed and index a folder of photographs, as clip-retrieval lays it out", _index_arguments, _index),
