@@ -94,8 +94,8 @@ def grid(folder: Path, scratch: Path, queries: int) -> list[Row]:
         moved = np.mean([np.abs(found[m] - base[m]) for m in STUDY])
         detail = (
             f"{len(photos)} photographs, four conditions; the loop timed on {queries} of its queries; {same:.1%} of those "
-            f"{4 * queries} accuracies are the loop's own; against plain fp32, {changed:.2%} of all accuracies and {moved:.3%} of "
-            "the verdicts differ"
+            f"{4 * queries} values of valid@k are the loop's own; against plain fp32, {changed:.2%} of all values and {moved:.3%} "
+            "of the verdicts differ"
         )
         name = f"whole grid against the study's loop, {precision}" + ("" if engine == "torch" else f" by {engine}")
         rows.append(row(name, ratios, reach, detail))

@@ -82,6 +82,9 @@ FIGURES = """return [[...document.querySelectorAll('main figure img')]
   .filter(i => !i.naturalWidth || i.alt.length <= 15).map(i => `not drawn or not described: ${i.src}`),
   [...document.querySelectorAll('main figure[id] figcaption')].map(c => c.innerText)]"""
 
+CUT = """return [...document.querySelectorAll('main figure[id] img')]
+  .filter(i => i.getBoundingClientRect().right > innerWidth || !i.closest('a'))
+  .map(i => `a figure is cut or cannot be enlarged: ${i.src}`)"""
 
 UNNUMBERED = """return [...document.querySelectorAll('.bd-article table:not(.dataframe)')]
   .filter(t => !/^Table \\d+/.test(t.caption?.innerText ?? '')).map(t => `a table has no number: ${t.innerText.slice(0, 60)}`)"""
@@ -119,6 +122,8 @@ def test_every_page_is_accessible_quiet_and_complete_offline(html: Path, screen:
             faults += [(page, fault) for fault in undrawn]
             faults += [(page, f"has no number: {caption}") for caption in captions if not re.match(r"Fig\. \d+", caption)]
             numbered += len(captions)
+        else:
+            faults += [(page, fault) for fault in screen.execute_script(CUT)]
         if page in looked_at:
             faults += [(page, fault) for fault in violations(screen)]
     assert not faults, "\n".join(map(str, faults))

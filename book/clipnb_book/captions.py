@@ -74,8 +74,8 @@ def breaking(measure: str, manips: Sequence[str] = ()) -> str:
     parts = [f"{labels(found)} ({listed(who)})" for who, found in sorted(groups.items(), key=lambda item: -len(item[0]))]
     if not parts:
         return f"No edit loses {LOST[measure]} at any measured strength."
-    others = f" Edits that do not, at any measured strength: {labels(held)}." if held else ""
-    return f"Edits that lose {LOST[measure]}: {', '.join(parts)}.{others}"
+    others = f" At no measured strength do these: {labels(held)}." if held else ""
+    return f"These edits lose {LOST[measure]}: {', '.join(parts)}.{others}"
 
 
 def widest(pairs: Sequence[InteractionContrast]) -> str:

@@ -13,16 +13,20 @@ import pandas as pd
 
 from clipnb._core.markdown import literal
 from clipnb.analysis.contrasts import InteractionContrast
+from clipnb.analysis.leaderboard import images_per_second
 from clipnb.analysis.severity import BASELINE, clean_value, scores
 from clipnb.analysis.threshold_sweep import Sweep
 from clipnb.analysis.tolerance import Tolerance, from_table, position
 from clipnb.datasets.card import Card
 from clipnb.manipulations import CLEAN, MANIPULATIONS
-from clipnb.report.format import minus, p_short, points, points_span, share, table
+from clipnb.report.format import minus, p_short, percent_span, points, points_span, share, table
 from clipnb.report.tolerance import in_words
+from clipnb.result import Result
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import direction
 from clipnb.stats.sign_flips import change_interval
+
+from .status import measured
 
 SCORES = {"clean": 3, "mPC": 3, "rPC": 2, "mCE": 2}
 """Scores over all manipulations, each with its number of decimals in a table."""
@@ -75,11 +79,11 @@ def crossed_table(pairs: Sequence[InteractionContrast], labels: Mapping[str, str
 
 
 def by_severity(crossings: Mapping[int, Sequence[InteractionContrast]]) -> str:
-    """A row a manipulation, a column a severity: change on people minus change on scenes, in points, with Welch's interval."""
+    """A row a manipulation, a column a severity: change on people minus change on scenes, in points, with any interval."""
     rows = []
     for number, x in enumerate(next(iter(crossings.values()))):
         differences = [pairs[number].test.difference for pairs in crossings.values()]
-        rows.append([x.first.after, *(f"{points(d.point)} ({points_span(d)})" for d in differences)])
+        rows.append([x.first.after, *(points(d.point) + f" ({points_span(d)})" * d.bounded for d in differences)])
     return table(["edit", *(f"severity {s}" for s in crossings)], rows, "l" + "r" * len(crossings))
 
 
@@ -125,13 +129,17 @@ def breaking_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) ->
 
 
 def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) -> str:
-    """A row an edit: the share found first at severities 1, 3 and 5 on each data set, the least harmful edit first."""
-    points = [{t.manip: t for t in found} for found in sets]
+    """A row an edit: the share found first at severities 1, 3 and 5 on each data set, the largest mean share first."""
+    shares: dict[str, dict[int, list[float]]] = {}
+    for at, found in enumerate(sets):
+        for t in found:
+            levels = MANIPULATIONS[t.manip].levels
+            shares.setdefault(t.manip, {})[at] = [t.at(levels[severity - 1]) for severity in (1, 3, 5)]
     rows = []
-    for manip in reversed(_earliest(sets)):
+    for manip in sorted(shares, key=lambda manip: -float(np.mean([*shares[manip].values()]))):
         kind = MANIPULATIONS[manip]
         settings = [kind.levels[severity - 1] for severity in (1, 3, 5)]
-        cells = [" / ".join(f"{t.at(v):.0%}" for v in settings) if (t := found.get(manip)) else "–" for found in points]
+        cells = [" / ".join(f"{v:.0%}" for v in shares[manip].get(at, [])) or "–" for at in range(len(sets))]
         numbers = ", ".join(kind.number.format(v).removesuffix(".0") for v in settings)
         rows.append([kind.label, kind.wording.format(numbers), *cells])
     return table(["edit", "mild, middle, strong", *(f"{name}: found" for name in names)], rows, "ll" + "r" * len(names))
@@ -146,31 +154,48 @@ def _earliest(sets: Sequence[Sequence[Tolerance]]) -> list[str]:
 
 
 def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:
-    """A column an encoder, the best P@1 on clean photographs first: clean measures, breaking points, mean corruption error."""
+    """A row an encoder, the best P@1 on clean photographs first: clean measures and mean corruption error."""
     own = frame[frame["dataset"] == dataset]
-    clean = {e: own[(own["encoder"] == e) & (own["manip"] == CLEAN)].iloc[0] for e in encoders}
-    order = sorted(encoders, key=lambda e: -clean[e]["p1"])
-    best = np.array(clean[order[0]]["p1_points"])
+    clean = {e: own[(own["encoder"] == e) & (own["manip"] == CLEAN)].iloc[0] for e in _best_first(own, encoders)}
+    best, *others = clean
     both = on_all_encoders(own)
     errors, edits = scores(both).set_index("encoder")["mCE"], both.loc[both["severity"] > 0, "manip"].nunique()
-    broken = {e: {t.manip: t for t in from_table(frame, dataset, e, "found")} for e in order}
-    shared = [m for m in broken[order[0]] if all(m in found for found in broken.values())]
 
     def measure(e: str, name: str) -> str:
         return f"{clean[e][name]:.1%} ({clean[e][f'{name}_low']:.1%} to {clean[e][f'{name}_high']:.1%})"
 
     def change(e: str) -> str:
-        d = change_interval(np.array(clean[e]["p1_points"]) - best)
-        return "" if e == order[0] else f"{points(d.point)} ({points_span(d)})"
+        d = change_interval(np.array(clean[e]["p1_points"]) - np.array(clean[best]["p1_points"]))
+        return f"{points(d.point)} ({points_span(d)})"
 
-    rows = [
-        ["P@1, clean", *(measure(e, "p1") for e in order)],
-        ["points from the best", *(change(e) for e in order)],
-        ["mAP, clean", *(measure(e, "map") for e in order)],
-        *([f"{MANIPULATIONS[m].label}: found", *(in_words(broken[e][m]) for e in order)] for m in shared),
-        [f"mCE of mAP against {BASELINE}, {edits} edits", *(f"{errors[e]:.2f}" for e in order)],
-    ]
-    return table(["", *order], rows, "l" * (1 + len(order)))
+    head = ["encoder", "P@1", "points from the best", "mAP", f"mCE of mAP against {BASELINE}, {edits} edits"]
+    rows = [[e, measure(e, "p1"), change(e) if e in others else "", measure(e, "map"), f"{errors[e]:.2f}"] for e in clean]
+    return table(head, rows, "llllr")
+
+
+def broken_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:
+    """A row an edit, a column an encoder, the best P@1 on clean photographs first: where half of the originals are lost."""
+    order = _best_first(frame[frame["dataset"] == dataset], encoders)
+    broken = {e: {t.manip: t for t in from_table(frame, dataset, e, "found")} for e in order}
+    shared = [m for m in broken[order[0]] if all(m in found for found in broken.values())]
+    rows = [[MANIPULATIONS[m].label, *(in_words(broken[e][m]) for e in order)] for m in shared]
+    return table(["edit", *order], rows, "l" * (1 + len(order)))
+
+
+def _best_first(own: pd.DataFrame, encoders: Sequence[str]) -> list[str]:
+    clean = own[own["manip"] == CLEAN].set_index("encoder")["p1"]
+    return sorted(encoders, key=lambda e: -clean[e])
+
+
+def clean_table(results: Sequence[Result]) -> str:
+    """A row a run on unedited photographs, by data set, the best P@1 first."""
+    clean = [r for r in results if r.spec.manip == CLEAN]
+    rows = []
+    for r in sorted(clean, key=lambda r: (r.spec.dataset_name, -r.mean("p1"), r.spec.run_id)):
+        speed, means = images_per_second(r), (r.macro("p1"), r.macro("map"))
+        cells = [r.spec.dataset_name, r.spec.encoder, *(f"{share(m.point, '.1%')} ({percent_span(m)})" for m in means)]
+        rows.append([*cells, str(r.provenance["encoder"]["dim"]), "–" if math.isnan(speed) else measured(f"{speed:.1f}")])
+    return table(["data set", "encoder", "P@1", "mAP", "length of the embedding", "images per second"], rows, "llllrr")
 
 
 def hub_table(frame: pd.DataFrame, encoder: str) -> str:
