@@ -24,7 +24,7 @@ from .datasets.sampling import batch, sample
 from .embedding.embed import Embeddings, embed, kept_embeddings
 from .embedding.store import EmbeddingStore
 from .embedding.texts import embed_names
-from .encoders import Encoder, TextEncoder, imports_code, load_encoder, require_packages
+from .encoders import Encoder, TextEncoder, imports_code, load_encoder, names_file, require_loadable, require_packages
 from .encoders.prompts import BARE, templates
 from .errors import DatasetError, UserError
 from .manipulations import CLEAN, STUDY, condition
@@ -113,6 +113,7 @@ def require_possible(spec: RunSpec) -> None:
         return fingerprint((p.id, digest(p.path.read_bytes())) for p in dataset.photos if p.id not in unreadable)
 
     require_own_folder(results_root() / spec.run_id, spec, folder_sha256(dataset.root), of_files)
+    require_loadable(spec.encoder, spec.precision, spec.engine, spec.device)
 
 
 def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
@@ -129,8 +130,8 @@ def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
 
 
 def own_identity(spec: RunSpec) -> str:
-    """Identity of an encoder of one's own, whose code may have been edited since a run; "" for other encoders."""
-    if not imports_code(spec.encoder):
+    """Identity of an encoder whose code or file of weights may have changed since a run; "" for other encoders."""
+    if not imports_code(spec.encoder) and not names_file(spec.encoder):
         return ""
     return load_encoder(spec.encoder, spec.precision, spec.engine, spec.device).identity
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import papermill  # noqa: F401 - it loads the plug-in, not the reverse
 import pytest
 
+from clipnb import RunSpec
 from clipnb.cli import main
 from clipnb.errors import UserError
 from clipnb.execution.papermill_plugin import planned, with_types
@@ -177,6 +178,12 @@ def test_a_mistyped_notebook_is_one_line_with_those_that_are_there(project: Path
         planned(["notebooks/rum.ipynb", "-p", "manip", "grey"])
 
 
+def test_outside_a_project_a_missing_notebook_is_one_line(tmp_path: Path) -> None:
+    done = run([str(BIN / "papermill"), "notebooks/run.ipynb", "-p", "dataset", "nba"], cwd=tmp_path)
+    said = "clipnb: there is no notebook notebooks/run.ipynb; this folder is in no project (clipnb init <folder> makes one)"
+    assert done.stderr.splitlines() == [said]
+
+
 def test_missing_players_are_one_line_that_says_what_to_do(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLIPNB_DATA", raising=False)
     with pytest.raises(UserError) as caught:
@@ -249,9 +256,18 @@ def test_info_lists_what_is_at_hand(project: Path, nba: Path, capsys: pytest.Cap
     main(["info", "--format", "json"])
     about = json.loads(capsys.readouterr().out)
     assert (about["manipulations"]["blurred"]["severities"], about["encoders"]["histogram"]) == (5, {"missing extra": None})
+    assert "timm:<model>" in about["other encoders"]
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "papermill notebooks/run.ipynb -p dataset" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_unknown_encoder_is_a_short_line_with_the_nearest_names() -> None:
+    with pytest.raises(UserError) as caught:
+        RunSpec("sample-figures", encoder="efficientnet-lite")
+    assert str(caught.value).startswith("unknown encoder 'efficientnet-lite' (did you mean 'efficientnet-lite")
+    assert str(caught.value).endswith("`clipnb info` lists the names")
+    assert len(str(caught.value)) < 160
 
 
 def test_environment_yml_installs_this_project() -> None:

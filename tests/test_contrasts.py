@@ -375,6 +375,16 @@ def test_a_latex_table_keeps_the_column_that_tells_rows_apart(tmp_path: Path) ->
     assert ">{\\raggedright\\arraybackslash}p{4cm}r" in tex
 
 
+def test_a_latex_table_always_names_the_run_of_a_row(tmp_path: Path) -> None:
+    runs = [f"a-data-set-with-a-long-name-blurred-s{n}-efficientnet-lite2" for n in range(13)]
+    rows = [(run, f"category {n}", (7 * at + n) / 91) for at, run in enumerate(runs) for n in range(7)]
+    frame = pd.DataFrame(rows, columns=["run", "category", "valid"])  # each score stands once, so that scores tell rows apart
+    tex = write(frame, tmp_path / "t.tex").read_text(encoding="utf-8")
+    lines = [line.rsplit(" & ", 1)[0] for line in tex.splitlines() if "category " in line]
+    assert len(set(lines)) == 91
+    assert all(tex.count(run) == 7 for run in runs)
+
+
 @pytest.mark.skipif(not shutil.which("xelatex"), reason="needs xelatex")
 def test_latex_tables_can_be_typeset(tmp_path: Path) -> None:
     names = {"small": 3, "wide": 12, "long": 60}

@@ -270,3 +270,19 @@ def test_broken_links_and_pipes_are_counted(photo_folder: PhotoFolder) -> None:
     os.mkfifo(root / "cats" / "pipe.jpg")
     assert load_dataset(str(root)).other_files == {"broken link or device": 3}
     assert sorted(load_dataset(str(root)).unused) == ["cats/gone.jpg", "cats/loop.jpg", "cats/pipe.jpg"]
+
+
+def test_what_is_typed_as_a_path_is_that_path(photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo_folder({"sand": 3}, name="photographs/beach")
+    monkeypatch.setenv("CLIPNB_DATA", str(tmp_path / "photographs"))
+    monkeypatch.setenv("CLIPNB_PROJECT", str(tmp_path / "project"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert load_dataset("beach").categories == ["sand"]
+    for typed in ("./beach", "../beach", "nested:./beach"):
+        with pytest.raises(DatasetError, match="no data set"):
+            load_dataset(RunSpec(typed, encoder="histogram").dataset)
+    photo_folder({"cars": 3}, name="here/beach")
+    for typed in ("./beach", "beach/", "../here/beach", "nested:./beach"):
+        assert load_dataset(RunSpec(typed, encoder="histogram").dataset).categories == ["cars"]
+    assert load_dataset("beach").categories == ["sand"]

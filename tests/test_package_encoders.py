@@ -14,7 +14,7 @@ from PIL import Image
 
 from clipnb.encoders import Encoder, TextEncoder, load_encoder, require_packages, wrap
 from clipnb.errors import MissingExtra, UserError
-from clipnb.runs import run
+from clipnb.runs import current_result, run, saved_or_new
 from clipnb.spec import RunSpec
 from conftest import PhotoFolder, let_torchvision_load, picture, stated
 
@@ -290,3 +290,18 @@ def test_onnx(tmp_path: Path) -> None:
     equals("onnx:<file>", load_encoder(f"onnx:{path}"), expected)
     with pytest.raises(UserError, match="leave precision, engine and device alone"):
         load_encoder(f"onnx:{path}", "bf16")
+
+
+def test_the_result_of_weights_that_were_replaced_at_their_path_is_not_current(
+    tmp_path: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timm = pytest.importorskip("timm")
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    weights = tmp_path / "weights.pt"
+    torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), weights)
+    spec = RunSpec(str(photo_folder({"a": 2, "b": 2})), encoder=f"timm:test_vit.r160_in1k@{weights}", k=2)
+    first = saved_or_new(spec)
+    assert current_result(spec) is not None
+    torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), weights)
+    assert current_result(spec) is None
+    assert saved_or_new(spec).provenance["encoder"]["identity"] != first.provenance["encoder"]["identity"]

@@ -22,7 +22,7 @@ from clipnb.execution import pages
 from clipnb.execution.papermill_plugin import Handler, planned
 from clipnb.execution.template import PARTS
 from clipnb.runs import require_possible
-from conftest import REPOSITORY, PhotoFolder
+from conftest import REPOSITORY, PhotoFolder, let_torchvision_load
 
 
 @pytest.fixture
@@ -145,6 +145,27 @@ def test_a_typing_mistake_is_answered_with_a_folder_that_is_here(
     photo_folder({"a": 1}, name="holiday")
     monkeypatch.chdir(tmp_path)
     assert "did you mean 'holiday'?" in planned_error("-p", "dataset", "holidy", "-p", "encoder", "histogram")
+
+
+def test_an_unknown_model_of_a_package_is_told_before_the_kernel_starts() -> None:
+    pytest.importorskip("torch")
+    let_torchvision_load()
+    pytest.importorskip("timm")
+    message = planned_error("-p", "dataset", "sample-figures", "-p", "encoder", "timm:resnet19")
+    assert message.startswith("timm knows no model 'resnet19' (did you mean 'resnet")
+
+
+def test_report_says_what_it_would_do(
+    project: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pages, "sample_specs", list)
+    photo_folder({"cats": 3, "dogs": 3}, "mine/data/holiday")
+    assert main(["report", "holiday", "--dry-run", "--encoder", "histogram", "--k", "3"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:4] == [f"run   holiday-{manip}-histogram-k3" for manip in ("original", "blurred", "cropped", "grey")]
+    assert said[4].startswith("4 runs to do: at most 24 embeddings")
+    assert said[5:] == ["0 of 4 runs are up to date", "book  would be built: the pages that changed"]
+    assert not (project / "results").exists()
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

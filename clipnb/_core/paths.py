@@ -64,5 +64,10 @@ def normalized_dataset(dataset: str) -> str:
     if dataset.startswith("nested:"):
         return f"nested:{normalized_dataset(dataset.removeprefix('nested:'))}"
     settled = os.path.normpath(dataset) if dataset else ""
-    typed_as_path = dataset.startswith(("./", ".\\")) or (dataset.endswith(("/", "\\")) and Path(dataset).is_dir())
-    return settled if not typed_as_path or settled.startswith((".", "/")) or Path(settled).is_absolute() else f"./{settled}"
+    here = typed_as_path(dataset) or (dataset.endswith(("/", "\\")) and Path(dataset).is_dir())
+    return settled if not here or settled.startswith((".", "/")) or Path(settled).is_absolute() else f"./{settled}"
+
+
+def typed_as_path(dataset: str) -> bool:
+    """Whether a data set is typed as a path from the current folder, so that it is never a name in $CLIPNB_DATA."""
+    return dataset.startswith(("./", ".\\", "../", "..\\"))

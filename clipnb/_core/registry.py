@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from ..errors import UserError
 
 T = TypeVar("T")
+
+
+def nearest(name: str, names: Iterable[str], spelled: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A question with the up to three names that are most like a mistyped one; "" if none is.
+
+    >>> nearest("gray3", ["grey", "blurred"])
+    " (did you mean 'grey'?)"
+    """
+    close = dict.fromkeys(spelled.get(found, found) for found in difflib.get_close_matches(name, names, n=3))
+    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
 
 class Registry(Generic[T]):
@@ -37,9 +48,11 @@ class Registry(Generic[T]):
         """
         if name in self._aliases:
             return self._aliases[name]
-        close = difflib.get_close_matches(name, self._aliases, n=1)
-        guess = f" (did you mean {self._aliases[close[0]]!r}?)" if close else ""
-        raise UserError(f"unknown {self.kind} {name!r}{guess}; choose from {', '.join(self)}")
+        raise UserError(f"unknown {self.kind} {name!r}{self.guess(name)}; choose from {', '.join(self)}")
+
+    def guess(self, name: str) -> str:
+        """A question with the nearest registered names; "" if none is near."""
+        return nearest(name, self._aliases, self._aliases)
 
     @property
     def aliases(self) -> frozenset[str]:

@@ -8,6 +8,18 @@ from pathlib import Path
 
 from .flags import Command
 
+SPELLINGS = (
+    "open_clip:<model>/<tag>",
+    "timm:<model>",
+    "hf:<repository or folder>",
+    "st:<name or folder>",
+    "torchscript:<file>",
+    "onnx:<file>",
+    "<CLIP checkpoint>.pt",
+    "<package.module>:<name>",
+)
+"""How the encoders that have no name here are typed."""
+
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default="table", choices=["table", "json"], help="what is printed (table)")
@@ -31,7 +43,8 @@ def _info(options: argparse.Namespace) -> int:
             for name, m in manipulations.items()
         }
         about = {"data sets": here, "manipulations": edits, "default encoder": default_encoder()}
-        about |= {"encoders": {name: {"missing extra": extra or None} for name, extra in extras.items()}, "folders": folders}
+        about |= {"encoders": {name: {"missing extra": extra or None} for name, extra in extras.items()}}
+        about |= {"other encoders": list(SPELLINGS), "folders": folders}
         print(json.dumps(about, indent=1, ensure_ascii=False))
         return 0
     print("data sets      ", ", ".join(here))
@@ -43,6 +56,7 @@ def _info(options: argparse.Namespace) -> int:
     print("manipulations  ", "\n                ".join(described))
     print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have a parameter")
     print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")
+    print("  others       ", ", ".join(SPELLINGS))
     if absent := [f"{name} (extra {extra})" for name, extra in extras.items() if extra]:
         print("  not installed", ", ".join(absent))
     print("photographs    ", folders["data"], "($CLIPNB_DATA)")

@@ -20,8 +20,9 @@ LISTED = ["run", "dataset", "manip", "severity", "encoder", "queries", "found", 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("datasets", nargs="*", metavar="dataset", help="more data sets: a folder, or a name in $CLIPNB_DATA")
-    add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; for those data sets")
+    add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; for the data sets that are named here")
     parser.add_argument("--no-book", action="store_true", help="run the notebooks only")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run and built, and about how long; then stop")
     parser.add_argument("--open", action="store_true", help="open the book in the browser")
 
 
@@ -34,6 +35,8 @@ def _report(options: argparse.Namespace) -> int:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
         print(f"clipnb: {flags} ignored: it is for data sets that you name (clipnb report <folder> ...)", file=sys.stderr)
     specs = pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options))
+    if options.dry_run:
+        return _report_dry(specs, with_book=not options.no_book)
     failures = pages.ensure(specs, jobs=pages.side_by_side())
     for run, why in failures.items():
         print(f"clipnb: {run} failed: {why}", file=sys.stderr)
@@ -44,6 +47,23 @@ def _report(options: argparse.Namespace) -> int:
             import webbrowser
 
             webbrowser.open(first.as_uri())
+    return 1 if failures else 0
+
+
+def _report_dry(specs: list[RunSpec], *, with_book: bool) -> int:
+    """Print what a report would do; 1 if one of its runs cannot start."""
+    from ..execution import pages, sweep
+
+    due, failures = pages.outstanding(specs)
+    for spec in due:
+        print("run  ", spec.run_id)
+    if due:
+        print(sweep.cost(list(due)).sentence(pages.side_by_side()))
+    print(f"{len(specs) - len(due) - len(failures)} of {len(specs)} runs are up to date")
+    if with_book:
+        print("book  is up to date" if not due and pages.book_is_current() else "book  would be built: the pages that changed")
+    for run, why in failures.items():
+        print(f"clipnb: {run} would fail: {why}", file=sys.stderr)
     return 1 if failures else 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._core.paths import data_root, project_root, shown
+from .._core.paths import data_root, project_root, shown, typed_as_path
 from ..errors import DatasetError
 from . import importers, samples
 from .images import digest
@@ -131,7 +131,7 @@ def locate(dataset: str) -> Path:
     places = [Path(dataset), project_root() / dataset, home]
     if os.path.basename(dataset) == dataset:  # noqa: PTH119 - of a path that ends with a slash this is ""
         places.insert(0, data_root() / dataset)
-    else:
+    elif not typed_as_path(dataset):
         places.append(data_root() / dataset)
     for folder in places:
         if dataset and os.path.isdir(folder):  # noqa: PTH112 - unlike `Path.is_dir`, no error for a name that is too long

@@ -170,10 +170,8 @@ def resolve(name: str) -> tuple[str, Loader]:
         return name, _openai_clip
     try:
         settled = ENCODERS.canonical(name)
-    except UserError as error:
-        more = "open_clip:<model>/<tag>, timm:<model>, hf:<repository or folder>, st:<name or folder>, torchscript:<file>, "
-        more += "onnx:<file>, the path of a CLIP checkpoint, or <package.module>:<name>"
-        raise UserError(f"{error}; or {more}") from None
+    except UserError:
+        raise UserError(f"unknown encoder {name!r}{ENCODERS.guess(name)}: `clipnb info` lists the names") from None
     return settled, ENCODERS[settled]
 
 
@@ -209,9 +207,25 @@ def require_packages(name: str) -> None:
         raise MissingExtra(f"the encoder {name!r}", extra, INSTEAD if extra == "clip" else "")
 
 
+def require_loadable(name: str, precision: str, engine: str, device: str) -> None:
+    """Load an encoder that packages outside this one make, to find out before a long run whether they can.
+
+    Raises:
+        UserError: the model is unknown, its weights are missing, or a package of it cannot be imported.
+    """
+    if resolve(name)[1] not in (_efficientnet, _histogram, _own):
+        load_encoder(name, precision, engine, device)
+
+
 def imports_code(name: str) -> bool:
     """Whether a name is `<package.module>:<name>`: code that is imported only if a person typed the name in this command."""
     return resolve(name)[1] is _own
+
+
+def names_file(name: str) -> bool:
+    """Whether a name holds the path of a file or folder with weights, which may be replaced by others."""
+    rest = name.partition(":")[2]
+    return any(Path(part).expanduser().exists() for part in (name, rest, rest.partition("@")[2]) if part and name not in ENCODERS)
 
 
 @cache

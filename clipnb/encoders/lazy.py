@@ -79,9 +79,9 @@ def _note(name: str, settings: str) -> Path:
 
 
 def _stat(weights: Path) -> list[int]:
-    """Size and modification time of the weights file."""
+    """Size of the weights file, and the times of its last change: a copy may keep the first of them, not both."""
     stat = weights.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def recall(name: str, settings: str, load: Callable[[], Encoder]) -> Encoder:

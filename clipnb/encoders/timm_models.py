@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .._core.registry import nearest
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute, transforms
 from .torch_base import TorchEncoder, agreed_tag, matching_torchvision, output_dim, reason, state_sha256
@@ -29,7 +30,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         except ModuleNotFoundError as error:
             raise MissingExtra(f"the encoder {name!r}", "timm") from error
     if not timm.is_model(source):
-        raise UserError(f"timm knows no model {source!r}: timm.list_models() lists them")
+        raise UserError(f"timm knows no model {source!r}{nearest(source, timm.list_models())}: timm.list_models() lists them")
     weights = Path(path).expanduser() if at else None
     if weights and not weights.is_file():
         raise UserError(f"{name!r}: no file {weights}")

@@ -38,6 +38,9 @@ from ..spec import RunSpec
 MADE_BY_THE_BUILD = ("api", "cards", "datasets")
 """Folders in `book/` that the build writes."""
 
+STATE = ".clipnb_state"
+"""File beside the first page of the book with the state that the book was built from."""
+
 RUN_BYTES = 3 * 2**29
 """Memory that is set aside for a run with its kernel, in bytes."""
 
@@ -131,6 +134,22 @@ def _forget_times(notebook: Any) -> None:
             part["id"] = f"injected-{at}"
 
 
+def outstanding(specs: Sequence[RunSpec]) -> tuple[dict[RunSpec, str], dict[str, str]]:
+    """The runs that have no current page, with the state of each, and run -> message for each run that cannot start."""
+    due: dict[RunSpec, str] = {}
+    failures: dict[str, str] = {}
+    for spec in specs:
+        try:
+            require_possible(spec)
+            state = state_of(spec)
+        except UserError as error:
+            failures[spec.run_id] = str(error)
+        else:
+            if not is_current(spec, state):
+                due[spec] = state
+    return due, failures
+
+
 def ensure(
     specs: Sequence[RunSpec], *, jobs: int = 1, progress: bool = True, announce: Callable[[list[RunSpec]], None] | None = None
 ) -> dict[str, str]:
@@ -143,17 +162,10 @@ def ensure(
     Returns:
         Run -> message, for each run that failed.
     """
-    states: dict[RunSpec, str] = {}
-    failures: dict[str, str] = {}
-    for spec in specs:
-        try:
-            require_possible(spec)
-            states[spec] = state_of(spec)
-        except UserError as error:
-            failures[spec.run_id] = str(error)
-    due = {spec: state for spec, state in states.items() if not is_current(spec, state)}
-    if progress and len(due) < len(states):
-        print(f"{len(states) - len(due)} of {len(states)} runs are up to date", flush=True)
+    due, failures = outstanding(specs)
+    possible = len(specs) - len(failures)
+    if progress and len(due) < possible:
+        print(f"{possible - len(due)} of {possible} runs are up to date", flush=True)
     if announce and due:
         announce(list(due))
     with tqdm(total=len(due), desc="runs", unit="run", disable=not (progress and due)) as bar:
@@ -242,6 +254,19 @@ def book_state() -> str:
     return sha.hexdigest()
 
 
+def first_page() -> Path:
+    """Path of the first page of the built book; jb writes beside `_config.yml`."""
+    return project_root() / "_build" / "html" / "index.html"
+
+
+def book_is_current() -> bool:
+    """Whether the book is built, and nothing that it depends on changed since."""
+    with suppress(OSError):
+        built_from = first_page().with_name(STATE).read_text(encoding="utf-8")
+        return first_page().is_file() and built_from == book_state()
+    return False
+
+
 def build_book() -> Path:
     """Build the book, unless nothing that it depends on changed since, and return the path of its first page.
 
@@ -251,16 +276,13 @@ def build_book() -> Path:
     """
     if find_spec("jupyter_book") is None:
         raise MissingExtra("the book", "book")
-    book = project_root() / "book"
-    first = project_root() / "_build" / "html" / "index.html"  # jb writes beside _config.yml
-    note = first.with_name(".clipnb_state")
-    with suppress(OSError):
-        if first.is_file() and note.read_text(encoding="utf-8") == book_state():
-            print("the book is up to date", flush=True)
-            return first
+    first = first_page()
+    if book_is_current():
+        print("the book is up to date", flush=True)
+        return first
     jb = "from jupyter_book.cli.main import main; main()"  # `jb` of this environment
-    command = [sys.executable, "-c", jb, "build", str(book), "-W", "-n", "--keep-going"]
+    command = [sys.executable, "-c", jb, "build", str(project_root() / "book"), "-W", "-n", "--keep-going"]
     if subprocess.run(command, cwd=project_root()).returncode:
         raise UserError("the book could not be built; the lines above give the reason")
-    write_text(note, book_state())
+    write_text(first.with_name(STATE), book_state())
     return first

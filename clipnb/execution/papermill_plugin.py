@@ -146,10 +146,12 @@ def planned(arguments: list[str]) -> Planned | None:
     if len(positional) not in (1, 2) or any(a in _ASK_ONLY for a in arguments):
         return None
     if not (path := Path(positional[0])).is_file():
-        if path.suffix == ".ipynb" and "://" not in positional[0] and (project := find_project(Path.cwd())):
-            have = ", ".join(shown(notebook) for notebook in sorted((project / "notebooks").glob("*.ipynb")))
-            raise UserError(f"there is no notebook {positional[0]}; the project has {have}")
-        return None
+        if path.suffix != ".ipynb" or "://" in positional[0]:
+            return None
+        project = find_project(Path.cwd())
+        have = ", ".join(shown(notebook) for notebook in sorted((project / "notebooks").glob("*.ipynb"))) if project else ""
+        where = f"the project has {have}" if have else "this folder is in no project (clipnb init <folder> makes one)"
+        raise UserError(f"there is no notebook {positional[0]}; {where}")
     try:
         notebook = json.loads(Path(positional[0]).read_text(encoding="utf-8"))
     except ValueError:
@@ -210,10 +212,10 @@ class Handler(LocalHandler):  # type: ignore[misc]
             self.told = True
         else:
             kept = results_root() / "failed" / Path(path).name
-            first = not kept.is_file() or kept.read_text(encoding="utf-8") != buf
             write_text(kept, buf)
-            if first:
+            if not self.told:
                 print(f"The incomplete notebook is in {shown(kept)}", file=sys.stderr)
+            self.told = True
 
     def answer(self, path: str) -> str:
         """The numbers of the run, its page, and what can be asked next; without a saved result the page alone."""
