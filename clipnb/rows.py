@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from ._core.parquet import require_no_swell
 from .metrics.measures import MEASURES
 
 TEXTS = ("category", "image")
@@ -15,9 +16,6 @@ COUNTS = ("draw", "n_asked", "n_results", "n_valid")
 NUMBERS = ("strength", "difference", "valid")
 LISTS = ("results", "result_categories", "distances")
 """Columns by kind, in every version; a row also has `noop`, which is true or false."""
-
-SWELL = 50
-"""A file may hold so many values for each of its bytes. Distances hardly compress; a hostile file holds billions in a kilobyte."""
 
 
 def read(content: bytes) -> pd.DataFrame:
@@ -30,10 +28,7 @@ def read(content: bytes) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(io.BytesIO(content))
-    about = file.metadata
-    held = sum(about.row_group(g).column(c).num_values for g in range(about.num_row_groups) for c in range(about.num_columns))
-    if held > SWELL * (len(content) + 1_000):
-        raise ValueError(f"rows.parquet states {held:,} values in {len(content):,} bytes")
+    require_no_swell(file, "rows.parquet", len(content))
     table = file.read()
     rows = present(table.to_pandas())
     if rows.empty:

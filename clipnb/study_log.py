@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ._core.files import read_text, write_text
+from ._core.typed import misfit
 from .errors import UserError
 from .stats.intervals import Absent
 
@@ -94,6 +95,8 @@ def loads(text: str, source: str = "log") -> StudyLog:
     run = data.pop(IDENTITY, {}) if isinstance(data, dict) and len(data) == 2 else {}
     if not isinstance(data, dict) or len(data) != 1 or not isinstance(next(iter(data.values())), dict):
         raise UserError(f'{source}: expected {{"<manip>": {{"<category>": [accuracy, ...], ...}}}}')
+    if said := misfit(run, dict[str, str], IDENTITY):
+        raise UserError(f"{source}: {said}")
     manip, body = next(iter(data.items()))
     for category, values in body.items():
         if not isinstance(values, list) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):

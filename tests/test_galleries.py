@@ -627,3 +627,21 @@ def test_a_damaged_index_is_one_line_when_it_is_read_or_used(tmp_path: Path) -> 
             said.add(str(error))
     assert said
     assert not any("\n" in line for line in said)
+
+
+def test_metadata_that_state_more_than_they_hold_are_refused_and_nested_columns_left_out(tmp_path: Path) -> None:
+    path = write_gallery(tmp_path / "g", unit(3, 4, 0), tags=[["a", "b"], ["c", "d"], ["e", "f"]])
+    assert "tags" not in open_folder(path).metadata
+    pd.DataFrame({"url": np.zeros(10_000_000, np.int8)}).to_parquet(path / "metadata" / "metadata_0.parquet")
+    with pytest.raises(UserError, match=r"metadata_0\.parquet states 10,000,000 values"):
+        open_folder(path)
+
+
+def test_vectors_that_are_no_embeddings_of_one_encoder_are_refused(tmp_path: Path) -> None:
+    path = write_gallery(tmp_path / "zero", np.zeros((3, 4)))
+    with pytest.raises(UserError, match="row 0 of the gallery's embeddings is zero"):
+        open_folder(path).vectors[:]
+    path = write_gallery(tmp_path / "widths", unit(4, 4, 0), (2,))
+    np.save(path / "img_emb" / "img_emb_1.npy", unit(2, 5, 0))
+    with pytest.raises(UserError, match="have 4 and 5 values"):
+        open_folder(path)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from clipnb.encoders import Encoder, TextEncoder, load_encoder, require_packages, wrap
+from clipnb.encoders.torchscript import beside
 from clipnb.errors import MissingExtra, UserError
 from clipnb.runs import current_result, run, saved_or_new
 from clipnb.spec import RunSpec
@@ -305,3 +306,34 @@ def test_the_result_of_weights_that_were_replaced_at_their_path_is_not_current(
     torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), weights)
     assert current_result(spec) is None
     assert saved_or_new(spec).provenance["encoder"]["identity"] != first.provenance["encoder"]["identity"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "size: 0",
+        "size: -3",
+        "size: 32.5",
+        "size: true",
+        "mean: abc",
+        "mean: [a, b, c]",
+        "mean: {a: 1, b: 2, c: 3}",
+        "mean: [.nan, 0, 0]",
+        "std: [0, 1, 1]",
+        "scale: x",
+        "scale: 0",
+        "resize: [squash]",
+        "mean: \udcff",
+    ],
+)
+def test_a_value_that_prepares_no_image_is_refused(tmp_path: Path, wrong: str) -> None:
+    (path := tmp_path / "net.onnx").touch()
+    kept = [line for line in YAML.splitlines() if not line.startswith(wrong.partition(":")[0])]
+    path.with_name("net.onnx.yaml").write_text("\n".join([*kept, wrong]), errors="surrogateescape")
+    with pytest.raises(UserError, match="must say how images are prepared"):
+        beside("onnx:net.onnx", path)
+
+
+def test_a_name_longer_than_a_path_is_unknown() -> None:
+    with pytest.raises(UserError, match="unknown encoder"):
+        load_encoder("a" * 5000)

@@ -164,3 +164,11 @@ def test_what_to_type_makes_the_runs_that_the_page_is_about() -> None:
     assert made[0] == spec
     assert made[1:] == [spec.under(manip, level) for manip in STUDY[1:] for level in range(1, 6)]
     assert '`settings: {"start": 2}` in its grid file' in text.how_to("a", "histogram", start=2)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sources": [], "rows": {}}', '{"sources": {}, "rows": [1]}', "[" * 100_000])
+def test_another_file_is_not_taken_for_a_table(tmp_path: Path, text: str) -> None:
+    (tmp_path / "other.json").write_text(text)
+    with pytest.raises(UserError, match=r"other\.json is not a table of severities"):
+        severity.write_table([], tmp_path / "other.json")
+    assert (tmp_path / "other.json").read_text() == text

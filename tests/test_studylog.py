@@ -150,3 +150,9 @@ def test_numbers_and_nesting_without_end_are_one_line(value: str) -> None:
 def test_text_that_is_left_open_is_passed_over_once(text: str) -> None:
     with pytest.raises(UserError, match="not a JSON log"):
         loads(text)  # with a second look from each quote this takes hours
+
+
+@pytest.mark.parametrize("run", ["5", '{"group": {}}', '["a"]'])
+def test_an_identity_that_is_no_table_of_texts_is_refused(run: str) -> None:
+    with pytest.raises(UserError, match="clipnb"):
+        loads(f'{{"grey": {{"cats": [1]}}, "clipnb": {run}}}')

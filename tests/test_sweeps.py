@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from clipnb import Result, RunSpec, UserError, run
+from clipnb._core.paths import results_root
 from clipnb.analysis.severity import read_table
 from clipnb.cli import main
+from clipnb.execution import pages
 from clipnb.execution.sweep import Grid, cost, merged, read_grid
 from clipnb.result import load_results
 from clipnb_book.tables import sources_table
@@ -227,3 +229,16 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(
         assert result.scores == run(spec, progress=False).scores
     assert main(["sweep", *grid, *how]) == 0
     assert kept(bare_project, pages) == now
+
+
+@pytest.mark.parametrize("text", ["[]", "5", '{"metadata": []}', "[" * 100_000, None])
+def test_files_of_somebody_else_are_neither_pages_nor_results(
+    bare_project: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    spec = RunSpec("sample-figures", "grey", "tiny")
+    monkeypatch.setattr("clipnb.execution.sweep.load_encoder", lambda *arguments: TinyEncoder())
+    for path in (pages.page(spec), results_root() / "theirs" / "run.json"):
+        path.parent.mkdir(parents=True)
+        path.write_text(text) if text else os.mkfifo(path)  # a pipe has no end
+    assert not pages.is_current(spec, "state")
+    assert cost([spec]).runs == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import shutil
@@ -46,6 +47,19 @@ def read_bytes(path: Path, most: int = 2**30) -> bytes:
     if about.st_size > most:
         raise OSError(f"{path.name} has {about.st_size:,} bytes, more than {most:,}")
     return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file.
+
+    Raises:
+        OSError: as for `read_bytes`.
+        ValueError: it is not JSON in UTF-8.
+    """
+    try:
+        return json.loads(read_text(path))
+    except RecursionError as error:
+        raise ValueError(f"{path.name} nests too deep") from error
 
 
 @contextmanager

@@ -11,11 +11,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
-from .._core.files import rounded, write_text
+from .._core.files import read_json, rounded, write_text
+from .._core.typed import misfit
 from ..errors import UserError
 from ..manipulations import CLEAN, MANIPULATIONS
 from ..metrics.corruption import (
@@ -80,12 +81,46 @@ def hub_share(result: Result) -> float:
     return max(Counter(first).values()) / len(first) if first else math.nan
 
 
+class Row(TypedDict):
+    """What every row of a table holds besides its numbers."""
+
+    dataset: str
+    encoder: str
+
+
+class Table(TypedDict):
+    """A file of `write_table`."""
+
+    sources: dict[str, Any]
+    rows: list[Row]
+
+
+def require_table(path: Path) -> Table:
+    """The table in a file; an empty one if there is no file.
+
+    Raises:
+        UserError: the file is not a table that `write_table` wrote.
+    """
+    try:
+        kept: Table = read_json(path)
+        if said := misfit(kept, Table, path.name):
+            raise ValueError(said)
+    except FileNotFoundError:
+        return {"sources": {}, "rows": []}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path.name} is not a table of severities: {error}") from error
+    return kept
+
+
 def write_table(results: Sequence[Result], path: Path) -> None:
     """Add the table of some runs and the provenance of its numbers to a JSON file.
 
     The rows replace the file's rows for the same data set and encoder; other rows stay.
+
+    Raises:
+        UserError: the file is there and is not such a table.
     """
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sources": {}, "rows": []}
+    kept = require_table(path)
     sources: dict[str, Any] = {}
     for r in results:
         p = r.provenance
@@ -116,7 +151,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         UserError: the file is missing or is not such a table.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         rows = pd.DataFrame(record["rows"])
         others = ("dataset", "encoder", "manip", "unit", "severity", "categories", "sizes", "queries")
         numbers = [c for c in rows if c not in others and not str(c).endswith("_points")]

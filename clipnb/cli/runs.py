@@ -85,8 +85,11 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    from ..analysis import severity
     from ..execution import pages, sweep
 
+    if options.table:
+        severity.require_table(Path(options.table))  # fails before hours of runs
     if not options.no_pages and not options.dry_run:
         pages.template()  # fails at once outside a project
     fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "manips", "severities", "encoders")}
@@ -107,10 +110,9 @@ def _sweep(options: argparse.Namespace) -> int:
         failures = pages.ensure(specs, jobs=jobs, announce=announce)
         print(f"{len(specs) - len(failures)} of {len(specs)} runs are there; `jb build book` shows them", flush=True)
     if options.table:
-        from ..analysis.severity import write_table
         from ..runs import saved_result
 
-        write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
+        severity.write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
     for run, why in failures.items():
         print(f"clipnb: {run} failed: {why}", file=sys.stderr)
     return 1 if failures else 0

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -166,8 +167,9 @@ def resolve(name: str) -> tuple[str, Loader]:
         return name, _BY_PREFIX[prefix]
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
         return name, _own
-    if Path(name).suffix in (".pt", ".pth") or Path(name).is_file():
-        return name, _openai_clip
+    with suppress(OSError):  # a text too long for a path
+        if Path(name).suffix in (".pt", ".pth") or Path(name).is_file():
+            return name, _openai_clip
     try:
         settled = ENCODERS.canonical(name)
     except UserError:

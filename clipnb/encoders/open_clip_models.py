@@ -7,12 +7,11 @@ without a tag is read only if all tags of the model have the same preprocessing 
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
-from .._core.files import file_sha256
+from .._core.files import file_sha256, read_json
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
@@ -48,7 +47,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         try:
             if ":" in source:
                 path, options = found or Path(), {}
-                about = json.loads((path.parent / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+                about = read_json(path.parent / CONFIG)["model_cfg"]
             else:
                 about, path = open_clip.get_model_config(source), found or Path(open_clip.download_pretrained(looks))
                 options = {"pretrained": str(path), "force_preprocess_cfg": looks}

@@ -19,6 +19,7 @@ import yaml
 
 from .._core import yaml_text
 from .._core.files import file_sha256, read_text
+from .._core.typed import misfit
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, Compute
 from .preprocessing import Preprocessing
@@ -63,8 +64,9 @@ def beside(name: str, path: Path) -> Preprocessing:
         fields = yaml_text.load(read_text(settings))
         made = Preprocessing(**fields)
         wrong = made.resize not in ("shortest", "squash") or made.interpolation not in ("bicubic", "bilinear")
-        wrong |= not isinstance(made.size, int) or not len(made.mean) == len(made.std) == 3
-    except (OSError, TypeError, yaml.YAMLError):
+        wrong |= bool(misfit([made.size], list[int]) or misfit([made.mean, made.std, [made.scale]], list[list[float]]))
+        wrong = wrong or not len(made.mean) == len(made.std) == 3 or min(made.size, made.scale, *made.std) <= 0
+    except (OSError, TypeError, UnicodeDecodeError, yaml.YAMLError):
         wrong = True
     if wrong:
         what = "size, mean and std (three numbers each), resize (shortest or squash) and interpolation (bicubic or bilinear)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .._core.code_state import PACKAGE, digest_of, needed_by
-from .._core.files import write_text
+from .._core.files import read_json, read_text, write_text
 from .._core.paths import project_root, results_root, runs_root, shown
 from ..datasets.dataset import listing_digest, load_dataset
 from ..datasets.samples import SAMPLES
@@ -93,8 +92,8 @@ def state_of(spec: RunSpec) -> str:
 
 def is_current(spec: RunSpec, state: str) -> bool:
     """Whether a run has a result, and a page that was made from exactly this state."""
-    with suppress(OSError, ValueError, KeyError):
-        made_from = json.loads(page(spec).read_text(encoding="utf-8"))["metadata"]["clipnb_state"]
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        made_from = read_json(page(spec))["metadata"]["clipnb_state"]
         return bool(made_from == state) and (results_root() / spec.run_id / "run.json").is_file()
     return False
 
@@ -247,7 +246,7 @@ def book_state() -> str:
         sha.update((root / name).read_bytes())
     for about in sorted(results_root().glob("*/run.json")):
         with suppress(Exception):  # a damaged run, or photographs that are gone
-            dataset = json.loads(about.read_text(encoding="utf-8"))["spec"]["dataset"]
+            dataset = read_json(about)["spec"]["dataset"]
             sha.update(listing_digest(load_dataset(dataset).photos).encode())
     sha.update(repr(sorted((d.name, d.version) for d in metadata.distributions())).encode())
     sha.update(repr(sorted(item for item in os.environ.items() if item[0].startswith("CLIPNB_"))).encode())
@@ -262,7 +261,7 @@ def first_page() -> Path:
 def book_is_current() -> bool:
     """Whether the book is built, and nothing that it depends on changed since."""
     with suppress(OSError):
-        built_from = first_page().with_name(STATE).read_text(encoding="utf-8")
+        built_from = read_text(first_page().with_name(STATE))
         return first_page().is_file() and built_from == book_state()
     return False
 

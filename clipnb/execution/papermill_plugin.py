@@ -28,7 +28,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
 from .._core import yaml_text
-from .._core.files import read_text, write_text
+from .._core.files import read_json, read_text, write_text
 from .._core.paths import TERMINAL, find_project, project_root, results_root, shown
 from .._core.typed import from_text
 from ..encoders import imports_code
@@ -153,11 +153,10 @@ def planned(arguments: list[str]) -> Planned | None:
         where = f"the project has {have}" if have else "this folder is in no project (clipnb init <folder> makes one)"
         raise UserError(f"there is no notebook {positional[0]}; {where}")
     try:
-        notebook = json.loads(Path(positional[0]).read_text(encoding="utf-8"))
-    except ValueError:
-        return None  # papermill reports it
-    if not (template := notebook.get("metadata", {}).get("papermill_output")):
-        return None
+        notebook = read_json(path)
+        template = notebook["metadata"]["papermill_output"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # papermill reports what is wrong
     defaults = default_parameters(notebook)
     _, parameters = read_command_line(arguments, defaults)
     for name, value in parameters.items():

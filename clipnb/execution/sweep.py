@@ -11,7 +11,6 @@ Flags or a YAML file describe a grid:
 
 from __future__ import annotations
 
-import json
 import shlex
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .._core import yaml_text
-from .._core.files import read_text
+from .._core.files import read_json, read_text
 from .._core.paths import results_root, shown
 from .._core.typed import from_text
 from ..datasets.dataset import load_dataset
@@ -163,7 +162,7 @@ def seconds_an_image(spec: RunSpec) -> float:
     seconds = images = 0.0
     for about in results_root().glob("*/run.json"):
         with suppress(Exception):  # a damaged run
-            record = json.loads(about.read_text(encoding="utf-8"))
+            record = read_json(about)
             alike = all(record["spec"].get(name) == getattr(spec, name) for name in ("encoder", "precision", "engine"))
             if alike and record["provenance"]["embedded_now"] >= 20 * TRIAL:
                 seconds += record["provenance"]["seconds"]

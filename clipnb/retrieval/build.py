@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._core.files import alone_in, atomic, write_text
+from .._core.files import alone_in, atomic, read_json, write_text
 from .._core.paths import shown
 from ..datasets.dataset import Photo, listing_digest, load_dataset
 from ..datasets.images import decode, digest, read
@@ -250,8 +250,8 @@ def _begin(out: Path, plan: Plan) -> None:
     begun = out / PLAN
     if begun.is_file():
         try:
-            held = json.loads(begun.read_text(encoding="utf-8"))
-        except ValueError:
+            held = read_json(begun)
+        except (OSError, ValueError):
             held = None
         if held != asdict(plan):
             differ = [name for name, value in asdict(plan).items() if not isinstance(held, dict) or held.get(name) != value]

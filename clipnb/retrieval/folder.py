@@ -11,7 +11,6 @@ and metadata can be opened too; its vectors are then taken from the index.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._core.files import read_text
+from .._core.files import read_json
+from .._core.parquet import require_no_swell
 from .._core.paths import shown
 from .._core.typed import misfit
 from ..errors import UserError
@@ -38,6 +38,8 @@ class Vectors:
 
     def __init__(self, arrays: Sequence[NDArray[np.floating]]) -> None:
         self.arrays = list(arrays)
+        if len(dims := sorted({array.shape[1] for array in self.arrays})) > 1:
+            raise UserError(f"the gallery's embeddings have {' and '.join(map(str, dims))} values: they are of several encoders")
         self._starts = np.cumsum([0, *(len(a) for a in self.arrays)])
         self.shape = (int(self._starts[-1]), int(self.arrays[0].shape[1]))
 
@@ -53,9 +55,9 @@ class Vectors:
         for f in np.unique(file):
             here = file == f
             out[here] = self.arrays[f][flat[here] - self._starts[f]]
-        if not np.isfinite(out).all():
-            row = flat[~np.isfinite(out).all(axis=1)][0]
-            raise UserError(f"row {row} of the gallery's embeddings is not finite: build the gallery again without it")
+        if (wrong := ~np.isfinite(out).all(axis=1) | ~out.any(axis=1)).any():
+            why = f"row {flat[wrong][0]} of the gallery's embeddings is zero or not finite"
+            raise UserError(f"{why}: build the gallery again without it")
         return unit(out).reshape(*wanted.shape, self.shape[1])
 
     def blocks(self, size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
@@ -148,8 +150,8 @@ def open_folder(path: Path) -> GalleryFolder:
         UserError: its files are damaged or do not fit together; the message names them.
     """
     try:
-        tables = [pd.read_parquet(file) for file in sorted((path / "metadata").glob("*.parquet"))]
-        about: About = json.loads(read_text(path / ABOUT)) if (path / ABOUT).exists() else {}
+        tables = [_table(file) for file in sorted((path / "metadata").glob("*.parquet"))]
+        about: About = read_json(path / ABOUT) if (path / ABOUT).exists() else {}
         if said := misfit(about, About, ABOUT):
             raise ValueError(said)
     except Exception as error:  # damaged files raise errors of many kinds
@@ -166,6 +168,18 @@ def open_folder(path: Path) -> GalleryFolder:
         told = ", ".join(f"{count} in {file}" for file, count in counts.items())
         raise UserError(f"{shown(path)}: the numbers of images differ ({told}): build it again")
     return opened
+
+
+def _table(file: Path) -> pd.DataFrame:
+    """The columns of a metadata file that hold one value a row; a hostile file states billions of them in a kilobyte."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file, memory_map=True) as held:
+        require_no_swell(held, file.name, file.stat().st_size)
+        flat = [column.name for column in held.schema_arrow if not pa.types.is_nested(column.type)]
+        table: pd.DataFrame = held.read(columns=flat).to_pandas()
+        return table if flat else pd.DataFrame(index=range(held.metadata.num_rows))
 
 
 def _mapped(file: Path) -> NDArray[np.floating]:
