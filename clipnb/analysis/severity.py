@@ -135,8 +135,8 @@ def write_table(results: Sequence[Result], path: Path) -> None:
             "code_sha256": p["code_sha256"],
             "created": p["created"],
         }
-    rows = [{name: rounded(value) for name, value in row.items()} for row in tabulate(results).to_dict("records")]
-    others = [row for row in kept["rows"] if f"{row['dataset']}, {row['encoder']}" not in sources]
+    rows = [{str(name): rounded(value) for name, value in row.items()} for row in tabulate(results).to_dict("records")]
+    others: list[Any] = [row for row in kept["rows"] if f"{row['dataset']}, {row['encoder']}" not in sources]
     found = {**kept["sources"], **sources}
     sources_text = json.dumps({name: found[name] for name in sorted(found)}, indent=1, ensure_ascii=False)
     ordered = sorted(others + rows, key=lambda row: (row["dataset"], row["encoder"]))
