@@ -88,7 +88,7 @@ def _latex(frame: pd.DataFrame, caption: str) -> str:
     """Make a LaTeX table that fits a page.
 
     The caption states values that all rows share and names columns that are too long, which are omitted unless they are the
-    first, or the texts of rows would look alike without them: these are broken into lines. A long table continues on further
+    first, or rows would look alike without them: these are broken into lines. A long table continues on further
     pages; a wide table is set in landscape with rotated headings.
     """
     shown = frame.map(_cell)
@@ -96,9 +96,8 @@ def _latex(frame: pd.DataFrame, caption: str) -> str:
     shared = {c: shown[c].iloc[0] for c in map(str, shown) if several and shown[c].nunique() == 1}
     long = [c for c in map(str, shown) if c not in shared and shown[c].str.len().max() > LONG]
     keys: list[str] = []
-    texts = [c for c in map(str, shown) if not pd.api.types.is_float_dtype(frame[c])]  # a score does not say whose it is
     for c in long:
-        without = [name for name in texts if name not in long or name in keys]
+        without = [name for name in shown if name not in long or name in keys]
         if c == shown.columns[0] or len(shown[[*without, c]].drop_duplicates()) > len(shown[without].drop_duplicates()):
             keys.append(c)
     left = [c for c in map(str, shown) if c not in shared and (c not in long or c in keys)]
