@@ -218,7 +218,7 @@ def test_a_named_model_comes_from_the_cache_and_is_checked(tiny: Checkpoints, mo
     ("name", "said"),
     [
         ("ViT-L/14", "put ViT-L-14.pt there, or use the encoder efficientnet-lite2, which needs no network"),
-        ("ViT-B/99", "did you mean 'ViT-B/32'?"),
+        ("ViT-B/99", "did you mean 'ViT-B/32' or"),
         ("open_clip:nope/openai", "open_clip knows no model 'nope'"),
         ("open_clip:ViT-B-32/nope", "neither a file nor one of the tags openai,"),
         ("open_clip:ViT-B-32/laion2b_s34b_b79k", "Hugging Face cache and cannot be fetched"),
