@@ -100,7 +100,7 @@ def _kind() -> str:
             f"{found[edit][name].at(MANIPULATIONS[edit].levels[-1]):.0%} {MANIPULATIONS[edit].label}" for edit in EDITS
         )
         parts.append(f"{clean:.0%} of the photographs of {who} (at severity 5: {ends})")
-    return f"the first other result shows the same kind for {' and '.join(parts)}."
+    return f"unedited, the first other result shows the same kind for {' and '.join(parts)}."
 
 
 def picture() -> Figure:
