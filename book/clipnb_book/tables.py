@@ -13,7 +13,6 @@ import pandas as pd
 
 from clipnb._core.markdown import literal
 from clipnb.analysis.contrasts import InteractionContrast
-from clipnb.analysis.leaderboard import images_per_second
 from clipnb.analysis.severity import BASELINE, clean_value, scores
 from clipnb.analysis.threshold_sweep import Sweep
 from clipnb.analysis.tolerance import Tolerance, from_table, position
@@ -25,8 +24,6 @@ from clipnb.result import Result
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import direction
 from clipnb.stats.sign_flips import change_interval
-
-from .status import measured
 
 SCORES = {"clean": 3, "mPC": 3, "rPC": 2, "mCE": 2}
 """Scores over all manipulations, each with its number of decimals in a table."""
@@ -192,10 +189,10 @@ def clean_table(results: Sequence[Result]) -> str:
     clean = [r for r in results if r.spec.manip == CLEAN]
     rows = []
     for r in sorted(clean, key=lambda r: (r.spec.dataset_name, -r.mean("p1"), r.spec.run_id)):
-        speed, means = images_per_second(r), (r.macro("p1"), r.macro("map"))
+        means = (r.macro("p1"), r.macro("map"))
         cells = [r.spec.dataset_name, r.spec.encoder, *(f"{share(m.point, '.1%')} ({percent_span(m)})" for m in means)]
-        rows.append([*cells, str(r.provenance["encoder"]["dim"]), "–" if math.isnan(speed) else measured(f"{speed:.1f}")])
-    return table(["data set", "encoder", "P@1", "mAP", "length of the embedding", "images per second"], rows, "llllrr")
+        rows.append([*cells, str(r.provenance["encoder"]["dim"])])
+    return table(["data set", "encoder", "P@1", "mAP", "length of the embedding"], rows, "llllr")
 
 
 def hub_table(frame: pd.DataFrame, encoder: str) -> str:

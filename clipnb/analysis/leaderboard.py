@@ -68,15 +68,13 @@ def _row(result: Result, best: Result) -> dict[str, Any]:
         row |= result.macro(name).columns(name)
     if result is not best and same_photographs(result, best):
         row |= contrast(of_result(best, "p1"), of_result(result, "p1")).interval.columns("p1_change")
-    about = result.provenance["encoder"]
-    return row | {"dim": about["dim"], "images_per_second": images_per_second(result), "identity": about["identity"]}
-
-
-def images_per_second(result: Result) -> float:
-    """Images that a run embedded per second of the whole run; NaN if some embeddings were kept from earlier runs."""
     about = result.provenance
     fresh = about["embedded_now"] >= about["images"] and about["seconds"] > 0
-    return float(about["embedded_now"] / about["seconds"]) if fresh else math.nan
+    return row | {
+        "dim": about["encoder"]["dim"],
+        "images_per_second": about["embedded_now"] / about["seconds"] if fresh else math.nan,
+        "identity": about["encoder"]["identity"],
+    }
 
 
 def _strengths(points: Mapping[str, Tolerance]) -> dict[str, float]:
