@@ -164,7 +164,7 @@ def clusters(groups: int, each: int, rng: np.random.Generator, unequal: float = 
 
 
 def searched(edit: str, groups: int, rng: np.random.Generator) -> tuple[Vector, Vector]:
-    """Mean P@5 of each category, clean and edited: all queries search one gallery, that of the clean images."""
+    """Compute the mean P@5 of each category, clean and edited. All queries search the gallery of clean images."""
     vectors, at = clusters(groups, 8, rng)
     edited = vectors + 0.25 * rng.normal(size=vectors.shape)
     edited[:, :1] += EDITS[edit]

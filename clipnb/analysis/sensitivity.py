@@ -155,10 +155,8 @@ def draws_frame(results: Sequence[Result], measure: str = "valid") -> pd.DataFra
     rows = []
     for r in results:
         if r.spec.draws > 1 and r.spec.group_id in clean and (changes := draw_changes(clean[r.spec.group_id], r, measure)):
-            by_draw, nested = (
-                np.mean([values.mean(axis=0) for values in changes], axis=0),
-                nested_interval(changes, seed=r.spec.seed),
-            )
+            by_draw = np.mean([values.mean(axis=0) for values in changes], axis=0)
+            nested = nested_interval(changes, seed=r.spec.seed)
             over = change_interval([values.mean() for values in changes], seed=r.spec.seed)
             row = {"run": r.spec.run_id, "categories": len(changes), "draws": r.spec.draws, **over.columns("change")}
             rows.append(row | {"lowest": by_draw.min(), "highest": by_draw.max(), **nested.columns("nested")})

@@ -209,6 +209,7 @@ def require_packages(name: str) -> None:
         raise MissingExtra(f"the encoder {name!r}", extra, INSTEAD if extra == "clip" else "")
 
 
+@cache  # a sweep asks for each of its runs
 def require_loadable(name: str, precision: str, engine: str, device: str) -> None:
     """Load an encoder that packages outside this one make, to find out before a long run whether they can.
 
