@@ -179,7 +179,6 @@ class Result:
         headline = {"valid": self.valid.point, "low": self.valid.low, "high": self.valid.high}
         finite = {name: None if math.isnan(value) else value for name, value in headline.items()}
         record: dict[str, Any] = {"spec": self.spec.to_dict(), "headline": finite, "provenance": self.provenance}
-        folder.parent.mkdir(parents=True, exist_ok=True)
         with replaced_folder(folder) as partial:
             self.rows.to_parquet(partial / "rows.parquet", index=False)
             record["rows_sha256"] = file_sha256(partial / "rows.parquet")

@@ -6,11 +6,15 @@ import hashlib
 import json
 import math
 import os
+import platform
+import re
 import shutil
 import stat
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,11 +66,54 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path.name} nests too deep") from error
 
 
+@cache
+def _here() -> str:
+    """Eight digits for the machine, or the container, that numbers this process."""
+    try:
+        numbers = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not on Linux
+        numbers = ""
+    return f"{zlib.crc32(f'{platform.node()} {numbers}'.encode()):08x}"
+
+
+def _prefix(path: Path) -> str:
+    """Begin the name of what becomes `path`: hidden, with the process that writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clean(path.parent)
+    return f".{path.name}.{_here()}-{os.getpid()}."
+
+
+@cache
+def _clean(folder: Path) -> None:
+    """Delete what processes that were killed left in a folder, once in a process; a folder that they had moved aside comes back."""
+    for path in folder.iterdir():
+        made = re.fullmatch(rf"\.(.+)\.{_here()}-(\d+)\.\w+(\.part|\.old)?", path.name)
+        if not made or _runs(int(made[2])):
+            continue
+        with suppress(OSError):  # another process cleans too
+            if path.suffix == ".old" and not (folder / made[1]).exists():
+                path.rename(folder / made[1])
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _runs(process: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; it replaces `path` if the block succeeds and is deleted otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -97,21 +144,26 @@ def write_generated(folder: Path, pattern: str, texts: Mapping[str, str]) -> Non
 
 
 @contextmanager
-def replaced_folder(folder: Path) -> Iterator[Path]:
-    """Create an empty folder beside `folder`; it replaces `folder` if the block succeeds and is deleted otherwise."""
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+def replaced_folder(folder: Path, *, keep: bool = False) -> Iterator[Path]:
+    """Create an empty folder beside `folder`; it replaces `folder` if the block succeeds and is deleted otherwise.
+
+    Args:
+        keep: a `folder` that another process has made in the meantime stays.
+    """
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder)))
     try:
         yield partial
         partial.chmod(0o755)
         old = partial.with_name(partial.name + ".old")
-        if folder.exists():
+        if folder.exists() and not keep:
             folder.rename(old)
         try:
             partial.rename(folder)
-        except BaseException:
+        except BaseException as error:
             if old.exists():
                 old.replace(folder)
-            raise
+            if not (keep and isinstance(error, OSError) and folder.is_dir()):
+                raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -133,8 +185,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # open on Windows, where filelock deletes it
+            Path(lock.lock_file).unlink()
+        lock.release()  # after the deletion: who opened the deleted file in between sees that, and opens a new one
 
 
 def rounded(value: Any) -> Any:

@@ -55,9 +55,8 @@ def ensure(dataset: str) -> Path:
     folder = cache_root() / "imported" / f"{_plain(name)}-{version}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     folders = _Folders()
-    with replaced_folder(folder) as partial:
+    with replaced_folder(folder, keep=True) as partial:
         for category, file, content in tqdm(samples, desc=f"importing {dataset}", unit="photo", leave=False):
             target = destination(partial / folders.of(category) / _plain(file), content)
             target.parent.mkdir(exist_ok=True)

@@ -7,7 +7,6 @@ support no finding about them.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .._core.files import replaced_folder
 from .._core.paths import cache_root
 from .._core.random import rng_for
 from ..errors import MissingExtra
@@ -121,19 +121,11 @@ def ensure(name: str) -> Path:
     folder = cache_root() / "samples" / f"v{VERSION}" / name
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.", ignore_cleanup_errors=True) as temporary:
-        partial = Path(temporary)
+    with replaced_folder(folder, keep=True) as partial:
         for category, source in SAMPLES[name].items():
             (partial / category).mkdir()
             photographs = [_photograph(file) for file in source.files]
             for i in range(IMAGES_PER_CATEGORY):
                 image = seeing_view(photographs[i % len(photographs)], rng_for(0, "sample", name, category, i))
                 Image.fromarray(image).save(partial / category / f"{i:03d}.jpg", quality=JPEG_QUALITY)
-        partial.chmod(0o755)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process has written it
-                raise
     return folder

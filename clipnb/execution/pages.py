@@ -266,6 +266,14 @@ def book_is_current() -> bool:
     return False
 
 
+def run_with_me(code: str, *arguments: str) -> int:
+    """Run Python code in the project with arguments, in a process that ends when this one does, and return its exit status."""
+    ends = "import os, threading; threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()\n"
+    command = [sys.executable, "-c", ends + code, *arguments]
+    with subprocess.Popen(command, cwd=project_root(), stdin=subprocess.PIPE) as process:
+        return process.wait()
+
+
 def build_book() -> Path:
     """Build the book, unless nothing that it depends on changed since, and return the path of its first page.
 
@@ -280,8 +288,7 @@ def build_book() -> Path:
         print("the book is up to date", flush=True)
         return first
     jb = "from jupyter_book.cli.main import main; main()"  # `jb` of this environment
-    command = [sys.executable, "-c", jb, "build", str(project_root() / "book"), "-W", "-n", "--keep-going"]
-    if subprocess.run(command, cwd=project_root()).returncode:
+    if run_with_me(jb, "build", str(project_root() / "book"), "-W", "-n", "--keep-going"):
         raise UserError("the book could not be built; the lines above give the reason")
     write_text(first.with_name(STATE), book_state())
     return first

@@ -45,7 +45,6 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
             f"the download of {name} differs from the first one (SHA-256 now {checksum[:16]}, first {first[:16]}): "
             "pass --again to accept it"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with replaced_folder(folder) as partial:
             counts = _lay_out(archive, partial, progress)
