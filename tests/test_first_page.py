@@ -28,9 +28,9 @@ def test_each_edit_has_a_sentence_with_the_numbers_of_the_records() -> None:
                 assert line.count("half of the originals are no longer found at") == 1
             else:
                 assert f"**{t.means[-1]:.0%}**" in line
-                assert line.count(f" of the originals are still found at {words(t.strengths[-1])}") == 1
+                assert line.count(f" of the originals are still found at the strongest setting, {words(t.strengths[-1])}") == 1
             assert f" for {who}" in line
-    assert kind.startswith("- **Their kind**: unedited, the first other result shows the same kind for ")
+    assert kind.startswith("- **Their kind**: without an edit, the first other result shows the same kind for ")
     shares = [int(share) for share in re.findall(r"(\d+)%", kind)]
     assert shares[0] == round(100 * breaking_points("p1")["blurred"]["miniplaces"].point.clean)
 
@@ -44,8 +44,8 @@ def one(strength: list[float]) -> Tolerance:
     ("means", "said"),
     [
         ([0.9, 0.1], "half of the originals are no longer found at **a blur of sigma 1.5 px** (1.5 to 1.5) for scenes"),
-        ([0.9, 0.8], "**80%** of the originals are still found at a blur of sigma 2.0 px for scenes"),
-        ([0.3, 0.1], "**30%** of the originals are found at a blur of sigma 1.0 px for scenes"),
+        ([0.9, 0.8], "**80%** of the originals are still found at the strongest setting, a blur of sigma 2.0 px, for scenes"),
+        ([0.3, 0.1], "**30%** of the originals are found at the weakest setting, a blur of sigma 1.0 px, for scenes"),
     ],
 )
 def test_an_end_that_is_not_reached_is_said_by_what_is_left(means: list[float], said: str) -> None:

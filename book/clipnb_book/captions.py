@@ -21,7 +21,7 @@ from .first_page import EDITS, SETS
 from .measured import draws, findings, gallery_size, records
 from .published import original
 
-LOST = {"found": "half of the originals", "p1": "half of P@1 above chance"}
+LOST = {"found": "half of the originals", "p1": "half of what P@1 has above chance"}
 
 
 def values() -> dict[str, str]:

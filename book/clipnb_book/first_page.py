@@ -55,9 +55,9 @@ def _part(t: Tolerance, who: str, before: Tolerance | None = None) -> str:
         said = "" if before and before.point.reached else "half of the originals are no longer found at "
         return f"{said}**{words(point)}**{interval} for {who}"
     at = -1 if point == math.inf else 0
-    found = "are still found" if point == math.inf else "are found"
+    found = "are still found at the strongest setting," if point == math.inf else "are found at the weakest setting,"
     again = before and before.point.strength == point and before.strengths[at] == t.strengths[at]
-    return f"**{t.means[at]:.0%}**{'' if again else f' of the originals {found} at {words(t.strengths[at])}'} for {who}"
+    return f"**{t.means[at]:.0%}**{'' if again else f' of the originals {found} {words(t.strengths[at])},'} for {who}"
 
 
 def own_data_sets() -> str:
@@ -91,16 +91,18 @@ def answer() -> str:
 
 
 def _kind() -> str:
-    """P@1 of unedited photographs and at severity 5 of each edit, in one sentence."""
+    """P@1 of unedited photographs and at the strongest severity of each edit, in one sentence."""
     found = breaking_points("p1")
     parts = []
     for name, who in SETS.items():
         clean = found[EDITS[0]][name].point.clean
-        ends = ", ".join(
-            f"{found[edit][name].at(MANIPULATIONS[edit].levels[-1]):.0%} {MANIPULATIONS[edit].label}" for edit in EDITS
-        )
-        parts.append(f"{clean:.0%} of the photographs of {who} (at severity 5: {ends})")
-    return f"unedited, the first other result shows the same kind for {' and '.join(parts)}."
+        ends = []
+        for edit in EDITS:
+            strongest = MANIPULATIONS[edit].levels[-1]
+            at = "" if parts else f" at {MANIPULATIONS[edit].in_words(strongest)}"
+            ends.append(f"{found[edit][name].at(strongest):.0%}{at}")
+        parts.append(f"{clean:.0%} of the photographs of {who} ({', '.join(ends)})")
+    return f"without an edit, the first other result shows the same kind for {' and '.join(parts)}."
 
 
 def picture() -> Figure:
