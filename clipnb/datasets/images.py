@@ -131,7 +131,8 @@ def decode(content: bytes, name: str = "image") -> RGB:
     """Decode the bytes of an image file to an upright (height, width, 3) array of uint8; error messages use the name.
 
     EXIF rotation is applied, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted, and transparent pixels
-    are blended with white. Of an animation, the first frame is used.
+    are blended with white. Of an animation, the first frame is used. A JPEG file is decoded at full size: Pillow's draft
+    mode, 2.7 to 5.8 times as fast at 1500 to 3000 pixels, changes an input of 224 pixels by up to 124 of 255 levels.
 
     Raises:
         UnreadableImage: the image is empty, truncated, of an unknown format, or has more than `max_pixels()` pixels.
