@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 
 from clipnb.errors import UserError
 from clipnb.metrics.corruption import (
-    area_under_profile,
     corruption_error,
     mean_corruption_error,
     mean_performance,
@@ -49,19 +45,3 @@ def test_a_missing_baseline_is_a_line_and_nothing_to_average_an_error() -> None:
 def test_the_profile_is_valid_at_each_threshold() -> None:
     distances = np.array([[0.1, 0.5, NAN], [NAN, NAN, NAN]])
     assert_array_equal(profile(distances, np.array([0.1, 0.3, 0.6])), [[0, 0.5, 1], [NAN, NAN, NAN]])
-
-
-@given(
-    arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 5)), elements=st.floats(0, 2)),
-    st.floats(0, 1),
-    st.floats(1.1, 2),
-)
-def test_the_area_is_the_mean_of_the_profile(distances: np.ndarray, low: float, high: float) -> None:
-    taus = low + (high - low) * (np.arange(2000) + 0.5) / 2000
-    assert_allclose(area_under_profile(distances, low, high), profile(distances, taus).mean(axis=1), atol=2e-3)
-
-
-def test_the_area_without_results_is_absent_and_an_empty_range_is_an_error() -> None:
-    assert_array_equal(area_under_profile(np.array([[NAN], [0.0]])), [NAN, 1])
-    with pytest.raises(ValueError, match="must rise"):
-        area_under_profile(np.array([[0.5]]), 1.0, 1.0)

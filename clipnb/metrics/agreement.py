@@ -52,24 +52,6 @@ def overlap(a: Rows, b: Rows) -> NDArray[np.float64]:
     return np.asarray(np.divide(shared, longer, out=np.full(len(a), np.nan), where=longer > 0))
 
 
-def jaccard(a: Rows, b: Rows) -> NDArray[np.float64]:
-    """Jaccard@k = |A ∩ B| / |A ∪ B|.
-
-    Args:
-        a, b: (q, k) results.
-
-    Returns:
-        (q,) in [0, 1]; NaN for two empty lists.
-
-    >>> jaccard(np.array([[1, 2, 3]]), np.array([[2, 1, 7]]))
-    array([0.5])
-    """
-    shorter, longer = _lengths(a, b)
-    shared = _common(a, b)[:, -1]
-    union = shorter + longer - shared
-    return np.asarray(np.divide(shared, union, out=np.full(len(a), np.nan), where=union > 0))
-
-
 def rbo(a: Rows, b: Rows, p: float = PERSISTENCE) -> NDArray[np.float64]:
     """Rank-biased overlap, extrapolated beyond the lists (Webber et al. 2010, eq. 32). Early places weigh most.
 

@@ -99,28 +99,3 @@ def profile(distances: Floats, taus: Floats) -> NDArray[np.float64]:
     array([[0. , 0.5, 1. ]])
     """
     return np.stack([valid_at_k(distances, float(tau)) for tau in taus], axis=1)
-
-
-def area_under_profile(distances: Floats, low: float = 0.0, high: float = 2.0) -> NDArray[np.float64]:
-    """AUC_tau: mean of valid@k,tau over thresholds from `low` to `high`, computed exactly from the distances.
-
-    A result at distance d is valid for tau in (d, high] and contributes (high - max(d, low)) / (high - low).
-
-    Args:
-        distances: (q, k) distances of the results to the clean query, NaN where a result is not usable.
-        low, high: range of thresholds.
-
-    Returns:
-        (q,) in [0, 1], NaN for a query without usable results.
-
-    Raises:
-        ValueError: low is not below high.
-
-    >>> area_under_profile(np.array([[0.5, 1.0]]))  # (1.5 / 2 + 1 / 2) / 2
-    array([0.625])
-    """
-    if not low < high:
-        raise ValueError(f"the range of thresholds must rise, not go from {low!r} to {high!r}")
-    share = (high - np.clip(distances, low, high)) / (high - low)
-    usable = (~np.isnan(distances)).sum(axis=1)
-    return np.asarray(np.divide(np.nansum(share, axis=1), usable, out=np.full(len(distances), np.nan), where=usable > 0))
