@@ -93,7 +93,7 @@ def answer() -> str:
 def _kind() -> str:
     """P@1 of unedited photographs and at the strongest severity of each edit, in one sentence."""
     found = breaking_points("p1")
-    parts = []
+    parts: list[str] = []
     for name, who in SETS.items():
         clean = found[EDITS[0]][name].point.clean
         ends = []
