@@ -6,7 +6,7 @@ intra-class correlation of the study's images, and an image's accuracy is a shar
 interval counts as one that is not covered. Each replicate has a generator of its own, whose seed derives from its purpose; the
 numbers depend neither on the order nor on the number of processes. Two seeds are simulated; the second confirms the first.
 A run that was stopped goes on where it was: delete `_build/simulation` if the code has changed since. Writes
-`book/clipnb_book/data/simulation.csv`.
+`book/clipnb_book/data/simulation.csv`; rows of questions and sizes that are not asked for stay as they are.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "book" / "clipnb_book" / "data" / "simulation.csv"
 CELLS = ROOT / "_build" / "simulation"
 """Folder of the cells that are finished; a run that was stopped goes on from them."""
+
+ORDER = ["seed", "question", "method", "population", "categories"]
 
 Row = dict[str, float]
 Task = tuple[int, str, str, int]
@@ -146,8 +148,11 @@ def thresholds(unequal: float, n: int, replicate: int, seed: int) -> Row:
     """Whether the interval of each calibrated threshold contains the threshold of the population of clusters."""
     vectors, at = clusters(n, 4 if unequal else 8, rng_for(seed, "thresholds", unequal, n, replicate), unequal)
     counts, true = pair_counts(vectors, at, np.arange(len(at))), _true_thresholds(unequal, seed)
-    found = jackknife(counts, {name: STATISTICS[name] for name in THRESHOLDS})
-    return {f"jackknife of {name}": true[name] in interval for name, interval in found.items()}
+    found: Row = {}
+    for name, interval in jackknife(counts, {name: STATISTICS[name] for name in THRESHOLDS}).items():
+        found[f"jackknife of {name}"] = float(true[name] in interval)
+        found[f"none, jackknife of {name}"] = float(not interval.bounded)
+    return found
 
 
 @cache
@@ -227,7 +232,14 @@ def simulate(
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         work = pool.map(partial(kept, replicates=replicates, folder=folder), tasks)
         cells = list(tqdm(work, total=len(tasks), desc="simulating", unit="cell"))
-    return pd.concat(cells).sort_values(["seed", "question", "method", "population", "categories"], ignore_index=True)
+    return pd.concat(cells).sort_values(ORDER, ignore_index=True)
+
+
+def merged(kept: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """The new rows, and those of the kept table whose cell is not among them."""
+    cell = ["seed", "question", "categories"]
+    others = kept[~kept.set_index(cell).index.isin(new.set_index(cell).index)]
+    return pd.concat([others, new]).sort_values(ORDER, ignore_index=True)
 
 
 def main() -> None:
@@ -237,9 +249,12 @@ def main() -> None:
     options.add_argument(
         "--processes", type=int, default=0, help="number of processes, 0 for the number of cores; the numbers do not depend on it"
     )
+    options.add_argument("--questions", nargs="+", default=list(QUESTIONS), choices=list(QUESTIONS))
+    options.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of categories")
     options.add_argument("--out", type=Path, default=OUT)
     given = options.parse_args()
-    table = simulate(CELLS, given.replicates, given.seeds, given.processes)
+    new = simulate(CELLS, given.replicates, given.seeds, given.processes, given.sizes, given.questions)
+    table = merged(pd.read_csv(given.out), new) if given.out.is_file() else new
     table.to_csv(given.out, index=False, lineterminator="\n")
     shutil.rmtree(CELLS)
     print(table.pivot_table(index=["question", "method", "population"], columns=["categories", "seed"], values="rate").to_string())

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -53,9 +53,10 @@ def test_a_clean_measure_at_chance_has_no_breaking_point() -> None:
     assert not found.bounded
 
 
-def test_few_categories_get_no_interval() -> None:
-    assert not breaking_point([1.0] * 4, [[0.9] * 4, [0.1] * 4], [1, 2]).bounded
-    assert breaking_point([1.0] * 5, [[0.9] * 5, [0.1] * 5], [1, 2]).bounded
+def test_few_categories_and_equal_ones_get_no_interval() -> None:
+    assert not breaking_point([1.0] * 5, [[0.9] * 5, [0.1] * 5], [1, 2]).bounded
+    assert breaking_point([1.0] * 6, [[0.9] * 6, [0.1, 0.2] * 3], [1, 2]).bounded
+    assert not breaking_point([1.0] * 6, [[0.9] * 6, [0.1] * 6], [1, 2]).bounded  # no spread is not certainty
 
 
 def test_the_interval_inverts_a_t_test() -> None:
@@ -88,6 +89,7 @@ def test_arrays_that_do_not_fit_are_refused(
 def test_the_interval_holds_the_point(edited: np.ndarray, clean: np.ndarray, falls: bool, fraction: float) -> None:
     strengths = np.array([1.0, 2.0, 5.0])[:: -1 if falls else 1]
     found = breaking_point(clean, edited, strengths, fraction=fraction)
+    assume(found.bounded)
     low, point, high = (-v if falls and math.isfinite(v) else v for v in (found.low, found.strength, found.high))
     assert low - 0.02 <= point <= high + 0.02
     if found.reached:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +13,9 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from clipnb.analysis.pair_counts import jackknife_interval
+from clipnb.stats.intervals import FEWEST, Interval, t_interval, unpaired_difference
+from clipnb.stats.sign_flips import change_interval
 from clipnb_book import simulation
 from clipnb_book.published.original import printed_log
 
@@ -141,6 +144,25 @@ def test_the_interval_of_a_change_covers_what_student_s_t_covers_and_five_catego
     assert (six["sign flip"] > six["t"] - 0.1).all()
     assert six["sign flip"].drop(index=["15% of categories change", "5% of categories collapse"], level="population").min() > 0.85
     assert (part.xs(5, level="categories")["sign flip"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("documented", "question", "method", "population"),
+    [
+        (jackknife_interval, "threshold", "jackknife", "^equal"),
+        (jackknife_interval, "threshold", "jackknife", "^unequal"),
+        (unpaired_difference, "difference", "Welch interval, against as many", ""),
+        (unpaired_difference, "difference", "Welch interval, against 100", ""),
+        (change_interval, "change", "sign flip", ""),
+        (t_interval, "mean", "t$", ""),
+    ],
+)
+def test_docstrings_say_what_an_interval_covers(
+    documented: Callable[..., Interval], question: str, method: str, population: str
+) -> None:
+    part = simulation.simulation().query(f"question == '{question}' and categories >= {FEWEST}")
+    rates = part[part["method"].str.match(method) & part["population"].str.contains(population)]["rate"]
+    assert f"{rates.min():.1%} to {rates.max():.1%}" in " ".join((documented.__doc__ or "").split())
 
 
 def test_the_page_says_what_covers_too_little() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from clipnb.analysis.pair_counts import jackknife_interval
 from clipnb.analysis.scores import Scores
 from clipnb.report.tables import conditions_frame
 from clipnb.stats.intervals import (
@@ -84,7 +85,13 @@ def test_the_interval_of_a_share_varies_by_about_a_percent_of_its_width_between_
         assert 0 < np.ptp(ends) < 0.02 * (found[0].high - found[0].low)
 
 
-@pytest.mark.parametrize("interval", [mean_interval, t_interval, change_interval])
+def jackknifed(values: Sequence[float]) -> Interval:
+    """The jackknife of a mean over categories of one size."""
+    left_out = [np.mean(np.delete(values, c)) for c in range(len(values))] if len(values) > 1 else []
+    return jackknife_interval(float(np.mean(values)), left_out, np.ones(len(values), dtype=int))
+
+
+@pytest.mark.parametrize("interval", [mean_interval, t_interval, change_interval, jackknifed])
 def test_too_few_categories_have_a_point_and_no_interval(interval: Callable[..., Interval]) -> None:
     for values, why in (([0.7], "one category"), ([0.1, 0.7, 0.2, 0.4, 0.5], "5 categories are too few")):
         found = interval(values)
@@ -98,7 +105,7 @@ NO_SPREAD = [[1.0] * 6, [1.0] * 40, *([0.3 if i % 2 else 0.1 + 0.2 for i in rang
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("interval", [mean_interval, t_interval, change_interval])
+@pytest.mark.parametrize("interval", [mean_interval, t_interval, change_interval, jackknifed])
 @pytest.mark.parametrize("values", NO_SPREAD, ids=len)
 def test_categories_that_are_equal_but_for_rounding_give_no_interval_and_say_why(
     values: list[float], interval: Callable[..., Interval]

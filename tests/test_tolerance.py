@@ -60,7 +60,7 @@ def test_a_breaking_point_is_said_in_the_unit_of_the_edit() -> None:
     assert found.chance == pytest.approx(1 / 60)
     assert found.point.target == pytest.approx((1 + 1 / 60) / 2)
     assert found.point.strength == pytest.approx(3 + (0.7 - found.point.target) / 0.4)
-    assert in_words(found) == "a blur of sigma 3.5 px (3.5 to 3.5)"
+    assert in_words(found) == "a blur of sigma 3.5 px"  # all categories are equal: no interval
 
 
 def test_ends_that_are_not_reached_are_named() -> None:

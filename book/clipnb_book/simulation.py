@@ -63,12 +63,15 @@ def breaking_table() -> str:
     """Coverage of the intervals of breaking points: the lowest and the highest over populations, by number of categories."""
     with (resources.files(__package__) / "data" / "breaking_points.csv").open(encoding="utf-8") as file:
         rates = pd.read_csv(file)
-    spans = rates[rates["method"] != "open ends"].groupby(["method", "categories"])["rate"].agg(["min", "max"])
+    spans = rates[rates["method"] != "open ends"].groupby(["method", "categories"])["rate"].agg(["min", "max"]).T
     sizes = sorted(rates["categories"].unique())
     names = {"inverted t": "inverted t (ours)", "bootstrap": "percentile bootstrap"}
-    rows = [
-        [said, *(f"{spans.loc[(m, g), 'min']:.0%} to {spans.loc[(m, g), 'max']:.0%}" for g in sizes)] for m, said in names.items()
-    ]
+
+    def cell(method: str, size: int) -> str:
+        least, most = spans[method, size]
+        return f"{least:.0%} to {most:.0%}" if most else "none"
+
+    rows = [[said, *(cell(method, size) for size in sizes)] for method, said in names.items()]
     return table(["interval", *(f"G{NB}={NB}{g}" for g in sizes)], rows, "l" + "r" * len(sizes))
 
 

@@ -18,7 +18,7 @@ from scipy import stats
 from ..metrics.ranking import Integers, in_steps, similarity_blocks
 from ..metrics.validity import Floats
 from ..metrics.verification import OperatingCurve, curve_of_counts
-from ..stats.intervals import Interval
+from ..stats.intervals import FEWEST, Interval, ticks
 
 BINS = 8192
 """Number of bins for distances from 0 to 2; the resolution of a threshold is 0.00025."""
@@ -101,7 +101,7 @@ def jackknife(
 ) -> dict[str, Interval]:
     """Compute statistics of the operating curve with jackknife intervals over categories (`jackknife_interval`)."""
     groups = len(counts.same)
-    whole, reduced = counts.curve(), [counts.curve(without=c) for c in range(groups)] if groups > 2 else []
+    whole, reduced = counts.curve(), [counts.curve(without=c) for c in range(groups)] if groups >= FEWEST else []
     weights = (counts.same + counts.different).sum(axis=1)
     return {
         name: jackknife_interval(statistic(whole), [statistic(curve) for curve in reduced], weights, level=level)
@@ -114,18 +114,19 @@ def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray
 
     The interval is θ ± t(G* - 1) s with s² = (G - 1) / G · Σ (θ₍c₎ - mean of θ₍c₎)², where θ₍c₎ is the statistic without
     category c. G* = (Σ w)² / Σ w², at least 2, is the effective number of categories: G if they weigh the same, fewer if some
-    weigh much more (Carter et al. 2017). With categories of very different sizes it covers too little; the chapter on the
-    simulation shows how much.
+    weigh much more (Carter et al. 2017). In simulations it covers 93.5% to 98.5% with categories of one size and 89.5% to
+    99.0% with very different sizes.
 
     Args:
         point: θ, the statistic of all categories.
-        left_out: G values θ₍c₎. There are no bounds for fewer than three, or if one is NaN.
+        left_out: G values θ₍c₎. There are no bounds for fewer than `FEWEST`, if all are equal, or if one is NaN.
         weights: (G,) numbers of pairs.
         level: nominal coverage.
     """
     values, groups = np.asarray(left_out, dtype=np.float64), len(weights)
-    if values.size < 3 or np.isnan(values).any():
-        return Interval(point, math.nan, math.nan, "jackknife", groups, level)
+    constant = bool(values.size) and not np.ptp(ticks(values))
+    if values.size < FEWEST or constant or np.isnan(values).any():
+        return Interval(point, math.nan, math.nan, "jackknife", groups, level, constant)
     effective = float(weights.sum()) ** 2 / float((weights.astype(np.float64) ** 2).sum())
     error = math.sqrt((groups - 1) / groups * float(((values - values.mean()) ** 2).sum()))
     arm = float(stats.t.ppf((1 + level) / 2, max(1.0, effective - 1))) * error

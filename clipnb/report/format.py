@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ..stats.intervals import Interval
 
@@ -83,6 +84,11 @@ def percent_span(interval: Interval) -> str:
 def points_span(interval: Interval) -> str:
     """Format the bounds of an interval of a difference of shares in percentage points."""
     return f"{points(interval.low)}{NB}to{NB}{points(interval.high)}" if interval.bounded else span(interval)
+
+
+def stated(interval: Interval, spelled: Callable[[Interval], str] = span) -> str:
+    """An interval in a sentence, or the reason why there is none."""
+    return f"95% interval {spelled(interval)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
 
 
 def table(head: list[str], rows: list[list[str]], align: str) -> str:

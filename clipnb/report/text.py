@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from .._core.markdown import literal
@@ -18,7 +18,7 @@ from ..result import Result, comparable
 from ..spec import FLAGS, RunSpec
 from ..stats.hypothesis import holm
 from ..stats.intervals import ALPHA, Interval, direction
-from .format import captioned, minus, p_short, p_value, percent_span, points, points_span, share, span, table
+from .format import captioned, minus, p_short, p_value, percent_span, points, points_span, share, span, stated, table
 
 NOTHING = "Nothing to report."
 """What stands for an empty list of warnings."""
@@ -90,10 +90,6 @@ def category_groups(conditions: Conditions) -> dict[str, list[float]]:
     return {r.label: list(r.category_means.values()) for r in conditions.values()}
 
 
-def _stated(interval: Interval, spelled: Callable[[Interval], str]) -> str:
-    return f"95% interval {spelled(interval)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
-
-
 def decided(interval: Interval, p: float, p_holm: float, at_floor: bool = False) -> str:
     """The conclusion on a change, bold, and where Holm's adjustment alone leaves it open, that it does."""
     alone = f" ({p_value(p)}, after Holm's adjustment {p_short(p_holm)})" if p <= ALPHA < p_holm else ""
@@ -109,7 +105,7 @@ def changes_text(conditions: Conditions) -> str:
     at_floor = floor_warning(clean.scores)
     lines = [
         f"Unmanipulated, {share(clean.valid.point, '.1%')} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
-        f"({_stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
+        f"({stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
     ]
     if at_floor:
         lines.insert(0, f"**Note:** {at_floor}.")
@@ -120,7 +116,7 @@ def changes_text(conditions: Conditions) -> str:
         ranked = _ranked(clean, result) + "valid " if at_floor else ""
         lines.append(
             f"**{result.label.capitalize()}**: {ranked}{share(result.valid.point, '.1%')}, a change of {points(c.interval.point)} points "
-            f"({_stated(c.interval, points_span)}): {decided(c.interval, c.p, p_holm, bool(at_floor) and result.noop_share < 1)}.{untouched}"
+            f"({stated(c.interval, points_span)}): {decided(c.interval, c.p, p_holm, bool(at_floor) and result.noop_share < 1)}.{untouched}"
         )
     return "\n".join(f"- {line}" for line in lines)
 

@@ -8,7 +8,7 @@ from ..analysis.calibration import Calibration
 from ..analysis.result_threshold import ResultThreshold
 from ..analysis.thresholds import threshold_frame
 from ..stats.intervals import Interval
-from .format import share, table
+from .format import share, span, stated, table
 
 
 def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
@@ -17,13 +17,14 @@ def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
     head.append(f"precision of {calibration.results.k} results")
     if calibration.held_out:
         head += ["same, held out", "different, held out"]
+    intervals = calibration.values | {"tau_results": calibration.results.tau}
     rows = []
     for r in threshold_frame(calibration, tau).to_dict("records"):
         if math.isnan(r["tau"]):
             rows.append([r["accepts"], "no threshold is so precise"] + [""] * (len(head) - 2))
             continue
-        span = "" if math.isnan(r["low"]) else f"{r['low']:.3f} to {r['high']:.3f}"
-        cells = [r["accepts"], f"{r['tau']:.3f}", span, f"{r['cosine']:.3f}", share(r["recall"], ".1%"), share(r["fpr"], ".1%")]
+        interval = span(intervals[r["threshold"]]) if r["threshold"] in intervals else ""
+        cells = [r["accepts"], f"{r['tau']:.3f}", interval, f"{r['cosine']:.3f}", share(r["recall"], ".1%"), share(r["fpr"], ".1%")]
         cells.append("" if math.isnan(r["precision_of_results"]) else share(r["precision_of_results"], ".1%"))
         if calibration.held_out:
             cells += [share(r["recall_held_out"], ".1%"), share(r["fpr_held_out"], ".1%")]
@@ -31,12 +32,8 @@ def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
-def _span(interval: Interval) -> str:
-    return f" (95% interval {interval.low:.3f} to {interval.high:.3f})" if interval.bounded else ""
-
-
-def _share_span(interval: Interval) -> str:
-    return f" (95% interval {share(interval.low, '.3f')} to {share(min(1.0, interval.high), '.3f')})" if interval.bounded else ""
+def _shares(interval: Interval) -> str:
+    return f"{share(interval.low, '.3f')} to {share(min(1.0, interval.high), '.3f')}"
 
 
 def _held_out(calibration: Calibration, tau: float) -> str:
@@ -54,12 +51,12 @@ def _of_results(found: ResultThreshold, pairs: float) -> str:
     if math.isnan(found.tau.point):
         return f"{said}. No threshold makes {found.wanted:.0%} of accepted results of the query's kind."
     tau, got = found.tau, found.precision
-    take = f"{said}. **Take {tau.point:.3f}**{_span(tau)} for {found.wanted:.0%} of accepted results of the query's kind"
+    take = f"{said}. **Take {tau.point:.3f}** ({stated(tau)}) for {found.wanted:.0%} of accepted results of the query's kind"
     if math.isnan(got.point):
         return f"{take}; on categories that did not set the threshold it accepts nothing."
     return (
-        f"{take}: on categories that did not set the threshold, {got.point:.1%}{_share_span(got)} of those that it accepts, and "
-        f"it accepts {found.accepted:.1%} of results."
+        f"{take}: on categories that did not set the threshold, {got.point:.1%} ({stated(got, _shares)}) of those that it "
+        f"accepts, and it accepts {found.accepted:.1%} of results."
     )
 
 
@@ -74,16 +71,16 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         checked = f"and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]
     lines = [
-        f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {share(auc.point, '.3f')}"
-        f"{_share_span(auc)}; all pairs ranked by it have an average precision (uAP) of {share(v['uap'].point, '.3f')}"
-        f"{_share_span(v['uap'])}, where {calibration.prevalence:.1%} of pairs are of one kind: uAP and precision rise with this "
-        "share."
+        f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {share(auc.point, '.3f')} "
+        f"({stated(auc, _shares)}); all pairs ranked by it have an average precision (uAP) of {share(v['uap'].point, '.3f')} "
+        f"({stated(v['uap'], _shares)}), where {calibration.prevalence:.1%} of pairs are of one kind: uAP and precision rise with "
+        "this share."
     ]
     if math.isnan(one.point):
         lines.append("No threshold keeps pairs of different kinds below 1%.")
     else:
         got = calibration.at(one.point)[0]
-        lines.append(f"**Take {one.point:.3f}**{_span(one)} to accept at most 1% of pairs of different kinds:")
+        lines.append(f"**Take {one.point:.3f}** ({stated(one)}) to accept at most 1% of pairs of different kinds:")
         lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
     lines.append(_of_results(calibration.results, one.point))
     lines.append(f"At {tau:g}, {recall} of pairs of one kind are accepted and {fpr} of pairs of different kinds.")

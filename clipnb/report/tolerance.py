@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.tolerance import Tolerance, position
 from ..manipulations import MANIPULATIONS
 from ..metrics.measures import MEASURES
-from ..stats.breaking_point import FEWEST_CATEGORIES
+from ..stats.intervals import FEWEST
 from .format import points as points_text
 from .format import share, table
 from .plots import INK, MID, WIDTH, new_figure, plain
@@ -61,8 +61,8 @@ def lines(found: Sequence[Tolerance]) -> list[str]:
     ordered = sorted(found, key=position)
     width = max((len(MANIPULATIONS[t.manip].label) for t in ordered), default=0)
     said = [f"  {MANIPULATIONS[t.manip].label:<{width}}  {in_words(t)}" for t in ordered]
-    if few := [t.categories for t in ordered if t.categories < FEWEST_CATEGORIES]:
-        said.append(f"no intervals: {min(few)} categories are too few, {FEWEST_CATEGORIES} are needed")
+    if few := [t.categories for t in ordered if t.categories < FEWEST]:
+        said.append(f"no intervals: {min(few)} categories are too few, {FEWEST} are needed")
     return said
 
 

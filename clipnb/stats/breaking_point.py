@@ -11,10 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.optimize import isotonic_regression
 
-from .intervals import TICK
-
-FEWEST_CATEGORIES = 5
-"""Smallest number of categories that get an interval."""
+from .intervals import FEWEST, TICK, ticks
 
 STEPS = 200
 """Points at which the curve is examined between two measured strengths."""
@@ -69,7 +66,8 @@ def breaking_point(
     The curve of macro means is made monotone by isotonic regression (Barlow et al. 1972) and is linear between measured
     strengths; nothing is extrapolated. The interval inverts a test: it holds the strengths at which the mean over categories
     of d_c(s) = m_c(s) - chance_c - (1 - fraction) (m_c(clean) - chance_c) is not shown to differ from zero by Student's t
-    with G - 1 degrees of freedom, as Fieller (1954) did for ratios.
+    with G - 1 degrees of freedom, as Fieller (1954) did for ratios. In simulations it covers 86.5% to 100.0%: least for six
+    categories of two kinds.
 
     Args:
         clean: (G,) category means of the measure on clean photographs.
@@ -80,7 +78,7 @@ def breaking_point(
         level: nominal coverage.
 
     Returns:
-        The breaking point. It has no interval with fewer than 5 categories.
+        The breaking point. It has no interval with fewer than `FEWEST` categories, or without spread between them where it breaks.
 
     Raises:
         ValueError: the arrays do not fit each other, the strengths are not in order, or the fraction is not in (0, 1).
@@ -106,7 +104,7 @@ def breaking_point(
     if float((first - by_chance).mean()) < TICK:
         return BreakingPoint(math.nan, math.nan, math.nan, (math.nan, math.nan), start, goal, first.size, level)
     fitted = isotonic_regression(excess.mean(axis=1), increasing=False).x
-    broken = np.flatnonzero(fitted <= TICK)
+    broken, same = np.flatnonzero(fitted <= TICK), False
     if not broken.size:
         strength, bracket = math.inf, (float(at[-1]), math.nan)
     elif broken[0] == 0:
@@ -115,7 +113,8 @@ def breaking_point(
         j = int(broken[0])
         share = fitted[j - 1] / (fitted[j - 1] - fitted[j])
         strength, bracket = float(at[j - 1] + share * (at[j] - at[j - 1])), (float(at[j - 1]), float(at[j]))
-    low, high = _inverted(excess, at, level) if first.size >= FEWEST_CATEGORIES else (math.nan, math.nan)
+        same = not np.ptp(ticks(excess[j - 1 : j + 1]), axis=1).any()
+    low, high = (math.nan, math.nan) if same or first.size < FEWEST else _inverted(excess, at, level)
     return BreakingPoint(strength, low, high, bracket, start, goal, first.size, level)
 
 
