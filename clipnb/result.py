@@ -126,13 +126,15 @@ class Result:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a log says of its run: run id, group id, data set, condition, encoder, and digests of weights and photographs."""
+        """What a log says of its run: its ids, data set, condition, threshold, encoder, and digests of weights and photographs."""
         s, p = self.spec, self.provenance
         return {
             "run": s.run_id,
             "group": s.group_id,
             "dataset": s.dataset_name,
             "condition": s.condition_id,
+            "tau": repr(s.tau),
+            "model": s.encoder,
             "encoder": p["encoder"]["identity"],
             "photographs": p["data_fingerprint"],
         }

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 # before torch is loaded: its threads otherwise spin, ten times slower, when another process has a core
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from built_book import browser, html, project  # noqa: F401  (fixtures)
+from clipnb import Result, RunSpec, run
 from clipnb.datasets.images import RGB
 from clipnb.encoders import ENCODERS, Encoder, load_encoder
 
@@ -64,6 +66,15 @@ def picture(seed: int, width: int = 48, height: int = 32, kind: int = 0) -> RGB:
     own = np.random.default_rng([8, kind, seed]).integers(-40, 41, (5, 6, 3))
     small = Image.fromarray(np.clip(patches + own, 0, 255).astype(np.uint8))
     return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def unit_vectors(n: int, dim: int, seed: int) -> NDArray[np.float32]:
+    vectors = np.random.default_rng(seed).normal(size=(n, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def tiny_run(root: Path | str, manip: str = "original", k: int = 2, encoder: str = "tiny", **settings: Any) -> Result:
+    return run(RunSpec(str(root), manip, encoder, k, **settings), progress=False)
 
 
 def most_changed(now: np.ndarray, kept: np.ndarray, side: int = 8) -> float:

@@ -157,7 +157,7 @@ def test_a_closed_pipe_is_no_traceback(project: Path, nba: Path) -> None:
 def test_results_alone_need_no_project(tmp_path: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     photo_folder({"cats": 3, "dogs": 3}, "mine")
-    sweep = ["sweep", "--datasets", "mine", "--encoders", "histogram", "--manips", "grey", "--k", "2"]
+    sweep = ["sweep", "mine", "--encoders", "histogram", "--manips", "grey", "--k", "2"]
     assert main([*sweep, "--dry-run"]) == 0
     assert main([*sweep, "--no-pages"]) == 0
     assert main(sweep) == 1

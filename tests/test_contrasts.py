@@ -7,7 +7,6 @@ import math
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ from clipnb.stats.sign_flips import sign_flip
 from clipnb_book import simulation
 from clipnb_book.published import original
 from clipnb_book.published.original import printed_log
-from conftest import PhotoFolder, TinyEncoder
+from conftest import PhotoFolder, TinyEncoder, tiny_run
 
 NAN = math.nan
 
@@ -43,10 +42,6 @@ class OtherEncoder(TinyEncoder):
 
 
 ENCODERS.register("tiny-other")(lambda name, compute: OtherEncoder())
-
-
-def tiny_run(root: Path | str, manip: str = "grey", encoder: str = "tiny", **settings: Any) -> Result:
-    return run(RunSpec(str(root), manip, encoder, 2, **settings), progress=False)
 
 
 def named(condition: str, images: dict[str, dict[str, float]], dataset: str = "set") -> Scores:
@@ -123,7 +118,7 @@ def test_the_studys_shortened_logs_count_by_the_means_that_they_list() -> None:
 def runs(photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Result]:
     monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
     root = photo_folder({"cats": 4, "dogs": 4, "owls": 4})
-    made = [tiny_run(root, manip, encoder) for encoder in ("tiny", "tiny-other") for manip in ("original", "grey")]
+    made = [tiny_run(root, manip, encoder=encoder) for encoder in ("tiny", "tiny-other") for manip in ("original", "grey")]
     for result in made:
         result.save()
     return made
@@ -175,8 +170,32 @@ def test_what_cannot_be_compared_is_said_in_a_line(
         assert why in said
         assert said.count("\n") == 1
     assert main(["compare", log, log, "--measure", "ap"]) == 1
+    others = [next((tmp_path / "results" / r.spec.run_id).glob("clip_*")) for r in (runs[2], other)]
+    foreign = [tmp_path / f"clip_output_{name}_original.json" for name in ("photos", "else")]
+    for path in foreign:
+        path.write_text('{"original": {"cats": [0.5]}}')
+    capsys.readouterr()
+    for a, b, why in (
+        (log, str(others[0]), "depends on how an encoder spreads its distances"),
+        (runs[0].spec.run_id, str(others[0]), "depends on how an encoder spreads its distances"),
+        (log, str(others[1]), "different photographs"),
+        (*map(str, foreign), "different photographs"),
+    ):
+        assert main(["compare", a, b]) == 1
+        assert why in capsys.readouterr().err
     assert main(["compare", runs[0].spec.run_id, runs[1].spec.run_id, "--measure", "beauty"]) == 1
     assert "choose from valid" in capsys.readouterr().err
+
+
+def test_logs_of_other_weights_than_the_clean_one_are_left_out(
+    runs: list[Result], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean, grey = (next((tmp_path / "results" / r.spec.run_id).glob("clip_*")) for r in runs[:2])
+    grey.write_text(grey.read_text().replace(runs[1].provenance["encoder"]["identity"], "tiny|replaced weights"))
+    assert main(["analyse", str(clean), str(grey)]) == 0
+    said = capsys.readouterr()
+    assert "clip_output_photos_grey.json saw other photographs or weights than the clean run: left out" in said.err
+    assert "Change from" not in said.out
 
 
 def test_compare_prints_and_writes_table_and_picture(
@@ -184,7 +203,8 @@ def test_compare_prints_and_writes_table_and_picture(
 ) -> None:
     assert main(["compare", "tiny", "tiny-other", "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
-    assert "paired by image" in said
+    assert "found: tiny-other minus tiny, paired by image; no interval: " in said
+    assert "no spread between categories, 3 categories are too few" in said
     assert "exploratory" in said
     pictures = [f"contrasts-{measure}.png" for measure in ("found", "map", "p1")]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.md", "compare.tex", *pictures]
@@ -208,6 +228,20 @@ def test_export_writes_every_table_in_every_format(runs: list[Result], tmp_path:
     again = queries[queries["run"] == runs[1].spec.run_id].groupby("category")["valid"].mean()
     assert_allclose(again, list(runs[1].category_means.values()))
     assert len(pd.read_csv(tmp_path / "out" / "contrasts.csv")) == 2
+    for kind in ("tex", "md"):
+        shown = (tmp_path / "out" / f"runs.{kind}").read_text(encoding="utf-8")
+        assert all(name in shown for name in ("run", "queries", "found", "p1", "map", "valid"))
+        assert "precision" not in shown
+
+
+def test_a_table_without_rows_is_not_written(
+    runs: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "one"))
+    runs[0].save()
+    assert main(["export", "--out", str(tmp_path / "out")]) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"runs.csv", "categories.csv", "queries.csv"}
+    assert capsys.readouterr().err == "contrasts: not written, because it has no rows\n"
 
 
 def test_export_without_runs_says_what_to_type(

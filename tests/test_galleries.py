@@ -41,12 +41,7 @@ from clipnb.retrieval.results import USABLE
 from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
 from clipnb.runs import run
 from clipnb.spec import RunSpec
-from conftest import HANGS, PhotoFolder, TinyEncoder, picture
-
-
-def unit(n: int, dim: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(n, dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+from conftest import HANGS, PhotoFolder, TinyEncoder, picture, unit_vectors
 
 
 def write_gallery(out: Path, vectors: np.ndarray, cuts: tuple[int, ...] = (), dtype: str = "float16", **columns: list[Any]) -> Path:
@@ -85,7 +80,7 @@ def tiny_run(dataset: Path, manip: str = "original", k: int = 3, **settings: Any
 @given(st.integers(1, 40), st.lists(st.integers(0, 40), max_size=3), st.integers(0, 99))
 @settings(max_examples=40)
 def test_vectors_in_files_are_the_vectors(n: int, cuts: list[int], seed: int) -> None:
-    whole = unit(n, 5, seed)
+    whole = unit_vectors(n, 5, seed)
     edges = [0, *sorted(min(c, n) for c in cuts), n]
     held = Vectors([whole[a:b] for a, b in itertools.pairwise(edges)])
     assert held.shape == (n, 5)
@@ -96,7 +91,7 @@ def test_vectors_in_files_are_the_vectors(n: int, cuts: list[int], seed: int) ->
 
 
 def test_half_precision_comes_out_of_unit_length(tmp_path: Path) -> None:
-    whole = unit(20, 64, 0)
+    whole = unit_vectors(20, 64, 0)
     gallery = open_folder(write_gallery(tmp_path / "g", whole, cuts=(7,)))
     np.testing.assert_allclose(np.linalg.norm(gallery.vectors[:], axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(gallery.vectors[:], whole, atol=1e-3)
@@ -139,7 +134,7 @@ def with_shape(gallery: Path, shape: str) -> None:
     ],
 )
 def test_what_does_not_fit_together_is_one_line(tmp_path: Path, spoil: Any, said: str) -> None:
-    gallery = write_gallery(tmp_path / "g", unit(20, 8, 0))
+    gallery = write_gallery(tmp_path / "g", unit_vectors(20, 8, 0))
     spoil(gallery)
     with pytest.raises(UserError, match=said) as caught:
         _ = open_folder(gallery).vectors[:]
@@ -247,7 +242,7 @@ def test_another_gallery_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds other files"):
         build(photos, photos)
     with pytest.raises(UserError, match="a gallery that another program made"):
-        build(photos, write_gallery(tmp_path / "theirs", unit(3, 4, 0)))
+        build(photos, write_gallery(tmp_path / "theirs", unit_vectors(3, 4, 0)))
     assert bytes_of(gallery) == before
 
 
@@ -340,7 +335,7 @@ def test_on_ray_the_bytes_are_the_same_and_a_killed_worker_is_survived(tmp_path:
 
 @pytest.mark.parametrize("kind", ["exact", "hnsw", "ivf"])
 def test_an_index_from_disk_answers_as_it_did(tmp_path: Path, kind: str) -> None:
-    vectors, asked = unit(2000, 32, 0), unit(50, 32, 1)
+    vectors, asked = unit_vectors(2000, 32, 0), unit_vectors(50, 32, 1)
     built = faiss_index.build(kind, [vectors[:700], vectors[700:]], 2000, 32)
     faiss_index.write(built, tmp_path / "image.index")
     held = faiss_index.read(tmp_path / "image.index")
@@ -365,7 +360,7 @@ def test_recall_is_the_share_of_the_true_neighbours() -> None:
 
 @given(st.integers(1, 60), st.integers(1, 10), st.integers(1, 25), st.integers(0, 99))
 def test_search_by_blocks_is_search(n: int, k: int, block: int, seed: int) -> None:
-    vectors, asked = unit(n, 6, seed), unit(4, 6, seed + 1)
+    vectors, asked = unit_vectors(n, 6, seed), unit_vectors(4, 6, seed + 1)
     k = min(k, n)
     similarity = asked @ vectors.T
     found = faiss_index.exact_search(vectors, asked, k, block)
@@ -389,7 +384,7 @@ def test_a_run_with_an_approximate_index_reports_its_recall(tmp_path: Path, inde
 def test_distractors_make_a_gallery_larger_than_the_query_set(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 4})
     more = varied(tmp_path / "more", {"cats": 3, "hats": 20}, offset=1000)
-    theirs = write_gallery(tmp_path / "theirs", unit(30, TinyEncoder.dim, 5))
+    theirs = write_gallery(tmp_path / "theirs", unit_vectors(30, TinyEncoder.dim, 5))
     result = tiny_run(photos, gallery=f"{photos},{more},{theirs}")
     told = result.provenance["gallery"]
     assert told["images"] == 8 + 23 + 30
@@ -453,7 +448,7 @@ def test_copies_are_known_by_their_files_or_vectors_where_a_gallery_says_no_more
 def test_a_gallery_of_another_encoder_is_refused(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 4})
     with pytest.raises(UserError, match="holds vectors of 64 values, the encoder 'tiny' makes 192"):
-        tiny_run(photos, gallery=str(write_gallery(tmp_path / "g", unit(30, 64, 0))))
+        tiny_run(photos, gallery=str(write_gallery(tmp_path / "g", unit_vectors(30, 64, 0))))
     gallery = build(photos, tmp_path / "ours")
     about = json.loads((gallery / "clipnb.json").read_text())
     about["encoder"]["identity"] = "tiny|other weights"
@@ -540,7 +535,7 @@ def test_what_was_asked_for_is_checked_at_once() -> None:
 def test_an_index_with_ids_of_its_own_is_refused(tmp_path: Path) -> None:
     faiss = pytest.importorskip("faiss")
     index = faiss.IndexIDMap(faiss.IndexFlatIP(8))
-    index.add_with_ids(unit(5, 8, 0), np.arange(5)[::-1].copy())
+    index.add_with_ids(unit_vectors(5, 8, 0), np.arange(5)[::-1].copy())
     faiss.write_index(index, str(tmp_path / "image.index"))
     with pytest.raises(UserError, match="ids of its own"):
         faiss_index.read(tmp_path / "image.index")
@@ -612,7 +607,7 @@ def test_a_local_file_that_a_service_names_is_not_shown(photo_folder: PhotoFolde
 
 
 def test_a_damaged_index_is_one_line_when_it_is_read_or_used(tmp_path: Path) -> None:
-    faiss_index.write(faiss_index.build("ivf", [unit(400, 16, 0)], 400, 16), tmp_path / "whole")
+    faiss_index.write(faiss_index.build("ivf", [unit_vectors(400, 16, 0)], 400, 16), tmp_path / "whole")
     content, said = (tmp_path / "whole").read_bytes(), set()
     for seed in (0, *range(60, 120)):
         rng, damaged = np.random.default_rng(seed), bytearray(content)
@@ -621,7 +616,7 @@ def test_a_damaged_index_is_one_line_when_it_is_read_or_used(tmp_path: Path) -> 
         (tmp_path / "i").write_bytes(damaged)
         try:
             index = faiss_index.read(tmp_path / "i")
-            index.search(unit(5, 16, 1), 3)
+            index.search(unit_vectors(5, 16, 1), 3)
             index.stored_vectors()
         except UserError as error:
             said.add(str(error))
@@ -630,7 +625,7 @@ def test_a_damaged_index_is_one_line_when_it_is_read_or_used(tmp_path: Path) -> 
 
 
 def test_metadata_that_state_more_than_they_hold_are_refused_and_nested_columns_left_out(tmp_path: Path) -> None:
-    path = write_gallery(tmp_path / "g", unit(3, 4, 0), tags=[["a", "b"], ["c", "d"], ["e", "f"]])
+    path = write_gallery(tmp_path / "g", unit_vectors(3, 4, 0), tags=[["a", "b"], ["c", "d"], ["e", "f"]])
     assert "tags" not in open_folder(path).metadata
     pd.DataFrame({"url": np.zeros(10_000_000, np.int8)}).to_parquet(path / "metadata" / "metadata_0.parquet")
     with pytest.raises(UserError, match=r"metadata_0\.parquet states 10,000,000 values"):
@@ -641,7 +636,7 @@ def test_vectors_that_are_no_embeddings_of_one_encoder_are_refused(tmp_path: Pat
     path = write_gallery(tmp_path / "zero", np.zeros((3, 4)))
     with pytest.raises(UserError, match="row 0 of the gallery's embeddings is zero"):
         open_folder(path).vectors[:]
-    path = write_gallery(tmp_path / "widths", unit(4, 4, 0), (2,))
-    np.save(path / "img_emb" / "img_emb_1.npy", unit(2, 5, 0))
+    path = write_gallery(tmp_path / "widths", unit_vectors(4, 4, 0), (2,))
+    np.save(path / "img_emb" / "img_emb_1.npy", unit_vectors(2, 5, 0))
     with pytest.raises(UserError, match="have 4 and 5 values"):
         open_folder(path)

@@ -84,7 +84,7 @@ def test_saved_runs_are_the_same_read_alone(photo_folder: PhotoFolder, tmp_path:
         ["export"],
         ["merge"],
         ["tolerance", "./photos", "--encoder", "histogram", "--manips", "grey", "--width", "0", "--categories", "2"],
-        ["sweep", "--datasets", "./photos", "--encoders", "histogram", "--manips", "grey", "--k", "2", "--no-pages"],
+        ["sweep", "./photos", "--encoders", "histogram", "--manips", "grey", "--k", "2", "--no-pages"],
         ["sweep", "grid.yml", "--dry-run"],
         ["sweep", "grid.yml", "--no-pages"],
     ],

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from clipnb.metrics.validity import result_distances, shift, valid_at_k
 from clipnb.metrics.zero_shot import zero_shot
+from conftest import unit_vectors
 
 NAN = float("nan")
 
@@ -20,11 +21,6 @@ distance_tables = arrays(
     elements=st.one_of(st.floats(0, 2), st.just(NAN)),
 )
 thresholds = st.floats(0.01, 2)
-
-
-def unit_vectors(n: int, dim: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(n, dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def test_result_distances_are_l2_to_the_clean_query() -> None:

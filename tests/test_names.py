@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from clipnb import Result, RunSpec, UserError, load_dataset, run
@@ -98,13 +99,28 @@ def test_a_log_states_its_run(project: Path, photo_folder: PhotoFolder, capsys: 
             (logs / f"clip_output_{encoder}_{path.name}").write_text(path.read_text())
     assert main(["analyse", str(logs)]) == 0
     said = capsys.readouterr().out
-    assert said.count("pre-named") == 2
+    assert said.count("exploratory") == 2, "as from the runs themselves"
     assert "holiday-histogram-k2" in said
     old = json.loads(path.read_text())
     del old["clipnb"]
-    (logs / "clip_output_set_grey-s3.json").write_text(json.dumps(old))
-    read = read_log(logs / "clip_output_set_grey-s3.json")
-    assert (read.dataset, read.condition, read.group) == ("set", "grey-s3", "")
+    for manip in ("grey", "gaussian_noise"):
+        (logs / f"clip_output_my_set_{manip}-s3.json").write_text(json.dumps({manip: old["grey"]}))
+        read = read_log(logs / f"clip_output_my_set_{manip}-s3.json")
+        assert (read.dataset, read.condition, read.group) == ("my_set", f"{manip}-s3", "")
+
+
+def test_sampled_runs_are_analysed(project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    photo_folder({"cats": 4, "dogs": 4, "owls": 4}, "holiday")
+    settings: dict[str, int]
+    for settings in ({}, {"categories": 2, "per_category": 3}):
+        for manip in ("original", "grey"):
+            result = made("holiday", manip, **settings)
+    assert main(["analyse", "holiday", "--encoder", "tiny", "--k", "2", "--out", "tables"]) == 0
+    table = pd.read_csv("tables/conditions.csv")
+    assert dict(zip(table["dataset"], table["images"], strict=True)) == {"holiday-tiny-k2": 12, result.spec.group_id: 6}
+    for typed in (["holiday", "--categories", "2"], [result.spec.group_id]):
+        assert main(["analyse", *typed, "--encoder", "tiny", "--k", "2", "--out", "tables"]) == 0
+        assert pd.read_csv("tables/conditions.csv")["images"].tolist() == [6, 6]
 
 
 def test_runs_are_listed(project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:

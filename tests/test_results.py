@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from clipnb import Result, RunSpec, UserError, load_results, run
+from clipnb import Result, UserError, load_results
 from clipnb import rows as stored
 from clipnb.checks import warnings
 from clipnb.cli import main
@@ -25,11 +25,7 @@ from clipnb.execution.sweep import numbers_only
 from clipnb.rows import present
 from clipnb.runs import saved_result
 from clipnb.study_log import read as read_log
-from conftest import PhotoFolder
-
-
-def tiny_run(root: Path | str, manip: str = "grey", k: int = 2, **settings: Any) -> Result:
-    return run(RunSpec(str(root), manip, "tiny", k, **settings), progress=False)
+from conftest import PhotoFolder, tiny_run
 
 
 def assert_same_rows(one: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -39,7 +35,7 @@ def assert_same_rows(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 
 def test_a_result_is_the_same_when_it_is_read_again(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey")
     folder = result.save(tmp_path / "results")
     assert folder == tmp_path / "results" / "photos-grey-tiny-k2"
     assert sorted(p.name for p in folder.iterdir()) == ["clip_output_photos_grey.json", "rows.parquet", "run.json"]
@@ -54,7 +50,7 @@ def test_a_result_is_the_same_when_it_is_read_again(photo_folder: PhotoFolder, t
 
 def test_category_names_survive(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     names = ["Müller, Jörg", "total", 'the "Greek Freak"', "空港"]
-    result = tiny_run(photo_folder(dict.fromkeys(names, 3)))
+    result = tiny_run(photo_folder(dict.fromkeys(names, 3)), "grey")
     folder = result.save(tmp_path / "results")
     assert set(Result.load(folder).rows["category"]) == set(names)
     log = read_log(folder / "clip_output_photos_grey.json")
@@ -65,7 +61,7 @@ def test_category_names_survive(photo_folder: PhotoFolder, tmp_path: Path) -> No
 
 def test_results_go_to_clipnb_results(photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "elsewhere"))
-    assert tiny_run(photo_folder({"cats": 3})).save().parent == tmp_path / "elsewhere"
+    assert tiny_run(photo_folder({"cats": 3}), "grey").save().parent == tmp_path / "elsewhere"
     assert len(load_results()) == 1
 
 
@@ -79,7 +75,7 @@ def test_all_results_come_in_the_studys_order(photo_folder: PhotoFolder, tmp_pat
 
 
 def test_an_unfinished_run_is_not_a_result(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
+    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey").save(tmp_path / "results")
     (folder / "run.json").unlink()
     assert load_results(tmp_path / "results") == load_results(tmp_path / "nothing here") == []
     with pytest.raises(UserError, match="not the folder of a finished run"):
@@ -91,9 +87,9 @@ def test_an_interrupted_save_leaves_the_earlier_result(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     root = photo_folder({"cats": 3, "dogs": 3})
-    tiny_run(root).save(tmp_path / "results")
+    tiny_run(root, "grey").save(tmp_path / "results")
     (root / "dogs" / "02.png").unlink()
-    smaller, rename = tiny_run(root), Path.rename
+    smaller, rename = tiny_run(root, "grey"), Path.rename
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -117,7 +113,7 @@ def test_an_interrupted_save_leaves_the_earlier_result(
 
 
 def test_what_a_killed_save_leaves_behind_is_not_a_result(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
+    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey").save(tmp_path / "results")
     shutil.copytree(folder, folder.with_name(f".{folder.name}.x7a2"))
     shutil.copytree(folder, folder.with_name(f".{folder.name}.x7a2.old"))
     assert len(load_results(tmp_path / "results")) == 1
@@ -128,7 +124,7 @@ def test_what_a_killed_save_leaves_behind_is_not_a_result(photo_folder: PhotoFol
 def test_a_damaged_result_is_a_one_line_error_and_can_be_replaced(
     photo_folder: PhotoFolder, tmp_path: Path, file: str, content: bytes
 ) -> None:
-    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey")
     folder = result.save(tmp_path / "results")
     (folder / file).write_bytes(content)
     with pytest.raises(UserError, match="photos-grey-tiny-k2 is not the folder of a finished run") as caught:
@@ -155,7 +151,7 @@ def test_a_run_of_version_0_1_is_read_under_todays_names(photo_folder: PhotoFold
     """Version 0.1 named some columns and keys differently, had no `found` and `p1`, and kept warnings beside the provenance."""
     root = photo_folder({"cats": 3, "dogs": 3})
     (Path(root) / "cats" / "notes.txt").touch()
-    result = tiny_run(root)
+    result = tiny_run(root, "grey")
     folder = result.save(tmp_path / "results")
     old = {"valid": "accuracy", "map": "ap", "map_at_r": "ap_at_r", "found_rr": "self_rr"}
     result.rows.drop(columns=["found", "p1"]).rename(columns=old).to_parquet(folder / "rows.parquet", index=False)
@@ -176,7 +172,7 @@ def test_a_damaged_result_counts_as_none_so_that_a_sweep_makes_it_again(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
-    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey")
     (result.save() / "rows.parquet").write_bytes(b"damaged")
     with pytest.warns(UserWarning, match="photos-grey-tiny-k2 is not the folder of a finished run"):
         assert numbers_only([result.spec], progress=False) == {}
@@ -185,18 +181,18 @@ def test_a_damaged_result_counts_as_none_so_that_a_sweep_makes_it_again(
 
 def test_a_run_replaces_an_earlier_one_of_the_same_specification(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     root = photo_folder({"cats": 3, "dogs": 3})
-    tiny_run(root).save(tmp_path / "results")
+    tiny_run(root, "grey").save(tmp_path / "results")
     (root / "dogs" / "02.png").unlink()
-    tiny_run(f"{root}/").save(tmp_path / "results")  # a slash at the end does not make another data set
+    tiny_run(f"{root}/", "grey").save(tmp_path / "results")  # a slash at the end does not make another data set
     (only,) = load_results(tmp_path / "results")
     assert len(only.rows) == 5
 
 
 def test_a_data_set_of_the_same_name_does_not_overwrite_another(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     mine, yours = photo_folder({"cats": 3}, "mine/photos"), photo_folder({"dogs": 3}, "yours/photos")
-    tiny_run(mine).save(tmp_path / "results")
+    tiny_run(mine, "grey").save(tmp_path / "results")
     with pytest.raises(UserError, match="rename one of the two") as caught:
-        tiny_run(yours).save(tmp_path / "results")
+        tiny_run(yours, "grey").save(tmp_path / "results")
     assert "mine" in str(caught.value)
     assert "yours" in str(caught.value)
     (kept,) = load_results(tmp_path / "results")
@@ -204,7 +200,7 @@ def test_a_data_set_of_the_same_name_does_not_overwrite_another(photo_folder: Ph
 
 
 def test_checkpoints_of_the_same_file_name_do_not_overwrite_each_other(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey")
     mine, yours = (replace(result, spec=replace(result.spec, encoder=f"/{who}/ViT-L-14.pt")) for who in ("mine", "yours"))
     kept = mine.save(tmp_path / "results")
     with pytest.raises(UserError, match="rename one of the two"):
@@ -216,7 +212,7 @@ def test_only_the_result_of_exactly_a_specification_is_taken_for_it(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
-    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey")
     assert saved_result(result.spec) is None
     result.save()
     found = saved_result(result.spec)
@@ -237,7 +233,7 @@ def test_a_damaged_result_does_not_hide_the_others(photo_folder: PhotoFolder, tm
 
 
 def test_a_copied_or_renamed_folder_is_named_and_counts_as_no_run(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
+    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey").save(tmp_path / "results")
     shutil.copytree(folder, folder.with_name("backup of it"))
     with pytest.warns(UserWarning, match="backup of it holds the run photos-grey-tiny-k2 and is ignored: rename or delete it"):
         (counted,) = load_results(tmp_path / "results")
@@ -246,20 +242,20 @@ def test_a_copied_or_renamed_folder_is_named_and_counts_as_no_run(photo_folder: 
 
 def test_a_folder_that_was_moved_with_its_photographs_is_no_other(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     root = photo_folder({"cats": 3, "dogs": 3})
-    first = tiny_run(root).save(tmp_path / "results")
+    first = tiny_run(root, "grey").save(tmp_path / "results")
     (tmp_path / "elsewhere").mkdir()
     moved = root.rename(tmp_path / "elsewhere" / root.name)
-    assert tiny_run(moved).save(tmp_path / "results") == first
+    assert tiny_run(moved, "grey").save(tmp_path / "results") == first
     (moved / "cats" / "00.png").unlink()
     root.mkdir()
     for path in moved.iterdir():
         path.rename(root / path.name)
     with pytest.raises(UserError, match="another folder"):
-        tiny_run(root).save(tmp_path / "results")
+        tiny_run(root, "grey").save(tmp_path / "results")
 
 
 def test_a_bit_of_the_rows_that_turned_over_is_found(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3})).save(tmp_path / "results")
+    folder = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey").save(tmp_path / "results")
     content = (folder / "rows.parquet").read_bytes()
     for at in np.random.default_rng(0).integers(8 * len(content), size=200):
         flipped = bytearray(content)
@@ -313,7 +309,7 @@ def test_an_odd_run_is_named_and_the_others_are_exported(
     monkeypatch.chdir(tmp_path)
     root = photo_folder({"cats": 3, "dogs": 3})
     tiny_run(root, "original").save()
-    folder = tiny_run(root).save()
+    folder = tiny_run(root, "grey").save()
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if (change, said) in ODD_RECORDS:
         change(record)

@@ -18,12 +18,7 @@ from clipnb.retrieval.duplicates import COLUMN, same_content
 from clipnb.retrieval.folder import GalleryFolder
 from clipnb.retrieval.neighbours import Ties, retrieve
 from clipnb.retrieval.sources import from_folder
-from conftest import TinyEncoder
-
-
-def unit_vectors(n: int, dim: int, seed: int) -> NDArray[np.float32]:
-    vectors = np.random.default_rng(seed).normal(size=(n, dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+from conftest import TinyEncoder, unit_vectors
 
 
 def found_by(

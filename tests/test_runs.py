@@ -22,12 +22,7 @@ from clipnb.datasets.images import decode, digest, read
 from clipnb.errors import DatasetError
 from clipnb.manipulations import MANIPULATIONS
 from clipnb.report.text import summary
-from clipnb.result import Result
-from conftest import PhotoFolder, TinyEncoder, picture
-
-
-def tiny_run(root: Path, manip: str = "original", k: int = 2, **settings: Any) -> Result:
-    return run(RunSpec(str(root), manip, "tiny", k, **settings), progress=False)
+from conftest import PhotoFolder, TinyEncoder, picture, tiny_run
 
 
 def bad_inputs(root: Path) -> None:

@@ -17,7 +17,7 @@ from clipnb._core.paths import results_root
 from clipnb.analysis.severity import read_table
 from clipnb.cli import main
 from clipnb.execution import pages
-from clipnb.execution.sweep import Grid, cost, merged, read_grid
+from clipnb.execution.sweep import Grid, cost, merged, read_grid, typed_grid
 from clipnb.result import load_results
 from clipnb_book.tables import sources_table
 from conftest import HANGS, PhotoFolder, TinyEncoder
@@ -53,6 +53,15 @@ def test_a_yaml_grid_is_read_and_flags_win(tmp_path: Path) -> None:
     assert (grid.datasets, grid.severities, grid.encoders) == (("c",), (2,), ("tiny",))
     assert grid.settings == {"k": 4, "seed": 1}
     assert RunSpec("c", "blurred", "tiny", 4, seed=1, severity=2) in grid.specs()
+
+
+def test_data_sets_and_a_grid_are_typed_in_one_place(tmp_path: Path) -> None:
+    file = tmp_path / "grid.yml"
+    file.write_text("datasets: [a]\nencoders: tiny\n")
+    assert typed_grid([str(file)]).datasets == ("a",)
+    assert typed_grid(["b", str(file), "c"], manips=("grey",)) == Grid(("b", "c"), ("grey",), encoders=("tiny",))
+    with pytest.raises(UserError, match=r"takes one grid, not 2: a\.yml, b\.yaml"):
+        typed_grid(["a.yml", "b.yaml"])
 
 
 @pytest.mark.parametrize(
@@ -130,14 +139,15 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(
 ) -> None:
     good, small = photo_folder({"cats": 6, "dogs": 6}), photo_folder({"cats": 2, "dogs": 2}, "small")
     flags = ["--manips", "grey", "--severities", "2", "--encoders", "histogram", "--k", "5", "--jobs", "2"]
-    first = sweep("--datasets", str(good), str(small), "nowhere", *flags)
+    first = sweep(str(good), str(small), "nowhere", *flags)
     assert first.returncode == 1
     assert "2 runs to do: at most 24 embeddings" in first.stdout
     assert "2 of 6 runs are there" in first.stdout
     failed = [line for line in first.stderr.splitlines() if line.startswith("clipnb: ")]
-    assert len(failed) == 4
-    assert sum("no data set 'nowhere'" in line for line in failed) == 2
-    assert sum("k = 5 is more than the 3 other images" in line for line in failed) == 2
+    assert len(failed) == 2, "one for each reason"
+    small_runs = "small-original-histogram-k5, small-grey-s2-histogram-k5"
+    assert any(line.startswith(f"clipnb: {small_runs} failed: k = 5 is more than the 3 other images") for line in failed)
+    assert sum("failed: no data set 'nowhere'" in line for line in failed) == 1
     pages = sorted(p.name for p in (bare_project / "book" / "runs").iterdir())
     assert pages == ["photos-grey-s2-histogram-k5.ipynb", "photos-original-histogram-k5.ipynb"]
 
@@ -145,7 +155,7 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(
     assert saved.scores == run(RunSpec(str(good), "grey", "histogram", 5, severity=2), progress=False).scores
 
     before = {p: p.stat().st_mtime_ns for p in (bare_project / "book" / "runs").iterdir()}
-    assert main(["sweep", "--datasets", str(good), *flags]) == 0
+    assert main(["sweep", str(good), *flags]) == 0
     assert "2 of 2 runs are up to date" in capsys.readouterr().out
     assert {p: p.stat().st_mtime_ns for p in (bare_project / "book" / "runs").iterdir()} == before
 
@@ -154,12 +164,12 @@ def test_numbers_alone_are_made_without_pages(
     bare_project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, small = str(photo_folder({"cats": 5, "dogs": 5})), str(photo_folder({"cats": 1, "dogs": 1}, "small"))
-    flags = ["--datasets", root, small, "--manips", "grey", "--severities", "5", "--encoders", "histogram", "--k", "3"]
+    flags = [root, small, "--manips", "grey", "--severities", "5", "--encoders", "histogram", "--k", "3"]
     flags += ["--engine", "compile"]
     assert main(["sweep", *flags, "--no-pages", "--table", "numbers.json"]) == 1
     said = capsys.readouterr()
     assert "2 of 4 results are there" in said.out
-    assert said.err.count("clipnb: small-") == 2
+    assert said.err.count("small-") == 2
     table, sources = read_table(bare_project / "numbers.json")
     assert list(zip(table["manip"], table["severity"], strict=True)) == [("original", 0), ("grey", 5)]
     assert list(sources) == ["photos, histogram"]
@@ -174,7 +184,7 @@ def test_a_dry_run_only_says_what_it_would_cost(
     bare_project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--severities", "1", "5", "--encoders", "histogram", "--k", "2", "--dry-run", "--jobs", "1"]
-    assert main(["sweep", "--datasets", str(photo_folder({"cats": 3, "dogs": 3})), *flags]) == 0
+    assert main(["sweep", str(photo_folder({"cats": 3, "dogs": 3})), *flags]) == 0
     assert "7 runs to do: at most 42 embeddings" in capsys.readouterr().out
     assert not (bare_project / "results").exists()
     assert not (bare_project / "book").exists()
@@ -200,7 +210,7 @@ def test_a_sweep_that_was_killed_goes_on_where_it_was(
     root = str(photo_folder({"cats": 6, "dogs": 6}))
     monkeypatch.setenv("CLIPNB_CACHE", str(bare_project / "cache"))
     specs = Grid((root,), manips, severities, ("histogram",), {"k": 5}).specs()
-    grid = ["--datasets", root, "--manips", *manips, "--severities", *map(str, severities), "--encoders", "histogram", "--k", "5"]
+    grid = [root, "--manips", *manips, "--severities", *map(str, severities), "--encoders", "histogram", "--k", "5"]
 
     with subprocess.Popen(
         [*COMMAND, *grid, *how], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from clipnb import Result, RunSpec, run
+from clipnb import RunSpec
 from clipnb.analysis.threshold_sweep import sweep
 from clipnb.analysis.thresholds import calibration_of, sweeps_of, threshold_frame
 from clipnb.cli import main
@@ -20,13 +19,9 @@ from clipnb.report.threshold_tables import threshold_answer, threshold_table
 from clipnb.stats.intervals import paired_differences
 from clipnb_book.plots import over_thresholds
 from clipnb_book.tables import holds_table
-from conftest import PhotoFolder
+from conftest import PhotoFolder, tiny_run
 
 MANY = {f"kind{i:02d}": 4 for i in range(12)}
-
-
-def tiny_run(root: Path, manip: str, **settings: Any) -> Result:
-    return run(RunSpec(str(root), manip, "tiny", 3, **settings), progress=False)
 
 
 def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(photo_folder: PhotoFolder) -> None:
@@ -53,7 +48,9 @@ def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(phot
 
 def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder) -> None:
     found = calibration_of(RunSpec(str(photo_folder({"a": 4, "b": 4, "c": 4})), encoder="tiny"), progress=False)
-    assert "because there are too few" in threshold_answer(found)
+    said = threshold_answer(found)
+    assert "Calibrated on 3 categories, all that there are; from 10 on, half of them would check the rates of pairs" in said
+    assert "Checked on each category in turn, with the threshold that the others set" in said
     assert "recall_held_out" not in threshold_frame(found)
 
 
@@ -69,7 +66,7 @@ def test_the_command_prints_and_writes(photo_folder: PhotoFolder, tmp_path: Path
 
 def test_the_sweep_at_the_runs_threshold_is_the_runs_own_change(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 6, "dogs": 6, "owls": 6})
-    clean, grey = tiny_run(root, "original"), tiny_run(root, "grey")
+    clean, grey = tiny_run(root, "original", 3), tiny_run(root, "grey", 3)
     found = sweep(clean, grey)
     at = int(np.argmin(np.abs(found.taus - 0.8)))
     assert found.clean[at] == pytest.approx(clean.valid.point)
@@ -87,7 +84,7 @@ def test_the_sweep_at_the_runs_threshold_is_the_runs_own_change(photo_folder: Ph
 
 def test_sweeps_are_a_table_and_a_figure(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 4, "dogs": 4, "owls": 4})
-    sweeps = sweeps_of([tiny_run(root, m) for m in ("original", "blurred", "grey")])
+    sweeps = sweeps_of([tiny_run(root, m, 3) for m in ("original", "blurred", "grey")])
     assert len(sweeps) == 2
     assert holds_table(sweeps).count("\n") == 3
     assert len(over_thresholds(sweeps).axes) == 2

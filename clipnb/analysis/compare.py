@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..metrics.measures import MEASURES
 from ..result import Result, load_results, same_photographs
 from .contrasts import Contrast, contrast
-from .scores import Scores, of_result, read_log
+from .scores import Scores, differs, of_result, read_log
 
 BETWEEN_ENCODERS = ("found", "p1", "map")
 """Measures by which encoders are compared. They depend on the order of the results, not on distances."""
@@ -22,13 +22,14 @@ RANKED = tuple(name for name in MEASURES if name not in ("valid", "shift"))
 
 def measures(a: str, b: str) -> tuple[str, ...]:
     """The measures by which A and B are compared by default: `BETWEEN_ENCODERS`, and valid@k within one encoder and for logs."""
-    first, second = _open(a), _open(b)
-    if first is None and second is None:
-        return BETWEEN_ENCODERS
-    runs = [opened[1] for opened in (first, second) if opened and opened[1]]
-    if len({run.spec.encoder for run in runs}) < 2:
+    if _log(a) or _log(b):
         return ("valid",)
-    return tuple(name for name in BETWEEN_ENCODERS if all(name in run.rows for run in runs))
+    first, second = _run(a), _run(b)
+    if first is None or second is None:
+        return BETWEEN_ENCODERS
+    if first.spec.encoder == second.spec.encoder:
+        return ("valid",)
+    return tuple(name for name in BETWEEN_ENCODERS if name in first.rows and name in second.rows)
 
 
 def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
@@ -56,15 +57,13 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
     [-0.2]
     """
     measure = MEASURES.canonical(measure or measures(a, b)[0])
-    first, second = _open(a, measure), _open(b, measure)
+    first, second = _scores(a, measure), _scores(b, measure)
     if first is not None and second is not None:
-        (one, run_a), (other, run_b) = first, second
-        if run_a and run_b and not same_photographs(run_a, run_b):
+        if differs(first, second, "photographs", "dataset"):
             raise UserError(f"{a} and {b} have different photographs and cannot be paired")
-        if run_a and run_b and run_a.spec.encoder != run_b.spec.encoder and run_a.spec.tau == run_b.spec.tau:
+        if differs(first, second, "model") and not differs(first, second, "tau"):
             _require_order(measure)
-        found = contrast(one, other)
-        return [dataclasses.replace(found, before=one.source, after=other.source)]
+        return [dataclasses.replace(contrast(first, second), before=first.source, after=second.source)]
     if first is not None or second is not None:
         known, unknown = (a, b) if second is None else (b, a)
         raise UserError(f"{unknown!r} is neither a run nor a log and cannot be compared with {known}; clipnb runs lists them")
@@ -80,18 +79,24 @@ def _require_order(measure: str) -> None:
         )
 
 
-def _open(name: str, measure: str = "valid") -> tuple[Scores, Result | None] | None:
-    """Open a run or a log; None if the name is neither."""
+def _scores(name: str, measure: str) -> Scores | None:
+    """The scores of a run or a log; None if the name is neither."""
+    if (path := _log(name)) is None:
+        return of_result(run, measure) if (run := _run(name)) else None
+    if measure != "valid":
+        raise UserError(f"{name} is a log: it holds valid@k but not {measure!r}")
+    return read_log(path)
+
+
+def _log(name: str) -> Path | None:
     path = Path(name)
-    if path.suffix == ".json" and path.name != "run.json":
-        if measure != "valid":
-            raise UserError(f"{name} is a log: it holds valid@k but not {measure!r}")
-        return read_log(path), None
-    for folder in (path.parent if path.name == "run.json" else path, results_root() / name):
-        if (folder / "run.json").is_file():
-            result = Result.load(folder)
-            return of_result(result, measure), result
-    return None
+    return path if path.suffix == ".json" and path.name != "run.json" else None
+
+
+def _run(name: str) -> Result | None:
+    path = Path(name)
+    folders = (path.parent if path.name == "run.json" else path, results_root() / name)
+    return next((Result.load(folder) for folder in folders if (folder / "run.json").is_file()), None)
 
 
 def _encoders(a: str, b: str, measure: str) -> list[Contrast]:

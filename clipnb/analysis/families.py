@@ -67,8 +67,8 @@ def too_few(table: pd.DataFrame) -> list[str]:
 def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionContrast], margin: float) -> pd.DataFrame:
     """Test each mean change, and each difference between two data sets, for equivalence: a row for each, two one-sided tests.
 
-    `low` and `high` bound the 90% interval; `equivalent` is whether it lies within ±margin, in the unit of the measure. p is
-    not adjusted.
+    `low` and `high` bound the 90% interval; `equivalent` is whether it lies within ±margin, in the unit of the measure, or why
+    there is none. p is not adjusted.
 
     Raises:
         UserError: the margin is not positive.
@@ -89,7 +89,7 @@ def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionCon
                 "high": found.interval.high,
                 "margin": margin,
                 "p": found.p,
-                "equivalent": "yes" if found.p < ALPHA else "not shown",
+                "equivalent": "yes" if found.p < ALPHA else "not shown" if found.interval.bounded else found.interval.why_unbounded,
             }
             for dataset, condition, found in tests
         ]

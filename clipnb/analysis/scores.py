@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Scores:
         listed: the category means under `total` of a log that shows only some of its categories; else None.
         absent: a category without any score is left out ("skip"), or counts 0 ("zero": the study's rule).
         source: where the scores were read, for messages.
-        group: common name of the runs that differ only in the condition; "" for a log that does not state its run.
+        run: what `Result.identity` says of the run; for a log that does not state it, the data set if the file's name does.
     """
 
     dataset: str
@@ -38,7 +39,7 @@ class Scores:
     listed: Sequence[float] | None = None
     absent: Absent = "skip"
     source: str = ""
-    group: str = ""
+    run: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def by_category(self) -> dict[str, float]:
@@ -46,9 +47,34 @@ class Scores:
         return category_means(self.images, absent=self.absent)
 
     @property
+    def group(self) -> str:
+        """Common name of the runs that differ only in the condition; "" for a log that does not state its run."""
+        return self.run.get("group", "")
+
+    @property
+    def graded(self) -> bool:
+        """Whether the condition is at a severity or strength, not at the manipulation's fixed setting."""
+        return bool(_GRADED.search(self.condition))
+
+    @property
     def means(self) -> list[float]:
         """Category means: `listed` if the log lists more categories than it shows, else those of `images`."""
         return list(self.listed) if self.listed is not None else list(self.by_category.values())
+
+
+_GRADED = re.compile(r"-(s[1-5]|at[\d.e+-]+)(-draws\d+)?$")
+"""The end of `RunSpec.condition_id` at a severity or strength."""
+
+
+def differs(a: Scores, b: Scores, *fields: str) -> bool:
+    """Whether two scores differ in the first of these fields of `Result.identity` that both state; no if there is none."""
+    return next((a.run[f] != b.run[f] for f in fields if f in a.run and f in b.run), False)
+
+
+def comparable_with_clean(scores: Sequence[Scores], clean: str = CLEAN) -> list[Scores]:
+    """Scores with the photographs and encoder of the clean condition of their data set; all of a data set without one."""
+    first = {s.dataset: s for s in scores if s.condition == clean}
+    return [s for s in scores if not any(differs(s, first.get(s.dataset, s), field) for field in ("photographs", "encoder"))]
 
 
 def of_result(result: Result, measure: str = "valid") -> Scores:
@@ -66,7 +92,7 @@ def of_result(result: Result, measure: str = "valid") -> Scores:
         {str(c): [str(image) for image in part.index.get_level_values("image")] for c, part in groups},
         absent=result.absent(measure),
         source=result.spec.run_id,
-        group=result.spec.group_id,
+        run=result.identity,
     )
 
 
@@ -84,16 +110,12 @@ def read_log(path: Path) -> Scores:
     """
     log = study_log.read(path)
     stem = path.stem.removeprefix("clip_output_")
-    dataset, _, last = stem.rpartition("_")
-    manip = log.manip.lower()
-    named = dataset and (last.lower() == manip or last.lower().startswith(f"{manip}-"))
-    read = of_log(log, dataset if named else stem, path.name)
-    condition = last if named and last.lower() != manip else log.manip
+    named = re.fullmatch(rf"(.+)_{re.escape(log.manip)}(-.+)?", stem, re.IGNORECASE)
+    dataset, setting = (named[1], named[2] or "") if named else (stem, "")
     return replace(
-        read,
-        dataset=log.run.get("dataset", read.dataset),
-        condition=log.run.get("condition", condition),
-        group=log.run.get("group", ""),
+        of_log(log, log.run.get("dataset", dataset), path.name),
+        condition=log.run.get("condition", log.manip + setting),
+        run=log.run or ({"dataset": dataset} if named else {}),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -35,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status; `arguments` are the words after `clipnb`, by default those of the process."""
     typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        options = parser(next((word for word in typed if not word.startswith("-")), "")).parse_args(typed)
+        command = next((word for word in typed if not word.startswith("-")), "")
+        options, unknown = parser(command).parse_known_args(typed)
+        if unknown:
+            raise UserError(f"{command} does not take {shlex.join(unknown)}; clipnb {command} --help lists what it takes")
         status: int = options.go(options)
         sys.stdout.flush()
         return status

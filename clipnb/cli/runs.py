@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,7 @@ def _report(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _report_dry(specs, with_book=not options.no_book)
     failures = pages.ensure(specs, jobs=pages.side_by_side())
-    for run, why in failures.items():
-        print(f"clipnb: {run} failed: {why}", file=sys.stderr)
+    _tell(failures, "failed")
     if not options.no_book:
         first = pages.build_book()
         print(f"The book is built: open {shown(first)}")
@@ -48,6 +48,14 @@ def _report(options: argparse.Namespace) -> int:
 
             webbrowser.open(first.as_uri())
     return 1 if failures else 0
+
+
+def _tell(failures: Mapping[str, str], what: str) -> None:
+    """Print a line for each reason, with the first runs that have it."""
+    for why in dict.fromkeys(failures.values()):
+        runs = [run for run, own in failures.items() if own == why]
+        others = f" and {len(runs) - 3} other runs" if len(runs) > 3 else ""
+        print(f"clipnb: {', '.join(runs[:3])}{others} {what}: {why}", file=sys.stderr)
 
 
 def _report_dry(specs: list[RunSpec], *, with_book: bool) -> int:
@@ -62,14 +70,13 @@ def _report_dry(specs: list[RunSpec], *, with_book: bool) -> int:
     print(f"{len(specs) - len(due) - len(failures)} of {len(specs)} runs are up to date")
     if with_book:
         print("book  is up to date" if not due and pages.book_is_current() else "book  would be built: the pages that changed")
-    for run, why in failures.items():
-        print(f"clipnb: {run} would fail: {why}", file=sys.stderr)
+    _tell(failures, "would fail")
     return 1 if failures else 0
 
 
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("grid", nargs="?", help="a YAML file with datasets, manips, severities, encoders, settings; flags win")
-    parser.add_argument("--datasets", nargs="+", metavar="DATASET", help="folders, or names in $CLIPNB_DATA")
+    what = "folders, or names in $CLIPNB_DATA; a file .yml holds datasets, manips, severities, encoders, settings (flags win)"
+    parser.add_argument("datasets", nargs="*", metavar="dataset", help=what)
     parser.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
     parser.add_argument(
         "--severities", nargs="+", type=int, metavar="N", help="1 to 5; 0 is the fixed setting, or 3 where there is none (0)"
@@ -92,8 +99,8 @@ def _sweep(options: argparse.Namespace) -> int:
         severity.require_table(Path(options.table))  # fails before hours of runs
     if not options.no_pages and not options.dry_run:
         pages.template()  # fails at once outside a project
-    fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "manips", "severities", "encoders")}
-    grid = sweep.merged(sweep.read_grid(Path(options.grid)) if options.grid else {}, settings=given_settings(options), **fields)
+    fields = {name: tuple(getattr(options, name) or ()) for name in ("manips", "severities", "encoders")}
+    grid = sweep.typed_grid(options.datasets, settings=given_settings(options), **fields)
     jobs = options.jobs or pages.side_by_side()
     specs = grid.specs()
 
@@ -113,8 +120,7 @@ def _sweep(options: argparse.Namespace) -> int:
         from ..runs import saved_result
 
         severity.write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
-    for run, why in failures.items():
-        print(f"clipnb: {run} failed: {why}", file=sys.stderr)
+    _tell(failures, "failed")
     return 1 if failures else 0
 
 

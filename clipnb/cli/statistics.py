@@ -35,13 +35,15 @@ def _compare(options: argparse.Namespace) -> int:
 
     from ..analysis.compare import compare, measures
     from ..analysis.contrasts import contrasts_frame
+    from ..report.format import over_categories
     from ..report.tables import printable
 
     frames, families = [], {}
     for measure in [options.measure] if options.measure else measures(options.a, options.b):
         family = families[measure] = compare(options.a, options.b, measure)
         frames.append(contrasts_frame(family).assign(measure=measure))
-        print(f"{measure}: {options.b} minus {options.a}, paired by {family[0].paired_by}; 95% intervals over categories")
+        found = over_categories(c.interval for c in family)
+        print(f"{measure}: {options.b} minus {options.a}, paired by {family[0].paired_by}; {found}")
         print(printable(frames[-1], [c for c in SHORT if len(family) > 1 or c != "p_holm"]))
         if len(family) > 1:
             print(f"exploratory: p_holm is adjusted over these {len(family)} comparisons")
@@ -52,7 +54,9 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="+", help="logs, folders of logs, data sets with saved runs, or runs (clipnb runs)")
-    add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; of the saved runs")
+    from ..spec import FLAGS
+
+    add_settings(parser, *(name for name in FLAGS if name not in ("device", "draws")), note="; of the saved runs")
     parser.add_argument("--measure", default="valid", help="measure of the saved runs; a log has only valid")
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
     parser.add_argument("--primary", default="", metavar="CONDITION", help="condition named in advance; all others are exploratory")
@@ -65,16 +69,20 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
     from ..analysis.families import equivalence_frame, too_few, with_roles
-    from ..analysis.scores import named_by_group
+    from ..analysis.scores import comparable_with_clean, named_by_group
     from ..analysis.sensitivity import draws_frame
     from ..checks import floor_warning
     from ..metrics.measures import MEASURES
+    from ..report.format import over_categories
     from ..report.tables import conditions_frame, printable
 
     measure = MEASURES.canonical(options.measure)
     results: list[Result] = []
-    scores = named_by_group([s for name in options.what for s in _scores(name, measure, results, given_settings(options))])
-    graded = {r.spec.condition_id for r in results if r.spec.condition.value}
+    read = named_by_group([s for name in options.what for s in _scores(name, measure, results, given_settings(options))])
+    scores = comparable_with_clean(read, options.clean)
+    for s in (s for s in read if s not in scores):
+        print(f"clipnb: {s.source} saw other photographs or weights than the clean run: left out", file=sys.stderr)
+    graded = {s.condition for s in scores if s.graded}
     tables = {"conditions": conditions_frame(scores)}
     print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
@@ -86,7 +94,8 @@ def _analyse(options: argparse.Namespace) -> int:
         raise UserError(f"--primary {options.primary!r} is not a condition of a change; choose from {', '.join(have) or 'none'}")
     if family:
         tables["contrasts"] = with_roles(family, contrasts_frame, options.primary, graded)
-        print(f"\nChange from {options.clean!r}: sign-flip p, Holm within each role; interval over categories")
+        found = over_categories(c.interval for c in family)
+        print(f"\nChange from {options.clean!r}: sign-flip p, Holm within each role; {found}")
         print(printable(tables["contrasts"], ["role", *SHORT]))
         for said in too_few(tables["contrasts"]):
             print(said)
@@ -96,13 +105,15 @@ def _analyse(options: argparse.Namespace) -> int:
         pairs = interaction_contrasts(*([c for c in family if c.dataset == name] for name in sets))
         if pairs:
             tables["interactions"] = with_roles(pairs, interactions_frame, options.primary, graded)
-            print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch; Holm within each role")
+            found = over_categories(x.test.difference for x in pairs)
+            print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch; Holm within each role; {found}")
             print(printable(tables["interactions"], CROSSED))
     if options.margin is not None:
         tables["equivalence"] = equivalence_frame(family, pairs, options.margin)
         print(f"\nWithin ±{options.margin:g}: two one-sided t tests (TOST), 90% interval; p is not adjusted")
         print(printable(tables["equivalence"]))
-    if not (drawn := draws_frame(results, measure)).empty:
+    kept = {s.source for s in scores}
+    if not (drawn := draws_frame([r for r in results if r.spec.run_id in kept], measure)).empty:
         tables["draws"] = drawn
         print("\nAnother seed: lowest and highest change of a draw; nested: interval with categories, images and draws resampled")
         print(printable(drawn))
@@ -114,7 +125,6 @@ def _analyse(options: argparse.Namespace) -> int:
 def _scores(name: str, measure: str, results: list[Result], settings: dict[str, Any]) -> list[Any]:
     """The scores of logs or saved runs; the runs are added to `results`."""
     from ..analysis.scores import of_result, read_logs
-    from ..result import comparable_with_clean
     from ..runs import saved_runs
 
     path = Path(name)
@@ -127,15 +137,8 @@ def _scores(name: str, measure: str, results: list[Result], settings: dict[str, 
         raise UserError(
             f"{name!r} is neither a log nor a folder of logs, and has no finished runs{asked}; clipnb runs lists the runs"
         )
-    groups: dict[str, list[Result]] = {}
-    for r in runs:
-        groups.setdefault(r.spec.group_id, []).append(r)
-    kept = [r for group in groups.values() for r in comparable_with_clean(group)]
-    for r in runs:
-        if r not in kept:
-            print(f"clipnb: {r.spec.run_id} saw other photographs or weights than the clean run: left out", file=sys.stderr)
-    results += kept
-    return [of_result(r, measure) for r in kept]
+    results += runs
+    return [of_result(r, measure) for r in runs]
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -147,15 +150,20 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     from .._core.paths import shown
-    from ..report.tables import all_tables, write
+    from ..report.tables import PRINTED, all_tables, write
     from ..result import load_results
 
     if not (results := load_results()):
         raise UserError("there are no finished runs to export: clipnb report")
     for name, frame in all_tables(results).items():
+        if frame.empty:
+            print(f"{name}: not written, because it has no rows", file=sys.stderr)
+            continue
+        narrow = frame[[c for c in PRINTED.get(name, frame) if c in frame]]
         for kind in options.format:
-            path = write(frame, options.out / f"{name}.{kind}", caption=f"{name} of {len(results)} runs")
-            print(shown(path), f"({len(frame)} rows)")
+            part = narrow if kind in ("tex", "md") else frame
+            path = write(part, options.out / f"{name}.{kind}", caption=f"{name} of {len(results)} runs")
+            print(shown(path), f"({len(part)} rows, {len(part.columns)} of {len(frame.columns)} columns)")
     return 0
 
 

@@ -72,7 +72,7 @@ class Grid:
             UserError: the grid is invalid.
         """
         if not self.datasets:
-            raise UserError("a sweep needs data sets: clipnb sweep --datasets <folder or name> ...")
+            raise UserError("a sweep needs data sets: clipnb sweep <folder or name> ...")
         if over := set(self.settings) & {"dataset", "manip", "severity", "encoder"}:
             raise UserError(f"settings hold {', '.join(sorted(over))}: name these as datasets, manips, severities or encoders")
         if unknown := set(self.settings) - set(RunSpec.__dataclass_fields__):
@@ -197,6 +197,19 @@ def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str
         if failure := pages.failure_of(saved_or_new, spec):
             failures[spec.run_id] = failure
     return failures
+
+
+def typed_grid(words: Sequence[str], **given: Any) -> Grid:
+    """Make a grid from what is typed: data sets, or a file .yml with the fields of a grid, and flags.
+
+    Raises:
+        UserError: there are several files, the file is wrong, or it names an encoder whose code would be imported.
+    """
+    files = [word for word in words if Path(word).suffix in (".yml", ".yaml")]
+    if len(files) > 1:
+        raise UserError(f"a sweep takes one grid, not {len(files)}: {', '.join(files)}")
+    datasets = tuple(word for word in words if word not in files)
+    return merged(read_grid(Path(files[0])) if files else {}, datasets=datasets, **given)
 
 
 def merged(grid: Mapping[str, Any], **given: Any) -> Grid:

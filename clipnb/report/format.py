@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..stats.intervals import Interval
 
@@ -89,6 +89,19 @@ def points_span(interval: Interval) -> str:
 def stated(interval: Interval, spelled: Callable[[Interval], str] = span) -> str:
     """An interval in a sentence, or the reason why there is none."""
     return f"95% interval {spelled(interval)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
+
+
+def over_categories(intervals: Iterable[Interval]) -> str:
+    """What the intervals of a table are, and why rows have none.
+
+    >>> over_categories([Interval(0.5, math.nan, math.nan, "sign flip", 3)])
+    'no interval: 3 categories are too few'
+    """
+    listed = list(intervals)
+    why = ", ".join(dict.fromkeys(i.why_unbounded for i in listed if not i.bounded))
+    if not any(i.bounded for i in listed):
+        return f"no interval: {why}"
+    return f"{listed[0].level:.0%} intervals over categories" + (f" (some have none: {why})" if why else "")
 
 
 def table(head: list[str], rows: list[list[str]], align: str) -> str:

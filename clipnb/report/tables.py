@@ -27,6 +27,9 @@ FORMULA = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters of a cell that a spreadsheet computes, also in full width."""
 PAGE, LONG, WIDE = 40, 40, 8
 """Limits of a LaTeX table: rows on a page, characters in a column, columns on an upright page."""
+HEADLINES = tuple(f"{name}{end}" for name in ("found", "p1", "map", "valid") for end in ("", "_low", "_high"))
+PRINTED = {"runs": ("run", "queries", "n_categories", *HEADLINES), "queries": ("run", "category", "image", "draw", *HEADLINES)}
+"""Table -> its columns in LaTeX and Markdown, which a page has room for; other tables have all."""
 PACKAGES = "% packages: array, booktabs, longtable, graphicx, pdflscape"
 
 

@@ -173,7 +173,7 @@ def how_to(dataset: str, encoder: str, **settings: Any) -> str:
     spec, usual = RunSpec(dataset, CLEAN, encoder, **settings).to_dict(), RunSpec(dataset, CLEAN, encoder).to_dict()
     own = {name: value for name, value in spec.items() if value != usual[name]}
     levels = [str(severity) for severity in SEVERITIES]
-    command = ["clipnb", "sweep", "--datasets", spec["dataset"], "--severities", *levels, "--encoders", spec["encoder"]]
+    command = ["clipnb", "sweep", spec["dataset"], "--severities", *levels, "--encoders", spec["encoder"]]
     for name in FLAGS:
         if name in own:
             command += [f"--{name.replace('_', '-')}", str(own.pop(name))]

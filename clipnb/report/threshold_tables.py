@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..analysis.calibration import Calibration
+from ..analysis.calibration import ENOUGH, Calibration
 from ..analysis.result_threshold import ResultThreshold
 from ..analysis.thresholds import threshold_frame
 from ..stats.intervals import Interval
@@ -52,12 +52,11 @@ def _of_results(found: ResultThreshold, pairs: float) -> str:
         return f"{said}. No threshold makes {found.wanted:.0%} of accepted results of the query's kind."
     tau, got = found.tau, found.precision
     take = f"{said}. **Take {tau.point:.3f}** ({stated(tau)}) for {found.wanted:.0%} of accepted results of the query's kind"
+    checked = f"{take}. Checked on each category in turn, with the threshold that the others set"
     if math.isnan(got.point):
-        return f"{take}; on categories that did not set the threshold it accepts nothing."
-    return (
-        f"{take}: on categories that did not set the threshold, {got.point:.1%} ({stated(got, _shares)}) of those that it "
-        f"accepts, and it accepts {found.accepted:.1%} of results."
-    )
+        return f"{checked}: no result is accepted."
+    right = f"{got.point:.1%} ({stated(got, _shares)}) of these are of the query's kind"
+    return f"{checked}: {found.accepted:.1%} of results are accepted, and {right}."
 
 
 def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
@@ -66,7 +65,7 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     one = v["tau_fpr_1"]
     recall, fpr = (share(found, ".1%") for found in calibration.at(tau)[:2])
     who = f"{len(calibration.calibrated_on)} categories"
-    checked = "but not checked on others, because there are too few"
+    checked = f"all that there are; from {ENOUGH} on, half of them would check the rates of pairs"
     if calibration.held_out:
         checked = f"and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]
@@ -84,4 +83,4 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
     lines.append(_of_results(calibration.results, one.point))
     lines.append(f"At {tau:g}, {recall} of pairs of one kind are accepted and {fpr} of pairs of different kinds.")
-    return " ".join(lines)
+    return "\n".join(lines)
