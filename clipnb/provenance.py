@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+from PIL import features
+
 from ._core.code_state import digest_of, needed_by
 from ._core.typed import misfit
 from .datasets.dataset import Dataset, fingerprint
@@ -116,6 +118,7 @@ def _versions() -> dict[str, str]:
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
+    versions["littlecms"] = features.version("littlecms2") or ""  # converts colours
     return versions
 
 

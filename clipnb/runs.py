@@ -74,7 +74,14 @@ def run(
     templates(spec.prompts)  # fails before the work
     encoder = encoder or load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     store = kept_embeddings(encoder)
-    options: Any = {"seed": spec.seed, "words": dataset.words, "batch_size": batch_size, "workers": workers, "progress": progress}
+    options: Any = {
+        "seed": spec.seed,
+        "words": dataset.words,
+        "colour": spec.colour,
+        "batch_size": batch_size,
+        "workers": workers,
+        "progress": progress,
+    }
     conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))
     asked = embed(asked_for, conditions, encoder, store, **options)
     gallery = asked if len(asked_for) == len(dataset.photos) else embed(dataset.photos, [CLEAN], encoder, store, **options)

@@ -2,8 +2,9 @@
 
 `mode` selects one of two protocols. `study` is the original one: it asks the gallery for 10 results, moves the query
 towards photographs that people rate 9 (weight 0.5), drops results that look alike or are unsafe, keeps the query's own
-image among the results, uses the threshold 0.8, and counts a category without results as 0. `corrected` does not move the
-query, drops only the query's own image and its copies, and skips a category without results; every setting can be changed.
+image among the results, ignores colour profiles as CLIP's preprocessing does, uses the threshold 0.8, and counts a category
+without results as 0. `corrected` does not move the query, drops only the query's own image and its copies, converts colours,
+and skips a category without results; every setting can be changed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 from ._core.paths import normalized_dataset
 from ._core.slugs import file_slug, gallery_slug, is_service
 from .datasets.dataset import slug
-from .datasets.images import digest
+from .datasets.images import COLOURS, digest
 from .datasets.picture_hash import BITS, NEAR
 from .encoders import DEVICES, ENCODERS, ENGINES, PRECISIONS, default_encoder, resolve, settled_precision
 from .encoders.prompts import IMAGENET, PHOTO, RULE, allowed
@@ -41,6 +42,7 @@ AS_STUDY: dict[str, Any] = {
     "deduplicate": True,
     "safety": True,
     "duplicates": NOTHING_LEFT_OUT,
+    "colour": "stored",
 }
 """The settings of mode `study`."""
 
@@ -97,6 +99,7 @@ class RunSpec:
     prompts: str = _field(
         PHOTO, "zero-shot texts: photo (a photo of a {}.), imagenet (80 templates), or templates with {}, | between", allowed, RULE
     )
+    colour: str = _choice("srgb", "the colour profile of a photograph (Display P3): srgb applies it, stored ignores it", COLOURS)
     gallery: str = _field("", "what is searched: empty for the data set, folders (comma between), or a service's http://host:port")
     index: str = _field(
         "", "how: exact (default), hnsw, ivf, or stored, a clip-retrieval folder's own; for a service, its index's name"
@@ -165,9 +168,8 @@ class RunSpec:
         settle("precision", settled_precision(self.precision, self.encoder, self.engine, self.device))
         settle("gallery", self.gallery.strip())
         settle("index", self.index.strip() if is_service(self.gallery) else self.index.strip().lower() or "exact")
-        if self.mode == "study":
-            for field, value in AS_STUDY.items():
-                settle(field, value)
+        for field, value in AS_STUDY.items() if self.mode == "study" else ():
+            settle(field, value)
         settle("tau", float(self.tau))
         settle("aesthetic_weight", float(self.aesthetic_weight))
         if not MANIPULATIONS[self.manip].draws:
@@ -235,7 +237,7 @@ RunSpec.__doc__ = f"{inspect.getdoc(RunSpec)}\n\nAttributes:\n" + "\n".join(
 )
 
 
-FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "device", "draws", "categories", "per_category", "prompts")
+FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "device", "draws", "categories", "per_category", "prompts", "colour")
 """Fields that commands take as flags."""
 
 
@@ -290,6 +292,7 @@ def _protocol_parts(spec: RunSpec) -> list[str]:
         return [*parts, spec.mode]
     if spec.duplicates != FIELDS["duplicates"].default:
         parts.append(f"duplicates{spec.duplicates}")
+    parts += ["colour-stored"] * (spec.colour == "stored")
     if spec.num_images:
         parts.append(f"of{spec.num_images}")
     if spec.aesthetic_weight:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 import threading
@@ -18,12 +19,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from PIL import Image
+from PIL import Image, ImageCms
 
+from clipnb import RunSpec, run
 from clipnb.datasets import images, memory
 from clipnb.datasets.images import MAX_BYTES, RGB, SUFFIXES, decode, digest, read
 from clipnb.datasets.memory import room_for
 from clipnb.errors import UnreadableImage, UserError
+from clipnb.report.text import summary
+from clipnb.result import Result
 from conftest import picture
 
 PHOTO = Image.fromarray(picture(0))
@@ -33,6 +37,36 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def fixed(*values: float) -> bytes:
+    return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+
+def icc(space: bytes, **tags: bytes) -> bytes:
+    """A colour profile (ICC 4) of a display."""
+    d50 = fixed(0.9642, 1, 0.8249)
+    text = b"mluc" + struct.pack(">IIIHHII", 0, 1, 12, 0x656E, 0x5553, 2, 28) + b"\0x\0\0"
+    held = {"desc": text, "cprt": text, "wtpt": b"XYZ \0\0\0\0" + d50, **tags}
+    listed, body = struct.pack(">I", len(held)), b""
+    for name, value in held.items():
+        listed += name.encode() + struct.pack(">II", 132 + 12 * len(held) + len(body), len(value))
+        body += value.ljust(-(-len(value) // 4) * 4, b"\0")
+    head = b"\0\0\0\0\x04\x40\0\0mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28) + d50 + bytes(48)
+    return struct.pack(">I", 4 + len(head + listed + body)) + head + listed + body
+
+
+CURVE = b"para\0\0\0\0" + struct.pack(">HH", 3, 0) + fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+DISPLAY_P3 = icc(
+    b"RGB ",
+    rXYZ=b"XYZ \0\0\0\0" + fixed(0.51512, 0.2412, -0.00105),
+    gXYZ=b"XYZ \0\0\0\0" + fixed(0.29198, 0.69225, 0.04189),
+    bXYZ=b"XYZ \0\0\0\0" + fixed(0.1571, 0.06657, 0.78407),
+    **dict.fromkeys(("rTRC", "gTRC", "bTRC"), CURVE),
+)
+"""Primaries adapted to D50, and sRGB's curve."""
+IN_DISPLAY_P3 = {(234, 51, 35): (255, 0, 0), (117, 251, 76): (0, 255, 0), (0, 0, 245): (0, 0, 255), (77, 77, 77): (77, 77, 77)}
+"""Display P3 -> sRGB, of sRGB's primaries and a grey (CSS Color 4)."""
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -331,3 +365,74 @@ def test_heic_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatc
 def test_sixteen_bits_are_scaled_to_the_nearest_of_eight(values: list[int]) -> None:
     grey = np.array([values], dtype=np.uint16)
     assert decode(encoded(Image.fromarray(grey), "PNG"))[0, :, 0].tolist() == np.rint(grey[0] / 257).astype(int).tolist()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF"])
+def test_display_p3_is_converted_to_srgb(kind: str) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {"quality": 100} if kind in ("JPEG", "AVIF", "HEIF") else {}
+    for stored, shown in IN_DISPLAY_P3.items():
+        content = encoded(Image.new("RGB", (16, 16), stored), kind, icc_profile=DISPLAY_P3, **options)
+        assert_allclose(decode(content).reshape(-1, 3).mean(axis=0), shown, atol=4)
+        assert_allclose(decode(content, colour="stored").reshape(-1, 3).mean(axis=0), stored, atol=3)
+
+
+def test_a_photograph_in_adobe_rgb_is_converted_as_littlecms_does() -> None:
+    skimage = pytest.importorskip("skimage")
+    path = Path(skimage.__file__).parent / "data" / "rocket.jpg"
+    with Image.open(path) as image:
+        assert b"Adobe RGB" in image.info["icc_profile"]
+        converted = ImageCms.profileToProfile(image, io.BytesIO(image.info["icc_profile"]), ImageCms.createProfile("sRGB"))
+        assert_array_equal(decode(read(path)), converted)
+        assert_array_equal(decode(read(path), colour="stored"), image)
+    assert np.abs(np.asarray(converted, np.int16) - decode(read(path), colour="stored")).max() > 30
+
+
+def test_grey_is_converted_by_its_profile_and_stays_grey() -> None:
+    levels = np.arange(256, dtype=np.uint8)[None]
+    gamma = icc(b"GRAY", kTRC=b"curv\0\0\0\0" + struct.pack(">IH", 1, round(1.8 * 256)))
+    linear = (levels[0] / 255) ** (round(1.8 * 256) / 256)
+    wanted = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    pixels = decode(encoded(Image.fromarray(levels), "PNG", icc_profile=gamma))[0]
+    assert_allclose(pixels, np.repeat(wanted[:, None], 3, axis=1), atol=2)
+    assert (np.ptp(pixels, axis=1) == 0).all()
+
+
+@pytest.mark.parametrize("profile", ["sRGB", "damaged", "cut short", "of grey"])
+def test_a_profile_of_srgb_and_one_that_cannot_be_used_change_no_pixel(profile: str) -> None:
+    held = {
+        "sRGB": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        "damaged": b"\xff" * 600,
+        "cut short": DISPLAY_P3[:200],
+        "of grey": icc(b"GRAY", kTRC=CURVE),
+    }[profile]
+    assert_array_equal(decode(encoded(PHOTO, "PNG", icc_profile=held)), PHOTO)
+
+
+def test_a_run_converts_colours_and_with_colour_stored_it_does_not(tmp_path: Path) -> None:
+    converted = Image.fromarray(decode(encoded(PHOTO, "PNG", icc_profile=DISPLAY_P3)))
+    for folder, image, options in (("wide", PHOTO, {"icc_profile": DISPLAY_P3}), ("srgb", converted, {}), ("plain", PHOTO, {})):
+        (tmp_path / folder).mkdir()
+        image.save(tmp_path / folder / "tom.png", **options)
+        PHOTO.rotate(180).save(tmp_path / folder / "rot.png")
+
+    def seen(**settings: str) -> tuple[Result, dict[str, str]]:
+        result = run(RunSpec(str(tmp_path), "grey", "tiny", k=1, duplicates=-1, **settings), progress=False)
+        tom = result.rows[result.rows["image"] == "tom.png"]
+        return result, dict(zip(tom["category"], tom["input"], strict=True))
+
+    result, inputs = seen()
+    assert inputs["wide"] == inputs["srgb"] != inputs["plain"]
+    assert result.provenance["versions"]["littlecms"]
+    as_stored, inputs = seen(colour="stored")
+    assert inputs["wide"] == inputs["plain"] != inputs["srgb"]
+    assert as_stored.spec.run_id == result.spec.run_id + "-colour-stored"
+    assert "| colour profiles | ignored |" in summary(as_stored)
+    assert RunSpec(str(tmp_path), mode="study").colour == "stored"
+
+    about = result.save(tmp_path / "results") / "run.json"
+    record = json.loads(about.read_text())
+    assert record["spec"].pop("colour") == "srgb"  # as in a run of an earlier version
+    about.write_text(json.dumps(record))
+    assert Result.load(about.parent).spec == result.spec

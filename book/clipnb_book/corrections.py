@@ -69,7 +69,7 @@ CORRECTIONS = (
     Correction(
         "all corrected",
         "all of the above",
-        {"aesthetic_weight": 0.0, "deduplicate": False, "duplicates": 24},
+        {"aesthetic_weight": 0.0, "deduplicate": False, "duplicates": 24, "colour": "srgb"},
         severity=SEVERITY,
         calibrated=True,
         skips_empty=True,

@@ -6,6 +6,7 @@ How far it depends on the threshold is in `threshold_sweep`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,7 +106,8 @@ def gallery_curve_of(spec: RunSpec, sizes: Sequence[int], *, repeats: int = 5, p
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine)
     condition = spec.conditions[0]
     asked = list(dict.fromkeys((CLEAN, condition)))
-    found = embed(drawn_for(spec).photos, asked, encoder, kept_embeddings(encoder), seed=spec.seed, progress=progress)
+    options: Any = {"seed": spec.seed, "colour": spec.colour, "progress": progress}
+    found = embed(drawn_for(spec).photos, asked, encoder, kept_embeddings(encoder), **options)
     labels = codes([photo.category for photo in found.photos])[0], codes(found.digests)[0]
     vectors = found.vectors[condition], found.vectors[CLEAN]
     return gallery_curve(*vectors, *labels, sizes, k=spec.k, tau=spec.tau, repeats=repeats, seed=spec.seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -40,7 +41,8 @@ def calibration_of(spec: RunSpec, *, wanted: float = WANTED, progress: bool = Tr
 def clean_embeddings(spec: RunSpec, progress: bool) -> tuple[Floats, list[str], list[str]]:
     """Embeddings, categories and digests of the clean photographs of a run."""
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
-    found = embed(drawn_for(spec).photos, [CLEAN], encoder, kept_embeddings(encoder), seed=spec.seed, progress=progress)
+    options: Any = {"seed": spec.seed, "colour": spec.colour, "progress": progress}
+    found = embed(drawn_for(spec).photos, [CLEAN], encoder, kept_embeddings(encoder), **options)
     return found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests
 
 

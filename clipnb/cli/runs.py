@@ -129,7 +129,7 @@ def _embed_arguments(parser: argparse.ArgumentParser) -> None:
     what = "such as blurred, blurred/3 or jpeg=30 (all severities of the study's manipulations and of the everyday edits)"
     parser.add_argument("--conditions", nargs="+", default=[], metavar="CONDITION", help=what)
     parser.add_argument("--encoders", nargs="+", default=[""], metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
-    add_settings(parser, "seed", "precision", "device", "draws", "categories", "per_category")
+    add_settings(parser, "seed", "precision", "device", "draws", "categories", "per_category", "colour")
     parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where the work is done (ray: clipnb[scale])")
     parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
     parser.add_argument("--address", help="of a running Ray cluster; without it one is started on this machine")

@@ -28,7 +28,7 @@ def _shared_arguments(parser: argparse.ArgumentParser) -> None:
     from ..analysis.tolerance import ANSWERS, FRACTION
 
     parser.add_argument("dataset", help="a folder of photographs, a sample set, or a name in $CLIPNB_DATA")
-    add_settings(parser, "seed", "precision", "engine", "draws", "categories", "per_category", "prompts")
+    add_settings(parser, "seed", "precision", "engine", "draws", "categories", "per_category", "prompts", "colour")
     parser.add_argument("--manips", nargs="+", default=[], metavar="MANIP", help="(those of the study and the everyday edits)")
     parser.add_argument(
         "--measure",

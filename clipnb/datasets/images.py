@@ -6,13 +6,13 @@ import hashlib
 import io
 import os
 import stat
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from ..errors import UnreadableImage, UserError
 
@@ -50,8 +50,14 @@ MAX_BYTES = 2**30
 MAX_PIXELS = 300_000_000
 """Number of pixels of the largest picture that is decoded; `$CLIPNB_MAX_PIXELS` replaces it."""
 
-DECODER = 2
+DECODER = 3
 """Increase this when `decode` returns other pixels, so that older stored embeddings are not used."""
+
+COLOURS = ("srgb", "stored")
+"""What becomes of the colour profile (ICC) in a photograph: colours are converted to sRGB, or the profile is ignored."""
+
+SAME_COLOUR = 2
+"""A profile that changes no colour by more levels, of 255, is sRGB, and is not applied."""
 
 _TURNS = {at + 2: turn for at, turn in enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)))}
 """EXIF orientation -> how the stored picture is turned upright."""
@@ -127,12 +133,14 @@ def _reads_heif() -> bool:
     return True
 
 
-def decode(content: bytes, name: str = "image") -> RGB:
+def decode(content: bytes, name: str = "image", colour: str = "srgb") -> RGB:
     """Decode the bytes of an image file to an upright (height, width, 3) array of uint8; error messages use the name.
 
     EXIF rotation is applied, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted, and transparent pixels
-    are blended with white. Of an animation, the first frame is used. A JPEG file is decoded at full size: Pillow's draft
-    mode, 2.7 to 5.8 times as fast at 1500 to 3000 pixels, changes an input of 224 pixels by up to 124 of 255 levels.
+    are blended with white. Of an animation, the first frame is used. Colours are converted to sRGB by the profile in the
+    file (Display P3, Adobe RGB), unless `colour` is "stored"; a damaged profile is ignored. A JPEG file is decoded at full
+    size: Pillow's draft mode, 2.7 to 5.8 times as fast at 1500 to 3000 pixels, changes an input of 224 pixels by up to 124
+    of 255 levels.
 
     Raises:
         UnreadableImage: the image is empty, truncated, of an unknown format, or has more than `max_pixels()` pixels.
@@ -149,7 +157,7 @@ def decode(content: bytes, name: str = "image") -> RGB:
                 raise UnreadableImage(f"{name}: {said}")
             image.load()
             turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-            rgb = _to_rgb(image, name)
+            rgb = _to_rgb(image, name, image.info.get("icc_profile") if colour == "srgb" else None)
         return np.array(rgb if turn is None else rgb.transpose(turn), dtype=np.uint8)
     except UnreadableImage:
         raise
@@ -159,7 +167,7 @@ def decode(content: bytes, name: str = "image") -> RGB:
         raise UnreadableImage(f"{name}: {error}") from error
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _to_rgb(image: Image.Image, name: str, profile: bytes | None) -> Image.Image:
     if image.mode.startswith("F"):
         raise UnreadableImage(f"{name}: floating-point pixels have no defined white: save the image with 8 or 16 bits")
     if image.mode.startswith("I"):
@@ -176,7 +184,23 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    image = image if image.mode in ("L", "CMYK") else image.convert("RGB")
+    conversion = _to_srgb(profile, image.mode) if profile else None
+    return conversion.apply(image) if conversion else image.convert("RGB")
+
+
+@lru_cache(maxsize=32)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """The conversion of pixels to sRGB; None where the profile is that of sRGB, is damaged, or is for other pixels."""
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    cube = Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)).convert(mode)
+    try:
+        found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        conversion = ImageCms.buildTransform(found, ImageCms.createProfile("sRGB"), mode, "RGB")
+        change = np.asarray(conversion.apply(cube), np.int16) - np.asarray(cube.convert("RGB"))
+    except (OSError, ImageCms.PyCMSError):
+        return None
+    return conversion if np.abs(change).max() > SAME_COLOUR else None
 
 
 def opencv() -> Any:

@@ -75,7 +75,7 @@ def _photograph(file: str) -> RGB:
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra("the sample photographs", "samples")
     path = Path(spec.submodule_search_locations[0]) / inside
-    image = Image.fromarray(decode(path.read_bytes(), file))
+    image = Image.fromarray(decode(path.read_bytes(), file, "stored"))
     image.thumbnail((PHOTOGRAPH_SIDE, PHOTOGRAPH_SIDE), Image.Resampling.LANCZOS)
     return np.asarray(image)
 

@@ -84,6 +84,7 @@ def embed(
     *,
     seed: int = 0,
     words: Sequence[str] = (),
+    colour: str = "srgb",
     batch_size: int = 0,
     workers: int | None = None,
     progress: bool = True,
@@ -98,6 +99,7 @@ def embed(
         store: store with the embeddings of `encoder`.
         seed: seed of the run, for conditions with random choices.
         words: names of the data set's categories (`Dataset.words`), for conditions that write one.
+        colour: what becomes of colour profiles (`clipnb.datasets.images.COLOURS`).
         batch_size: number of images per call of the encoder; 0 for the encoder's preferred number.
         workers: number of threads that decode and manipulate; one per core by default.
 
@@ -113,16 +115,19 @@ def embed(
     def of(asked: Condition, work: _Work) -> Condition:
         return asked.on(words, readable(work.photo.category), seed, work.digest)
 
+    def key_of(own: Condition, work: _Work) -> bytes:
+        return embedding_key(work.digest, own.key(seed), colour)
+
     def preparing(to_input: Callable[[RGB], NDArray[Any]]) -> Callable[[Photo], _Work]:
         def prepare(photo: Photo) -> _Work:
             work = _Work(photo)
             try:
                 content = read(photo.path)
                 work.digest = digest(content)
-                keys = {embedding_key(work.digest, (own := of(asked, work)).key(seed)): own for asked in conditions.values()}
+                keys = {key_of(own := of(asked, work), work): own for asked in conditions.values()}
                 if missing := store.missing(keys):
                     with room_for(content):
-                        image = decode(content, photo.id)
+                        image = decode(content, photo.id, colour)
                         clean = to_input(image)
                         for key in missing:
                             asked = keys[key]
@@ -170,7 +175,7 @@ def embed(
     effects: dict[str, NDArray[np.float64]] = {}
     for name, asked in conditions.items():
         vectors[name], inputs[name], effects[name] = _array(len(good), encoder.dim, store), [], np.empty((len(good), 2))
-        for row, entry in enumerate(store.entries(embedding_key(work.digest, of(asked, work).key(seed)) for work in good)):
+        for row, entry in enumerate(store.entries(key_of(of(asked, work), work) for work in good)):
             vectors[name][row], effects[name][row] = entry.vector, (entry.strength, entry.difference)
             inputs[name].append(entry.input)
             if row % RELEASE == RELEASE - 1:

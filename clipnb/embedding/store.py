@@ -62,9 +62,10 @@ class Entry(NamedTuple):
     difference: float = math.nan
 
 
-def embedding_key(image_digest: str, condition: str) -> bytes:
-    """Key of an image under a condition: 32 bytes that depend on the file's content and `Manipulation.key`."""
-    return hashlib.sha256(f"{image_digest}|{DECODER}|{condition}".encode()).digest()
+def embedding_key(image_digest: str, condition: str, colour: str = "srgb") -> bytes:
+    """Key of an image under a condition: 32 bytes that depend on the file's content, `Manipulation.key` and `RunSpec.colour`."""
+    stored = "" if colour == "srgb" else f"|{colour}"
+    return hashlib.sha256(f"{image_digest}|{DECODER}|{condition}{stored}".encode()).digest()
 
 
 def store_file(folder: Path, identity: str) -> Path:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -32,7 +32,7 @@ class Task(NamedTuple):
     """Photographs to embed under conditions.
 
     Attributes:
-        spec: names encoder, precision, engine, device and seed.
+        spec: names encoder, precision, engine, device, colour and seed.
         conditions: conditions as text.
         photos: the photographs.
         words: names of the data set's categories.
@@ -94,7 +94,8 @@ def do(task: Task) -> Filled:
     spec = task.spec
     encoder = _encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     store = kept_embeddings(encoder)
-    done = embed(task.photos, task.conditions, encoder, store, seed=spec.seed, words=task.words, progress=False)
+    options: Any = {"seed": spec.seed, "words": task.words, "colour": spec.colour, "progress": False}
+    done = embed(task.photos, task.conditions, encoder, store, **options)
     hashes_for(spec, done.photos, progress=False)
     return Filled(len(done.photos) * len(task.conditions), done.computed, tuple(done.unreadable.items()))
 

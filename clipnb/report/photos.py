@@ -33,13 +33,13 @@ def show(ax: Axes, image: RGB, title: str = "", **options: Any) -> None:
     ax.spines[:].set_visible(False)
 
 
-def show_result(ax: Axes, path: Path | None, category: str, distance: float, tau: float) -> None:
+def show_result(ax: Axes, path: Path | None, category: str, distance: float, spec: RunSpec) -> None:
     """Draw a result with its distance and its category; it is blank if its file is missing.
 
     The frame is solid, and the title says "valid", if the distance is below the threshold; else the frame is dotted.
     """
-    valid = distance < tau
-    image = np.full((1, 1, 3), 255, np.uint8) if path is None else decode(read(path), path.name)
+    valid = distance < spec.tau
+    image = np.full((1, 1, 3), 255, np.uint8) if path is None else decode(read(path), path.name, spec.colour)
     show(ax, image, f"{category}\n{distance:.2f}{' valid' if valid else ''}")
     for spine in ax.spines.values():
         spine.set(visible=True, linewidth=2.0 if valid else 1.2, linestyle="-" if valid else ":", color=INK)
@@ -85,7 +85,7 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     figure, axes = new_figure(WIDTH, 1.3 * rows, rows, len(photos))
     for column, photo in zip(axes.T, photos, strict=True):
         content = read(photo.path)
-        image = decode(content, photo.id)
+        image = decode(content, photo.id, spec.colour)
         show(column[0], image, photo.category)
         if rows == 2:
             show(column[1], _edited(image, content, photo.category, spec, dataset.words))
@@ -110,10 +110,10 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     manipulation = result.spec.condition
     for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
         content = read(by_id[f"{row['category']}/{row['image']}"].path)
-        image = decode(content, row["image"])
+        image = decode(content, row["image"], result.spec.colour)
         show(line[0], image, f"{row['category']}\n{share(row['valid'])} valid", color=INK)
         asked = _edited(image, content, row["category"], result.spec, words, int(row["draw"]))
         show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
         for ax, found, kind, distance in zip(line[2:], row["results"], row["result_categories"], row["distances"], strict=False):
-            show_result(ax, where(found), kind, distance, result.spec.tau)
+            show_result(ax, where(found), kind, distance, result.spec)
     return figure

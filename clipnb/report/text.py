@@ -39,6 +39,7 @@ def summary(result: Result) -> str:
         "photographs left pixel-identical": None if s.manip == CLEAN else share(result.noop_share),
         "searched": _searched(result),
         "zero-shot prompts": literal(s.prompts) if "zero_shot" in result.rows else None,
+        "colour profiles": "ignored" if s.colour == "stored" else None,
         "copies left out, of each query": _copies(result),
         "queries / unreadable images": f"{len(result.rows)} / {len(p['unreadable'])}",
         "encoder": f"{literal(s.encoder)} {s.precision}{'' if s.engine == 'torch' else f' by {s.engine}'} on {p['device']}",

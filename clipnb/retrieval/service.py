@@ -64,7 +64,7 @@ def search(
     answered = _answers_file(client, options)
     answers = client.query(embedded.vectors[condition], options, progress, answered)
     hosts = [host.strip() for host in spec.allow_hosts.split(",") if host.strip()]
-    images = _Images(encoder, store, hosts, Limits(), progress)
+    images = _Images(encoder, store, spec.colour, hosts, Limits(), progress)
 
     kept: list[list[ServiceResult]] = [[] for _ in answers]
     copies = 0
@@ -111,8 +111,10 @@ def name_of(hit: ServiceResult) -> str:
 class _Images:
     """The result images so far; each is fetched, embedded and hashed once."""
 
-    def __init__(self, encoder: Encoder, store: EmbeddingStore, allow: Sequence[str], limits: Limits, progress: bool) -> None:
-        self._encoder, self._store = encoder, store
+    def __init__(
+        self, encoder: Encoder, store: EmbeddingStore, colour: str, allow: Sequence[str], limits: Limits, progress: bool
+    ) -> None:
+        self._encoder, self._store, self._colour = encoder, store, colour
         self._allow, self.limits, self._progress = allow, limits, progress
         self._cache = ImageCache(cache_root() / "fetched")
         self._vectors: list[NDArray[np.float32]] = []
@@ -138,7 +140,8 @@ class _Images:
                 photo = Photo(fetched.path.parent.name, fetched.path)
                 photos[photo.id] = photo
                 names.setdefault(photo.id, []).append(name)
-        done = embed(list(photos.values()), [CLEAN], self._encoder, self._store, progress=self._progress)
+        found_photos = list(photos.values())
+        done = embed(found_photos, [CLEAN], self._encoder, self._store, colour=self._colour, progress=self._progress)
         for bad, why in done.unreadable.items():
             for name in names[bad]:
                 self.status[name] = UNREADABLE

@@ -170,7 +170,7 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
             return from_folder(open_folder(path), encoder, prefix)
         if is_same(name, spec.dataset):
             return own
-        more = embed(load_dataset(name).photos, [CLEAN], encoder, store, progress=progress)
+        more = embed(load_dataset(name).photos, [CLEAN], encoder, store, colour=spec.colour, progress=progress)
         return from_photos(slug(name), more, hashes_for(spec, more.photos, progress), prefix)
 
     named = source_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
