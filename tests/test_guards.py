@@ -85,7 +85,8 @@ def test_a_threshold_under_which_nothing_is_valid_is_said_not_to_fit(photo_folde
     assert "100% of the clean queries have no valid result" in said
     assert "no change" not in said + changes_table(conditions)
     assert said.index("the original is found first for") < said.index("valid 0.0%")
-    assert f"{conditions['grey'].mean('p1'):.1%} instead of {conditions['original'].mean('p1'):.1%}" in said
+    for result in conditions.values():
+        assert f"the first other result is of the query's kind for {result.mean('p1'):.1%}" in said
     assert changes_table(conditions).splitlines()[2].endswith("| none |")
     assert any("the threshold does not fit this encoder" in warning for warning in warnings(conditions["original"]))
     fits = by_condition([run(RunSpec(str(root), m, "tiny", 2, tau=1.9), progress=False) for m in ("original", "grey")])

@@ -137,15 +137,6 @@ def _text_r_at_k(q: QueryResults) -> Values:
 
 _ALL = (
     Measure(
-        "valid",
-        "valid@k (L2 threshold)",
-        UNIT,
-        "Share of the k results within distance tau of the clean query; the study calls it accuracy.",
-        NO_RESULT,
-        lambda q: validity.valid_at_k(q.distances, q.tau),
-        aliases=("accuracy", "valid_at_k"),
-    ),
-    Measure(
         "found",
         "original found first",
         UNIT,
@@ -209,6 +200,15 @@ _ALL = (
         NO_RELEVANT,
         lambda q: None if q.ranked is None else q.ranked.precisions.ap_at_r,
         aliases=("ap_at_r",),
+    ),
+    Measure(
+        "valid",
+        "valid@k (L2 threshold)",
+        UNIT,
+        "Share of the k results within distance tau of the clean query; the study calls it accuracy.",
+        NO_RESULT,
+        lambda q: validity.valid_at_k(q.distances, q.tau),
+        aliases=("accuracy", "valid_at_k"),
     ),
     Measure(
         "overlap",

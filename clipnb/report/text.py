@@ -78,7 +78,7 @@ def _macro(result: Result, name: str) -> str | None:
     if math.isnan(found.point):
         return None
     within = f" ({found.low:.3f} to {found.high:.3f})" if found.bounded else ""
-    return f"**{share(found.point, '.4f')}**{within}" if name == "valid" else f"{share(found.point, '.4f')}{within}"
+    return f"{share(found.point, '.4f')}{within}"
 
 
 def by_condition(results: Sequence[Result]) -> dict[str, Result]:
@@ -98,15 +98,15 @@ def decided(interval: Interval, p: float, p_holm: float, at_floor: bool = False)
 
 
 def changes_text(conditions: Conditions) -> str:
-    """One sentence a manipulation: what it cost, with its interval and the conclusion, adjusted over all of them.
+    """One sentence a manipulation: found and P@1, and the change of valid@k with its interval and the conclusion, adjusted over all.
 
-    If the threshold does not fit the encoder, the text says so, and found and P@1 come first.
+    If the threshold does not fit the encoder, the text says so.
     """
     clean = conditions[CLEAN]
     at_floor = floor_warning(clean.scores)
     lines = [
-        f"Unmanipulated, {share(clean.valid.point, '.1%')} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` query are valid "
-        f"({stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
+        f"Unmanipulated: {_ranked(clean)}{share(clean.valid.point, '.1%')} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` "
+        f"query are valid ({stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
     ]
     if at_floor:
         lines.insert(0, f"**Note:** {at_floor}.")
@@ -114,19 +114,18 @@ def changes_text(conditions: Conditions) -> str:
     family = [contrast(of_result(clean), of_result(result)) for result in changed]
     for result, c, p_holm in zip(changed, family, holm([c.p for c in family]), strict=True):
         untouched = f" It leaves {share(result.noop_share)} of the photographs untouched." if result.noop_share else ""
-        ranked = _ranked(clean, result) + "valid " if at_floor else ""
         lines.append(
-            f"**{result.label.capitalize()}**: {ranked}{share(result.valid.point, '.1%')}, a change of {points(c.interval.point)} points "
-            f"({stated(c.interval, points_span)}): {decided(c.interval, c.p, p_holm, bool(at_floor) and result.noop_share < 1)}.{untouched}"
+            f"**{result.label.capitalize()}**: {_ranked(result)}valid {share(result.valid.point, '.1%')}, a change of "
+            f"{points(c.interval.point)} points ({stated(c.interval, points_span)}): {decided(c.interval, c.p, p_holm, bool(at_floor) and result.noop_share < 1)}.{untouched}"
         )
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _ranked(clean: Result, result: Result) -> str:
-    """Found and P@1 of two runs in words; "" for runs without them."""
-    words = {"found": "the original is found first for", "p1": "the first result is of the query's kind for"}
-    told = [f"{said} {result.mean(m):.1%} instead of {clean.mean(m):.1%}" for m, said in words.items() if m in result.rows]
-    return ", ".join(told) + "; " if told else ""
+def _ranked(result: Result) -> str:
+    """Found and P@1 of a run in words; "" for a run without them."""
+    words = {"found": "the original is found first for", "p1": "the first other result is of the query's kind for"}
+    said = [f"{words[m]} {result.mean(m):.1%}" for m in words if m in result.rows and not math.isnan(result.mean(m))]
+    return ", ".join(said) + "; " if said else ""
 
 
 def _verdict(interval: Interval, p_holm: float, at_floor: bool) -> str:
@@ -197,14 +196,14 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
         rows.append(
             [
                 *who,
+                *("" if m not in r.rows or math.isnan(r.mean(m)) else share(r.mean(m), ".1%") for m in ("found", "p1")),
                 share(r.valid.point, ".4f"),
                 span(r.valid),
                 f"{r.mean('shift'):.3f}",
-                "" if "p1" not in r.rows or math.isnan(r.mean("p1")) else share(r.mean("p1"), ".1%"),
                 untouched,
             ]
         )
-    return table([*head, "valid@k", "95% interval", "shift", "P@1", "untouched"], rows, "l" * len(head) + "rlrrr")
+    return table([*head, "found", "P@1", "valid@k", "95% interval", "shift", "untouched"], rows, "l" * len(head) + "rrrlrr")
 
 
 def warnings_list(results: Sequence[Result]) -> str:
