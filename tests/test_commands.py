@@ -169,7 +169,7 @@ def test_report_says_which_settings_it_ignores(
     monkeypatch.setattr("clipnb.execution.pages.ensure", lambda specs, **options: {})
     monkeypatch.setenv("CLIPNB_PROJECT", str(ROOT))
     assert main(["report", "--k", "5", "--no-book"]) == 0
-    assert "--k ignored: it is for data sets that you name" in capsys.readouterr().err
+    assert "--k ignored: they apply only to data sets that you name" in capsys.readouterr().err
 
 
 def test_a_mistyped_notebook_is_one_line_with_those_that_are_there(project: Path) -> None:

@@ -194,7 +194,7 @@ def test_logs_of_other_weights_than_the_clean_one_are_left_out(
     grey.write_text(grey.read_text().replace(runs[1].provenance["encoder"]["identity"], "tiny|replaced weights"))
     assert main(["analyse", str(clean), str(grey)]) == 0
     said = capsys.readouterr()
-    assert "clip_output_photos_grey.json saw other photographs or weights than the clean run: left out" in said.err
+    assert "clip_output_photos_grey.json used other photographs or weights than the clean run: left out" in said.err
     assert "Change from" not in said.out
 
 
@@ -440,7 +440,7 @@ def test_a_log_without_a_score_is_one_line(tmp_path: Path, capsys: pytest.Captur
     assert "no image has a score" in capsys.readouterr().err
 
 
-def test_runs_that_saw_other_photographs_are_left_out_aloud(
+def test_runs_on_other_photographs_are_left_out_with_a_message(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
@@ -450,7 +450,7 @@ def test_runs_that_saw_other_photographs_are_left_out_aloud(
         (root / "cats" / "00.png").unlink(missing_ok=True)
     assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2"]) == 0
     said = capsys.readouterr()
-    assert "photos-grey-tiny-k2 saw other photographs or weights than the clean run: left out" in said.err
+    assert "photos-grey-tiny-k2 used other photographs or weights than the clean run: left out" in said.err
     assert "grey" not in said.out
     assert len(load_results()) == 2
     assert all_tables(load_results())["contrasts"].empty

@@ -66,7 +66,7 @@ def test_a_run_says_how_many_copies_each_query_lost_and_warns(copies: ModuleType
     spec = RunSpec(str(tmp_path / "set"), "original", "histogram", k=3)
     result = run(spec, progress=False)
     assert result.rows["n_copies"].tolist() == [0] * 9
-    assert "| copies left out, of each query | 0 (median), 0 (most) |" in summary(result)
+    assert "| copies left out per query | 0 (median), 0 (most) |" in summary(result)
     for quality in (80, 90):
         pictures[0].save(tmp_path / "set" / "a" / f"again{quality}.jpg", quality=quality)
     result = run(spec, progress=False)

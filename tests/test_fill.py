@@ -76,9 +76,9 @@ def test_the_command_says_what_it_did(
     monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
     command = ["embed", str(photo_folder({"cats": 3, "dogs": 3})), "--encoders", "histogram", "--conditions", "grey", "blurred=20"]
     assert main(command) == 0
-    assert capsys.readouterr().out == "18 embeddings are kept; 18 images were embedded now\n"
+    assert capsys.readouterr().out == "18 embeddings are stored; 18 were computed now\n"
     assert main([*command, "typographic/1"]) == 0
-    assert capsys.readouterr().out == "24 embeddings are kept; 6 images were embedded now\n"
+    assert capsys.readouterr().out == "24 embeddings are stored; 6 were computed now\n"
     assert main([*command, "blurred=0.01"]) == 1
     assert "the strength of blurred (sigma in pixels at a short side of 224) is a number from 0.1 to 50" in capsys.readouterr().err
 
@@ -135,7 +135,7 @@ def test_on_ray_the_vectors_are_the_same_and_a_killed_worker_is_survived(
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    assert typed([], "whole").startswith("2000 embeddings are kept; ")
+    assert typed([], "whole").startswith("2000 embeddings are stored; ")
     whole = kept(tmp_path / "whole")
     with subprocess.Popen([*command, "--engine", "ray"], env=environment("ray"), stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and (len(kept(tmp_path / "ray")) < 100 or len(workers(tmp_path / "ray")) < 2):
@@ -146,11 +146,11 @@ def test_on_ray_the_vectors_are_the_same_and_a_killed_worker_is_survived(
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=HANGS)
-    assert "stopped; what was finished is kept" in said
+    assert "stopped; finished work is kept" in said
     before = len(kept(tmp_path / "ray"))
     assert at_the_kill + 400 <= before < len(whole)
     said = typed(["--engine", "ray"], "ray")
-    assert said.startswith("2000 embeddings are kept; ")
+    assert said.startswith("2000 embeddings are stored; ")
     assert int(said.split(";")[1].split()[0]) <= 2000 - before
     found = kept(tmp_path / "ray")
     assert found.keys() == whole.keys()

@@ -92,7 +92,7 @@ def test_analyse_says_how_far_a_change_depends_on_the_draw(
         result.save()
     asked = ["analyse", root, "--encoder", "tiny", "--k", "3", "--measure", "shift", "--out", str(tmp_path)]
     assert main(asked) == 0
-    assert "Another seed" in capsys.readouterr().out
+    assert "Several draws" in capsys.readouterr().out
     (row,) = pd.read_csv(tmp_path / "draws.csv").to_dict("records")
     assert (row["run"], row["categories"], row["draws"]) == (edited.spec.run_id, 6, 4)
     by_draw = edited.rows.groupby(["draw", "category"])["shift"].mean().groupby("draw").mean() - clean.mean("shift")

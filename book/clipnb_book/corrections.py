@@ -107,7 +107,7 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
         settings: other fields of the specification, such as `per_category`.
 
     Returns:
-        A row a correction and condition (correction, manip, value, change, low, high, changes, lost: share of results asked
+        One row per correction and condition (correction, manip, value, change, low, high, changes, lost: share of results asked
         for that were never scored, tau: mean over categories), and the runs of the study's own protocol. `change` is against the
         first row, in share of valid results, with its 95% interval over categories and the change of each; NaN and empty where a
         correction cannot touch the condition. Where one leaves categories out there is no interval: the change is not paired.
@@ -149,7 +149,7 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
 
 
 def corrections_table(frame: pd.DataFrame) -> str:
-    """A row a correction, a column a condition: valid results and, in brackets, the change in percentage points."""
+    """One row per correction, one column per condition: valid results and, in brackets, the change in percentage points."""
     rows = []
     for correction in CORRECTIONS:
         part = frame[frame["correction"] == correction.name].set_index("manip")
@@ -204,7 +204,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def figure(frames: dict[str, pd.DataFrame]) -> Figure:
-    """Change by correction, a panel a data set, a marker a condition; the last row is all of them together.
+    """Change by correction, one panel per data set, one marker per condition; the last row is all of them together.
 
     Lines are 95% intervals over categories, dots the categories.
     """

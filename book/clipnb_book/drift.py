@@ -52,7 +52,7 @@ def reading() -> str:
 
 
 def scatter() -> Figure:
-    """Mean shift of the embedding against the share found first, a mark for each edit and strength, a panel a data set."""
+    """Mean shift of the embedding against the share found first, a mark for each edit and strength, one panel per data set."""
     figure, axes = new_figure(WIDTH, 3.0, 1, len(SETS), sharex=True, sharey=True)
     marks = {"blurred": ("o", INK), "cropped": ("s", INK), "grey": ("D", INK)}
     for ax, (name, who) in zip(axes[0], SETS.items(), strict=True):

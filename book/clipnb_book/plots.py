@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def means(sets: Mapping[str, ByCondition]) -> Figure:
-    """Means by condition, a marker a data set, with 95% intervals over categories and a dot a category.
+    """Means by condition, one marker per data set, with 95% intervals over categories and one dot per category.
 
     Where only a mean is known, a dotted line is the widest interval that any list of categories with that mean allows.
     """
@@ -46,7 +46,7 @@ def means(sets: Mapping[str, ByCondition]) -> Figure:
 
 
 def slopes(found: Findings, encoder: str) -> Figure:
-    """Each category's valid@k from the unedited photographs to the edited ones: a row a data set, a column a manipulation."""
+    """Each category's valid@k, unedited and edited: one row per data set, one column per manipulation."""
     edits = [manip for manip in STUDY if manip != CLEAN]
     figure, axes = new_figure(WIDTH, 4.6, len(SETS), len(edits), sharey=True)
     for line, (dataset, who) in zip(axes, SETS.items(), strict=True):

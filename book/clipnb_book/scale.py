@@ -152,7 +152,7 @@ def growth(index: str = "exact") -> float:
 
 
 def figure() -> Figure:
-    """Queries a second, each round a small dot, and bytes by number of vectors; a line an index."""
+    """Queries a second, each round a small dot, and bytes by number of vectors; one line per index."""
     from clipnb.report.plots import INK, MID, WIDTH, new_figure
 
     drawn, axes = new_figure(WIDTH, 2.8, 1, 2)

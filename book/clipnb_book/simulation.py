@@ -36,7 +36,7 @@ CHOSEN = {"mean": "Gaffke", "change": "sign flip", "difference": "Welch interval
 
 @cache
 def every_seed() -> pd.DataFrame:
-    """A row a seed, question, method, population and number of categories.
+    """One row per seed, question, method, population and number of categories.
 
     `rate` is the coverage or the share of false rejections, `none` the share of data sets without an interval, `error` the
     Monte Carlo error of the rate, `width` the median width over that of Student's t.

@@ -47,7 +47,7 @@ def photograph() -> tuple[RGB, str]:
 
 
 def grid(manips: Sequence[str] = GRADED, severities: Sequence[int] = tuple(SEVERITIES), blocks: int = 1) -> Figure:
-    """A row a manipulation, a column a severity, the photograph as it is (0) first; the value set stands over each picture.
+    """One row per manipulation, one column per severity, the photograph as it is (0) first; the value set stands over each picture.
 
     Args:
         manips: names of manipulations that have severities.

@@ -60,7 +60,7 @@ def cards_table(cards: Sequence[Card]) -> str:
 
 
 def crossed_table(pairs: Sequence[InteractionContrast], labels: Mapping[str, str] | None = None) -> str:
-    """A row a manipulation: change on the first set minus change on the second, Welch's interval and test; p is Holm-adjusted."""
+    """One row per manipulation: change on the first set minus the second, Welch's interval and test; p is Holm-adjusted."""
     labels = labels or {}
     rows = []
     sets = [literal(c.dataset) for x in pairs[:1] for c in (x.first, x.second)]
@@ -76,7 +76,7 @@ def crossed_table(pairs: Sequence[InteractionContrast], labels: Mapping[str, str
 
 
 def by_severity(crossings: Mapping[int, Sequence[InteractionContrast]]) -> str:
-    """A row a manipulation, a column a severity: change on people minus change on scenes, in points, with any interval."""
+    """One row per manipulation, one column per severity: change on people minus change on scenes, in points, with any interval."""
     rows = []
     for number, x in enumerate(next(iter(crossings.values()))):
         differences = [pairs[number].test.difference for pairs in crossings.values()]
@@ -119,14 +119,14 @@ def sources_table(sources: dict[str, Any]) -> str:
 
 
 def breaking_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) -> str:
-    """A row a manipulation, a column a data set: the breaking point with its interval, the earliest first."""
+    """One row per manipulation, one column per data set: the breaking point with its interval, the earliest first."""
     points = [{t.manip: t for t in found} for found in sets]
     rows = [[MANIPULATIONS[m].label, *(in_words(found[m]) if m in found else "–" for found in points)] for m in _earliest(sets)]
     return table(["edit", *names], rows, "l" * (1 + len(names)))
 
 
 def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) -> str:
-    """A row an edit: the share found first at severities 1, 3 and 5 on each data set, the largest mean share first."""
+    """One row per edit: the share found first at severities 1, 3 and 5 on each data set, the largest mean share first."""
     shares: dict[str, dict[int, list[float]]] = {}
     for at, found in enumerate(sets):
         for t in found:
@@ -151,7 +151,7 @@ def _earliest(sets: Sequence[Sequence[Tolerance]]) -> list[str]:
 
 
 def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:
-    """A row an encoder, the best P@1 on clean photographs first: clean measures and mean corruption error."""
+    """One row per encoder, the best P@1 on clean photographs first: clean measures and mean corruption error."""
     own = frame[frame["dataset"] == dataset]
     clean = {e: own[(own["encoder"] == e) & (own["manip"] == CLEAN)].iloc[0] for e in _best_first(own, encoders)}
     best, *others = clean
@@ -171,7 +171,7 @@ def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -
 
 
 def broken_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:
-    """A row an edit, a column an encoder, the best P@1 on clean photographs first: where half of the originals are lost."""
+    """One row per edit, one column per encoder, the best P@1 on clean photographs first: where half of the originals are lost."""
     order = _best_first(frame[frame["dataset"] == dataset], encoders)
     broken = {e: {t.manip: t for t in from_table(frame, dataset, e, "found")} for e in order}
     shared = [m for m in broken[order[0]] if all(m in found for found in broken.values())]
@@ -185,7 +185,7 @@ def _best_first(own: pd.DataFrame, encoders: Sequence[str]) -> list[str]:
 
 
 def clean_table(results: Sequence[Result]) -> str:
-    """A row a run on unedited photographs, by data set, the best P@1 first."""
+    """One row per run on unedited photographs, by data set, the best P@1 first."""
     clean = [r for r in results if r.spec.manip == CLEAN]
     rows = []
     for r in sorted(clean, key=lambda r: (r.spec.dataset_name, -r.mean("p1"), r.spec.run_id)):
@@ -196,7 +196,7 @@ def clean_table(results: Sequence[Result]) -> str:
 
 
 def hub_table(frame: pd.DataFrame, encoder: str) -> str:
-    """A row a data set: the largest share of first results of one category, clean and at the setting where it is largest."""
+    """One row per data set: the largest share of first results of one category, clean and at the setting where it is largest."""
     rows = []
     for dataset, own in frame[frame["encoder"] == encoder].groupby("dataset", sort=False):
         clean, worst = own[own["manip"] == CLEAN].iloc[0], own.sort_values("hub").iloc[-1]

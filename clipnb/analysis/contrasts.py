@@ -87,7 +87,7 @@ def contrasts(scores: Sequence[Scores], clean: str = "original") -> list[Contras
 
 
 def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
-    """A row a contrast; `p_holm` is adjusted over all of them and decides the verdict. `changed` counts categories that change."""
+    """One row per contrast; `p_holm` is adjusted over all rows and decides the verdict; `changed` counts categories that change."""
     adjusted = holm([c.p for c in family])
     return pd.DataFrame(
         [
@@ -143,7 +143,7 @@ def interaction_contrasts(first: Sequence[Contrast], second: Sequence[Contrast])
 
 
 def interactions_frame(pairs: Sequence[InteractionContrast]) -> pd.DataFrame:
-    """A row an interaction; `p_holm` is adjusted over all of them and decides the verdict."""
+    """One row per interaction; `p_holm` is adjusted over all rows and decides the verdict."""
     adjusted = holm([x.test.p for x in pairs])
     return pd.DataFrame(
         [

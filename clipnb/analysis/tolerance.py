@@ -233,7 +233,7 @@ def saved(clean: RunSpec, measure: str = "found", fraction: float = FRACTION) ->
 
 
 def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:
-    """A row a manipulation, worst first: those that break early in their range of severities come first.
+    """One row per manipulation, worst first: those that break early in their range of severities come first.
 
     `strength`, `low` and `high` are values of the manipulation's parameter; -inf and inf stand for "before the weakest" and
     "beyond the strongest" measured one.

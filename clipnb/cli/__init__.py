@@ -16,7 +16,7 @@ COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *project.COMMANDS, *data.COMMAN
 
 
 def parser(*chosen: str) -> argparse.ArgumentParser:
-    """The parser of the command line. Only chosen commands get their arguments: `clipnb --help` then imports little."""
+    """The parser of the command line. Only the chosen commands get their arguments, so that `clipnb --help` imports little."""
     main = argparse.ArgumentParser(
         prog="clipnb",
         description="How far can a photograph be blurred, cropped or greyed before an embedding stops finding it, and its kind?",
@@ -50,5 +50,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"clipnb: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("clipnb: stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        print("clipnb: stopped; finished work is kept, and the same command continues from there", file=sys.stderr)
         return 130

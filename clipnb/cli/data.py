@@ -18,7 +18,7 @@ SPELLINGS = (
     "<CLIP checkpoint>.pt",
     "<package.module>:<name>",
 )
-"""How the encoders that have no name here are typed."""
+"""Spellings of encoders that are not in the registry."""
 
 
 def _info_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def _info(options: argparse.Namespace) -> int:
 
 def _fetch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="nba or miniplaces")
-    parser.add_argument("--again", action="store_true", help="replace what is there, whatever its checksum")
+    parser.add_argument("--again", action="store_true", help="download again and replace the existing files")
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -97,16 +97,16 @@ def _card(options: argparse.Namespace) -> int:
 
 def _index_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help="photographs: a folder, with or without category folders, or a name in $CLIPNB_DATA")
-    parser.add_argument("out", help="the gallery's folder; a build that was stopped goes on in it")
+    parser.add_argument("out", help="the gallery's folder; a build that was stopped continues there")
     parser.add_argument("--encoder", default="", help="encoder ($CLIPNB_ENCODER, else ViT-L/14)")
     parser.add_argument("--precision", default="auto", help="of the network: fp32, bf16, fp16, or auto: fp16 on CUDA, else fp32")
     parser.add_argument("--index", default="", choices=["exact", "hnsw", "ivf"], help="exact up to a million images, else hnsw")
     parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where shards are made (ray: clipnb[scale])")
     parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
-    parser.add_argument("--address", help="of a running Ray cluster; without it one is started on this machine")
-    parser.add_argument("--gpus", type=float, default=0, help="for each worker of the engine ray")
-    parser.add_argument("--shard-size", type=int, default=1000, help="images a shard: what a killed worker loses at most")
-    parser.add_argument("--threads", type=int, default=0, help="that each encoder computes with; by default all cores")
+    parser.add_argument("--address", help="address of a running Ray cluster; by default one is started here")
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs for each worker of the engine ray")
+    parser.add_argument("--shard-size", type=int, default=1000, help="images per shard; a killed worker loses at most one shard")
+    parser.add_argument("--threads", type=int, default=0, help="threads of each encoder; by default all cores")
 
 
 def _index(options: argparse.Namespace) -> int:
@@ -141,7 +141,7 @@ def _cache_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="what to prune: an encoder, or a kind such as samples; with --older-than, all kinds if none is named",
     )
-    parser.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only what was not used for so long")
+    parser.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only what was not used for this many days")
     parser.add_argument("--all", action="store_true", help="prune: everything")
 
 
@@ -163,7 +163,7 @@ def _cache(options: argparse.Namespace) -> int:
 COMMANDS = (
     Command("info", "list data sets, manipulations, encoders and folders", _info_arguments, _info),
     Command("fetch", "get one of the study's data sets into $CLIPNB_DATA (nba from Kaggle, miniplaces)", _fetch_arguments, _fetch),
-    Command("card", "what a data set holds: counts, sizes, copies and near-copies", _card_arguments, _card),
-    Command("index", "embed and index a folder of photographs, as clip-retrieval lays it out", _index_arguments, _index),
-    Command("cache", "list what is kept between runs, or delete some of it", _cache_arguments, _cache),
+    Command("card", "describe a data set: counts, sizes, copies and near-copies", _card_arguments, _card),
+    Command("index", "embed and index a folder of photographs, in clip-retrieval's format", _index_arguments, _index),
+    Command("cache", "list the parts of the cache, or delete some of them", _cache_arguments, _cache),
 )

@@ -1,4 +1,4 @@
-"""The commands on the place of work: init, completion."""
+"""The commands on a project and the shell: init, completion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .flags import Command
 
 
 def _init_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="where to; it may exist, and files in it are kept")
+    parser.add_argument("folder", type=Path, help="folder of the project; existing files in it are kept")
 
 
 def _init(options: argparse.Namespace) -> int:
@@ -18,7 +18,7 @@ def _init(options: argparse.Namespace) -> int:
     from ..execution.template import write_project
 
     written, kept = write_project(options.folder)
-    already = f"; {kept} were there and are kept" if kept else ""
+    already = f"; {kept} existing files are kept" if kept else ""
     place = shown(options.folder)
     print(f"{written} files written to {place}{already}")
     data = os.environ.get("CLIPNB_DATA") or "data"
@@ -49,6 +49,6 @@ def _completion(options: argparse.Namespace) -> int:
 
 
 COMMANDS = (
-    Command("init", "write a project of one's own: notebooks, book, and a folder for photographs", _init_arguments, _init),
+    Command("init", "write a new project: notebooks, book, and a folder for photographs", _init_arguments, _init),
     Command("completion", 'print the completion of a shell: eval "$(clipnb completion bash)"', _completion_arguments, _completion),
 )

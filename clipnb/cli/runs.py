@@ -21,9 +21,9 @@ LISTED = ["run", "dataset", "manip", "severity", "encoder", "queries", "found", 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("datasets", nargs="*", metavar="dataset", help="more data sets: a folder, or a name in $CLIPNB_DATA")
-    add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; for the data sets that are named here")
+    add_settings(parser, "encoder", "k", "tau", "seed", "precision", "engine", note="; only for the data sets named here")
     parser.add_argument("--no-book", action="store_true", help="run the notebooks only")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be run and built, and about how long; then stop")
+    parser.add_argument("--dry-run", action="store_true", help="only state what would be run and built, and the estimated time")
     parser.add_argument("--open", action="store_true", help="open the book in the browser")
 
 
@@ -34,7 +34,7 @@ def _report(options: argparse.Namespace) -> int:
     pages.template()  # fails at once outside a project
     if (settings := given_settings(options)) and not options.datasets:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
-        print(f"clipnb: {flags} ignored: it is for data sets that you name (clipnb report <folder> ...)", file=sys.stderr)
+        print(f"clipnb: {flags} ignored: they apply only to data sets that you name (clipnb report <folder> ...)", file=sys.stderr)
     specs = pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options))
     if options.dry_run:
         return _report_dry(specs, with_book=not options.no_book)
@@ -75,7 +75,9 @@ def _report_dry(specs: list[RunSpec], *, with_book: bool) -> int:
 
 
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    what = "folders, or names in $CLIPNB_DATA; a file .yml holds datasets, manips, severities, encoders, settings (flags win)"
+    what = (
+        "folders, or names in $CLIPNB_DATA; a file .yml holds datasets, manips, severities, encoders, settings (flags win)"
+    )
     parser.add_argument("datasets", nargs="*", metavar="dataset", help=what)
     parser.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
     parser.add_argument(
@@ -86,9 +88,9 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
     add_settings(parser, *(name for name in FLAGS if name != "encoder"))
     parser.add_argument("--jobs", type=int, default=0, help="runs at a time (one a core, at most 4, as memory allows)")
-    parser.add_argument("--no-pages", action="store_true", help="results alone, in one process, without a notebook for each")
+    parser.add_argument("--no-pages", action="store_true", help="make only the results, in one process, without notebooks")
     parser.add_argument("--table", metavar="FILE", help="add the grid's numbers, with their provenance, to a JSON file")
-    parser.add_argument("--dry-run", action="store_true", help="say what it would cost, and stop")
+    parser.add_argument("--dry-run", action="store_true", help="only state the cost")
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -130,11 +132,11 @@ def _embed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conditions", nargs="+", default=[], metavar="CONDITION", help=what)
     parser.add_argument("--encoders", nargs="+", default=[""], metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
     add_settings(parser, "seed", "precision", "device", "draws", "categories", "per_category", "colour")
-    parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where the work is done (ray: clipnb[scale])")
+    parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where to compute (ray: clipnb[scale])")
     parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
-    parser.add_argument("--address", help="of a running Ray cluster; without it one is started on this machine")
-    parser.add_argument("--gpus", type=float, default=0, help="for each worker of the engine ray")
-    parser.add_argument("--threads", type=int, default=0, help="that each worker computes with; by default its share of the cores")
+    parser.add_argument("--address", help="address of a running Ray cluster; by default one is started here")
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs for each worker of the engine ray")
+    parser.add_argument("--threads", type=int, default=0, help="threads of each worker; by default its share of the cores")
 
 
 def _embed(options: argparse.Namespace) -> int:
@@ -158,7 +160,7 @@ def _embed(options: argparse.Namespace) -> int:
         for c in asked
     ]
     done = fill.fill(specs, engine)
-    print(f"{done.wanted} embeddings are kept; {done.computed} images were embedded now")
+    print(f"{done.wanted} embeddings are stored; {done.computed} were computed now")
     if done.unreadable:
         print(f"{len(done.unreadable)} images cannot be read; the first: {done.unreadable[0][1]}")
     return 0
@@ -175,7 +177,7 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _runs_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", nargs="?", default="", help="only the runs on this data set, or of this name")
+    parser.add_argument("dataset", nargs="?", default="", help="only the runs on this data set, or the run of this name")
     parser.add_argument("--format", default="table", choices=["table", "json", "csv"], help="what is printed (table)")
 
 
@@ -203,5 +205,5 @@ COMMANDS = (
     Command("sweep", "run a grid of data sets, manipulations, severities and encoders", _sweep_arguments, _sweep),
     Command("embed", "embed data sets under conditions, here or on Ray, so that runs only score", _embed_arguments, _embed),
     Command("runs", "list the finished runs; other commands take their names", _runs_arguments, _runs),
-    Command("merge", "put runs that were made in batches (start, step) together", lambda parser: None, _merge),
+    Command("merge", "merge runs that were made in batches (start, step)", lambda parser: None, _merge),
 )

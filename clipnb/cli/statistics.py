@@ -25,7 +25,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     from ..metrics.measures import MEASURES
 
     parser.add_argument("a", help="a run (its id or folder), an encoder with runs, or a log clip_output_<dataset>_<manip>.json")
-    parser.add_argument("b", help="what to compare with it; changes are B minus A")
+    parser.add_argument("b", help="the run, encoder or log to compare with A; changes are B minus A")
     parser.add_argument("--measure", default="", help=f"one of {', '.join(MEASURES)} (valid; between encoders found, p1 and map)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
 
@@ -59,7 +59,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, *(name for name in FLAGS if name not in ("device", "draws")), note="; of the saved runs")
     parser.add_argument("--measure", default="valid", help="measure of the saved runs; a log has only valid")
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
-    parser.add_argument("--primary", default="", metavar="CONDITION", help="condition named in advance; all others are exploratory")
+    parser.add_argument("--primary", default="", metavar="CONDITION", help="planned condition; all others are exploratory")
     parser.add_argument("--margin", type=float, metavar="M", help="also test that changes lie within ±M of the measure")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write the tables (CSV, LaTeX, Markdown) and a picture there"
@@ -81,14 +81,14 @@ def _analyse(options: argparse.Namespace) -> int:
     read = named_by_group([s for name in options.what for s in _scores(name, measure, results, given_settings(options))])
     scores = comparable_with_clean(read, options.clean)
     for s in (s for s in read if s not in scores):
-        print(f"clipnb: {s.source} saw other photographs or weights than the clean run: left out", file=sys.stderr)
+        print(f"clipnb: {s.source} used other photographs or weights than the clean run: left out", file=sys.stderr)
     graded = {s.condition for s in scores if s.graded}
     tables = {"conditions": conditions_frame(scores)}
     print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
     for s in scores:
-        if measure == "valid" and s.condition == options.clean and (told := floor_warning(s.images)):
-            print(f"{s.dataset}: {told.replace('`', '')}")
+        if measure == "valid" and s.condition == options.clean and (warning := floor_warning(s.images)):
+            print(f"{s.dataset}: {warning.replace('`', '')}")
     family, pairs = contrasts(scores, options.clean), []
     if options.primary not in {"", *(have := dict.fromkeys(c.after for c in family))}:
         raise UserError(f"--primary {options.primary!r} is not a condition of a change; choose from {', '.join(have) or 'none'}")
@@ -115,7 +115,7 @@ def _analyse(options: argparse.Namespace) -> int:
     kept = {s.source for s in scores}
     if not (drawn := draws_frame([r for r in results if r.spec.run_id in kept], measure)).empty:
         tables["draws"] = drawn
-        print("\nAnother seed: lowest and highest change of a draw; nested: interval with categories, images and draws resampled")
+        print("\nSeveral draws: lowest and highest change of a single draw; nested: interval over categories, images and draws")
         print(printable(drawn))
     if options.out:
         _write(options.out, tables, {measure: family} if family else {})

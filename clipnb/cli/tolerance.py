@@ -1,4 +1,4 @@
-"""The commands that answer how far: tolerance, leaderboard."""
+"""The commands on breaking points: tolerance, leaderboard."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def _shared_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("dataset", help="a folder of photographs, a sample set, or a name in $CLIPNB_DATA")
     add_settings(parser, "seed", "precision", "engine", "draws", "categories", "per_category", "prompts", "colour")
-    parser.add_argument("--manips", nargs="+", default=[], metavar="MANIP", help="(those of the study and the everyday edits)")
+    parser.add_argument("--manips", nargs="+", default=[], metavar="MANIP", help="(the study's and everyday edits)")
     parser.add_argument(
         "--measure",
         default="found",
         choices=ANSWERS,
-        help="found: is the original the first result? p1, map: its kind; zero_shot: is it named? (found)",
+        help="found: is the original the first result? p1, map: are results of its kind? zero_shot: is its category named? (found)",
     )
     what = "share of the measure above chance whose loss counts as broken"
     parser.add_argument("--fraction", type=float, default=FRACTION, help=f"{what} ({FRACTION:g})")
@@ -138,7 +138,7 @@ def _printed(frame: pd.DataFrame, kind: str) -> bool:
 
 
 def _json(frame: pd.DataFrame) -> str:
-    """A frame as JSON, which knows no infinity: "before" and "beyond" stand for the ends, null for a missing value."""
+    """A frame as JSON, which has no infinity: "before" and "beyond" stand for -inf and inf, null for a missing value."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):

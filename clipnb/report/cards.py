@@ -75,12 +75,12 @@ def card_warnings(card: Card) -> list[str]:
     if card.flat:
         said.append("there are no category folders: a run measures whether the original is found, not whether its kind is")
     if DEEPER in card.unused.values():
-        said.append("folders of a category's folder hold images: the data set `nested:<folder>` uses them")
+        said.append("some category folders have subfolders with images: the data set `nested:<folder>` uses them")
     if UNREAD.intersection(card.unused.values()):
-        said.append("photographs in formats that are not read are left out: convert them to JPEG")
+        said.append("photographs in unsupported formats are left out: convert them to JPEG")
     if card.square >= 0.25:
         said.append(
-            f"{share(card.square)} of the photographs are square: the study's crop (`cropped`, severity 0) keeps them as they are"
+            f"{share(card.square)} of the photographs are square: the study's crop (`cropped`, severity 0) does not change them"
         )
     if card.grey >= 0.05:
         said.append(f"{share(card.grey)} of the photographs have no colour: `grey` does not change them")

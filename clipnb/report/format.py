@@ -14,7 +14,7 @@ NB_HYPHEN = "\u2011"
 """No-break hyphen; it keeps a name on one line."""
 
 EXACT = 1e-9
-"""A share this near to a value is that value: sums of floating-point numbers differ by less."""
+"""Shares that differ by less are equal: rounding errors of sums are smaller."""
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -25,7 +25,7 @@ def minus(value: float, digits: int = 2) -> str:
 
 
 def share(value: float, spec: str = ".0%") -> str:
-    """Format a share in [0, 1]; one that rounding alone would make 0 or 1 is "below" or "above" the nearest other value."""
+    """Format a share in [0, 1]; a share that is 0 or 1 only by rounding is "below" or "above" the nearest other value."""
     text, step = format(value, spec), _step(spec)
     if text == format(0.0, spec) and value > EXACT:
         return f"below{NB}{step:{spec}}"
@@ -41,7 +41,7 @@ def at_least(value: float, spec: str = ".1%") -> str:
 
 
 def _step(spec: str) -> float:
-    """The last decimal of a format."""
+    """The smallest step that a format shows."""
     return 10.0 ** -(int(spec[1:-1]) + 2 * spec.endswith("%"))
 
 

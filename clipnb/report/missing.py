@@ -1,4 +1,4 @@
-"""The fates of requested results as a table."""
+"""Table of what happened to the requested results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def accounts_table(results: Sequence[Result]) -> str:
 
     A run that an early version saved without counts of results has no row.
     """
-    head = ["arm", "queries", "asked", "returned", "dead", "unreadable", "usable", "available case", "95% interval", "bounds"]
+    head = ["condition", "queries", "asked", "returned", "dead", "unreadable", "usable", "available case", "95% interval", "bounds"]
     head.append("study's rule")
     rows = []
     for a in (account(result) for result in results if "n_asked" in result.rows):

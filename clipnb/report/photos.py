@@ -65,7 +65,7 @@ def _spread(dataset: Dataset, n: int) -> list[Photo]:
 
 
 def _edited(image: RGB, content: bytes, category: str, spec: RunSpec, words: list[str], draw: int = 0) -> RGB:
-    """A photograph as the run saw it."""
+    """A photograph under the run's manipulation."""
     key = digest(content)
     return replace(spec.condition, draw=draw).on(words, readable(category), spec.seed, key)(image, spec.seed, key)
 

@@ -147,7 +147,7 @@ def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title:
 def categories(result: Result) -> Figure:
     """Draw valid@k of each category of a run, best at the top, with images as dots and the macro mean with its interval.
 
-    Of more than `MOST` categories, the lowest are drawn.
+    If there are more than `MOST` categories, the lowest are drawn.
     """
     every = sorted(result.category_means, key=lambda c: result.category_means[c])
     order = every[:MOST]

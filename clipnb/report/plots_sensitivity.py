@@ -1,4 +1,4 @@
-"""Charts of how far a number depends on the size of the gallery."""
+"""Charts of measures against the size of the gallery."""
 
 from __future__ import annotations
 

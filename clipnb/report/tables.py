@@ -24,7 +24,7 @@ from ..stats.intervals import mean_interval
 
 FORMATS = ("csv", "parquet", "tex", "md")
 FORMULA = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""First characters of a cell that a spreadsheet computes, also in full width."""
+"""First characters by which a spreadsheet takes a cell for a formula, with their full-width forms."""
 PAGE, LONG, WIDE = 40, 40, 8
 """Limits of a LaTeX table: rows on a page, characters in a column, columns on an upright page."""
 HEADLINES = tuple(f"{name}{end}" for name in ("found", "p1", "map", "valid") for end in ("", "_low", "_high"))
@@ -63,7 +63,7 @@ def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """A table as CSV. Texts are on one line, and one that a spreadsheet would take for a formula starts with an apostrophe."""
+    """A table as CSV. Line breaks are removed, and a text that a spreadsheet would take for a formula gets a leading apostrophe."""
 
     def defused(value: object) -> object:
         if not isinstance(value, str):
@@ -90,9 +90,9 @@ def _cell(value: object) -> str:
 def _latex(frame: pd.DataFrame, caption: str) -> str:
     """Make a LaTeX table that fits a page.
 
-    The caption states values that all rows share and names columns that are too long, which are omitted unless they are the
-    first, or rows would look alike without them: these are broken into lines. A long table continues on further
-    pages; a wide table is set in landscape with rotated headings.
+    The caption states values that all rows share and names omitted columns. A column that is too long is omitted, unless it is
+    the first or rows would look alike without it; it is then broken into lines. A long table continues on further pages; a
+    wide table is set in landscape with rotated headings.
     """
     shown = frame.map(_cell)
     several = len(shown.drop_duplicates()) > 1
@@ -145,7 +145,7 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
     """Tabulate scores: a row for each data set and condition.
 
     `mean`, `median` and `iqm` (interquartile mean; Agarwal et al. 2021) are over categories, `micro` is over images; `low` and
-    `high` bound the interval over categories; `icc` and `design_effect` say how much the images of a category are alike.
+    `high` bound the interval over categories; `icc` and `design_effect` measure how much the images of a category are alike.
 
     Raises:
         UserError: no image has a score under a condition.

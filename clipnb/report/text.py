@@ -1,4 +1,4 @@
-"""Sentences and tables on runs (Markdown). Their words follow from the results, as their numbers do. No run is made here."""
+"""Sentences and tables about runs (Markdown), computed from the results. This module makes no run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ..stats.intervals import ALPHA, Interval, direction
 from .format import captioned, minus, p_short, p_value, percent_span, points, points_span, share, span, stated, table
 
 NOTHING = "Nothing to report."
-"""What stands for an empty list of warnings."""
+"""Text for an empty list of warnings."""
 
 Conditions = Mapping[str, Result]
 """Manipulation -> result. The runs differ in nothing else, saw the same photographs, and include the clean one."""
 
 
 def summary(result: Result) -> str:
-    """A run in one table: its numbers, what they were made with, and the warnings (Markdown)."""
+    """One run as a table of its numbers and their provenance, followed by its warnings (Markdown)."""
     s, p = result.spec, result.provenance
     made = ", ".join(
         f"{name} {p['versions'][name]}" for name in ("clipnb", "torch", "faiss-cpu", "pillow") if name in p["versions"]
@@ -40,7 +40,7 @@ def summary(result: Result) -> str:
         "searched": _searched(result),
         "zero-shot prompts": literal(s.prompts) if "zero_shot" in result.rows else None,
         "colour profiles": "ignored" if s.colour == "stored" else None,
-        "copies left out, of each query": _copies(result),
+        "copies left out per query": _copies(result),
         "queries / unreadable images": f"{len(result.rows)} / {len(p['unreadable'])}",
         "encoder": f"{literal(s.encoder)} {s.precision}{'' if s.engine == 'torch' else f' by {s.engine}'} on {p['device']}",
         "weights, SHA-256": p["encoder"]["weights_sha256"][:16] or None,
@@ -54,7 +54,7 @@ def summary(result: Result) -> str:
 
 
 def _searched(result: Result) -> str | None:
-    """The gallery in a few words; None where it is the data set itself, searched exactly."""
+    """The gallery in a few words; None if it is the data set itself, searched exactly."""
     about = result.provenance.get("gallery", {})
     if about.get("kind") == "service":
         return f"{literal(about['address'])}, index {literal(about['index'])}"
@@ -66,14 +66,14 @@ def _searched(result: Result) -> str | None:
 
 
 def _copies(result: Result) -> str | None:
-    """The median and the largest number of copies of a query; None where nothing is left out or the gallery has no labels."""
+    """The median and the largest number of copies of a query; None if nothing is left out or the gallery has no labels."""
     if "n_copies" not in result.rows:
         return None
     return f"{result.rows['n_copies'].median():g} (median), {result.rows['n_copies'].max():g} (most)"
 
 
 def _macro(result: Result, name: str) -> str | None:
-    """The macro mean of a measure with its interval, as a cell; nothing where no category has a value."""
+    """The macro mean of a measure with its interval, as a cell; None if no category has a value."""
     found = result.macro(name)
     if math.isnan(found.point):
         return None
@@ -92,13 +92,13 @@ def category_groups(conditions: Conditions) -> dict[str, list[float]]:
 
 
 def decided(interval: Interval, p: float, p_holm: float, at_floor: bool = False) -> str:
-    """The conclusion on a change, bold, and where Holm's adjustment alone leaves it open, that it does."""
+    """The verdict on a change, in bold, with its p-values if it is undecided only after Holm's adjustment."""
     alone = f" ({p_value(p)}, after Holm's adjustment {p_short(p_holm)})" if p <= ALPHA < p_holm else ""
     return f"**{_verdict(interval, p_holm, at_floor)}**{alone}"
 
 
 def changes_text(conditions: Conditions) -> str:
-    """One sentence a manipulation: found and P@1, and the change of valid@k with its interval and the conclusion, adjusted over all.
+    """One sentence per manipulation: found, P@1, and the change of valid@k with its interval and Holm-adjusted verdict.
 
     If the threshold does not fit the encoder, the text says so.
     """
@@ -134,7 +134,7 @@ def _verdict(interval: Interval, p_holm: float, at_floor: bool) -> str:
 
 
 def changes_table(conditions: Conditions) -> str:
-    """A row a manipulation: its change against the clean run, paired by image, and the test; p is Holm-adjusted over the rows."""
+    """One row per manipulation: its change against the clean run, paired by image, and the test; p is Holm-adjusted over the rows."""
     clean = of_result(conditions[CLEAN])
     family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
     at_floor = {r.label for r in conditions.values() if r.noop_share < 1} if floor_warning(clean.images) else set()
@@ -168,7 +168,7 @@ def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]
 def how_to(dataset: str, encoder: str, **settings: Any) -> str:
     """Name the command that makes the runs at severities of a data set under these settings.
 
-    A setting without a flag belongs into the grid file of the command; the text names it.
+    The text also names settings that have no flag and belong in the grid file of the command.
     """
     spec, usual = RunSpec(dataset, CLEAN, encoder, **settings).to_dict(), RunSpec(dataset, CLEAN, encoder).to_dict()
     own = {name: value for name, value in spec.items() if value != usual[name]}
@@ -182,7 +182,7 @@ def how_to(dataset: str, encoder: str, **settings: Any) -> str:
 
 
 def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = None) -> str:
-    """A row a run. Data set and encoder have a column where they differ; `pages` (run id -> Markdown link) replace them."""
+    """One row per run. Data set and encoder have columns if they differ; `pages` (run id -> Markdown link) replace them."""
     runs = list(results)
     shared = [{r.spec.dataset_name for r in runs}, {r.spec.encoder for r in runs}]
     named = [len(names) > 1 for names in shared]
@@ -207,13 +207,13 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
 
 
 def warnings_list(results: Sequence[Result]) -> str:
-    """The warnings of each run, and of runs that are alike though they should differ."""
+    """The warnings of each run, and of conditions with identical photographs."""
     clean = {r.spec.group_id: r for r in results if r.spec.manip == CLEAN}
     lines = []
     for r in results:
         said = warnings(r)
         if (first := clean.get(r.spec.group_id)) and not comparable(r, first):
-            said.append("this run and the clean one saw different photographs or weights and are not compared: run it again")
+            said.append("this run and the clean run used different photographs or weights and are not compared: run it again")
         lines += [f"- `{r.spec.run_id}`: {warning}." for warning in said]
     lines += [f"- {warning}." for warning in duplicate_conditions(results)]
     return "\n".join(lines) or NOTHING

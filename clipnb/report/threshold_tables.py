@@ -21,7 +21,7 @@ def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
     rows = []
     for r in threshold_frame(calibration, tau).to_dict("records"):
         if math.isnan(r["tau"]):
-            rows.append([r["accepts"], "no threshold is so precise"] + [""] * (len(head) - 2))
+            rows.append([r["accepts"], "no threshold is that precise"] + [""] * (len(head) - 2))
             continue
         interval = span(intervals[r["threshold"]]) if r["threshold"] in intervals else ""
         cells = [r["accepts"], f"{r['tau']:.3f}", interval, f"{r['cosine']:.3f}", share(r["recall"], ".1%"), share(r["fpr"], ".1%")]
@@ -40,18 +40,18 @@ def _held_out(calibration: Calibration, tau: float) -> str:
     if not calibration.held_out:
         return ""
     recall, fpr = (share(found, ".1%") for found in calibration.at(tau, checked=True)[:2])
-    return f", and of the categories kept out of the calibration {recall}, and {fpr} of pairs of different kinds"
+    return f"; on the held-out categories it accepts {recall} of pairs of one kind and {fpr} of pairs of different kinds"
 
 
 def _of_results(found: ResultThreshold, pairs: float) -> str:
     """What a threshold means for the results of a search, in sentences."""
-    said = "This rate of pairs does not control what a search returns"
+    said = "This rate over pairs does not control what a search returns"
     if not math.isnan(precision := found.precision_at(pairs)):
-        said += f": of the {found.k} nearest photographs, those below {pairs:.3f} are {precision:.1%} of the query's kind"
+        said += f": of the {found.k} nearest photographs, {precision:.1%} of those below {pairs:.3f} are of the query's kind"
     if math.isnan(found.tau.point):
         return f"{said}. No threshold makes {found.wanted:.0%} of accepted results of the query's kind."
     tau, got = found.tau, found.precision
-    take = f"{said}. **Take {tau.point:.3f}** ({stated(tau)}) for {found.wanted:.0%} of accepted results of the query's kind"
+    take = f"{said}. **Take {tau.point:.3f}** ({stated(tau)}) to make {found.wanted:.0%} of accepted results of the query's kind"
     checked = f"{take}. Checked on each category in turn, with the threshold that the others set"
     if math.isnan(got.point):
         return f"{checked}: no result is accepted."
@@ -70,7 +70,8 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         checked = f"and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]
     lines = [
-        f"Calibrated on {who}, {checked}. Distance alone tells one kind from another with a ROC area of {share(auc.point, '.3f')} "
+        f"Calibrated on {who}, {checked}. Distance alone separates the kinds with an area under the "
+        f"ROC curve of {share(auc.point, '.3f')} "
         f"({stated(auc, _shares)}); all pairs ranked by it have an average precision (uAP) of {share(v['uap'].point, '.3f')} "
         f"({stated(v['uap'], _shares)}), where {calibration.prevalence:.1%} of pairs are of one kind: uAP and precision rise with "
         "this share."

@@ -42,7 +42,7 @@ def in_words(found: Tolerance) -> str:
 
 
 def interval_in_words(found: Tolerance) -> str:
-    """The bounds of the interval, `25% to 38%`; an end that is not measured is `before` or `beyond` the measured strengths."""
+    """The bounds of the interval, `25% to 38%`; a bound outside the measured strengths is `before` or `beyond` them."""
     number, point = MANIPULATIONS[found.manip].number.format, found.point
     if math.isfinite(point.low) and math.isfinite(point.high):
         return " to ".join(map(number, sorted((point.low, point.high))))
@@ -51,13 +51,13 @@ def interval_in_words(found: Tolerance) -> str:
 
 
 def broken_means(measure: str, fraction: float) -> str:
-    """What it means that a measure is broken, in words."""
+    """When a measure counts as broken, in words."""
     left = "half" if fraction == 0.5 else f"{1 - fraction:.0%}"
     return LOST[measure].format(left)
 
 
 def lines(found: Sequence[Tolerance]) -> list[str]:
-    """A line a manipulation for the terminal, worst first, and why intervals are missing."""
+    """One line per manipulation for the terminal, worst first, and why intervals are missing."""
     ordered = sorted(found, key=position)
     width = max((len(MANIPULATIONS[t.manip].label) for t in ordered), default=0)
     said = [f"  {MANIPULATIONS[t.manip].label:<{width}}  {in_words(t)}" for t in ordered]
@@ -99,7 +99,7 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
 
 
 def tolerance_table(found: Sequence[Tolerance]) -> str:
-    """A row a manipulation, worst first: the breaking point in words, and the measure when clean and at the strongest edit."""
+    """One row per manipulation, worst first: the breaking point in words, and the measure when clean and at the strongest edit."""
     rows = [
         [
             MANIPULATIONS[t.manip].label,
@@ -140,7 +140,7 @@ def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3) -> Figure:
 
 
 def label(t: Tolerance, found: Sequence[Sequence[Tolerance]]) -> str:
-    """Name of a line: what differs between the lines."""
+    """Label of a line: the fields that differ between the lines."""
     parts = {
         "dataset": [line[0].dataset for line in found],
         "encoder": [line[0].encoder for line in found],

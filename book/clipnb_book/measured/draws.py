@@ -88,7 +88,7 @@ def rows(name: str) -> pd.DataFrame:
 
 
 def draws_table() -> str:
-    """A row a data set and measure: the change by all draws, by single draws, and with images and draws as levels."""
+    """One row per data set and measure: the change by all draws, by single draws, and with images and draws as levels."""
     lines = []
     for row in rows("draws").to_dict("records"):
         over, nested = (
@@ -102,7 +102,7 @@ def draws_table() -> str:
 
 
 def models_table() -> str:
-    """A row a change: the sign-flip test over categories beside the mixed model."""
+    """One row per change: the sign-flip test over categories beside the mixed model."""
     lines = []
     for row in rows("models").to_dict("records"):
         model = ["none", "none"] if math.isnan(row["model_p"]) else [points(row["model"]), p_short(row["model_p"])]

@@ -36,7 +36,7 @@ class Findings:
     """Category means on real photographs.
 
     Attributes:
-        rows: a row a data set, encoder, condition and category: images, valid (valid@k,tau), shift, noop (share of images
+        rows: one row per data set, encoder, condition and category: images, valid (valid@k,tau), shift, noop (share of images
             left as they were), p1 (P@1 by category).
         about: settings, versions and fingerprints.
     """
