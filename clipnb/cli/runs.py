@@ -75,9 +75,7 @@ def _report_dry(specs: list[RunSpec], *, with_book: bool) -> int:
 
 
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    what = (
-        "folders, or names in $CLIPNB_DATA; a file .yml holds datasets, manips, severities, encoders, settings (flags win)"
-    )
+    what = "folders, or names in $CLIPNB_DATA; a file .yml holds datasets, manips, severities, encoders, settings (flags win)"
     parser.add_argument("datasets", nargs="*", metavar="dataset", help=what)
     parser.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
     parser.add_argument(
