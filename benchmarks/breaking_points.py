@@ -4,7 +4,7 @@ A category has a strength at which half of its queries are lost; the strengths o
 is found or lost at random, by a logistic curve around the strength of its category. The true breaking point is computed
 from the mean curve over a large number of categories, at the measured strengths and linear between them. Each replicate has a
 seed of its own, so that the numbers depend neither on the order nor on the number of processes. Two seeds are simulated;
-the second confirms the first. Writes `book/clipnb_book/data/breaking_points.csv`.
+the second confirms the first. Writes `clipnb/report/data/breaking_points.csv`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WIDTH = 0.7
 """Scale of the logistic curve of a category, in the unit of the strengths."""
 
 RESAMPLES = 999
-OUT = Path(__file__).resolve().parent.parent / "book" / "clipnb_book" / "data" / "breaking_points.csv"
+OUT = Path(__file__).resolve().parent.parent / "clipnb" / "report" / "data" / "breaking_points.csv"
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], tuple[Floats, Floats]]

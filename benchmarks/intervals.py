@@ -6,7 +6,7 @@ intra-class correlation of the study's images, and an image's accuracy is a shar
 interval counts as one that is not covered. Each replicate has a generator of its own, whose seed derives from its purpose; the
 numbers depend neither on the order nor on the number of processes. Two seeds are simulated; the second confirms the first.
 A run that was stopped goes on where it was: delete `_build/simulation` if the code has changed since. Writes
-`book/clipnb_book/data/simulation.csv`; rows of questions and sizes that are not asked for stay as they are.
+`clipnb/report/data/simulation.csv`; rows of questions and sizes that are not asked for stay as they are.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SEEDS = (2022, 2023)
 """The seed of the numbers in the book, and one that confirms them."""
 
 ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "book" / "clipnb_book" / "data" / "simulation.csv"
+OUT = ROOT / "clipnb" / "report" / "data" / "simulation.csv"
 CELLS = ROOT / "_build" / "simulation"
 """Folder of the cells that are finished; a run that was stopped goes on from them."""
 

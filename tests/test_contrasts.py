@@ -20,10 +20,10 @@ from clipnb.analysis.families import FEW_CHANGED, too_few, with_roles
 from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, read_log
 from clipnb.cli import main
 from clipnb.encoders import ENCODERS
+from clipnb.report.coverage import LOW, simulation
 from clipnb.report.tables import all_tables, conditions_frame, write
 from clipnb.stats.hypothesis import holm, interaction, tost
 from clipnb.stats.sign_flips import sign_flip
-from clipnb_book import simulation
 from clipnb_book.published import original
 from clipnb_book.published.original import printed_log
 from conftest import PhotoFolder, TinyEncoder, tiny_run
@@ -184,7 +184,7 @@ def test_what_cannot_be_compared_is_said_in_a_line(
         assert main(["compare", a, b]) == 1
         assert why in capsys.readouterr().err
     assert main(["compare", runs[0].spec.run_id, runs[1].spec.run_id, "--measure", "beauty"]) == 1
-    assert "choose from valid" in capsys.readouterr().err
+    assert "choose from found" in capsys.readouterr().err
 
 
 def test_logs_of_other_weights_than_the_clean_one_are_left_out(
@@ -361,10 +361,10 @@ def test_an_interval_that_rests_on_few_categories_is_named() -> None:
     assert said(8, 40) == ["roads, grey: 8 of 40 categories change; its interval is too narrow"]
     assert said(10, 40) == said(8, 12) == []
     # what the simulation says of populations of which 15% change
-    part = simulation.every_seed().query("population == '15% of categories change' and method == 'sign flip' and none < 1")
+    part = simulation().query("population == '15% of categories change' and method == 'sign flip' and none < 1")
     few = part["categories"] * 0.15 < FEW_CHANGED
-    assert (part[few].groupby("categories")["rate"].mean() < simulation.LOW).all()
-    assert (part[~few].groupby("categories")["rate"].mean() >= simulation.LOW).all()
+    assert (part[few].groupby("categories")["rate"].mean() < LOW).all()
+    assert (part[~few].groupby("categories")["rate"].mean() >= LOW).all()
 
 
 def test_what_cannot_be_analysed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

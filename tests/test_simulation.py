@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from clipnb.analysis.pair_counts import jackknife_interval
+from clipnb.report.coverage import LOW, breaking_points, lowest
+from clipnb.report.coverage import simulation as every_seed
+from clipnb.report.format import NB, over_categories, percent_span, points_span, span, stated
 from clipnb.stats.intervals import FEWEST, Interval, t_interval, unpaired_difference
 from clipnb.stats.sign_flips import change_interval
 from clipnb_book import simulation
@@ -88,7 +92,7 @@ def test_a_data_set_without_an_interval_counts_as_not_covered(coverage: ModuleTy
 
 
 def test_the_committed_table_has_every_cell_of_two_seeds(coverage: ModuleType) -> None:
-    table = simulation.every_seed()
+    table = every_seed()
     assert set(table["seed"]) == set(coverage.SEEDS)
     cells = table.groupby("seed").apply(
         lambda part: set(zip(part["question"], part["population"], part["categories"], strict=True))
@@ -102,18 +106,18 @@ def test_the_committed_table_has_every_cell_of_two_seeds(coverage: ModuleType) -
 
 
 def test_the_second_seed_confirms_the_first() -> None:
-    first, second = (part.set_index(["method", "population", "categories"]) for _, part in simulation.every_seed().groupby("seed"))
+    first, second = (part.set_index(["method", "population", "categories"]) for _, part in every_seed().groupby("seed"))
     gap = (first["rate"] - second["rate"]).abs()
     assert gap.max() < 5 * (0.25 / 200 * 2) ** 0.5  # five standard errors of the least certain difference
     assert f"the largest difference is {100 * gap.max():.1f} points" in simulation.agreement()
     for part in (first, second):
         means = part[part["question"] == "mean"].groupby("method")["rate"].min()
-        assert list(means[means >= simulation.LOW].index) == [simulation.CHOSEN["mean"]]
+        assert list(means[means >= LOW].index) == [simulation.CHOSEN["mean"]]
 
 
 def test_a_gallery_that_categories_share_makes_no_interval_too_narrow() -> None:
-    part = simulation.every_seed().query("question == 'shared gallery' and none < 1")
-    assert part["rate"].min() > simulation.LOW
+    part = every_seed().query("question == 'shared gallery' and none < 1")
+    assert part["rate"].min() > LOW
     assert part["rate"].mean() > simulation.NOMINAL
 
 
@@ -132,7 +136,7 @@ def test_the_chosen_interval_of_a_mean_is_the_narrowest_that_covers_everywhere()
     table = simulation.simulation()
     part = table[table["question"] == "mean"]
     lowest = part.groupby("method")["rate"].min()
-    assert list(lowest[lowest >= simulation.LOW].index) == [simulation.CHOSEN["mean"]]
+    assert list(lowest[lowest >= LOW].index) == [simulation.CHOSEN["mean"]]
     naive = part[part["method"] == "t over images, as if independent"]
     assert (naive.groupby("categories")["rate"].min() < 0.9).all()
 
@@ -163,6 +167,21 @@ def test_docstrings_say_what_an_interval_covers(
     part = simulation.simulation().query(f"question == '{question}' and categories >= {FEWEST}")
     rates = part[part["method"].str.match(method) & part["population"].str.contains(population)]["rate"]
     assert f"{rates.min():.1%} to {rates.max():.1%}" in " ".join((documented.__doc__ or "").split())
+
+
+def test_an_interval_says_beside_its_bounds_what_it_covers_where_that_is_little() -> None:
+    rates = every_seed().query("question == 'change' and method == 'sign flip' and categories == 6")
+    worst = math.floor(100 * rates.groupby("population")["rate"].mean().min())
+    assert worst < 50
+    change = Interval(-0.2, -0.3, -0.1, "sign flip", 9)  # as with six categories, the next smaller number that was simulated
+    assert points_span(change).endswith(f"−10.0; covers ≥{NB}{worst}%")
+    assert stated(change).endswith(f"; covers ≥{NB}{worst}%")
+    assert over_categories([change, change]) == f"95% intervals over categories; covers ≥{NB}{worst}%"
+    for enough in (Interval(0.2, 0.1, 0.3, "Gaffke", 6), Interval(0.2, 0.1, 0.3, "t", 6, level=0.9), Interval(1, 0, 2, "given", 6)):
+        assert "covers" not in span(enough) + percent_span(enough)
+    few = breaking_points().query("method == 'inverted t' and categories == 6").groupby("population")["rate"].mean().min()
+    assert lowest("inverted t", 6) == pytest.approx(few)
+    assert few < LOW < lowest("inverted t", 10)
 
 
 def test_the_page_says_what_covers_too_little() -> None:

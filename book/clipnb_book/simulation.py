@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from clipnb.report import coverage
+from clipnb.report.coverage import LOW
 from clipnb.report.format import NB, table
 from clipnb.stats.intervals import TICK
 from clipnb.stats.sign_flips import FLIPS
 
-NOMINAL, LOW = 0.95, 0.93
-"""Nominal coverage, and the least that counts as such in a simulation; errors of a test up to 1 - LOW count as 5%."""
+NOMINAL = 0.95
+"""Nominal coverage. Errors of a test up to 1 - LOW count as 5%."""
 
 ICC = 0.10
 """Intra-class correlation of the simulated images; the study has 0.07 to 0.14."""
@@ -34,21 +34,9 @@ CHOSEN = {"mean": "Gaffke", "change": "sign flip", "difference": "Welch interval
 """Question -> the interval that clipnb gives."""
 
 
-@cache
-def every_seed() -> pd.DataFrame:
-    """One row per seed, question, method, population and number of categories.
-
-    `rate` is the coverage or the share of false rejections, `none` the share of data sets without an interval, `error` the
-    Monte Carlo error of the rate, `width` the median width over that of Student's t.
-    """
-    text = resources.files(__package__) / "data" / "simulation.csv"
-    with text.open(encoding="utf-8") as file:
-        return pd.read_csv(file)
-
-
 def simulation() -> pd.DataFrame:
     """The rows of the first seed."""
-    table = every_seed()
+    table = coverage.simulation()
     first: pd.DataFrame = table[table["seed"] == table["seed"].min()].drop(columns="seed")
     return first
 
@@ -61,8 +49,7 @@ def worst_table(question: str, *, by: Sequence[str] = ("method",)) -> str:
 
 def breaking_table() -> str:
     """Coverage of the intervals of breaking points: the lowest and the highest over populations, by number of categories."""
-    with (resources.files(__package__) / "data" / "breaking_points.csv").open(encoding="utf-8") as file:
-        rates = pd.read_csv(file)
+    rates = coverage.breaking_points()
     spans = rates[rates["method"] != "open ends"].groupby(["method", "categories"])["rate"].agg(["min", "max"]).T
     sizes = sorted(rates["categories"].unique())
     names = {"inverted t": "inverted t (ours)", "bootstrap": "percentile bootstrap"}
@@ -135,7 +122,7 @@ def replicates() -> str:
 def agreement() -> str:
     """How far the rates of the second seed are from those of the first."""
     by = ["question", "method", "population", "categories"]
-    first, second = (part.set_index(by)[["rate", "error"]] for _, part in every_seed().groupby("seed"))
+    first, second = (part.set_index(by)[["rate", "error"]] for _, part in coverage.simulation().groupby("seed"))
     gap = (first["rate"] - second["rate"]).abs()
     _, method, population, categories = gap.index.to_list()[int(np.argmax(gap.to_numpy()))]
     beyond = (gap > 2 * np.hypot(first["error"], second["error"]) + TICK).mean()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from ..stats.intervals import Interval
+from .coverage import note
 
 NB = "\u00a0"
 """No-break space; it keeps an interval on one line."""
@@ -69,21 +70,28 @@ def points(value: float) -> str:
     return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")
 
 
+def covers(interval: Interval) -> str:
+    """What an interval covers in simulations, after its bounds, if that is little; else nothing."""
+    return note(interval.method, interval.n, interval.level)
+
+
 def span(interval: Interval, digits: int = 3) -> str:
     """Format the bounds of an interval, or the reason for missing bounds."""
     if not interval.bounded:
         return f"none: {interval.why_unbounded}"
-    return f"{interval.low:.{digits}f}{NB}to{NB}{interval.high:.{digits}f}"
+    return f"{interval.low:.{digits}f}{NB}to{NB}{interval.high:.{digits}f}{covers(interval)}"
 
 
 def percent_span(interval: Interval) -> str:
     """Format the bounds of an interval of a share in percent."""
-    return f"{share(interval.low, '.1%')}{NB}to{NB}{share(interval.high, '.1%')}" if interval.bounded else span(interval)
+    if not interval.bounded:
+        return span(interval)
+    return f"{share(interval.low, '.1%')}{NB}to{NB}{share(interval.high, '.1%')}{covers(interval)}"
 
 
 def points_span(interval: Interval) -> str:
     """Format the bounds of an interval of a difference of shares in percentage points."""
-    return f"{points(interval.low)}{NB}to{NB}{points(interval.high)}" if interval.bounded else span(interval)
+    return f"{points(interval.low)}{NB}to{NB}{points(interval.high)}{covers(interval)}" if interval.bounded else span(interval)
 
 
 def stated(interval: Interval, spelled: Callable[[Interval], str] = span) -> str:
@@ -92,7 +100,7 @@ def stated(interval: Interval, spelled: Callable[[Interval], str] = span) -> str
 
 
 def over_categories(intervals: Iterable[Interval]) -> str:
-    """What the intervals of a table are, and why rows have none.
+    """What the intervals of a table are and cover, and why rows have none.
 
     >>> over_categories([Interval(0.5, math.nan, math.nan, "sign flip", 3)])
     'no interval: 3 categories are too few'
@@ -101,7 +109,8 @@ def over_categories(intervals: Iterable[Interval]) -> str:
     why = ", ".join(dict.fromkeys(i.why_unbounded for i in listed if not i.bounded))
     if not any(i.bounded for i in listed):
         return f"no interval: {why}"
-    return f"{listed[0].level:.0%} intervals over categories" + (f" (some have none: {why})" if why else "")
+    covered = "".join(dict.fromkeys(covers(i) for i in listed if i.bounded))
+    return f"{listed[0].level:.0%} intervals over categories{covered}" + (f" (some have none: {why})" if why else "")
 
 
 def table(head: list[str], rows: list[list[str]], align: str) -> str:

@@ -77,7 +77,7 @@ def _macro(result: Result, name: str) -> str | None:
     found = result.macro(name)
     if math.isnan(found.point):
         return None
-    within = f" ({found.low:.3f} to {found.high:.3f})" if found.bounded else ""
+    within = f" ({span(found)})" if found.bounded else ""
     return f"{share(found.point, '.4f')}{within}"
 
 

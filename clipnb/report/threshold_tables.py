@@ -8,7 +8,7 @@ from ..analysis.calibration import ENOUGH, Calibration
 from ..analysis.result_threshold import ResultThreshold
 from ..analysis.thresholds import threshold_frame
 from ..stats.intervals import Interval
-from .format import share, span, stated, table
+from .format import covers, share, span, stated, table
 
 
 def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
@@ -33,7 +33,7 @@ def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
 
 
 def _shares(interval: Interval) -> str:
-    return f"{share(interval.low, '.3f')} to {share(min(1.0, interval.high), '.3f')}"
+    return f"{share(interval.low, '.3f')} to {share(min(1.0, interval.high), '.3f')}{covers(interval)}"
 
 
 def _held_out(calibration: Calibration, tau: float) -> str:

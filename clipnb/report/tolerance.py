@@ -11,6 +11,7 @@ from ..analysis.tolerance import Tolerance, position
 from ..manipulations import MANIPULATIONS
 from ..metrics.measures import MEASURES
 from ..stats.intervals import FEWEST
+from .coverage import INVERTED, note
 from .format import points as points_text
 from .format import share, table
 from .plots import INK, MID, WIDTH, new_figure, plain
@@ -44,10 +45,11 @@ def in_words(found: Tolerance) -> str:
 def interval_in_words(found: Tolerance) -> str:
     """The bounds of the interval, `25% to 38%`; a bound outside the measured strengths is `before` or `beyond` them."""
     number, point = MANIPULATIONS[found.manip].number.format, found.point
+    covers = note(INVERTED, point.n, point.level)
     if math.isfinite(point.low) and math.isfinite(point.high):
-        return " to ".join(map(number, sorted((point.low, point.high))))
+        return " to ".join(map(number, sorted((point.low, point.high)))) + covers
     ends = {-math.inf: f"before {number(found.strengths[0])}", math.inf: f"beyond {number(found.strengths[-1])}"}
-    return " to ".join(ends.get(end) or number(end) for end in (point.low, point.high))
+    return " to ".join(ends.get(end) or number(end) for end in (point.low, point.high)) + covers
 
 
 def broken_means(measure: str, fraction: float) -> str:

@@ -16,7 +16,7 @@ from scipy import stats
 
 from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN
-from clipnb.report.format import minus, p_value, points, share
+from clipnb.report.format import covers, minus, p_value, points, share
 from clipnb.report.text import decided
 from clipnb.stats.hypothesis import holm, spread_changes, tost_unpaired
 from clipnb.stats.intervals import ALPHA, Interval, direction, ticks
@@ -51,8 +51,8 @@ def _text(e: Estimate, i: Interval) -> str:
         return f"{points(i.point)} points (in every category)"
     if not i.bounded:
         return f"{points(i.point)} points (no interval: {i.why_unbounded})"
-    kind = "interval for any possible list" if e.bound else "interval"
-    return f"{points(i.point)} points ({100 * i.level:.3g}% {kind} {points(i.low)} to {points(i.high)})"
+    kind, covered = ("interval for any possible list", "") if e.bound else ("interval", covers(i))
+    return f"{points(i.point)} points ({100 * i.level:.3g}% {kind} {points(i.low)} to {points(i.high)}{covered})"
 
 
 def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: float) -> tuple[str, dict[str, str]]:

@@ -92,7 +92,8 @@ def draws_table() -> str:
     lines = []
     for row in rows("draws").to_dict("records"):
         over, nested = (
-            Interval(row["change"], row[f"{name}_low"], row[f"{name}_high"], "", row["categories"]) for name in ("change", "nested")
+            Interval(row["change"], row[f"{name}_low"], row[f"{name}_high"], method, row["categories"])
+            for name, method in (("change", "sign flip"), ("nested", "percentile"))
         )
         single = f"{points(row['lowest'])}{NB}to{NB}{points(row['highest'])}"
         measure = MEASURES[row["measure"]].label
