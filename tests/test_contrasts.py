@@ -281,6 +281,23 @@ def test_saved_runs_are_analysed_by_name(runs: list[Result], capsys: pytest.Capt
     assert "photos" in capsys.readouterr().out
 
 
+def test_where_the_threshold_does_not_fit_found_is_analysed_and_nothing_is_no_change(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    root = photo_folder(dict.fromkeys("abcdefg", 2))
+    for manip in ("original", "grey"):
+        tiny_run(root, manip, tau=1e-3).save()
+    assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2", "--tau", "0.001"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("photos: 100% of the clean queries have no valid result")
+    assert said[1] == "found: mean over categories"
+    assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2", "--tau", "0.001", "--measure", "valid"]) == 0
+    said = capsys.readouterr().out
+    assert "cannot tell at this threshold" in said
+    assert "no change" not in said
+
+
 def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,9 +43,9 @@ def test_a_change_is_named_only_where_its_interval_excludes_none(point: float, l
 
 def test_the_adjusted_p_value_decides_and_the_sentence_says_where_it_differs_from_the_interval() -> None:
     loss = Interval(-0.15, -0.2, -0.1, "sign flip", 7)
-    assert decided(loss, 0.016, 0.047) == "**a loss**"
-    assert decided(loss, 0.031, 0.062) == "**cannot tell** (p\u00a0=\u00a00.031, after Holm's adjustment 0.062)"
-    assert decided(Interval(-0.15, NAN, NAN, "sign flip", 5), 0.062, 0.062) == "**cannot tell**"
+    assert decided(direction(loss, 0.047), 0.016, 0.047) == "**a loss**"
+    assert decided(direction(loss, 0.062), 0.031, 0.062) == "**cannot tell** (p\u00a0=\u00a00.031, after Holm's adjustment 0.062)"
+    assert direction(Interval(-0.15, NAN, NAN, "sign flip", 5), 0.062) == "cannot tell"
     assert direction(Interval(0.0, NAN, NAN, "sign flip", 5, constant=True), 1.0) == "no change"
     assert direction(Interval(0.0, NAN, NAN, "sign flip", 5), 1.0) == "cannot tell"  # gains and losses that cancel
     assert direction(Interval(-0.3, NAN, NAN, "sign flip", 8, constant=True), 2 / 256) == "a loss"

@@ -15,6 +15,9 @@ from ..stats.intervals import Interval, direction, ticks
 from ..stats.sign_flips import change_interval, detectable_change, sign_flip
 from .scores import Scores, paired_changes
 
+AT_FLOOR = "cannot tell at this threshold"
+"""The conclusion where the threshold does not fit the encoder, so that scores can hardly fall."""
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -32,6 +35,7 @@ class Contrast:
         effect: matched-pairs rank-biserial correlation.
         detectable: smallest mean change that the primary test finds with power 0.8; NaN if it can find none.
         nesting: dependence of the changes of images in a category.
+        at_floor: whether the scores before can hardly fall, although photographs did change.
     """
 
     dataset: str
@@ -46,6 +50,12 @@ class Contrast:
     effect: float
     detectable: float
     nesting: Nesting
+    at_floor: bool = False
+
+    def verdict(self, p: float) -> str:
+        """The conclusion by an adjusted p-value; where the threshold does not fit the encoder, scores that stay do not show one."""
+        said = direction(self.interval, p)
+        return AT_FLOOR if self.at_floor and said in ("no change", "cannot tell") else said
 
     @property
     def values(self) -> list[float]:
@@ -63,6 +73,7 @@ def contrast(before: Scores, after: Scores, *, seed: int = 0) -> Contrast:
         raise UserError(f"{before.source or before.condition} and {after.source or after.condition} have no category in common")
     changes = {category: float(np.mean(values)) for category, values in pairs.items()}
     d = np.array(list(changes.values()))
+    at_floor = bool(before.floor) and not after.untouched
     named = before.names is not None and after.names is not None
     return Contrast(
         dataset=before.dataset,
@@ -75,8 +86,9 @@ def contrast(before: Scores, after: Scores, *, seed: int = 0) -> Contrast:
         p=sign_flip(d, seed=seed),
         p_wilcoxon=wilcoxon(d),
         effect=rank_biserial(d),
-        detectable=detectable_change(float(d.std(ddof=1)) if d.size > 1 else float("nan"), d.size),
+        detectable=detectable_change(float(d.std(ddof=1)), d.size) if d.size > 1 and not at_floor else float("nan"),
         nesting=nesting(list(pairs.values())),
+        at_floor=at_floor,
     )
 
 
@@ -104,7 +116,7 @@ def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
                 "interval": c.interval.method,
                 "p": c.p,
                 "p_holm": p_holm,
-                "verdict": direction(c.interval, p_holm),
+                "verdict": c.verdict(p_holm),
                 "p_wilcoxon": c.p_wilcoxon,
                 "rank_biserial": c.effect,
                 "detectable": c.detectable,
@@ -160,7 +172,7 @@ def interactions_frame(pairs: Sequence[InteractionContrast]) -> pd.DataFrame:
                 "interval": x.test.difference.method,
                 "p": x.test.p,
                 "p_holm": p_holm,
-                "verdict": direction(x.test.difference, p_holm),
+                "verdict": AT_FLOOR if x.first.at_floor or x.second.at_floor else direction(x.test.difference, p_holm),
                 "p_permutation": x.test.p_permutation,
                 "cliffs_delta": x.effect,
             }

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from .. import study_log
+from ..checks import floor_warning
 from ..errors import UserError
 from ..manipulations import CLEAN
+from ..metrics.measures import MEASURES
 from ..result import Result
 from ..stats.intervals import Absent, category_means
 from ..study_log import StudyLog
@@ -29,6 +31,8 @@ class Scores:
         listed: the category means under `total` of a log that shows only some of its categories; else None.
         absent: a category without any score is left out ("skip"), or counts 0 ("zero": the study's rule).
         source: where the scores were read, for messages.
+        measure: name of the measure.
+        untouched: whether the manipulation left all photographs pixel-identical.
         run: what `Result.identity` says of the run; for a log that does not state it, the data set if the file's name does.
     """
 
@@ -39,6 +43,8 @@ class Scores:
     listed: Sequence[float] | None = None
     absent: Absent = "skip"
     source: str = ""
+    measure: str = "valid"
+    untouched: bool = False
     run: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -50,6 +56,11 @@ class Scores:
     def group(self) -> str:
         """Common name of the runs that differ only in the condition; "" for a log that does not state its run."""
         return self.run.get("group", "")
+
+    @property
+    def floor(self) -> str:
+        """A warning that the threshold does not fit the encoder, if these are the scores of a clean run; else ""."""
+        return floor_warning(self.images) if self.measure == "valid" else ""
 
     @property
     def graded(self) -> bool:
@@ -92,6 +103,8 @@ def of_result(result: Result, measure: str = "valid") -> Scores:
         {str(c): [str(image) for image in part.index.get_level_values("image")] for c, part in groups},
         absent=result.absent(measure),
         source=result.spec.run_id,
+        measure=MEASURES.canonical(measure),
+        untouched=result.noop_share == 1,
         run=result.identity,
     )
 

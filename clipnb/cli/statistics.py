@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..analysis.contrasts import Contrast
+    from ..analysis.scores import Scores
     from ..result import Result
 
 SHORT = ["dataset", "before", "after", "categories", "images", "change", "low", "high", "p", "p_holm", "verdict", "rank_biserial"]
@@ -57,7 +58,8 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
     from ..spec import FLAGS
 
     add_settings(parser, *(name for name in FLAGS if name not in ("device", "draws")), note="; of the saved runs")
-    parser.add_argument("--measure", default="valid", help="measure of the saved runs; a log has only valid")
+    what = "measure of the saved runs (valid; found where the threshold does not fit the encoder); a log has only valid"
+    parser.add_argument("--measure", default="", help=what)
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
     parser.add_argument("--primary", default="", metavar="CONDITION", help="planned condition; all others are exploratory")
     parser.add_argument("--margin", type=float, metavar="M", help="also test that changes lie within ±M of the measure")
@@ -69,16 +71,27 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
     from ..analysis.families import equivalence_frame, too_few, with_roles
-    from ..analysis.scores import comparable_with_clean, named_by_group
+    from ..analysis.scores import comparable_with_clean, named_by_group, of_result
     from ..analysis.sensitivity import draws_frame
-    from ..checks import floor_warning
     from ..metrics.measures import MEASURES
     from ..report.format import over_categories
     from ..report.tables import conditions_frame, printable
 
-    measure = MEASURES.canonical(options.measure)
-    results: list[Result] = []
-    read = named_by_group([s for name in options.what for s in _scores(name, measure, results, given_settings(options))])
+    measure = MEASURES.canonical(options.measure or "valid")
+    logs, results = _logs_and_runs(options.what, given_settings(options))
+    if logs and measure != "valid":
+        raise UserError(f"a log has valid@k but not {measure!r}")
+
+    def scored() -> list[Scores]:
+        return named_by_group([*logs, *(of_result(r, measure) for r in results)])
+
+    read = scored()
+    floors = [f"{s.dataset}: {s.floor.replace('`', '')}" for s in read if s.condition == options.clean and s.floor]
+    if floors and not logs and not options.measure and all("found" in r.rows for r in results):
+        measure = "found"
+        read = scored()
+    for line in floors:
+        print(line)
     scores = comparable_with_clean(read, options.clean)
     for s in (s for s in read if s not in scores):
         print(f"clipnb: {s.source} used other photographs or weights than the clean run: left out", file=sys.stderr)
@@ -86,9 +99,6 @@ def _analyse(options: argparse.Namespace) -> int:
     tables = {"conditions": conditions_frame(scores)}
     print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
-    for s in scores:
-        if measure == "valid" and s.condition == options.clean and (warning := floor_warning(s.images)):
-            print(f"{s.dataset}: {warning.replace('`', '')}")
     family, pairs = contrasts(scores, options.clean), []
     if options.primary not in {"", *(have := dict.fromkeys(c.after for c in family))}:
         raise UserError(f"--primary {options.primary!r} is not a condition of a change; choose from {', '.join(have) or 'none'}")
@@ -122,23 +132,25 @@ def _analyse(options: argparse.Namespace) -> int:
     return 0
 
 
-def _scores(name: str, measure: str, results: list[Result], settings: dict[str, Any]) -> list[Any]:
-    """The scores of logs or saved runs; the runs are added to `results`."""
-    from ..analysis.scores import of_result, read_logs
+def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list[Scores], list[Result]]:
+    """The logs and the saved runs that names stand for."""
+    from ..analysis.scores import read_logs
     from ..runs import saved_runs
 
-    path = Path(name)
-    if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
-        if measure != "valid":
-            raise UserError(f"{name} holds logs: they have valid@k but not {measure!r}")
-        return list(read_logs(path))
-    if not (runs := saved_runs(name, **settings)):
-        asked = "".join(f" with {field} {value}" for field, value in settings.items())
-        raise UserError(
-            f"{name!r} is neither a log nor a folder of logs, and has no finished runs{asked}; clipnb runs lists the runs"
-        )
-    results += runs
-    return [of_result(r, measure) for r in runs]
+    logs: list[Scores] = []
+    results: list[Result] = []
+    for name in names:
+        path = Path(name)
+        if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
+            logs += read_logs(path)
+        elif runs := saved_runs(name, **settings):
+            results += runs
+        else:
+            asked = "".join(f" with {field} {value}" for field, value in settings.items())
+            raise UserError(
+                f"{name!r} is neither a log nor a folder of logs, and has no finished runs{asked}; clipnb runs lists the runs"
+            )
+    return logs, results
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:

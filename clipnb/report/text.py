@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._core.markdown import literal
 from ..analysis.contrasts import Contrast, contrast
 from ..analysis.scores import of_result
-from ..checks import duplicate_conditions, floor_warning, warnings
+from ..checks import duplicate_conditions, warnings
 from ..manipulations import CLEAN, SEVERITIES
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable
 from ..spec import FLAGS, RunSpec
 from ..stats.hypothesis import holm
-from ..stats.intervals import ALPHA, Interval, direction
+from ..stats.intervals import ALPHA
 from .format import captioned, minus, p_short, p_value, percent_span, points, points_span, share, span, stated, table
 
 NOTHING = "Nothing to report."
@@ -91,10 +91,10 @@ def category_groups(conditions: Conditions) -> dict[str, list[float]]:
     return {r.label: list(r.category_means.values()) for r in conditions.values()}
 
 
-def decided(interval: Interval, p: float, p_holm: float, at_floor: bool = False) -> str:
+def decided(verdict: str, p: float, p_holm: float) -> str:
     """The verdict on a change, in bold, with its p-values if it is undecided only after Holm's adjustment."""
     alone = f" ({p_value(p)}, after Holm's adjustment {p_short(p_holm)})" if p <= ALPHA < p_holm else ""
-    return f"**{_verdict(interval, p_holm, at_floor)}**{alone}"
+    return f"**{verdict}**{alone}"
 
 
 def changes_text(conditions: Conditions) -> str:
@@ -103,20 +103,20 @@ def changes_text(conditions: Conditions) -> str:
     If the threshold does not fit the encoder, the text says so.
     """
     clean = conditions[CLEAN]
-    at_floor = floor_warning(clean.scores)
+    before = of_result(clean)
     lines = [
         f"Unmanipulated: {_ranked(clean)}{share(clean.valid.point, '.1%')} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` "
         f"query are valid ({stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
     ]
-    if at_floor:
-        lines.insert(0, f"**Note:** {at_floor}.")
+    if before.floor:
+        lines.insert(0, f"**Note:** {before.floor}.")
     changed = [result for manip, result in conditions.items() if manip != CLEAN]
-    family = [contrast(of_result(clean), of_result(result)) for result in changed]
+    family = [contrast(before, of_result(result)) for result in changed]
     for result, c, p_holm in zip(changed, family, holm([c.p for c in family]), strict=True):
         untouched = f" It leaves {share(result.noop_share)} of the photographs untouched." if result.noop_share else ""
         lines.append(
             f"**{result.label.capitalize()}**: {_ranked(result)}valid {share(result.valid.point, '.1%')}, a change of "
-            f"{points(c.interval.point)} points ({stated(c.interval, points_span)}): {decided(c.interval, c.p, p_holm, bool(at_floor) and result.noop_share < 1)}.{untouched}"
+            f"{points(c.interval.point)} points ({stated(c.interval, points_span)}): {decided(c.verdict(p_holm), c.p, p_holm)}.{untouched}"
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -128,17 +128,11 @@ def _ranked(result: Result) -> str:
     return ", ".join(said) + "; " if said else ""
 
 
-def _verdict(interval: Interval, p_holm: float, at_floor: bool) -> str:
-    said = direction(interval, p_holm)
-    return "cannot tell at this threshold" if at_floor and said in ("no change", "cannot tell") else said
-
-
 def changes_table(conditions: Conditions) -> str:
     """One row per manipulation: its change against the clean run, paired by image, and the test; p is Holm-adjusted over the rows."""
     clean = of_result(conditions[CLEAN])
     family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
-    at_floor = {r.label for r in conditions.values() if r.noop_share < 1} if floor_warning(clean.images) else set()
-    return _changes(["condition"], [[label] for label in family], list(family.values()), at_floor)
+    return _changes(["condition"], [[label] for label in family], list(family.values()))
 
 
 def family_table(family: Sequence[Contrast]) -> str:
@@ -146,18 +140,18 @@ def family_table(family: Sequence[Contrast]) -> str:
     return _changes(["data set", "condition"], [[c.dataset, c.after] for c in family], family)
 
 
-def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast], at_floor: Collection[str] = ()) -> str:
+def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]) -> str:
     rows = [
         [
             *name,
             points(c.interval.point),
             points_span(c.interval),
             c.interval.method,
-            _verdict(c.interval, p_holm, name[-1] in at_floor),
+            c.verdict(p_holm),
             p_short(c.p),
             p_short(p_holm),
             minus(c.effect),
-            "none" if math.isnan(c.detectable) or name[-1] in at_floor else points(c.detectable).removeprefix("+"),
+            "none" if math.isnan(c.detectable) else points(c.detectable).removeprefix("+"),
         ]
         for name, c, p_holm in zip(names, family, holm([c.p for c in family]), strict=True)
     ]

@@ -74,7 +74,7 @@ def _losses(estimates: Mapping[str, Estimate], family: Sequence[float] = ()) -> 
     for (name, e), alone, adjusted in zip(estimates.items(), p, holm([*p, *family]), strict=False):
         i = e.interval(1 - ALPHA)
         verdicts.append(OF_CHANGE[direction(i, adjusted)])
-        holms = decided(i, alone, adjusted).partition("** (")[2]
+        holms = decided(direction(i, adjusted), alone, adjusted).partition("** (")[2]
         texts[name] = _text(e, i) + (f" ({holms}" if holms else "")
     return _all(verdicts), texts
 
