@@ -15,6 +15,7 @@ import argparse
 import math
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -23,7 +24,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from populations import CHANGES, EDITS, PAIRS, POPULATIONS, Population, Vector, clusters, means_of, redrawn, searched
+from populations import (
+    CHANGES,
+    EDITS,
+    PAIRS,
+    POPULATIONS,
+    Codes,
+    Population,
+    Vector,
+    by_category,
+    clusters,
+    means_of,
+    redrawn,
+    searched,
+)
 from scipy import special, stats
 from tqdm import tqdm
 
@@ -32,11 +46,14 @@ from clipnb._core.random import rng_for
 from clipnb.analysis.calibration import STATISTICS
 from clipnb.analysis.pair_counts import jackknife, pair_counts
 from clipnb.stats.hypothesis import holm, interaction, spread_changes, tost, wilcoxon
-from clipnb.stats.intervals import Interval, mean_interval, ticks
+from clipnb.stats.intervals import Interval, mean_interval, t_interval, ticks
 from clipnb.stats.sign_flips import change_interval, sign_flip
 from clipnb_book.simulation import GALLERIES, RESAMPLES
 
 SIZES = (5, 6, 10, 28, 51, 100)
+MODEL_SIZES = (6, 10, 28)
+"""Numbers of categories for the models of statsmodels, which take up to half a second for a data set."""
+
 THRESHOLDS = ("roc_auc", "tau_fpr_1", "tau_fpr_5", "tau_eer")
 REPLICATES = 400
 SEEDS = (2022, 2023)
@@ -105,6 +122,54 @@ def changes(name: str, n: int, replicate: int, seed: int) -> Row:
     others = candidates(d, rng)
     del others["t of the logit"]
     return _row(change_interval(d, flips=RESAMPLES, seed=replicate), others, 0.0)
+
+
+def _of_model(model: Any, n: int, **options: Any) -> tuple[float, float]:
+    """Interval of the mean of a model with one parameter, its logit, by t with n - 1 degrees of freedom; NaN if the fit fails."""
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning, IterationLimitWarning
+
+    with warnings.catch_warnings(action="ignore"):
+        for failed in (ConvergenceWarning, IterationLimitWarning):
+            warnings.simplefilter("error", failed)
+        try:
+            fit = model.fit(**options)
+        except (np.linalg.LinAlgError, ValueError, ConvergenceWarning, IterationLimitWarning):
+            return math.nan, math.nan
+    low, high = special.expit(fit.params[0] + np.array([-1, 1]) * stats.t.ppf(0.975, n - 1) * fit.bse[0])
+    return float(low), float(high)
+
+
+def _beta(means: Vector) -> tuple[float, float]:
+    """Interval by beta regression of category means, which are kept off 0 and 1."""
+    from statsmodels.othermod.betareg import BetaModel
+
+    within = np.clip(means, 1e-3, 1 - 1e-3)
+    return _of_model(BetaModel(within, np.ones((means.size, 1))), means.size, disp=0)
+
+
+def _logistic(images: Vector, sizes: Codes) -> tuple[float, float]:
+    """Interval by a logistic model of images, alike within categories: estimating equations with a corrected robust error."""
+    import statsmodels.api as sm
+
+    groups, alike = np.repeat(np.arange(sizes.size), sizes), sm.cov_struct.Exchangeable()
+    model = sm.GEE(images, np.ones((images.size, 1)), groups=groups, family=sm.families.Binomial(), cov_struct=alike)
+    return _of_model(model, sizes.size, cov_type="bias_reduced")
+
+
+def models_of_means(people: Population, n: int, replicate: int, seed: int) -> Row:
+    """Whether the interval of each model contains the true mean, beside Student's t."""
+    rng = rng_for(seed, "models of means", people.name, n, replicate)
+    centres, sizes = people.categories(n, rng)
+    images = people.images_of(centres, sizes, rng)
+    means = by_category(images, sizes)
+    return _row(t_interval(means), {"beta regression": _beta(means), "logistic GEE": _logistic(images, sizes)}, people.mean)
+
+
+def models_of_changes(name: str, n: int, replicate: int, seed: int) -> Row:
+    """Whether the interval of a beta regression of changes, scaled to [0, 1], contains the true mean, beside Student's t."""
+    d = CHANGES[name](n, rng_for(seed, "models of changes", name, n, replicate))
+    low, high = _beta((1 + d) / 2)
+    return _row(t_interval(d), {"beta regression": (2 * low - 1, 2 * high - 1)}, 0.0)
 
 
 def tests(people: Population, n: int, replicate: int, seed: int) -> Row:
@@ -177,8 +242,12 @@ QUESTIONS: dict[str, tuple[Callable[[Any, int, int, int], Row], dict[str, Any], 
     "difference": (two_sets, {" / ".join(pair): pair for pair in PAIRS}, 0.5),
     "threshold": (thresholds, {"equal sizes": 0.0, "unequal sizes": 1.2}, 0.5),
     "shared gallery": (shared, {edit: edit for edit in EDITS}, 1.0),
+    "model of means": (models_of_means, {p.name: p for p in POPULATIONS}, 0.25),
+    "model of changes": (models_of_changes, {name: name for name in CHANGES}, 0.25),
 }
 """Question -> function of a replicate, its populations, and the question's share of the replicates."""
+
+SIZES_OF = {question: MODEL_SIZES if question.startswith("model") else SIZES for question in QUESTIONS}
 
 ERRORS = ("sign flip, skewed", "Wilcoxon", "TOST", "equal spread", "any of six", "interaction by")
 """Beginnings of the methods whose rate is that of false rejections; the others cover."""
@@ -228,7 +297,8 @@ def simulate(
 ) -> pd.DataFrame:
     """Simulate all cells that have no file in the folder, and return all as one sorted table."""
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = [(s, q, name, n) for s in seeds for n in sorted(sizes, reverse=True) for q in questions for name in QUESTIONS[q][1]]
+    asked = [(q, n) for n in sorted(sizes, reverse=True) for q in questions if n in SIZES_OF[q]]
+    tasks = [(s, q, name, n) for s in seeds for q, n in asked for name in QUESTIONS[q][1]]
     with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
         work = pool.map(partial(kept, replicates=replicates, folder=folder), tasks)
         cells = list(tqdm(work, total=len(tasks), desc="simulating", unit="cell"))

@@ -86,6 +86,25 @@ def test_a_simulation_that_was_stopped_goes_on_where_it_was(coverage: ModuleType
     assert_frame_equal(again.replace("kept", "coverage"), whole)
 
 
+def test_models_agree_with_students_t_where_categories_are_alike_and_have_no_interval_without_spread(coverage: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.full(28, 20)
+    images = rng.binomial(10, np.repeat(rng.beta(20, 20, 28), 20)) / 10
+    means = images.reshape(28, 20).mean(axis=1)
+    t = t_interval(means)
+    for low, high in (coverage._beta(means), coverage._logistic(images, sizes)):
+        assert (low, high) == pytest.approx((t.low, t.high), abs=0.003)
+    assert np.isnan(coverage._beta(np.full(6, 0.5))).all()
+
+
+def test_no_model_covers_enough_everywhere() -> None:
+    """What the page says in words."""
+    part = every_seed()[every_seed()["question"].str.startswith("model")]
+    lowest_rates = part.groupby(["question", "method"])["rate"].min()
+    assert (lowest_rates < LOW).all()
+    assert simulation.models("model of means").count("covers") == 3
+
+
 def test_a_data_set_without_an_interval_counts_as_not_covered(coverage: ModuleType) -> None:
     row = coverage.changes("normal", 5, 0, 1)
     assert (row["sign flip"], row["none, sign flip"]) == (0, 1)
@@ -97,7 +116,8 @@ def test_the_committed_table_has_every_cell_of_two_seeds(coverage: ModuleType) -
     cells = table.groupby("seed").apply(
         lambda part: set(zip(part["question"], part["population"], part["categories"], strict=True))
     )
-    expected = {(q, p, n) for q, (_, populations, _) in coverage.QUESTIONS.items() for p in populations for n in coverage.SIZES}
+    asked = coverage.QUESTIONS.items()
+    expected = {(q, p, n) for q, (_, populations, _) in asked for p in populations for n in coverage.SIZES_OF[q]}
     assert all(found == expected for found in cells)
     assert set(coverage.SIZES) == {5, 6, 10, 28, 51, 100}
     assert all(len(coverage.QUESTIONS[q][1]) >= 8 for q in ("mean", "change", "difference", "test"))

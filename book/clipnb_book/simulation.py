@@ -140,6 +140,17 @@ def sharing() -> str:
     return f"The interval of a change covers {rates.min():.1%} to {rates.max():.1%}"
 
 
+def models(question: str) -> str:
+    """What the intervals of the models of statsmodels cover, beside Student's t on the same data sets."""
+    part = simulation()[simulation()["question"] == question]
+    said = [
+        f"*{method}* covers {rows['rate'].min():.1%} to {rows['rate'].max():.1%}, at least {LOW:.0%} in "
+        f"{(rows['rate'] >= LOW).sum()} of {len(rows)} cells"
+        for method, rows in part.groupby("method")
+    ]
+    return "; ".join(said) + "."
+
+
 def values() -> dict[str, Any]:
     """The values for the page."""
     return {
@@ -161,6 +172,9 @@ def values() -> dict[str, Any]:
         "each": {
             name: worst_table(question, by=("method", "population"))
             for name, question in (("threshold", "threshold"), ("sharing", "shared gallery"))
+        },
+        "models": {
+            name: {"said": models(f"model of {name}"), "table": worst_table(f"model of {name}")} for name in ("means", "changes")
         },
         "coverage": {question: coverage_table(question) for question in CHOSEN},
         "errors": error_table(),
