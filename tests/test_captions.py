@@ -42,7 +42,7 @@ def test_the_caption_of_thresholds_gives_what_the_threshold_accepts() -> None:
     for name in records.SETS:
         recall, fpr = records.calibration(name).at(0.8)[:2]
         assert captions.pairs(name).count(f"{recall:.1%}") == 1
-        assert f"{fpr:.1%} of the others" in captions.pairs(name)
+        assert f"{fpr:.1%} of pairs of different kinds" in captions.pairs(name)
 
 
 def test_names_are_listed_as_in_a_sentence() -> None:
@@ -63,4 +63,4 @@ def test_the_first_query_of_the_browser_is_one_that_loses_valid_results_to_anoth
         found([[2, 0.9]], [[0, 1.2]]),  # nothing valid to lose
     ]
     described = {"photos": photos, "queries": queries}
-    assert browser_data.telling(described, ["blurred-5"], 0.8) == (1, "blurred-5")
+    assert browser_data.clearest_example(described, ["blurred-5"], 0.8) == (1, "blurred-5")

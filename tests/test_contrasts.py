@@ -320,7 +320,7 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
     assert [c for c, _ in free] == ["blurred", "grey", "grey-s2", "grey-s5"]
     for name, conditions in (("contrasts", named), ("interactions", free)):
         frame = table(name)
-        assert frame["role"].tolist() == ["pre-named" if fixed else "exploratory" for _, fixed in conditions]
+        assert frame["role"].tolist() == ["planned" if fixed else "exploratory" for _, fixed in conditions]
         for _, part in frame.groupby("role"):
             assert_allclose(part["p_holm"], holm(part["p"].tolist()))
     runs = {r.spec.run_id: r for r in load_results()}
@@ -357,12 +357,12 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
 
 def test_data_sets_and_families_that_cannot_be_decided_are_named() -> None:
     def table(*sizes: int) -> pd.DataFrame:
-        named = {"dataset": [f"of {n}" for n in sizes], "after": "grey", "role": "pre-named"}
+        named = {"dataset": [f"of {n}" for n in sizes], "after": "grey", "role": "planned"}
         return pd.DataFrame(named | {"categories": sizes, "changed": sizes, "low": -0.1})
 
     alone = "of 5: with 5 categories p is at least 0.0625; its changes and interactions cannot be decided"
     assert too_few(table(5, 100)) == [alone]
-    assert too_few(table(6, 6)) == ["pre-named: with 6 categories p is at least 0.0312; adjusted over 2 changes none reaches 0.05"]
+    assert too_few(table(6, 6)) == ["planned: with 6 categories p is at least 0.0312; adjusted over 2 changes none reaches 0.05"]
     assert too_few(table(5)) == [alone]
     assert too_few(table(6)) == too_few(table(6, 7)) == []
 

@@ -74,13 +74,13 @@ def test_all_runs_of_a_data_set_are_analysed_encoder_by_encoder(
     assert "holiday-tiny-k2-per_category3 " in said
     assert "grey-s3" in said
     assert "jpeg" in said
-    assert (said.count("pre-named"), said.count("exploratory")) == (2, 3), "each group against its own clean run"
+    assert (said.count("planned"), said.count("exploratory")) == (2, 3), "each group against its own clean run"
     assert "Interaction" not in said
     assert main(["analyse", "holiday", "--encoder", "histogram"]) == 0
     assert "tiny" not in capsys.readouterr().out
     assert main(["analyse", "holiday-tiny-k2"]) == 0
     said = capsys.readouterr().out
-    assert (said.count("pre-named"), said.count("exploratory")) == (1, 2)
+    assert (said.count("planned"), said.count("exploratory")) == (1, 2)
     assert main(["analyse", "holiday-grey-tiny-k2"]) == 0
     assert main(["analyse", "holiday", "--encoder", "ViT-L/14"]) == 1
     assert "has no finished runs with encoder ViT-L/14; clipnb runs lists the runs" in capsys.readouterr().err

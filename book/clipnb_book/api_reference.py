@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 PAGES = {
     "clipnb": "the public names: a run, its result, a data set, an encoder",
-    "clipnb.spec": "what decides the numbers of a run",
-    "clipnb.result": "what a run leaves",
-    "clipnb.datasets.dataset": "where photographs come from",
-    "clipnb.manipulations.base": "what is done to a photograph",
+    "clipnb.spec": "the parameters of a run",
+    "clipnb.result": "the result of a run, and its files",
+    "clipnb.datasets.dataset": "data sets of photographs",
+    "clipnb.manipulations.base": "manipulations of photographs",
     "clipnb.manipulations.conditions": "one manipulation at a severity or strength, applied to one image",
     "clipnb.encoders": "what an encoder is, and how to write one",
-    "clipnb.metrics.measures": "every measure of a run, registered",
+    "clipnb.metrics.measures": "the registry of measures",
     "clipnb.metrics.validity": "the study's measure, and how far an embedding moved",
     "clipnb.metrics.ranking": "precision, recall and average precision by category",
     "clipnb.metrics.zero_shot": "zero-shot classification and text-to-image retrieval",
@@ -31,8 +31,8 @@ PAGES = {
     "clipnb.stats.intervals": "means and their intervals over categories",
     "clipnb.stats.sign_flips": "the primary test of a change, its interval, and what it can detect",
     "clipnb.stats.hypothesis": "tests of equivalence and of interactions, Holm's adjustment",
-    "clipnb.stats.effect_sizes": "sizes of effects, nesting",
-    "clipnb.analysis.contrasts": "changes between conditions, with all of these",
+    "clipnb.stats.effect_sizes": "effect sizes, intra-class correlation",
+    "clipnb.analysis.contrasts": "changes between conditions, with interval, tests and effect size",
 }
 """Modules with a page of the reference, and what each holds."""
 
@@ -54,7 +54,7 @@ SETTINGS: dict[str, Any] = {
     "napoleon_google_docstring": True,
     "napoleon_numpy_docstring": False,
     "napoleon_use_ivar": True,
-    "autodoc_type_aliases": {"ArrayLike": "ArrayLike"},  # else all that NumPy takes for one, a line long
+    "autodoc_type_aliases": {"ArrayLike": "ArrayLike"},  # else the whole union type is spelled out
 }
 """Settings of Sphinx for these pages."""
 
@@ -96,7 +96,7 @@ def plain_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, l
         pieces[::2] = [re.sub(r"(?<!\\)([|*@]|_(?=\W|$))", r"\\\1", piece) for piece in pieces[::2]]
         lines[at] = "".join(pieces)
     if what in ("data", "attribute") and lines:
-        lines[0] = f": {lines[0]}"  # napoleon takes what stands before the first colon for a type: here, nothing
+        lines[0] = f": {lines[0]}"  # napoleon reads the text before the first colon as a type: here, none
     _name_several(lines)
     if what == "module":
         lines[:] = [line for paragraph in _paragraphs(lines) for line in [*_listed(paragraph), ""]]

@@ -1,6 +1,6 @@
-"""The retrieval browser of the book: what every sample photograph finds under each condition, as static files.
+"""The retrieval browser of the book: the results of every sample photograph under each condition, as static files.
 
-`write` leaves `data.js` (one assignment of JSON to `RETRIEVAL`; a script, because a page opened from disk may not fetch)
+`write` writes `data.js` (one assignment of JSON to `RETRIEVAL`; a script, because a page opened from disk may not fetch)
 and small pictures; `book/_static/browse.js` shows them. Only sample photographs are written, whose licences allow it.
 """
 
@@ -89,22 +89,22 @@ def describe_set(name: str, offered: Sequence[Condition], folder: Path) -> dict[
     return {"name": name, "photos": shown, "queries": queries}
 
 
-def telling(described: dict[str, Any], keys: Sequence[str], tau: float) -> tuple[int, str]:
+def clearest_example(described: dict[str, Any], keys: Sequence[str], tau: float) -> tuple[int, str]:
     """The query, and its condition among `keys`, whose results lose the most valid photographs and gain the most of another kind.
 
-    Only queries that find nothing but their own category unedited are considered: what is seen is the effect of the edit.
+    Only queries whose unedited results are all of their own category are considered, so that the edit explains the results.
     """
     kinds = [category for category, *_ in described["photos"]]
 
-    def strangers(at: int, key: str) -> int:
+    def of_other_kinds(at: int, key: str) -> int:
         return sum(kinds[other] != kinds[at] for other, _ in described["queries"][at][key]["results"])
 
     def effect(choice: tuple[int, str]) -> tuple[int, int]:
         valid = [sum(d < tau for _, d in described["queries"][choice[0]][key]["results"]) for key in (CLEAN, choice[1])]
-        return min(valid[0] - valid[1], strangers(*choice)), -choice[0]
+        return min(valid[0] - valid[1], of_other_kinds(*choice)), -choice[0]
 
-    at_rest = [at for at in range(len(kinds)) if not strangers(at, CLEAN)] or range(len(kinds))
-    return max(((at, key) for at in at_rest for key in keys), key=effect)
+    clean = [at for at in range(len(kinds)) if not of_other_kinds(at, CLEAN)] or range(len(kinds))
+    return max(((at, key) for at in clean for key in keys), key=effect)
 
 
 def write(folder: Path) -> None:
@@ -113,7 +113,7 @@ def write(folder: Path) -> None:
     offered = conditions()
     usual = RunSpec(encoder=OFFLINE)
     sets = [describe_set(name, offered, folder) for name in SAMPLES]
-    query, key = telling(sets[0], [_key(c) for c in offered if c.severity], usual.tau)
+    query, key = clearest_example(sets[0], [_key(c) for c in offered if c.severity], usual.tau)
     data = {
         "k": usual.k,
         "tau": usual.tau,

@@ -1,4 +1,4 @@
-"""The finding that the caption of a figure states, computed from the numbers that the figure shows: `{{ caption.found }}`."""
+"""Findings for the captions of figures, computed from the numbers that the figures show: `{{ caption.found }}`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def breaking(measure: str, manips: Sequence[str] = ()) -> str:
     parts = [f"{labels(found)} ({listed(who)})" for who, found in sorted(groups.items(), key=lambda item: -len(item[0]))]
     if not parts:
         return f"No edit loses {LOST[measure]} at any measured strength."
-    others = f" At no measured strength do these: {labels(held)}." if held else ""
+    others = f" These do not, at any measured strength: {labels(held)}." if held else ""
     return f"These edits lose {LOST[measure]}: {', '.join(parts)}.{others}"
 
 
@@ -87,7 +87,7 @@ def widest(pairs: Sequence[InteractionContrast]) -> str:
 
 
 def slopes() -> str:
-    """How far each mean of the study's measure falls, in words."""
+    """The mean change of the study's measure by each edit, in words."""
     found = findings.load()
     parts = []
     for name, who in SETS.items():
@@ -99,14 +99,15 @@ def slopes() -> str:
 def pairs(name: str, tau: float = 0.8) -> str:
     """What the study's threshold accepts."""
     recall, fpr = records.calibration(name).at(tau)[:2]
-    return f"The study's threshold accepts {share(recall, '.1%')} of the pairs of one kind and {share(fpr, '.1%')} of the others."
+    same, different = share(recall, ".1%"), share(fpr, ".1%")
+    return f"The study's threshold accepts {same} of pairs of one kind and {different} of pairs of different kinds."
 
 
 def verdicts(name: str) -> str:
-    """Over which thresholds the verdicts of the runs hold."""
+    """The range of thresholds over which each verdict holds."""
     sweeps = records.sweeps(name)
     parts = [f"{s.condition}: {s.verdict} ({s.holds[0]:g} to {s.holds[1]:g})" for s in sweeps]
-    return f"Verdicts at {sweeps[0].tau:g}, and the thresholds that give the same one: {'; '.join(parts)}."
+    return f"Verdicts at {sweeps[0].tau:g}, with the range of thresholds of the same verdict: {'; '.join(parts)}."
 
 
 def corrected() -> str:
@@ -119,7 +120,7 @@ def corrected() -> str:
 
 
 def spread() -> str:
-    """The two printed lists."""
+    """The ranges of the two printed lists."""
     lists = [original.printed_log(name).total for name in ("NBA", "MiniPlaces")]
     players, scenes = (f"{min(values):.2f} to {max(values):.2f}" for values in lists)
     return f"Players range from {players}, cropped scenes from {scenes}."

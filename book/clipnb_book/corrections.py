@@ -1,7 +1,7 @@
-"""What each correction of the study's protocol changes, one at a time: the study's run with a single setting corrected.
+"""The effect of each correction of the study's protocol: the study's run with a single setting corrected.
 
-The first row is `mode study`, the last `mode corrected` with the severities that reach the encoder; every row between
-differs from the first in one thing only. Photographs and encoder stay the same throughout.
+The first row is `mode study`, the last `mode corrected` with the severities that reach the encoder; every other row
+differs from the first in one setting. Photographs and encoder stay the same throughout.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Correction:
         name: in tables and figures.
         flaw: what the study did.
         settings: fields of the specification that change.
-        severity: of the manipulation, where its strength is what is corrected; 0 leaves the study's setting.
-        manips: conditions that it can touch.
+        severity: severity of a manipulation whose strength is corrected; 0 keeps the study's setting.
+        manips: conditions that it can affect.
         calibrated: whether the threshold of a category is calibrated on the other categories instead of being 0.8.
         skips_empty: whether a category without results is left out instead of counted 0.
     """
@@ -78,7 +78,7 @@ CORRECTIONS = (
 
 
 def held_out_taus(spec: RunSpec) -> dict[str, float]:
-    """Category -> threshold with an FPR of 5% on all other categories, for scores whose threshold the category did not set.
+    """Category -> threshold with an FPR of 5% on all other categories, so that no category sets its own threshold.
 
     Raises:
         UserError: the data set is missing, or the other categories of one give no threshold.
@@ -110,7 +110,7 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
         One row per correction and condition (correction, manip, value, change, low, high, changes, lost: share of results asked
         for that were never scored, tau: mean over categories), and the runs of the study's own protocol. `change` is against the
         first row, in share of valid results, with its 95% interval over categories and the change of each; NaN and empty where a
-        correction cannot touch the condition. Where one leaves categories out there is no interval: the change is not paired.
+        correction cannot affect the condition. If one leaves out categories, there is no interval: the change is not paired.
     """
     taus = held_out_taus(RunSpec(dataset, CLEAN, encoder, **settings))
     rows: list[dict[str, Any]] = []
@@ -194,7 +194,7 @@ def summary(frame: pd.DataFrame) -> str:
         f"*{largest}* is the single correction that changes the share of valid results most: by {100 * size[largest]:.1f} points "
         f"on average over the conditions that it affects.{nothing} The calibrated threshold of a category is that of all other "
         f"categories, {tau:.2f} on average; it accepts 5% of pairs of different kinds. "
-        f"The study's protocol drops {lost:.1%} of the results that it requests as look-alikes."
+        f"The study's protocol drops {lost:.1%} of the requested results because they look alike."
     )
 
 

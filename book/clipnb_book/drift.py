@@ -1,4 +1,4 @@
-"""Where an edit takes an embedding: how far it moves and what that costs, a map of embeddings, and what a query then finds."""
+"""How far an edit moves embeddings: the loss against the shift, a map of embeddings, and the results of a query."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def configure(app: Sphinx, config: Config) -> None:
     config.mathjax_path = html.MATHJAX.as_posix()
     try:
         config.myst_substitutions = {**config.myst_substitutions, **values(results, links)}
-    except UserError as error:  # the claim ledger says what the numbers do not
+    except UserError as error:  # the numbers contradict the claim ledger
         raise ExtensionError(str(error)) from error
 
 
@@ -169,7 +169,7 @@ def _retitle(notebook: dict[str, Any], title: str) -> None:
 
 
 def mend_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Send the Colab button of a generated page to its template."""
+    """Let the Colab button of a generated page open its template."""
     template = {"runs": "run", "datasets": "dataset", "cards": "card"}.get(pagename.partition("/")[0])
     if template:
         _replace_urls(context.get("header_buttons"), f"book/{pagename}.ipynb", f"notebooks/{template}.ipynb")

@@ -48,7 +48,7 @@ def breaking_points(measure: str) -> dict[str, dict[str, Tolerance]]:
 
 
 def _part(t: Tolerance, who: str, before: Tolerance | None = None) -> str:
-    """How far an edit can go on one data set; what `before`, the part of another set, has said already is left out."""
+    """How far an edit can go on one data set, without repeating words of `before`, the data set named before it."""
     words, point = MANIPULATIONS[t.manip].in_words, t.point.strength
     if t.point.reached:
         interval = f" ({interval_in_words(t)})" if t.point.bounded else ""

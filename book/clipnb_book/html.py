@@ -1,8 +1,8 @@
 """The book in a browser: light enough for a phone, complete without a network, usable by keyboard and screen reader.
 
-Jupyter Book's theme loads an icon script of 1.5 MB whose icons its style sheet brings too, MathJax on pages that have no
-mathematics, and a launcher that needs the network; and it leaves a few elements without a name or role. All of that is
-mended here, in one place. Pages also get a description, words for the search, and a footer.
+Jupyter Book's theme loads an icon script of 1.5 MB whose icons are also in its style sheet, MathJax on pages that have no
+mathematics, and a launcher that needs the network; and it leaves a few elements without a name or role. This module
+fixes that. Pages also get a description, words for the search, and a footer.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def slim_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
 
 
 def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Give a page a description, its first paragraph, and what a link to it shows elsewhere: title, description, picture."""
+    """Give a page a description, its first paragraph, and a link preview: title, description, picture."""
     from docutils import nodes
 
     paragraphs = [] if doctree is None else doctree.findall(nodes.paragraph)

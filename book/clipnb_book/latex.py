@@ -1,11 +1,11 @@
 """The book on paper (`make pdf`): settings for LaTeX, and pages without what needs a screen.
 
-- charts are vector graphics; pictures of photographs stay what they are on the screen;
+- charts are vector graphics; pictures of photographs stay bitmaps;
 - every table gets the columns and the size of type that fit the page (`clipnb_book.latex_tables`);
 - the reference of every module and the code of the run pages are left out: they are for looking up and for clicking;
-- the first page gets the heading that a screen shows, and the bibliography its only one.
+- the first page gets the heading that a screen shows, and the bibliography only one heading.
 
-All of it happens when the LaTeX is written, so that the web pages, which share the pages read, stay as they are.
+All of it happens when the LaTeX is written, so that the web pages, which share the parsed pages, do not change.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _smaller(document: Any) -> None:
 
 
 def _keep_together(document: Any) -> None:
-    """Keep a paragraph on one page with the table or figure that it announces, and a heading with its text."""
+    """Keep a paragraph on one page with the table or figure that it introduces, and a heading with its text."""
     from docutils import nodes
 
     for node in [*document.findall(nodes.table), *document.findall(nodes.figure)]:

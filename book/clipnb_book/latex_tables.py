@@ -1,7 +1,7 @@
 """The layout of a table on paper: its type size, the width of its columns, and whether it may break.
 
-LaTeX knows no scroll bar. A column that fits is as wide as its widest cell; those that do not share what is left, and
-wrap between words. A table that is still too wide, or too tall for that, is set smaller. Widths are in em.
+A page has no scroll bar. A column that fits is as wide as its widest cell; the others share the remaining width, and wrap
+between words. A table that is still too wide, or too tall, is set in smaller type. Widths are in em.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ SIZES = {"small": 9.0, "footnotesize": 8.0, "scriptsize": 7.0}
 """LaTeX's name of a type size -> points, the largest first."""
 
 TRIED = (("small", 1.0), ("footnotesize", 1.0), ("small", 1.7), ("footnotesize", 2.2), ("scriptsize", math.inf))
-"""Sizes in the order in which they are tried, with the mean lines of a row above which the next one is."""
+"""Sizes in the order in which they are tried, each with the largest mean number of lines per row that it may give."""
 
 SHORT = 8.0
-"""A cell up to so many em is short."""
+"""A cell of at most this width, in em, is short."""
 
 STEP = 0.5
-"""Columns are widened by so many em at a time."""
+"""Step in em by which columns are widened."""
 
 BREAKABLE = 30
-"""A table of so many lines may continue on the next page."""
+"""Number of lines from which a table may continue on the next page."""
 
 Kind = Literal["text", "bold", "code"]
 Run = tuple[str, Kind]
@@ -57,7 +57,7 @@ _EM = {letter: em for em, letters in ADVANCES.items() for letter in letters}
 
 @dataclass(frozen=True)
 class Column:
-    """What a column asks for, in em: the width of each cell on one line, and of its widest piece that cannot be broken."""
+    """Widths that a column needs, in em: of each cell on one line, and of its widest unbreakable piece."""
 
     cells: tuple[float, ...]
     least: float
@@ -92,7 +92,7 @@ def pieces(run: Run) -> list[Run]:
 
 
 def columns(rows: Sequence[Sequence[Cell]], right: Sequence[bool]) -> list[Column]:
-    """What each column of a table asks for; below its heading, a short cell is never broken.
+    """The widths that each column of a table needs; below its heading, a short cell is never broken.
 
     Args:
         rows: the cells, row by row, the headings first.
@@ -108,7 +108,7 @@ def columns(rows: Sequence[Sequence[Cell]], right: Sequence[bool]) -> list[Colum
 
 
 def shares(asked: Sequence[Column], room: float) -> list[float]:
-    """Widths of columns in em: each has its widest piece, then the one whose widening saves most lines gets a little more.
+    """Widths of columns in em: each fits its widest piece; then the column whose widening saves most lines grows by a step.
 
     The sum is larger than `room` if the widest pieces are, and smaller if every cell has its line.
     """
@@ -138,7 +138,7 @@ def _lines(asked: Sequence[Column], given: Sequence[float]) -> int:
 
 
 def layout(asked: Sequence[Column]) -> Layout:
-    """The largest type in which a table fits the page: in lines of one row each, else in few, else the smallest type."""
+    """The largest type in which a table fits the page: with one line per row, else with few, else the smallest type."""
     rows = len(asked[0].cells)
     for size, most in TRIED:
         points = SIZES[size]

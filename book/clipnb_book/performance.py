@@ -48,8 +48,8 @@ def table() -> str:
         for row in found["rows"]
     ]
     said = (
-        "A product *a* = *b* x *c* has two causes: *b* is the gain by the order of work alone, with the loop's own engine and "
-        "precision, and *c* the gain by another engine and precision."
+        "In a product *a* = *b* x *c*, *b* is the gain from the order of work, with the loop's own engine and precision, and *c* "
+        "the gain from another engine and precision."
     )
     notes = [f"- {row['measure']}, on {row['photographs']}: {row['detail']}." for row in found["rows"]]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
@@ -90,7 +90,7 @@ def gpu_summary() -> str:
     alone = steps["decode"] + steps["prepare"]
     return (
         f"A {found['model']} with random weights embeds {', and '.join(said)}. One core needs {alone:.1f} ms to decode and prepare "
-        f"a small photograph, and the GPU {forward:.1f} ms to embed it; to copy it takes {steps['copy in']:.2f} ms. "
+        f"a small photograph, and the GPU {forward:.1f} ms to embed it; copying it takes {steps['copy in']:.2f} ms. "
         f"Measured on one {found['device']} with {found['cores']} processor cores, torch {found['torch']}, on {found['date']}."
     )
 
@@ -100,9 +100,9 @@ def _limit(row: dict[str, Any]) -> str:
 
 
 def chart() -> Figure:
-    """Each ratio as a share of what it should reach, on a logarithmic axis with that limit drawn.
+    """Each ratio relative to its limit, on a logarithmic axis.
 
-    A large dot is the median of a line's rounds, a small one a round, the bar their range. Where the ratio should be small,
+    A large dot is the median of the rounds, a small dot one round, the bar their range. If the ratio should be small,
     the axis shows limit / ratio, so that to the right is better on every line.
     """
     rows = measured()["rows"][::-1]
@@ -127,7 +127,7 @@ def chart() -> Figure:
     ax.minorticks_off()
     ax.set_yticks(range(len(rows)), [_short(row["measure"]) for row in rows], fontsize=8)
     ax.set_ylim(-0.7, len(rows) - 0.3)
-    ax.set_xlabel("how far each ratio is from its limit (right is better)")
+    ax.set_xlabel("ratio relative to its limit (right is better)")
     return figure
 
 
@@ -144,7 +144,7 @@ def _factors(row: dict[str, Any]) -> str:
 
 
 def _rounds(row: dict[str, Any]) -> str:
-    return ", ".join(f"{value:.2f}" for value in row["rounds"]) if len(row["rounds"]) > 1 else "one reading"
+    return ", ".join(f"{value:.2f}" for value in row["rounds"]) if len(row["rounds"]) > 1 else "one round"
 
 
 def _short(measure: str) -> str:

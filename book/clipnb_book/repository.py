@@ -1,6 +1,6 @@
 """Write the address of the repository into the files that repeat it: the setting, the citation, badges and install cells.
 
-`python -m clipnb_book.repository https://github.com/me/clipnb` writes an address; without one, it takes the address out.
+`python -m clipnb_book.repository https://github.com/me/clipnb` writes an address; without one, it removes the address.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def set_address(root: Path, address: str) -> list[Path]:
 
     Args:
         root: the checkout.
-        address: https://github.com/<owner>/<name>, or "" to take the address out.
+        address: https://github.com/<owner>/<name>, or "" to remove the address.
 
     Raises:
         UserError: the address is of another form.
@@ -81,7 +81,7 @@ def _in_notebook(text: str, address: str, opened: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m clipnb_book.repository", description="Set the address of the repository.")
-    parser.add_argument("address", nargs="?", default="", help=f"{GITHUB}<owner>/<name>; without it, the address is taken out")
+    parser.add_argument("address", nargs="?", default="", help=f"{GITHUB}<owner>/<name>; without it, the address is removed")
     address = parser.parse_args().address
     try:
         changed = set_address(project_root(), address)

@@ -25,7 +25,7 @@ LINKS = 32
 """Links of a node of the HNSW graph, M; its lowest level has 2 M links of four bytes each."""
 
 QUANTIZED = 64
-"""Bytes a vector after product quantization with 64 sub-vectors of 8 bits."""
+"""Bytes per vector after product quantization with 64 sub-vectors of 8 bits."""
 
 GPUS = 64
 
@@ -71,9 +71,9 @@ def measured_table() -> str:
 
 
 def speed_table() -> str:
-    """100,000 vectors, 1,000 queries: a row a way to ask, medians over rounds in which all took turns.
+    """100,000 vectors, 1,000 queries: one row per kind of search, medians over alternating rounds.
 
-    `kernels` is the processor for which FAISS's own BLAS computed: what it knows of the one that it found, or was told.
+    `kernels` is the processor type whose BLAS kernels FAISS used, detected or set.
     """
     with (resources.files(__package__) / "data" / "search.csv").open("r", encoding="utf-8") as file:
         rows = pd.read_csv(file).to_dict("records")
@@ -146,7 +146,7 @@ def assumptions_table() -> str:
 
 
 def growth(index: str = "exact") -> float:
-    """Exponent of build-free search time a query in the number of vectors, by least squares on logarithms: 1 is linear."""
+    """Exponent of the search time per query in the number of vectors, by least squares on logarithms: 1 is linear."""
     rows = measured().query("index == @index")
     return float(np.polyfit(np.log(rows["vectors"]), -np.log(rows["queries_per_second"]), 1)[0])
 

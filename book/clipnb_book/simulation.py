@@ -92,7 +92,7 @@ def _table(groups: Any, sizes: Any, worst: Callable[[pd.DataFrame], tuple[float,
 
 
 def reading() -> str:
-    """What the chosen intervals cover, from the committed numbers."""
+    """The coverage of the chosen intervals, in words."""
     found, lines = simulation(), []
     for question, method in CHOSEN.items():
         part = found[(found["question"] == question) & (found["method"] == method) & (found["none"] < 1)]
@@ -134,7 +134,7 @@ def agreement() -> str:
 
 
 def sharing() -> str:
-    """What the interval of a change covers where all categories share one gallery."""
+    """The coverage of the interval of a change if all categories share one gallery, in words."""
     part = simulation()[(simulation()["question"] == "shared gallery") & (simulation()["method"] == CHOSEN["change"])]
     rates = part.loc[part["none"] < 1, "rate"]
     return f"The interval of a change covers {rates.min():.1%} to {rates.max():.1%}"

@@ -1,6 +1,6 @@
 """Pictures of manipulations by severity: a grid for a page, and the static files of the slider.
 
-One sample photograph is shown, the first page's, whose licence allows it. `book/_static/slider.js` shows what `write` leaves.
+One sample photograph is shown, the first page's, whose licence allows it. `book/_static/slider.js` shows what `write` writes.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ def photograph() -> tuple[RGB, str]:
 
 
 def grid(manips: Sequence[str] = GRADED, severities: Sequence[int] = tuple(SEVERITIES), blocks: int = 1) -> Figure:
-    """One row per manipulation, one column per severity, the photograph as it is (0) first; the value set stands over each picture.
+    """One row per manipulation, one column per severity, the unedited photograph (0) first; the value is above each picture.
 
     Args:
         manips: names of manipulations that have severities.
         severities: those shown, beside 0.
-        blocks: manipulations side by side in a row; with more than one the photograph as it is is left out.
+        blocks: manipulations side by side in a row; with more than one, the unedited photograph is left out.
 
     Raises:
-        UserError: a manipulation needs a package that is not there; the message says which.
+        UserError: a manipulation needs a package that is not installed; the message says which.
     """
     image, seed = photograph()
     shown = [*([0] if blocks == 1 else []), *severities]

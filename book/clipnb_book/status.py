@@ -1,4 +1,4 @@
-"""Tables of the book on how its numbers were made, and on runs with CLIP where there are any (Markdown)."""
+"""Tables of the provenance of the book's numbers, and of runs with CLIP if there are any (Markdown)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .measured import findings, records
 SHOWN_VERSIONS = ("clipnb", "torch", "numpy", "pillow", "faiss-cpu")
 """Packages whose versions are named beside numbers of real photographs."""
 
-UNKNOWN = "not kept"
-"""Said of what an older measurement did not record."""
+UNKNOWN = "not recorded"
+"""Cell for a value that an older measurement did not record."""
 
 NOT_CLIP = ("efficientnet-lite2", "histogram")
 
@@ -81,13 +81,13 @@ def status(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, str
 
 def is_clip(encoder: str) -> bool:
     """Whether an encoder is CLIP or of its kind, by its name; a custom one (`module:function`) does not count."""
-    own = ":" in encoder and not encoder.startswith("open_clip:")
-    return encoder not in NOT_CLIP and not own and (encoder in ENCODERS or encoder.startswith("open_clip:") or "/" in encoder)
+    custom = ":" in encoder and not encoder.startswith("open_clip:")
+    return encoder not in NOT_CLIP and not custom and (encoder in ENCODERS or encoder.startswith("open_clip:") or "/" in encoder)
 
 
 def clip_results(results: Sequence[Result], pages: Mapping[str, str]) -> str:
     """A table of the runs with CLIP, or a note that there are none."""
     runs = [r for r in results if is_clip(r.spec.encoder)]
     if not runs:
-        return "```{admonition} There are no runs with CLIP's weights\nThis page shows them as soon as there are.\n```"
+        return "```{admonition} There are no runs with CLIP's weights\nThis page shows such runs as soon as there are any.\n```"
     return results_table(runs, pages)

@@ -91,7 +91,7 @@ def on_all_encoders(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores_table(frame: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> str:
-    """Show `scores` over what all encoders of a data set were measured on, with a column for each data set and encoder."""
+    """Show `scores` over the rows that all encoders of a data set have, with a column for each data set and encoder."""
     columns = scores(on_all_encoders(frame), measure, baseline).to_dict("records")
     manips = dict.fromkeys(str(name).removeprefix("CE ") for row in columns for name in row if str(name).startswith("CE "))
     rows = [[name, *(f"{row[name]:.{digits}f}" for row in columns)] for name, digits in SCORES.items()]
@@ -119,7 +119,7 @@ def sources_table(sources: dict[str, Any]) -> str:
 
 
 def breaking_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) -> str:
-    """One row per manipulation, one column per data set: the breaking point with its interval, the earliest first."""
+    """One row per manipulation, one column per data set: the breaking point with its interval, the most sensitive edit first."""
     points = [{t.manip: t for t in found} for found in sets]
     rows = [[MANIPULATIONS[m].label, *(in_words(found[m]) if m in found else "–" for found in points)] for m in _earliest(sets)]
     return table(["edit", *names], rows, "l" * (1 + len(names)))
@@ -139,7 +139,7 @@ def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) ->
         cells = [" / ".join(f"{v:.0%}" for v in shares[manip].get(at, [])) or "–" for at in range(len(sets))]
         numbers = ", ".join(kind.number.format(v).removesuffix(".0") for v in settings)
         rows.append([kind.label, kind.wording.format(numbers), *cells])
-    return table(["edit", "mild, middle, strong", *(f"{name}: found" for name in names)], rows, "ll" + "r" * len(names))
+    return table(["edit", "mild, medium, strong", *(f"{name}: found" for name in names)], rows, "ll" + "r" * len(names))
 
 
 def _earliest(sets: Sequence[Sequence[Tolerance]]) -> list[str]:
@@ -203,7 +203,7 @@ def hub_table(frame: pd.DataFrame, encoder: str) -> str:
         even = max(clean["sizes"]) / sum(clean["sizes"])
         where = f"{worst['manip']}, severity {worst['severity']}"
         rows.append([str(dataset), f"{even:.1%}", f"{clean['hub']:.1%}", f"{worst['hub']:.1%} ({where})"])
-    return table(["data set", "largest category", "of first results, clean", "largest under an edit"], rows, "lrrr")
+    return table(["data set", "largest category", "most first results, clean", "most first results, edited"], rows, "lrrr")
 
 
 def fixed_table(frame: pd.DataFrame) -> str:

@@ -31,7 +31,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
     """Nested names -> text, computed from the results at hand and the study's printed lists.
 
     Args:
-        results: all of them.
+        results: all results.
         pages: run id -> Markdown link to its page, of the runs that have one.
 
     Raises:
@@ -60,7 +60,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
 
 
 def _claims(results: Sequence[Result]) -> dict[str, Any]:
-    """The judged ledger and the tables of the pre-named contrasts; raises `LedgerError` for a verdict that the numbers do not give."""
+    """The judged ledger and the tables of the planned contrasts; raises `LedgerError` for a verdict that the numbers do not give."""
     entries = ledger.read()
     family = [c for name in (findings.FIGURES, findings.SCENES) for c in contrasts(findings_scores(name, OFFLINE))]
     return {

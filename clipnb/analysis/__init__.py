@@ -1,1 +1,1 @@
-"""What runs and logs say: scores, contrasts, thresholds, severities, as frames; no prose and no plots."""
+"""Scores, contrasts, thresholds and severities of runs and logs, as data frames; no prose and no plots."""

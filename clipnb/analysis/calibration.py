@@ -25,7 +25,7 @@ from .pair_counts import PairCounts, jackknife, pair_counts
 from .result_threshold import WANTED, ResultThreshold, result_threshold
 
 ENOUGH = 10
-"""Number of categories from which half of them calibrate and the others check; below it, all categories calibrate."""
+"""With at least this many categories, half of them calibrate and the others check; with fewer, all calibrate."""
 
 STATISTICS: dict[str, Callable[[OperatingCurve], float]] = {
     "roc_auc": roc_auc,
@@ -69,9 +69,9 @@ class Calibration:
         return float(self.curve.precision[-1])
 
     def at(self, tau: float, *, checked: bool = False) -> tuple[float, float, float]:
-        """(recall, FPR, precision) of a threshold, each in [0, 1]; (0, 0, NaN) if no pair is as close as that.
+        """(recall, FPR, precision) of a threshold, each in [0, 1]; (0, 0, NaN) if no pair is that close.
 
-        They are those of the calibration categories or, with `checked`, of the scoring categories.
+        They refer to the calibration categories or, with `checked`, to the scoring categories.
         """
         curve = self.check if checked and self.check is not None else self.curve
         below = np.flatnonzero(curve.tau <= tau + 1e-12)

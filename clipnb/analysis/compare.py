@@ -33,7 +33,7 @@ def measures(a: str, b: str) -> tuple[str, ...]:
 
 
 def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
-    """Compute the changes from A to B with 95% intervals, paired by image or, where a log names no images, by category.
+    """Compute the changes from A to B with 95% intervals, paired by image or, if a log names no images, by category.
 
     Args:
         a, b: each is the id or folder of a finished run, the path of a log in the study's format, or the name of an
@@ -45,7 +45,7 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
         One contrast for two runs or logs; one contrast for each pair of runs for two encoders.
 
     Raises:
-        UserError: A or B is unknown, they have nothing in common, or the measure does not compare them.
+        UserError: A or B is unknown, they have nothing in common, or the measure cannot compare them.
 
     >>> import tempfile
     >>> from clipnb.study_log import write

@@ -30,8 +30,8 @@ class Contrast:
         paired_by: "image", or "category" if the scores name no images.
         images: number of pairs of images; 0 if the scores name no images.
         interval: mean change with its interval over categories, which agrees with `p`.
-        p: of the sign-flip permutation test, the primary test.
-        p_wilcoxon: of the signed-rank test, the check.
+        p: p-value of the sign-flip permutation test, the primary test.
+        p_wilcoxon: p-value of the signed-rank test, a check.
         effect: matched-pairs rank-biserial correlation.
         detectable: smallest mean change that the primary test finds with power 0.8; NaN if it can find none.
         nesting: dependence of the changes of images in a category.
@@ -133,9 +133,9 @@ class InteractionContrast:
     """One manipulation on two data sets: an interaction.
 
     Attributes:
-        first, second: its contrast on each.
+        first, second: the contrast on each data set.
         test: test of the first change minus the second.
-        effect: Cliff's delta of the two sets of changes.
+        effect: Cliff's delta between the two sets of changes.
     """
 
     first: Contrast

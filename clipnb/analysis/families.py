@@ -1,7 +1,7 @@
-"""The tables of `clipnb analyse`: contrasts, interactions and tests of equivalence, and which of them were named in advance.
+"""The tables of `clipnb analyse`: contrasts, interactions and tests of equivalence, and which of them were planned.
 
-Holm's adjustment is over the members of one role. The pre-named primary condition is a family of its own; without one, the
-conditions at a fixed setting are the pre-named family. Everything else is exploratory.
+Holm's adjustment is over the members of one role. The primary condition is a family of its own; without one, the conditions
+at a fixed setting are the planned family. Everything else is exploratory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..stats.intervals import ALPHA
 from ..stats.sign_flips import smallest_p
 from .contrasts import Contrast, InteractionContrast
 
-PRIMARY, NAMED, EXPLORATORY = "primary", "pre-named", "exploratory"
+PRIMARY, PLANNED, EXPLORATORY = "primary", "planned", "exploratory"
 
 FEW_CHANGED = 10
 """If fewer categories change, and most do not, the interval of the change covers less than 93% in simulations."""
@@ -26,28 +26,28 @@ Member = TypeVar("Member", Contrast, InteractionContrast)
 
 
 def role(condition: str, primary: str = "", graded: Collection[str] = ()) -> str:
-    """The role of a condition, where `primary` was named as the primary one and `graded` are conditions at severities.
+    """The role of a condition; `primary` is the primary condition, `graded` are the conditions at severities.
 
     >>> role("grey"), role("grey-s3", graded=["grey-s3"]), role("grey", primary="grey"), role("blurred", primary="grey")
-    ('pre-named', 'exploratory', 'primary', 'exploratory')
+    ('planned', 'exploratory', 'primary', 'exploratory')
     """
     if primary:
         return PRIMARY if condition == primary else EXPLORATORY
-    return EXPLORATORY if condition in graded else NAMED
+    return EXPLORATORY if condition in graded else PLANNED
 
 
 def with_roles(
     members: Sequence[Member], frame_of: Callable[[Sequence[Member]], pd.DataFrame], primary: str = "", graded: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Tabulate contrasts or interactions role by role, with the column `role`; `frame_of` adjusts p over the members of one."""
-    by_role: dict[str, list[Member]] = {PRIMARY: [], NAMED: [], EXPLORATORY: []}
+    """Tabulate contrasts or interactions role by role, with the column `role`; `frame_of` adjusts p over the members of a role."""
+    by_role: dict[str, list[Member]] = {PRIMARY: [], PLANNED: [], EXPLORATORY: []}
     for member in members:
         by_role[role(_condition(member), primary, graded)].append(member)
     return pd.concat([frame_of(part).assign(role=name) for name, part in by_role.items() if part], ignore_index=True)
 
 
 def too_few(table: pd.DataFrame) -> list[str]:
-    """Say, for a table of contrasts with roles, what has too few categories for any verdict, or for a trustworthy interval."""
+    """A line for each data set, role or contrast with too few categories for a verdict or a reliable interval."""
     said = []
     for dataset, part in table.groupby("dataset", sort=False):
         if (least := smallest_p(int(part["categories"].max()))) > ALPHA:

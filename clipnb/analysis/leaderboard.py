@@ -47,7 +47,7 @@ def leaderboard(
         One row per encoder, the best first, and the breaking points. `p1` and `map` are macro means on clean photographs with
         their intervals; `p1_change` is the difference of P@1 from the best encoder, paired by photograph, with its interval;
         `mCE` is the mean corruption error of mAP against the baseline encoder, NaN without the baseline's runs;
-        `images_per_second` is the speed of the run that embedded the clean photographs, NaN where the cache had them.
+        `images_per_second` is the speed of the run that embedded the clean photographs, NaN if they were cached.
 
     Raises:
         UserError: a run fails.

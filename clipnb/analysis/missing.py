@@ -1,9 +1,9 @@
 """Account for every requested result, and bound the influence of lost results on valid@k.
 
 For each query, asked = usable + dead + unreadable + not returned. The reported valid@k is the available case,
-valid / usable. A lost result could have been valid or not. If all lost results were invalid, it would be
-valid / asked (worst case); if all were valid, (valid + lost) / asked (best case). The true value lies between these bounds
-(Manski 1990). The study's rule drops lost results, skips a query without any result, and counts a category without any
+valid / usable. A lost result could have been valid or not: valid@k would be valid / asked if all lost
+results were invalid (worst case), and (valid + lost) / asked if all were valid (best case). The true value lies between these
+bounds (Manski 1990). The study's rule drops lost results, skips a query without any result, and counts a category without any
 result as 0.
 """
 
@@ -37,7 +37,7 @@ def bounds(valid: ArrayLike, usable: ArrayLike, asked: ArrayLike) -> tuple[NDArr
 
 @dataclass(frozen=True)
 class Account:
-    """Account of the results of a run.
+    """What happened to the results of a run.
 
     Attributes:
         label: label of the run's condition.

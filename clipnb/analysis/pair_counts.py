@@ -39,7 +39,7 @@ class PairCounts:
     both_ways: bool = True
 
     def curve(self, without: int | None = None) -> OperatingCurve:
-        """Compute the operating curve of all categories, or of all categories but `without`."""
+        """Compute the operating curve of all categories, or of all except `without`."""
         same, different = self._totals
         if without is not None:
             same, different = same - self.same[without], different - (1 + self.both_ways) * self.different[without]
@@ -81,7 +81,7 @@ def result_counts(vectors: Floats, categories: Integers, images: Integers, k: in
         vectors: (n, dim) unit vectors.
         categories: (n,) codes from 0 to G - 1.
         images: (n,) codes of the content; a query does not find its own content.
-        k: number of results; of equally near images those of another category come first.
+        k: number of results; among ties, images of another category come first.
     """
     groups = int(categories.max()) + 1
     counts = np.zeros((2 * groups, BINS), dtype=np.int64)

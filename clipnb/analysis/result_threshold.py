@@ -1,7 +1,7 @@
 """A threshold for a wanted precision among the results of a search.
 
-The false positive rate of pairs does not control what a search returns: the k nearest results are the pairs most likely to
-lie below a threshold. Here the pairs are queries and their k results, so that precision is that of accepted results.
+The false positive rate over pairs does not control what a search returns: the k nearest results are the pairs most likely to
+lie below a threshold. Here the pairs are queries and their k results, so precision is the precision of accepted results.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ResultThreshold:
     curve: OperatingCurve
 
     def precision_at(self, tau: float) -> float:
-        """Share of same-kind results among those that a threshold accepts; NaN if it accepts none."""
+        """Share of same-kind results among the results that a threshold accepts; NaN if it accepts none."""
         below = np.flatnonzero(self.curve.tau <= tau + 1e-12)
         return float(self.curve.precision[below[-1]]) if below.size else math.nan
 

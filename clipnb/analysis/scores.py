@@ -1,4 +1,4 @@
-"""Scores of one data set under one condition, wherever they come from: a run's rows, or a log in the study's format."""
+"""Scores of one data set under one condition, from a run's rows or a log in the study's format."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Scores:
     """The scores of one data set under one condition.
 
     Attributes:
-        dataset, condition: whose scores these are.
-        images: category -> scores of its images, NaN where one has none.
+        dataset, condition: the data set and the condition.
+        images: category -> scores of its images, NaN for an image without a score.
         names: category -> names of the images, in the order of `images`; None for a log, which names no images.
         listed: the category means under `total` of a log that shows only some of its categories; else None.
         absent: a category without any score is left out ("skip"), or counts 0 ("zero": the study's rule).

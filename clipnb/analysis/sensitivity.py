@@ -1,6 +1,6 @@
-"""How far a number depends on the size of the gallery, and on the seed of a random manipulation.
+"""Dependence of measures on the size of the gallery, and on the seed of a random manipulation.
 
-How far it depends on the threshold is in `threshold_sweep`.
+`threshold_sweep` has the dependence on the threshold.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def gallery_curve(
 ) -> pd.DataFrame:
     """Measure the queries of a data set in random parts of it.
 
-    A part is the beginning of a random order of the photographs, so that smaller parts lie in larger ones. A query does not
-    find its own content, except for `found`, for which the original is always in the gallery.
+    A part is the beginning of a random order of the photographs, so larger parts contain smaller ones. The query's own content is
+    left out of the results, except for `found`, for which the original is always in the gallery.
 
     Args:
         queries, clean: (n, dim) unit embeddings of the manipulated and of the clean photographs; the clean ones are the gallery.
@@ -57,7 +57,7 @@ def gallery_curve(
 
     Returns:
         A row for each measure in `CURVES` and size: measure, size, value, low, high, categories. `value` is the macro mean, with
-        its 95% interval over categories. P@k leaves out queries of whose category the part has no other photograph.
+        its 95% interval over categories. P@k leaves out queries without another photograph of their category in the part.
 
     Raises:
         UserError: a size is out of range.
@@ -125,10 +125,10 @@ def draw_changes(clean: Result, edited: Result, measure: str = "valid") -> list[
 
 
 def nested_interval(scores: Sequence[Floats], *, level: float = 0.95, resamples: int = 2_000, seed: int = 0) -> Interval:
-    """Hierarchical bootstrap interval of a macro mean: categories, images in them and draws of them are resampled in turn.
+    """Hierarchical bootstrap interval of a macro mean: categories, their images and the images' draws are resampled in turn.
 
-    It is wider than the interval over category means with one resampled level, because that of images and draws is added; like
-    every percentile interval it covers too little with few categories. There are no bounds for fewer than `FEWEST`.
+    It is wider than an interval that resamples categories alone. Like every percentile interval, it covers too little with few
+    categories. There are no bounds for fewer than `FEWEST`.
 
     Args:
         scores: the (m, d) scores of m images in d draws, for each of G categories.
@@ -148,10 +148,10 @@ def nested_interval(scores: Sequence[Floats], *, level: float = 0.95, resamples:
 
 
 def draws_frame(results: Sequence[Result], measure: str = "valid") -> pd.DataFrame:
-    """How far the changes of runs with several draws depend on the seed: a row for each such run whose clean run is here.
+    """Dependence of the changes of runs with several draws on the seed: one row per run whose clean run is in `results`.
 
-    `change` has the interval over categories (`low`, `high`). `lowest` and `highest` are the changes in single draws, which are
-    what other seeds would have given. `nested_low` and `nested_high` bound the interval in which images and draws vary too.
+    `change` has the interval over categories (`low`, `high`). `lowest` and `highest` are the extreme changes of single
+    draws, as other seeds might give. `nested_low` and `nested_high` bound `nested_interval`.
     """
     clean = {r.spec.group_id: r for r in results if r.spec.manip == CLEAN}
     rows = []

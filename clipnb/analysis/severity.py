@@ -73,7 +73,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
 
 
 def hub_share(result: Result) -> float:
-    """Largest share of the first results that one category has, in (0, 1]; NaN without results.
+    """Largest share of first results that belong to one category, in (0, 1]; NaN without results.
 
     If it is far above the share of photographs in the largest category, one category takes most first places (hubness).
     """
@@ -82,7 +82,7 @@ def hub_share(result: Result) -> float:
 
 
 class Row(TypedDict):
-    """What every row of a table holds besides its numbers."""
+    """The fields of a row of a table besides its numbers."""
 
     dataset: str
     encoder: str
@@ -118,7 +118,7 @@ def write_table(results: Sequence[Result], path: Path) -> None:
     The rows replace the file's rows for the same data set and encoder; other rows stay.
 
     Raises:
-        UserError: the file is there and is not such a table.
+        UserError: the file exists and is not such a table.
     """
     kept = require_table(path)
     sources: dict[str, Any] = {}
@@ -140,7 +140,7 @@ def write_table(results: Sequence[Result], path: Path) -> None:
     found = {**kept["sources"], **sources}
     sources_text = json.dumps({name: found[name] for name in sorted(found)}, indent=1, ensure_ascii=False)
     ordered = sorted(others + rows, key=lambda row: (row["dataset"], row["encoder"]))
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in ordered)  # a row on each line, because points are many
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in ordered)  # one row per line, because a row has many points
     write_text(path, f'{{"sources": {sources_text},\n"rows": [\n{lines}\n]}}\n')
 
 

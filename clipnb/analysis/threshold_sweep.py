@@ -1,4 +1,4 @@
-"""Does a verdict depend on the threshold? valid@k and its change as functions of tau, and the range of tau with one verdict."""
+"""valid@k and its change as functions of the threshold tau, and the range of tau that gives the same verdict."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FEWER = 9_999
 
 @dataclass(frozen=True)
 class Sweep:
-    """A condition against the clean one at every threshold.
+    """One condition against the clean one at every threshold.
 
     Attributes:
         condition: label of the condition.
-        taus: (t,).
+        taus: (t,) thresholds.
         clean, manipulated: (t,) macro means of valid@k,tau over the categories that both have.
         changes: (t,) mean change with its interval over categories.
         tau: the threshold of the runs.
@@ -53,7 +53,7 @@ class Sweep:
 
     @property
     def holds(self) -> tuple[float, float]:
-        """The thresholds around the runs' own that give the same verdict without a gap: (lowest, highest)."""
+        """The range around the runs' threshold in which every threshold gives the same verdict: (lowest, highest)."""
         verdicts, low, high = self.verdicts, self._at, self._at
         while low > 0 and verdicts[low - 1] == self.verdict:
             low -= 1

@@ -22,7 +22,7 @@ from .threshold_sweep import Sweep, sweep
 ACCEPTS = {
     "tau_fpr_1": "at most 1% of pairs of different kinds",
     "tau_fpr_5": "at most 5% of pairs of different kinds",
-    "tau_eer": "as many mistakes of either sort",
+    "tau_eer": "equal error rates",
     "tau_p90": "nine in ten accepted pairs of one kind",
 }
 """Name of a calibrated threshold -> what it accepts."""

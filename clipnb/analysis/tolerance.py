@@ -1,4 +1,4 @@
-"""How far: the breaking point of each manipulation on a data set, from runs at severities and, between them, at strengths."""
+"""The breaking point of each manipulation on a data set, from runs at severities and, between them, at strengths."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANSWERS = ("found", "p1", "map", "zero_shot")
 """Measures that can break: they have a level of chance and can be compared between encoders."""
 
 FRACTION = 0.5
-"""Share of what a measure has above chance whose loss counts as broken."""
+"""Share of a measure's excess over chance whose loss counts as broken."""
 
 
 MOST = 8
@@ -32,11 +32,11 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How much of one manipulation a data set bears.
+    """The breaking point of one manipulation on a data set.
 
     Attributes:
         dataset, encoder, manip: what was measured.
-        measure, fraction: what breaks, and the share of it that is lost at the breaking point.
+        measure, fraction: the measure, and the share of its excess over chance that is lost at the breaking point.
         point: the breaking point, as a value of the manipulation's parameter.
         strengths: (S,) measured values of the parameter, from the weakest to the strongest.
         means: (S,) macro means of the measure.
@@ -63,14 +63,14 @@ class Tolerance:
 def by_chance(sizes: Mapping[str, int], measure: str) -> dict[str, float]:
     """Category -> expected value of a measure if the gallery, the queries' own data set, were ranked at random.
 
-    The query's own image is left out of the gallery; its near-copies are not, so that the level is approximate where
-    there are many.
+    The query's own image is left out of the gallery; its near-copies are not, so the level is approximate if there are
+    many.
 
     Args:
         sizes: category -> number of photographs.
 
     Raises:
-        UserError: no such value is defined for the measure.
+        UserError: the measure has no such value.
 
     >>> by_chance({"cat": 3, "dog": 2}, "p1")
     {'cat': 0.5, 'dog': 0.25}
@@ -203,11 +203,11 @@ def measured(
 def next_strength(found: Tolerance, width: float) -> float | None:
     """The next strength to measure: the middle of the bracket of the breaking point.
 
-    Where no measured strength breaks the measure, or the weakest does already, the bracket ends at the limit of the
-    manipulation's strength.
+    If no measured strength breaks the measure, or the weakest one does, the bracket ends at the limit of the manipulation's
+    strength.
 
     Returns:
-        A strength, or None where the bracket is as narrow as asked, or cannot be halved.
+        A strength, or None if the bracket is as narrow as `width`, or cannot be halved.
     """
     kind, (weak, strong) = MANIPULATIONS[found.manip], found.point.bracket
     if not kind.limits or math.isnan(found.point.strength):
@@ -233,7 +233,7 @@ def saved(clean: RunSpec, measure: str = "found", fraction: float = FRACTION) ->
 
 
 def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:
-    """One row per manipulation, worst first: those that break early in their range of severities come first.
+    """One row per manipulation, worst first: in the order in which they break in their range of severities.
 
     `strength`, `low` and `high` are values of the manipulation's parameter; -inf and inf stand for "before the weakest" and
     "beyond the strongest" measured one.
@@ -242,7 +242,7 @@ def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:
 
 
 def record(t: Tolerance) -> dict[str, Any]:
-    """The numbers of one breaking point under plain names."""
+    """One breaking point as a row of a table."""
     return {
         "dataset": t.dataset,
         "encoder": t.encoder,
@@ -265,7 +265,7 @@ def record(t: Tolerance) -> dict[str, Any]:
 def position(found: Tolerance) -> float:
     """Place of the breaking point in the range of severities: 0 before the weakest, 1 to 5 between severities, 6 beyond.
 
-    Those beyond are ordered by what is left at the strongest severity.
+    Beyond it, they are ordered by the share of the measure's excess over chance at the strongest severity.
     """
     point, levels = found.point.strength, np.array(MANIPULATIONS[found.manip].levels)
     if math.isnan(point):

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 Rows = NDArray[np.integer]
 
 PERSISTENCE = 0.8
-"""p of RBO; at k = 10 the ten places carry 96.9 % of the weight (Webber et al. 2010, eq. 21)."""
+"""p of RBO; at k = 10 the ten ranks carry 96.9 % of the weight (Webber et al. 2010, eq. 21)."""
 
 
 def _common(a: Rows, b: Rows) -> NDArray[np.int64]:
-    """(q, k) X_d: the number of items in the first d places of both lists, for d = 1..k."""
+    """(q, k) X_d: the number of items in the first d ranks of both lists, for d = 1..k."""
     queries, k = a.shape
     counts = np.zeros((queries, k), dtype=np.int64)
     block = max(1, 2**24 // max(1, k * k))
@@ -53,9 +53,9 @@ def overlap(a: Rows, b: Rows) -> NDArray[np.float64]:
 
 
 def rbo(a: Rows, b: Rows, p: float = PERSISTENCE) -> NDArray[np.float64]:
-    """Rank-biased overlap, extrapolated beyond the lists (Webber et al. 2010, eq. 32). Early places weigh most.
+    """Rank-biased overlap, extrapolated beyond the lists (Webber et al. 2010, eq. 32). Early ranks weigh most.
 
-    X_d is the number of shared items in the first d places; s and l are the lengths of the lists, s ≤ l:
+    X_d is the number of shared items in the first d ranks; s and l are the lengths of the lists, s ≤ l:
     RBO = (1-p)/p (Σ_{d≤l} X_d/d p^d + Σ_{s<d≤l} X_s (d-s)/(s d) p^d) + ((X_l - X_s)/l + X_s/s) p^l.
 
     Args:

@@ -89,7 +89,7 @@ def profile(distances: Floats, taus: Floats) -> NDArray[np.float64]:
     """valid@k,tau at several thresholds: a performance profile (Agarwal et al. 2021).
 
     Args:
-        distances: (q, k) distances of the results to the clean query, NaN where a result is not usable.
+        distances: (q, k) distances of the results to the clean query, NaN for an unusable result.
         taus: (t,) thresholds.
 
     Returns:

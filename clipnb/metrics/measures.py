@@ -1,7 +1,7 @@
 """The measures of a run: one registered object each, with name, range, meaning, and the queries that have no value.
 
 The rows of a run have a column for each measure that its gallery allows. Tables, plots, `--measure` and the glossary
-are made from the registry. To add a measure, add a line to the table.
+follow from the registry. To add a measure, add an entry to `_ALL`.
 
 >>> results = QueryResults(
 ...     clean=np.array([[1.0, 0.0]]),
@@ -72,8 +72,8 @@ class Measure:
         meaning: the definition in one sentence.
         absent: the queries that have no value.
         function: computes the values.
-        chance: (R of each category, N) -> the value that a random ranking is expected to have, where R of the N other images
-            have the query's category; None where no such value is defined.
+        chance: (R of each category, N) -> the expected value for a random ranking, where R of the N other images
+            have the query's category; None if there is no such value.
         aliases: other spellings; columns of version 0.1 are among them.
     """
 
@@ -114,7 +114,7 @@ def _p_at_k(q: QueryResults) -> Values:
 
 
 def _if_relevant(q: QueryResults, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """NaN for a query without relevant images, where the whole gallery is labelled."""
+    """Replace the value of a query without relevant images by NaN, if the whole gallery is labelled."""
     return values if q.ranked is None else np.where(q.ranked.precisions.relevant > 0, values, np.nan)
 
 
@@ -238,7 +238,7 @@ _ALL = (
         "zero_shot",
         "named by category, zero-shot",
         UNIT,
-        "Whether the category whose text, by the prompts of the run, is nearest to the query is the query's own.",
+        "Whether the text nearest to the query, by the prompts of the run, is that of its category.",
         "none",
         lambda q: _named(q, "prompts"),
         chance=lambda relevant, others: np.full(len(relevant), 1 / len(relevant)),
@@ -247,7 +247,7 @@ _ALL = (
         "zero_shot_bare",
         "named by category, zero-shot, bare names",
         UNIT,
-        "Whether the category whose bare name is nearest to the query is the query's own.",
+        "Whether the bare name nearest to the query is that of its category.",
         "none",
         lambda q: _named(q, "names"),
         chance=lambda relevant, others: np.full(len(relevant), 1 / len(relevant)),
@@ -256,7 +256,7 @@ _ALL = (
         "misread",
         "named by the written word",
         UNIT,
-        "Whether the category nearest to the query in text is the one whose name is written on the photograph.",
+        "Whether the text nearest to the query is that of the category whose name is written on the photograph.",
         "none",
         lambda q: _named(q, "prompts", "written"),
     ),
@@ -264,8 +264,8 @@ _ALL = (
         "text_r_at_k",
         "R@k by text",
         UNIT,
-        "Whether the photograph is among the first k results of its category's text, where all edited photographs are the "
-        "gallery; the mean over a category of R photographs is the recall of its text, at most k / R.",
+        "Whether the photograph is among the first k results of its category's text in a gallery of all edited "
+        "photographs; the mean over a category of R photographs is the recall of its text, at most k / R.",
         "none",
         _text_r_at_k,
     ),

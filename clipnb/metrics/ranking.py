@@ -2,11 +2,11 @@
 
 A query's own image is junk: it counts neither as relevant nor as irrelevant (revisitop; Radenović et al. 2018).
 
-Ties. Cosines are compared in steps of `TIE`. Equally near images are ordered against the query: images of another category
-come first, then images farther from the clean query, then by the digest of the content; the original comes last. A tie is no
-evidence, so it earns nothing: an encoder that maps all photographs to one vector scores 0, not chance (the worst case of
-trec_eval; also Douze et al. 2021). All measures share this order, as the results of a run are listed in it, and the order of
-the gallery has no influence. The order of a search service is kept as it is.
+Ties. Cosines are compared in steps of `TIE`. Ties are broken against the query: images of another category
+come first, then images farther from the clean query, then by the digest of the content; the original comes last. A tie
+never raises a score: an encoder that maps all photographs to one vector scores 0, not chance (the worst case of
+trec_eval; also Douze et al. 2021). All measures and the results of a run use this order; the order of the gallery
+has no influence. The order of a search service is kept.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Precisions:
 
     Attributes:
         ap: average precision, AP = Σ_{i ≤ R} i / rank_i / R over the R relevant images (TREC). Its mean is mAP.
-        ap_at_r: AP@R = Σ_{rank_i ≤ R} i / rank_i / R, which counts only the first R places (Musgrave et al. 2020). Its
+        ap_at_r: AP@R = Σ_{rank_i ≤ R} i / rank_i / R, which counts only the first R ranks (Musgrave et al. 2020). Its
             mean is mAP@R.
         first: 1 / rank of the first relevant image.
         relevant: R, the number of relevant images.
@@ -157,7 +157,7 @@ def average_precisions(hits: Bools) -> Precisions:
 
 
 def expected_ap(relevant: NDArray[np.integer], candidates: int) -> NDArray[np.float64]:
-    """Average precision that a random ranking is expected to have (Bestgen 2015), in (0, 1].
+    """Expected average precision of a random ranking (Bestgen 2015), in (0, 1].
 
     E[AP] = (H + (R - 1)(N - H) / (N - 1)) / N, where H = 1 + 1/2 + ... + 1/N.
 
@@ -215,7 +215,7 @@ class Ranked:
 
     Attributes:
         precisions: ranking by category, without the query's own image and its copies.
-        self_rr: reciprocal rank of the query's original among all images; NaN if the gallery does not contain it.
+        self_rr: reciprocal rank of the original among all images; NaN if it is not in the gallery.
         copies: number of copies of the query, without its own image.
     """
 
@@ -239,7 +239,7 @@ def rank_all(
         gallery: (n, dim) unit vectors.
         same_category: (q,) and (n,) category codes; an image with the query's code is relevant.
         same_image: (q,) and (n,) content codes; an image with the query's code is the query's own image or a copy of it.
-        copies: the part of the queries with b queries -> (b, n), whether each image is a near-copy of the query and so junk.
+        copies: a slice of b queries -> (b, n) whether each image is a near-copy of the query and so junk.
         rows: queries per block; by default as many as fit `BLOCK_BYTES`.
 
     >>> gallery = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])

@@ -37,10 +37,10 @@ def result_distances(clean: Floats, gallery: Floats, rows: NDArray[np.integer], 
 def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:
     """valid@k,tau, which the study calls accuracy: the share of a query's usable results with ‖g - v‖ < tau.
 
-    For unit vectors an L2 distance d equals a cosine of 1 - d²/2; tau = 0.8 is a cosine of 0.68.
+    For unit vectors an L2 distance d corresponds to a cosine of 1 - d²/2; tau = 0.8 to a cosine of 0.68.
 
     Args:
-        distances: (q, k) distances of the results to the clean query, NaN where a result is not usable.
+        distances: (q, k) distances of the results to the clean query, NaN for an unusable result.
         tau: threshold.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Verification: does a pair show the same kind, judged by distance alone? ROC, EER, thresholds and pooled average precision.
+"""Verification of pairs by distance: does a pair show the same kind? ROC, EER, thresholds and pooled average precision.
 
 All pairs are pooled. A pair is accepted if its distance is below tau, as in valid@k,tau. Pairs with equal distance are
 accepted together, so that every point of a curve is a threshold that can be set.

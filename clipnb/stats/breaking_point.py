@@ -19,14 +19,14 @@ STEPS = 200
 
 @dataclass(frozen=True)
 class BreakingPoint:
-    """A strength with a confidence interval. The order of strengths is that of harm: from the weakest to the strongest.
+    """A strength with a confidence interval. Strengths are ordered from the weakest to the strongest edit.
 
     Attributes:
-        strength: the breaking point, in the unit of the strengths; -inf if the measure has broken at the weakest strength
-            already, inf if it has not broken at the strongest, NaN if the clean measure is not above chance.
+        strength: the breaking point, in the unit of the strengths; -inf if the measure is broken at the weakest strength,
+            inf if it has not broken at the strongest, NaN if the clean measure is not above chance.
         low, high: bounds of the interval towards weaker and stronger manipulations, with the same meaning of infinity; NaN
             without an interval.
-        bracket: the two measured strengths between which the measure breaks; NaN where there is none.
+        bracket: the two measured strengths between which the measure breaks; NaN for a missing one.
         clean, target: macro mean of the measure on clean photographs, and the value at which it counts as broken.
         n: number of categories.
         level: nominal coverage.
@@ -78,10 +78,10 @@ def breaking_point(
         level: nominal coverage.
 
     Returns:
-        The breaking point. It has no interval with fewer than `FEWEST` categories, or without spread between them where it breaks.
+        The breaking point. It has no interval with fewer than `FEWEST` categories, or if they do not differ where it breaks.
 
     Raises:
-        ValueError: the arrays do not fit each other, the strengths are not in order, or the fraction is not in (0, 1).
+        ValueError: the shapes do not match, the strengths are not in order, or the fraction is not in (0, 1).
 
     >>> clean, edited = [1.0] * 6, [[0.8] * 6, [0.4] * 6, [0.1] * 6]
     >>> found = breaking_point(clean, edited, [1.0, 2.0, 4.0])

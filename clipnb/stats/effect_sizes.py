@@ -1,4 +1,4 @@
-"""Effect sizes, and the dependence of images within a category."""
+"""Effect sizes, and the correlation of images within a category."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def rank_biserial(differences: ArrayLike) -> float:
         differences: (G,) d_c, the mean change of each category.
 
     Returns:
-        A value in [-1, 1]; -1 if every category loses, 0 if none changes, NaN for no differences and if one is NaN.
+        A value in [-1, 1]; -1 if every category loses, 0 if none changes, NaN if there are no differences or one is NaN.
 
     >>> round(rank_biserial([-3, 1, -2]), 3)  # (1 - 5) / 6
     -0.667

@@ -1,8 +1,7 @@
 """Tests over the G categories of a data set, besides the primary one in `sign_flips`.
 
 d_c is the mean change of a category, manipulated minus clean, paired by image. `benchmarks/` simulates the error rates
-of the tests on data like the study's. Functions of statsmodels give the same p-values, as the tests check, but statsmodels is
-no dependency.
+of the tests on data like the study's. The tests check that statsmodels gives the same p-values; it is not a dependency.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from .sign_flips import sign_flip
 
 
 def wilcoxon(differences: ArrayLike) -> float:
-    """Two-sided Wilcoxon signed-rank test with Pratt's rule for zeros, a check of `sign_flip`. Exact up to 13 categories.
+    """Two-sided Wilcoxon signed-rank test with Pratt's rule for zeros, a check on `sign_flip`. Exact up to 13 categories.
 
     Args:
         differences: (G,) d_c.
 
     Returns:
-        p in (0, 1]; 1 if all changes are zero, NaN for no differences and if one is NaN.
+        p in (0, 1]; 1 if all changes are zero, NaN if there are no differences or one is NaN.
 
     >>> wilcoxon([-1, -2, -3])
     0.25
@@ -45,10 +44,10 @@ def wilcoxon(differences: ArrayLike) -> float:
 
 
 def spread_changes(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """How much further from the median each category is in b than in a: |b - median(b)| - |a - median(a)|.
+    """How much farther from the median each category is in b than in a: |b - median(b)| - |a - median(a)|.
 
-    `sign_flip` of these values tests equal spread of paired lists, as Brown and Forsythe do for independent ones. Pitman and
-    Morgan's test errs far more often on lists that are not normal.
+    `sign_flip` of these values tests equal spread of paired lists, as Brown and Forsythe do for independent ones. The test of
+    Pitman and Morgan errs far more often on lists that are not normal.
 
     Args:
         a, b: (G,) means of the same categories under two conditions.
@@ -63,7 +62,7 @@ def spread_changes(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjustment for several tests (Holm 1979): the running maximum of (m - rank + 1) p, at most 1.
 
-    `multipletests` of statsmodels takes 2,000 times as long, because it collects garbage in each call.
+    `multipletests` of statsmodels takes 2,000 times as long, because each call runs the garbage collector.
 
     Args:
         p_values: m p-values in any order. NaN means that there was no test: it stays NaN and does not count in m.
@@ -100,7 +99,7 @@ class Equivalence:
 def tost(differences: ArrayLike, margin: float, *, alpha: float = 0.05) -> Equivalence:
     """Two one-sided t tests (Schuirmann 1987) that show that the mean change lies within ±margin.
 
-    `ttost_paired` of statsmodels takes a tenth of the time and gives no interval.
+    `ttost_paired` of statsmodels is ten times as fast, but gives no interval.
 
     Args:
         differences: (G,) d_c; p is NaN for fewer than `FEWEST` categories and for equal values.
@@ -160,7 +159,7 @@ class Interaction:
     Attributes:
         difference: mean change of the first set minus that of the second, with Welch's interval.
         p: p-value of Welch's t test.
-        p_permutation: p-value of a permutation test on Welch's t, a check of `p` (Chung & Romano 2013). With few
+        p_permutation: p-value of a permutation test on Welch's t, a check on `p` (Chung & Romano 2013). With few
             categories of very unequal spread, it tests equal distributions rather than equal means.
     """
 

@@ -21,10 +21,10 @@ ALPHA = 0.05
 """Level of every test."""
 
 RESAMPLES = 99_999
-"""Random draws behind the interval of a share."""
+"""Number of random weights for the interval of a share."""
 
 FEWEST = 6
-"""Fewest categories for an interval that assumes a distribution: in simulations no such interval covers what it should below."""
+"""Fewest categories for an interval that assumes a distribution: below it, none has its nominal coverage in simulations."""
 
 TICK = 1e-9
 """Values that round to the same multiple of this number count as equal, because float noise explains their difference."""
@@ -221,14 +221,14 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> I
 
 
 def direction(difference: Interval, p: float | None = None) -> str:
-    """The conclusion on a difference, everywhere: "a loss", "a gain", "no change" or "cannot tell".
+    """The verdict on a difference: "a loss", "a gain", "no change" or "cannot tell".
 
     The p-value decides, after Holm's adjustment if it belongs to a family. "No change" means that no category changed. If
     p is above `ALPHA`, the data leave the sign open; they do not show that there is no change.
 
     Args:
         difference: the estimate with its interval.
-        p: p-value of the pre-named test. Without it, the interval decides, as the unadjusted test does.
+        p: p-value of the planned test. Without it, the interval decides, as the unadjusted test would.
 
     >>> direction(Interval(-0.2, -0.3, -0.1, "t", 10)), direction(Interval(-0.2, -0.3, -0.1, "t", 10), p=0.08)
     ('a loss', 'cannot tell')

@@ -19,7 +19,7 @@ from .._core.random import rng_for
 from .intervals import ALPHA, TICK, Interval, macro_mean, ticks
 
 FLIPS = 99_999
-"""Random sign flips of a test. If fewer flips are possible, the test takes all of them."""
+"""Number of random sign flips of a test. If fewer flips are possible, the test uses all of them."""
 
 _Vector = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def sign_flip(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> f
     """Two-sided sign-flip permutation test of the hypothesis that the mean change is zero; the primary test.
 
     p = (b + 1) / (B + 1), where b of B random flips have a mean at least as far from zero (Phipson & Smyth 2010). If all
-    2^G flips can be taken, the test is exact and p = b / 2^G. The null hypothesis is that the changes are distributed
+    2^G flips are used, the test is exact and p = b / 2^G. The null hypothesis is that the changes are distributed
     symmetrically around zero. A skewed distribution with mean zero violates it.
 
     Args:
@@ -53,7 +53,7 @@ def sign_flip(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> f
         seed: seed of the random flips.
 
     Returns:
-        p in (0, 1], at least 2^(1-G); NaN for no differences and if one is NaN.
+        p in (0, 1], at least 2^(1-G); NaN if there are no differences or one is NaN.
 
     >>> sign_flip([-1, -2, -3])  # 2 of the 8 flips
     0.25

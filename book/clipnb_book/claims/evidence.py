@@ -1,7 +1,7 @@
 """The evidence for a claim: category means by condition, from the study's printed numbers, from findings, or from runs.
 
-A mean printed without its list still limits it: accuracies lie between 0 and 1, so that with mean m no list
-of n of them varies more than sqrt(n m (1 - m) / (n - 1)). An interval made from that bound is right whatever the list was.
+A mean printed without its list still bounds the spread: accuracies lie between 0 and 1, so n of them with mean m have a
+standard deviation of at most sqrt(n m (1 - m) / (n - 1)). An interval from that bound is valid for every such list.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Estimate:
     limits: tuple[float, float] = (-1.0, 1.0)
 
     def interval(self, level: float) -> Interval:
-        """The interval at a level: as in every table if the lists are known, else Student's t with the largest possible error."""
+        """The interval at a level: the usual one if the lists are known, else Student's t with the largest possible error."""
         if len(self.lists) == 2:
             return unpaired_difference(*self.lists, level=level)
         if self.lists:

@@ -1,8 +1,8 @@
 """The claim ledger: every finding that the book asserts, with the test, the threshold and the data that decide it.
 
-`claims.yml` holds the entries; `clipnb_book.claims.tests` decides them. An entry also names the verdict that the book takes to
-be true; where the numbers say another, the build fails. Sentences hold no digits of their own: each number is a
-placeholder, filled from the data.
+`claims.yml` holds the entries; `clipnb_book.claims.tests` decides them. An entry also names the book's
+verdict; the build fails if the numbers give another. Sentences contain no digits: each number is a placeholder, filled from
+the data.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class Claim:
     Attributes:
         id: how pages name it.
         claim: what is claimed, in a few words without numbers; entries on different data share it.
-        by: "study" for the original study's own, "book" for ours.
+        by: "study" for claims of the original study, "book" for claims of this book.
         sentence: what the book says, with placeholders.
         test: a name in `clipnb_book.claims.tests.TESTS`.
         threshold: its settings: margin, alpha, conditions.
         data: where the numbers are: {printed: NBA}, {findings: athletes, encoder: ...}, {runs: sample-figures, encoder: ...},
             {severities: athletes, encoder: ..., measure: found};
             a list of two for a comparison of data sets.
-        verdict: the verdict that the book takes to be true.
+        verdict: the book's verdict.
     """
 
     id: str
@@ -133,7 +133,7 @@ def judge(claim: Claim, sources: Mapping[str, Lookup]) -> Judgement:
         sources: kind of data ("runs", "findings") -> where to look it up; "printed" is always there.
 
     Raises:
-        UserError: its data or its placeholders are not there; the message names the entry.
+        UserError: its data or the value of a placeholder is missing; the message names the entry.
     """
     try:
         groups = [_group(where, sources) for where in claim.data]
@@ -175,14 +175,14 @@ def settle(claims: Sequence[Claim], sources: Mapping[str, Lookup]) -> list[Judge
             names them.
     """
     judged = [judge(claim, sources) for claim in claims]
-    lies = [
+    wrong = [
         f"{j.claim.id} says {j.claim.verdict!r}, but the numbers say {j.verdict!r}: {j.text}"
         for j in judged
         if j.verdict != j.claim.verdict
     ]
-    lies += _contradictions(judged)
-    if lies:
-        raise LedgerError("claims.yml: " + "; ".join(lies))
+    wrong += _contradictions(judged)
+    if wrong:
+        raise LedgerError("claims.yml: " + "; ".join(wrong))
     return judged
 
 

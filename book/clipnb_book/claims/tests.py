@@ -1,7 +1,7 @@
-"""The tests by which a claim of the ledger is decided: it holds, does not hold, shows no difference, or cannot be told.
+"""The tests by which a claim of the ledger is decided: it holds, does not hold, shows no difference, or is undecided.
 
-A claim of an order (lower, steadier, costs more) is decided as every change is: by its pre-named test, with Holm's adjustment
-over the family. A claim of a margin holds where every interval lies inside, and does not hold where one lies wholly outside.
+A claim about a direction (lower, steadier, costs more) is decided like every change: by its planned test, with Holm's adjustment
+over the family. A claim about a margin holds if every interval lies inside, and does not hold if one lies wholly outside.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Outcome:
 
 
 def _all(verdicts: Sequence[str]) -> str:
-    """The verdict on a claim of several parts: one false part sinks it, one open part leaves it open."""
+    """The verdict on a claim of several parts: it fails if one part fails, else is undecided if one part is."""
     if len(set(verdicts)) == 1:
         return verdicts[0]
     return FAILS if {FAILS, NO_DIFFERENCE} & {*verdicts} else UNDECIDED
@@ -130,7 +130,7 @@ def same(groups: Sequence[ByCondition], *, condition: str = CLEAN, margin: float
 
 
 def not_significant(groups: Sequence[ByCondition], *, condition: str = CLEAN, fixed: bool = False, alpha: float = ALPHA) -> Outcome:
-    """Two data sets do not differ significantly. A test can contradict this; a test that finds nothing does not confirm it.
+    """Two data sets do not differ significantly. The test can contradict this, not confirm it.
 
     `fixed` takes the second's mean as a number without error.
     """
@@ -152,9 +152,9 @@ def normal(groups: Sequence[ByCondition], *, condition: str, alpha: float = ALPH
 
 
 def steadier(groups: Sequence[ByCondition], *, condition: str, than: Sequence[str]) -> Outcome:
-    """The category means of a condition vary less than those of each other one (sign-flip test of the distances to the median).
+    """The category means of a condition vary less than those of the others (sign-flip test of the distances to the median).
 
-    Without both lists nothing can be told.
+    It is undecided without both lists.
     """
     (group,) = groups
     cell = _of(group, condition)

@@ -43,9 +43,9 @@ EDITS, DRAWS, ASKED = ("cropped", "blurred", "grey"), 5, ("found", "p1")
 def mixed_model(changes: dict[str, list[float]]) -> tuple[float, float, float]:
     """Mean change, its standard error and p by a linear mixed model with random effects of the category.
 
-    The changes of images are paired, which removes the random effect of the image. What is left of a model of scores with the
-    image in its category, the condition, and a random slope of the condition by category is an intercept and a random
-    intercept for each category. p is that of Wald's z test; NaN where nothing varies within a category.
+    The model of scores has random effects of image and category, the condition, and a random slope of the condition by
+    category. Paired changes of images remove the random effect of the image, so the model of changes has an intercept and a
+    random intercept for each category. p is that of Wald's z test; NaN where nothing varies within a category.
     """
     from statsmodels.formula.api import mixedlm  # statsmodels is a package of the tests only
 
@@ -113,18 +113,18 @@ def models_table() -> str:
 
 
 def reading() -> str:
-    """How much wider the interval becomes with images and draws as levels."""
+    """How far single draws differ, and how much wider the interval becomes with images and draws as levels."""
     part = rows("draws").dropna()
     ratio = (part["nested_high"] - part["nested_low"]) / (part["change_high"] - part["change_low"])
     apart = (rows("draws")["highest"] - rows("draws")["lowest"]).max()
     return (
-        f"Single draws differ by up to {100 * apart:.1f} points. The interval in which images and draws vary too is "
+        f"Single draws differ by up to {100 * apart:.1f} points. The interval that also resamples images and draws is "
         f"{ratio.min():.1f} to {ratio.max():.1f} times as wide as that over categories."
     )
 
 
 def agreement() -> str:
-    """In how many changes the mixed model and the test over categories decide alike."""
+    """The number of changes on which the mixed model and the test over categories agree."""
     known = rows("models").dropna(subset=["model_p"])
     alike = (known["p"] <= ALPHA) == (known["model_p"] <= ALPHA)
     said = [
@@ -132,7 +132,7 @@ def agreement() -> str:
         for name, part in known.groupby("dataset", sort=False)
     ]
     apart = (known["model"] - known["change"]).abs().max()
-    return f"The two decide alike in {' and '.join(said)}; their estimates differ by at most {100 * apart:.1f} points."
+    return f"The two agree on {' and '.join(said)}; their estimates differ by at most {100 * apart:.1f} points."
 
 
 def measure() -> None:

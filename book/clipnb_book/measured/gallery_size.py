@@ -55,8 +55,8 @@ def reading() -> str:
     first, last = SIZES[SCENES][0], SIZES[SCENES][-1]
     found, kind = ([rows[name, size] for size in (first, last)] for name in ("found", "p_at_k"))
     return (
-        f"From {first} to {last:,} scenes in the gallery, {100 * found[0]:.0f}% and then {100 * found[1]:.0f}% of the blurred "
-        f"queries find their original first; {100 * kind[0]:.0f}% and then {100 * kind[1]:.0f}% of the results show the "
+        f"With {first} and with {last:,} scenes in the gallery, {100 * found[0]:.0f}% and {100 * found[1]:.0f}% of the blurred "
+        f"queries find their original first, and {100 * kind[0]:.0f}% and {100 * kind[1]:.0f}% of the results show the "
         "query's kind."
     )
 

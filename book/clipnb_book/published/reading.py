@@ -61,8 +61,8 @@ def study_reading() -> str:
             f"(players: {nba.sd:.3f}; cropped scenes: {scenes.sd:.3f}).",
             f"- *The manipulation that costs most* in the printed means is {worst['NBA']} for players (down "
             f"{falls['NBA'][worst['NBA']]:.4f}) and {worst['MiniPlaces']} for scenes (down "
-            f"{falls['MiniPlaces'][worst['MiniPlaces']]:.4f}). That the two differ is an interaction. A test of it needs six lists; for "
-            "those that were not printed, only bounds are known.",
+            f"{falls['MiniPlaces'][worst['MiniPlaces']]:.4f}). This difference is an interaction. Testing it needs six lists; "
+            "for unprinted lists, only bounds are known.",
             f"- *Blurred and grey scenes* differ by {abs(blurred - grey):.4f} in the printed means ({blurred:.4f} and {grey:.4f}): "
             "so close that one condition may have been run twice. This is a suspicion, not a proof.",
         ]
