@@ -1,4 +1,4 @@
-"""Warnings about a run: a manipulation without effect, two conditions that are the same, lost results.
+"""Warnings about a run: a manipulation without effect, two identical conditions, lost results.
 
 Two photographs are the same for a network if and only if its inputs are equal, pixel for pixel.
 """
@@ -35,7 +35,7 @@ RECALL = 0.95
 """Recall of an approximate index below which a warning is given."""
 
 CROWD = 0.1
-"""Share of the gallery above which a warning is given when a query loses it as copies."""
+"""Largest share of the gallery that a query may lose as copies without a warning."""
 
 
 class Agreement(NamedTuple):
@@ -101,7 +101,7 @@ def duplicate_conditions(results: Sequence[Result]) -> list[str]:
         if {"input", "draw"} <= set(a.rows) & set(b.rows):
             if (share := equal_inputs(a.rows, b.rows)) >= NOTICED:
                 what = f"are the same for the encoder on {share:.0%} of the photographs"
-                said.append(f"{both} {what}: these two conditions are not two")
+                said.append(f"{both} {what}: they are one condition, not two")
         elif (a.spec.draws, len(a.rows)) == (b.spec.draws, len(b.rows)) and a.scores.keys() == b.scores.keys():
             agreement = score_agreement(a.scores, b.scores)
             if agreement.suspicious:
@@ -135,14 +135,14 @@ def warnings(result: Result) -> list[str]:
     if result.spec.manip != CLEAN and result.noop_share >= NOTICED:
         said.append(
             f"{result.label} leaves {result.noop_share:.0%} of the photographs pixel-identical at the encoder's input: "
-            "for those it is no manipulation at all"
+            "for these it is no manipulation"
         )
-    if result.spec.manip == CLEAN and (told := floor_warning(result.scores)):
-        said.append(told)
+    if result.spec.manip == CLEAN and (floor := floor_warning(result.scores)):
+        said.append(floor)
     total = result.rows.reindex(columns=["n_asked", "n_returned", "n_dead", "n_unreadable"]).sum()  # 0 in an old run
     lost = {"never returned": total["n_asked"] - total["n_returned"], "dead": total["n_dead"], "unreadable": total["n_unreadable"]}
-    if told := ", ".join(f"{count} {what}" for what, count in lost.items() if count):
-        asked = f"of {total['n_asked']} results asked for, {told}"
+    if losses := ", ".join(f"{count} {what}" for what, count in lost.items() if count):
+        asked = f"of {total['n_asked']} results asked for, {losses}"
         said.append(f"{asked}: its page in the book shows how far the number depends on them")
     if result.flat:
         said.append(

@@ -23,7 +23,7 @@ def merge(results: Sequence[Result]) -> Result:
         UserError: there are no batches, or they differ in settings other than `start` and `step`, in photographs or in weights.
     """
     if not results:
-        raise UserError("there are no batches to put together")
+        raise UserError("there are no batches to merge")
     order = sorted(results, key=lambda r: r.provenance["created"])
     whole = {replace(r.spec, dataset=order[-1].spec.dataset, start=0, step=0) for r in order}  # a folder has many spellings
     seen = {(r.provenance["data_fingerprint"], r.provenance["encoder"]["identity"]) for r in order}
@@ -62,7 +62,7 @@ def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
     """
     found = groups(load_results(root))
     if not found:
-        raise UserError("there are no runs with -p start or -p step to put together")
+        raise UserError("there are no runs with -p start or -p step to merge")
     whole = [merge(batches) for batches in found.values()]
     for result in whole:
         if saved := saved_result(result.spec, root):
@@ -70,7 +70,7 @@ def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
             if lost:
                 raise UserError(
                     f"the saved run {saved.spec.run_id} holds {len(lost)} queries that its batches do not: "
-                    "move it away to put the batches together without them, or delete the batches"
+                    "move it away to merge the batches without them, or delete the batches"
                 )
     written = []
     for result in whole:

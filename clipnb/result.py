@@ -126,7 +126,7 @@ class Result:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a log says of its run: its ids, data set, condition, threshold, encoder, and digests of weights and photographs."""
+        """The identity of the run in its log: ids, data set, condition, threshold, encoder, digests of weights and photographs."""
         s, p = self.spec, self.provenance
         return {
             "run": s.run_id,
@@ -229,7 +229,7 @@ def require_own_folder(folder: Path, spec: RunSpec, root_sha256: str, fingerprin
         fingerprint: ids of unreadable photographs -> digest of all others; called only if the folders of the data sets differ.
 
     Raises:
-        UserError: it does.
+        UserError: it holds one.
     """
     clash = ""
     with suppress(Exception):  # a missing or damaged file may be replaced

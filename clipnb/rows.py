@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from ._core.parquet import require_no_swell
+from ._core.parquet import refuse_bomb
 from .metrics.measures import MEASURES
 
 TEXTS = ("category", "image")
@@ -28,9 +28,9 @@ def read(content: bytes) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(io.BytesIO(content))
-    require_no_swell(file, "rows.parquet", len(content))
+    refuse_bomb(file, "rows.parquet", len(content))
     table = file.read()
-    rows = present(table.to_pandas())
+    rows = upgraded(table.to_pandas())
     if rows.empty:
         raise ValueError("rows.parquet has no rows")
     old = {MEASURES.canonical(name): name for name in table.column_names if name in MEASURES.aliases}
@@ -57,7 +57,7 @@ def read(content: bytes) -> pd.DataFrame:
     return rows
 
 
-def present(rows: pd.DataFrame) -> pd.DataFrame:
+def upgraded(rows: pd.DataFrame) -> pd.DataFrame:
     """Rename the columns of an earlier version, and add the measures that follow from them."""
     rows = rows.rename(columns={name: MEASURES.canonical(name) for name in rows if name in MEASURES.aliases})
     if "zero_shot_bare" not in rows and "zero_shot" in rows:  # without prompts

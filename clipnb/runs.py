@@ -103,7 +103,7 @@ def run(
 
 
 def require_possible(spec: RunSpec) -> None:
-    """Find the mistakes that show before an encoder is loaded or a photograph is embedded.
+    """Check a run for mistakes that can be found before an encoder is loaded or a photograph is embedded.
 
     Raises:
         MissingExtra: the package of the encoder is not installed.
@@ -136,8 +136,8 @@ def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
     return saved if saved.is_of(spec) else None
 
 
-def own_identity(spec: RunSpec) -> str:
-    """Identity of an encoder whose code or file of weights may have changed since a run; "" for other encoders."""
+def custom_identity(spec: RunSpec) -> str:
+    """Identity of an encoder whose code or weights file may have changed since a run; "" for other encoders."""
     if not imports_code(spec.encoder) and not names_file(spec.encoder):
         return ""
     return load_encoder(spec.encoder, spec.precision, spec.engine, spec.device).identity
@@ -146,7 +146,7 @@ def own_identity(spec: RunSpec) -> str:
 def current_result(spec: RunSpec) -> Result | None:
     """The saved result of this specification, if its encoder was not edited since."""
     result = saved_result(spec)
-    if result and (now := own_identity(spec)) and result.provenance["encoder"]["identity"] != now:
+    if result and (now := custom_identity(spec)) and result.provenance["encoder"]["identity"] != now:
         return None
     return result
 

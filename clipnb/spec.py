@@ -65,7 +65,7 @@ def _choice(default: str, what: str, choices: tuple[str, ...], **options: Any) -
 class RunSpec:
     """All parameters that determine the numbers of a run.
 
-    Names are changed to their registered spelling, and settings that depend on others are filled in:
+    Names are changed to their registered spelling, and settings that depend on others are completed:
 
     >>> spec = RunSpec("./holiday/", "gray", "histogram", severity=3)
     >>> spec.dataset, spec.manip, spec.index
@@ -79,39 +79,39 @@ class RunSpec:
 
     dataset: str = _field(
         "sample-figures",
-        "sample-figures, sample-scenes, a folder of yours, a name in $CLIPNB_DATA (nba, miniplaces), hf:<set>, wds:<tars>",
+        "sample-figures, sample-scenes, a folder, a name in $CLIPNB_DATA (nba, miniplaces), hf:<set>, wds:<tars>",
     )
     manip: str = _field("original", "original, blurred, cropped or grey; `clipnb info` lists more; grey+blurred does both")
     encoder: str = _field(
         "", "ViT-L/14, efficientnet-lite2, histogram, open_clip:<model>/<tag>, ...; empty: $CLIPNB_ENCODER, else ViT-L/14"
     )
-    k: int = _count(10, "results asked for each query", 1)
+    k: int = _count(10, "number of results per query", 1)
     tau: float = _field(
         0.8,
         "a result is valid below this L2 distance to the query before manipulation",
         lambda v: 0 < v <= 2,
         "a distance above 0 and at most 2",
     )
-    seed: int = _field(0, "decides every random draw", wanted="a whole number")
-    precision: str = _choice("auto", "of the network: fp32, bf16, fp16, or auto: fp16 on CUDA, else fp32", PRECISIONS)
+    seed: int = _field(0, "seed of every random draw", wanted="a whole number")
+    precision: str = _choice("auto", "precision of the network: fp32, bf16, fp16, or auto: fp16 on CUDA, else fp32", PRECISIONS)
     engine: str = _choice("torch", "what runs the network: torch, compile (torch.compile) or openvino (faster on a CPU)", ENGINES)
-    device: str = _choice("auto", "of the network: cpu, cuda, mps, or auto, the fastest that is there", DEVICES, compare=False)
+    device: str = _choice("auto", "device of the network: cpu, cuda, mps, or auto, the fastest available", DEVICES, compare=False)
     prompts: str = _field(
-        PHOTO, "zero-shot texts: photo (a photo of a {}.), imagenet (80 templates), or templates with {}, | between", allowed, RULE
+        PHOTO, "zero-shot texts: photo (a photo of a {}.), imagenet (80 templates), or templates joined by |", allowed, RULE
     )
     colour: str = _choice("srgb", "the colour profile of a photograph (Display P3): srgb applies it, stored ignores it", COLOURS)
-    gallery: str = _field("", "what is searched: empty for the data set, folders (comma between), or a service's http://host:port")
+    gallery: str = _field("", "searched: the data set if empty, else folders separated by commas, or a service's http://host:port")
     index: str = _field(
-        "", "how: exact (default), hnsw, ivf, or stored, a clip-retrieval folder's own; for a service, its index's name"
+        "", "index of the gallery: exact (default), hnsw, ivf, or stored (a clip-retrieval folder's own); for a service, its name"
     )
-    mode: str = _choice("corrected", "corrected, or study: the original protocol to the letter", MODES)
+    mode: str = _choice("corrected", "corrected, or study: exactly the original protocol", MODES)
     duplicates: int = _field(
         NEAR,
-        "images within so many of 256 bits of the query's picture hash are copies, left out; -1: same files; -2: none",
+        "copies to leave out: images whose hash differs in at most this many of 256 bits; -1: equal files; -2: none",
         lambda v: NOTHING_LEFT_OUT <= v < BITS,
         "a number of bits from 0 to 255, -1 or -2",
     )
-    num_images: int = _count(0, "results asked of a service; 0 for as many as k needs")
+    num_images: int = _count(0, "results requested from a service; 0 for as many as k needs")
     aesthetic_score: int = _field(
         9, "the rating towards which the query is moved, 0 to 9", lambda v: 0 <= v <= 9, "a whole number from 0 to 9"
     )
@@ -122,19 +122,19 @@ class RunSpec:
     safety: bool = _field(False, "a service drops results that its safety models reject", wanted="True or False")
     allow_hosts: str = _field("", "hosts whose images are fetched although their address is private, separated by commas")
     severity: int = _field(
-        0, "1 to 5; 0 is the fixed setting, or 3 where there is none", lambda v: 0 <= v <= 5, "0 (the fixed setting) or 1 to 5"
+        0, "1 to 5; 0 is the fixed setting, or 3 if there is none", lambda v: 0 <= v <= 5, "0 (the fixed setting) or 1 to 5"
     )
     strength: float = _field(
         0.0,
-        "value of the manipulation's parameter instead of a severity, such as a blur of 2.5 px; 0: by severity",
+        "value of the manipulation's parameter instead of a severity, such as a blur of 2.5 px; 0: use the severity",
         lambda v: v >= 0,
         "a number from 0 up",
     )
-    draws: int = _count(1, "how often a random manipulation is drawn for each photograph; its score is the mean", 1)
-    categories: int = _count(0, "how many to draw from the data set; 0 for all (the study: 70 players)", 0, "all")
-    per_category: int = _count(0, "photographs to draw of each category; 0 for all (the study: 60)", 0, "all")
-    start: int = _count(0, "first category whose photographs are queries, by number; for long runs in batches")
-    step: int = _count(0, "how many categories are queries in this batch; 0 for all that follow", 0, "all that follow")
+    draws: int = _count(1, "draws of a random manipulation per photograph; its score is their mean", 1)
+    categories: int = _count(0, "categories to draw from the data set; 0 for all (the study: 70 players)", 0, "all")
+    per_category: int = _count(0, "photographs to draw per category; 0 for all (the study: 60)", 0, "all")
+    start: int = _count(0, "number of the first category whose photographs are queries; for long runs in batches")
+    step: int = _count(0, "number of categories in this batch; 0 for all that follow", 0, "all that follow")
 
     def __post_init__(self) -> None:
         """Change names to their registered spelling, fill in settings, and report all mistakes in one error."""

@@ -1,7 +1,7 @@
 """The JSON log of the study: {"<manip>": {"<category>": [image accuracy, ...], ..., "total": [category mean, ...]}}.
 
 A second key, `clipnb`, holds the identity of the run that wrote the log. `total` is a reserved key. A category with this name
-is written as `total/`, which no folder can be called. The reader accepts what the printed logs of the study contain: `//` and
+is written as `total/`, which is not a valid folder name. The reader accepts what the printed logs of the study contain: `//` and
 `/* */` comments, and trailing commas.
 """
 
@@ -27,7 +27,7 @@ IDENTITY = "clipnb"
 _ESCAPED = "total/"
 
 # strings match first, so that their content is never taken for a comment or a trailing comma
-# what is left open matches to the end of the text, so that the time grows with its length only
+# an unclosed string or comment matches to the end of the text, so that the time is linear in its length
 _NOISE = re.compile(r'("(?:\\.|[^"\\])*+"?)|//[^\n]*|/\*.*?\*/|(/\*.*)', re.DOTALL)
 _TRAILING = re.compile(r'("(?:\\.|[^"\\])*+"?)|,(?=\s*[\]}])')
 
@@ -40,7 +40,7 @@ class StudyLog:
         manip: the condition, as spelled in the file.
         scores: category -> accuracy in [0, 1] of each image that has one.
         total: category means as listed in the file; the printed logs of the study list more means than categories.
-        run: what `Result.identity` says of the run; empty in a log that clipnb did not write.
+        run: `Result.identity` of the run; empty in a log that clipnb did not write.
     """
 
     manip: str
@@ -109,9 +109,9 @@ def loads(text: str, source: str = "log") -> StudyLog:
 
 
 def _once(source: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, in which no key may stand twice."""
+    """A JSON object without duplicate keys."""
     if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
-        raise UserError(f"{source}: {twice[0]!r} stands twice in one object")
+        raise UserError(f"{source}: {twice[0]!r} occurs twice in one object")
     return dict(pairs)
 
 

@@ -106,8 +106,8 @@ def test_where_an_image_folder_is_taken_otherwise(photo_folder: PhotoFolder) -> 
     assert unused == {
         ".git": "hidden",
         "church/._00.png": "hidden",
-        "church/outdoor/00.png": "in a folder of a category",
-        "church/outdoor/01.png": "in a folder of a category",
+        "church/outdoor/00.png": "in a subfolder of a category",
+        "church/outdoor/01.png": "in a subfolder of a category",
     }
     nested = load_dataset(f"nested:{root}")
     assert {photo.id for photo in nested.photos} == ours | {"church/outdoor/00.png", "church/outdoor/01.png"}
@@ -136,7 +136,7 @@ def test_every_file_that_is_not_used_is_named_with_its_reason(photo_folder: Phot
     assert dataset.unused == {
         "cats/._00.png": "hidden",
         "cats/a.NEF": ".nef",
-        "cats/night/00.png": "in a folder of a category",
+        "cats/night/00.png": "in a subfolder of a category",
         "cats/no suffix": "no suffix",
         "list.csv": ".csv",
         "loose.png": "outside the category folders",
@@ -154,7 +154,7 @@ def test_photographs_in_a_format_that_is_not_read_are_counted(photo_folder: Phot
 
 def test_photographs_one_folder_too_deep_are_answered_with_the_option(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"2019/beach": 2})
-    assert f"2 in a folder of a category): -p dataset nested:{root} uses" in refusal(str(root))
+    assert f"2 in a subfolder of a category): -p dataset nested:{root} uses" in refusal(str(root))
     assert [photo.id for photo in load_dataset(f"nested:{root}").photos] == ["2019/beach/00.png", "2019/beach/01.png"]
 
 

@@ -32,8 +32,8 @@ with replaced_folder(Path(sys.argv[1]) / "run") as folder:
     Path.rename, rename = lambda path, to: os.kill(os.getpid(), 9) if path == folder else rename(path, to), Path.rename
 """
 BUILDS = """
-from clipnb.execution.pages import run_with_me
-run_with_me("import time; print(os.getpid(), flush=True); time.sleep(600)")
+from clipnb.execution.pages import run_attached
+run_attached("import time; print(os.getpid(), flush=True); time.sleep(600)")
 """
 ALONE = """
 import sys, time

@@ -131,7 +131,7 @@ def test_a_score_outside_0_to_1_is_refused_by_file_and_key(score: str, key: str)
 
 @pytest.mark.parametrize("text", ['{"grey": {"abbey": [1], "abbey": [0]}}', '{"abbey": {"alley": [1]}, "abbey": {"alley": [1]}}'])
 def test_a_key_that_stands_twice_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"^x\.json: 'abbey' stands twice in one object$"):
+    with pytest.raises(UserError, match=r"^x\.json: 'abbey' occurs twice in one object$"):
         loads(text, "x.json")
 
 

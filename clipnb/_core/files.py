@@ -34,7 +34,7 @@ def read_text(path: Path, most: int = 64 * 2**20) -> str:
 
     Raises:
         OSError: as for `read_bytes`.
-        UnicodeDecodeError: it is no UTF-8 text.
+        UnicodeDecodeError: it is not UTF-8 text.
     """
     return read_bytes(path, most).decode("utf-8-sig")
 
@@ -68,7 +68,7 @@ def read_json(path: Path) -> Any:
 
 @cache
 def _here() -> str:
-    """Eight digits for the machine, or the container, that numbers this process."""
+    """Eight hexadecimal digits for the machine or container in which the process id of this process is valid."""
     try:
         numbers = str(Path("/proc/self/ns/pid").readlink())
     except OSError:  # not on Linux
@@ -77,7 +77,7 @@ def _here() -> str:
 
 
 def _prefix(path: Path) -> str:
-    """Begin the name of what becomes `path`: hidden, with the process that writes it."""
+    """Prefix of the temporary name of `path`: hidden, with the id of the writing process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean(path.parent)
     return f".{path.name}.{_here()}-{os.getpid()}."
@@ -85,7 +85,7 @@ def _prefix(path: Path) -> str:
 
 @cache
 def _clean(folder: Path) -> None:
-    """Delete what processes that were killed left in a folder, once in a process; a folder that they had moved aside comes back."""
+    """Delete temporary files of killed processes in a folder, once per process; a folder that they had moved aside is restored."""
     for path in folder.iterdir():
         made = re.fullmatch(rf"\.(.+)\.{_here()}-(\d+)\.\w+(\.part|\.old)?", path.name)
         if not made or _runs(int(made[2])):
@@ -174,7 +174,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder that is being built, by a lock beside it that ends with the process.
 
     Raises:
-        UserError: another process is in it.
+        UserError: another process builds it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
@@ -187,7 +187,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):  # open on Windows, where filelock deletes it
             Path(lock.lock_file).unlink()
-        lock.release()  # after the deletion: who opened the deleted file in between sees that, and opens a new one
+        lock.release()  # after the deletion: a process that opened the deleted file in between notices it and opens a new one
 
 
 def rounded(value: Any) -> Any:

@@ -52,11 +52,11 @@ class RayPool:
             raise MissingExtra("the engine ray", "scale") from error
 
     def work(self, make: Callable[[], Callable[[Any], Any]], pieces: Sequence[Any]) -> Iterator[Any]:
-        """Call a worker for each piece of work, and yield what it returns, as soon as it is there.
+        """Call a worker for each piece of work, and yield each result as soon as it is ready.
 
         Args:
             make: makes a worker, in each process.
-            pieces: what workers are called with.
+            pieces: arguments of the workers.
         """
         import ray.data
 

@@ -1,4 +1,4 @@
-"""Values that a person types or that a file holds, by the type that is expected."""
+"""Convert typed values, and check the values in files, by the expected type."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def from_text(text: str, like: object) -> Any:
 
 
 def misfit(value: object, hint: Any, name: str = "value") -> str:
-    """What part of a JSON value does not have a type: str, int, float, list, dict or a TypedDict; "" if all fits.
+    """Describe the first part of a JSON value that has the wrong type (str, int, float, list, dict or a TypedDict); "" if none.
 
     Numbers are finite, and whole numbers have at most 64 bits.
 

@@ -1,11 +1,11 @@
-"""Read YAML that another person may have written. A short text must not grow without bound, nor nest without end."""
+"""Read YAML that another person may have written. The size and depth of the result are bounded."""
 
 from __future__ import annotations
 
 from typing import Any
 
 DEEPEST = 10
-"""Largest number of lists and tables in one another."""
+"""Largest depth of nested lists and tables."""
 
 
 def load(text: str, loader: str = "SafeLoader") -> Any:

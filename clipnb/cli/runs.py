@@ -38,7 +38,7 @@ def _report(options: argparse.Namespace) -> int:
     specs = pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options))
     if options.dry_run:
         return _report_dry(specs, with_book=not options.no_book)
-    failures = pages.ensure(specs, jobs=pages.side_by_side())
+    failures = pages.ensure(specs, jobs=pages.default_jobs())
     _tell(failures, "failed")
     if not options.no_book:
         first = pages.build_book()
@@ -66,7 +66,7 @@ def _report_dry(specs: list[RunSpec], *, with_book: bool) -> int:
     for spec in due:
         print("run  ", spec.run_id)
     if due:
-        print(sweep.cost(list(due)).sentence(pages.side_by_side()))
+        print(sweep.cost(list(due)).sentence(pages.default_jobs()))
     print(f"{len(specs) - len(due) - len(failures)} of {len(specs)} runs are up to date")
     if with_book:
         print("book  is up to date" if not due and pages.book_is_current() else "book  would be built: the pages that changed")
@@ -79,7 +79,7 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("datasets", nargs="*", metavar="dataset", help=what)
     parser.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
     parser.add_argument(
-        "--severities", nargs="+", type=int, metavar="N", help="1 to 5; 0 is the fixed setting, or 3 where there is none (0)"
+        "--severities", nargs="+", type=int, metavar="N", help="1 to 5; 0 is the fixed setting, or 3 if there is none (0)"
     )
     parser.add_argument("--encoders", nargs="+", metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
     from ..spec import FLAGS
@@ -101,7 +101,7 @@ def _sweep(options: argparse.Namespace) -> int:
         pages.template()  # fails at once outside a project
     fields = {name: tuple(getattr(options, name) or ()) for name in ("manips", "severities", "encoders")}
     grid = sweep.typed_grid(options.datasets, settings=given_settings(options), **fields)
-    jobs = options.jobs or pages.side_by_side()
+    jobs = options.jobs or pages.default_jobs()
     specs = grid.specs()
 
     def announce(due: list[RunSpec]) -> None:
@@ -143,7 +143,7 @@ def _embed(options: argparse.Namespace) -> int:
     from ..manipulations import SEVERITIES, condition
     from ..spec import RunSpec
 
-    engine: fill.Engine = fill.here
+    engine: fill.Engine = fill.local
     if options.engine == "ray":
         from .._core.ray_pool import RayPool
 

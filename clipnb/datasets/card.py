@@ -1,6 +1,6 @@
-"""Data cards: what a data set holds, how large and of what shape its photographs are, and which of them are copies.
+"""Data cards: the photographs of a data set by number, size and shape, and the copies among them.
 
-Copies are files of equal content. Near-copies are found by the rule by which runs leave them out (`picture_hash`).
+Copies are files of equal content. Near-copies are found by the rule of `picture_hash`, by which runs leave them out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VERSION = 4
 
 @dataclass(frozen=True)
 class Card:
-    """What is known about a data set.
+    """Description of a data set.
 
     Attributes:
         name: name of the data set.

@@ -29,7 +29,7 @@ UNREAD = frozenset([".arw", ".cr2", ".cr3", ".dng", ".jxl", ".nef", ".orf", ".ra
 """Suffixes of photographs in formats that are not read."""
 
 NESTED = "nested:"
-"""Prefix of a data set whose categories include the photographs in folders inside their folders."""
+"""Prefix of a data set whose categories include the photographs in their subfolders."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Photo:
     """One image file of a data set.
 
     Attributes:
-        category: its category; of a flat data set the name of the file.
-        path: where it lies.
-        inside: its path inside the folder of the category if that is not its name alone, as in a nested data set.
+        category: name of the category; in a flat data set, the name of the file.
+        path: path of the file.
+        inside: path inside the folder of the category if the file lies in a subfolder, else "".
     """
 
     category: str
@@ -175,7 +175,7 @@ def load_dataset(dataset: str) -> Dataset:
 
     A folder for torchvision's `ImageFolder` works here too and gives the same categories and files, except that
 
-    - images in folders inside a category's folder are used only if the name starts with `nested:`;
+    - images in subfolders of a category are used only if the name starts with `nested:`;
     - a folder without an image is not an error; `empty` lists it;
     - hidden files and folders (`.git`, `._1.jpg`) are never images or categories;
     - `.gif` and `.jfif` files are images.
@@ -207,13 +207,13 @@ def load_dataset(dataset: str) -> Dataset:
     empty = [] if flat else [category for category, names in found.images.items() if not names]
     made = Dataset(slug(dataset), root, tuple(photos), tuple(empty), found.unused, flat)
     if DEEPER in made.other_files and flat:
-        raise DatasetError(f"{_no_photographs(made)}: -p dataset {NESTED}{dataset} uses those in folders of a category's folder")
+        raise DatasetError(f"{_no_photographs(made)}: -p dataset {NESTED}{dataset} uses the images in subfolders of categories")
     if not photos:
         advice = "convert them to JPEG" if UNREAD & set(made.other_files) else "put images into it, one folder per category"
         raise DatasetError(f"{_no_photographs(made)}: {advice}")
     spelled = [] if flat else [unicodedata.normalize("NFC", category) for category in made.categories]
     for name in [name for name, n in Counter(spelled).items() if n > 1]:
-        warnings.warn(f"{shown(root)}: {name!r} is there in two Unicode spellings, as two categories: rename one", stacklevel=2)
+        warnings.warn(f"{shown(root)}: {name!r} has two Unicode spellings, as two categories: rename one", stacklevel=2)
     return made
 
 

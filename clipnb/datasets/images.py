@@ -54,7 +54,7 @@ DECODER = 3
 """Increase this when `decode` returns other pixels, so that older stored embeddings are not used."""
 
 COLOURS = ("srgb", "stored")
-"""What becomes of the colour profile (ICC) in a photograph: colours are converted to sRGB, or the profile is ignored."""
+"""Treatment of the colour profile (ICC) in a photograph: colours are converted to sRGB, or the profile is ignored."""
 
 SAME_COLOUR = 2
 """A profile that changes no colour by more levels, of 255, is sRGB, and is not applied."""
@@ -116,7 +116,7 @@ def max_pixels() -> int:
 
 
 def opened(content: bytes) -> Image.Image:
-    """A picture whose header is read and whose pixels are not."""
+    """Open a picture and read its header, not its pixels."""
     Image.MAX_IMAGE_PIXELS = None  # `decode` checks the size: Pillow warns, and warning filters are shared by all threads
     _reads_heif()
     return Image.open(io.BytesIO(content), formats=[kind for kind in FORMATS if kind in Image.OPEN or kind != "HEIF"])

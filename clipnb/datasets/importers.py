@@ -78,7 +78,7 @@ class _Folders:
         for name in (plain, f"{plain}-{digest(label.encode('utf-8', 'replace'))[:8]}"):
             if self._label.setdefault(name.casefold(), label) == label:
                 return name
-        raise DatasetError(f"the label {label!r} has the folder of another one: rename it")
+        raise DatasetError(f"the label {label!r} would share the folder of another label: rename it")
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The files of a folder: which of them are photographs by their names, and why each of the others is not used."""
+"""List the files of a folder: the photographs, by suffix, and the other files, with the reason why each is not used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .images import SUFFIXES
 
 HIDDEN = "hidden"
 LOOSE = "outside the category folders"
-DEEPER = "in a folder of a category"
+DEEPER = "in a subfolder of a category"
 
 
 @dataclass
@@ -36,7 +36,7 @@ def listing(root: Path, nested: bool) -> Listing:
 
     Args:
         root: the folder.
-        nested: whether the images in folders of a category's folder are images of the category.
+        nested: whether the images in subfolders of a category are images of the category.
 
     Raises:
         DatasetError: a folder cannot be read, or the name of a category or an image is not Unicode.
@@ -78,7 +78,7 @@ def _files(folder: Path, inside: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _why_unused(entry: os.DirEntry[str]) -> str:
-    """Why something in a folder is no image: mostly its suffix; "" for an image."""
+    """Why an entry of a folder is not used: mostly its suffix; "" for an image."""
     if entry.name.startswith("."):
         return HIDDEN
     if _kind(entry) != "file":

@@ -1,9 +1,9 @@
-"""Near-copies: two photographs that show the same picture, in another size, format or colour, or with a little cut off.
+"""Near-copies: two photographs that show the same picture, in another size, format or colour, or slightly cropped.
 
 The hash of a photograph is a grey picture of 16 x 17 cells. Two photographs are near-copies if
 
 - their difference hashes (Krawetz 2013) agree: one bit for each of 16 x 16 pairs of neighbouring cells says which is brighter.
-  A pair votes if the cells differ by at least `CONTRAST` grey levels in one of the photographs, because bits of a flat ground
+  A pair votes if the cells differ by at least `CONTRAST` grey levels in one of the photographs, because bits of a flat background
   are noise. Differing bits are counted per 256 votes, and fewer than `FEWEST` votes decide nothing;
 - no cell differs by more than `CELL` grey levels.
 

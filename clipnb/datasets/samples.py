@@ -103,7 +103,7 @@ def view(photograph: RGB, rng: np.random.Generator) -> RGB:
     return np.asarray(flat, dtype=np.uint8)
 
 
-def seeing_view(photograph: RGB, rng: np.random.Generator) -> RGB:
+def view_with_contrast(photograph: RGB, rng: np.random.Generator) -> RGB:
     """Draw views until one has at least `LEAST_CONTRAST`; return the 20th if none does."""
     for _ in range(20):
         image = view(photograph, rng)
@@ -126,6 +126,6 @@ def ensure(name: str) -> Path:
             (partial / category).mkdir()
             photographs = [_photograph(file) for file in source.files]
             for i in range(IMAGES_PER_CATEGORY):
-                image = seeing_view(photographs[i % len(photographs)], rng_for(0, "sample", name, category, i))
+                image = view_with_contrast(photographs[i % len(photographs)], rng_for(0, "sample", name, category, i))
                 Image.fromarray(image).save(partial / category / f"{i:03d}.jpg", quality=JPEG_QUALITY)
     return folder

@@ -1,4 +1,4 @@
-"""Choose the photographs of a data set that take part: seeded, stable sampling, and batches of categories.
+"""Choose photographs of a data set: seeded, stable sampling, and batches of categories.
 
 Categories and photographs are ranked by a hash of the seed and their own name. A larger sample therefore contains every
 smaller one, and the ranking does not depend on other settings, on other photographs or on their order.

@@ -1,4 +1,4 @@
-"""`clipnb cache`: what is kept between runs, its size, and how to delete it. Everything here can be computed again."""
+"""`clipnb cache`: list and delete the parts of the cache. Everything in it can be computed again."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class CacheEntry:
     """One part of the cache.
 
     Attributes:
-        path: what would be deleted: a folder, or the database of an encoder's embeddings.
+        path: a folder, or the database of an encoder's embeddings.
         kind: `embeddings` of one encoder, or the name of another folder of the cache.
         size: bytes on disk.
         used: seconds since the epoch of its youngest file: embeddings are marked as used by the runs that open them.
-        holds: how many embeddings or files.
-        name: of the encoder; "" for other kinds.
+        holds: number of embeddings or files, in words.
+        name: name of the encoder; "" for other kinds.
         unread: why no run reads the embeddings; "" if runs do.
     """
 
@@ -98,7 +98,7 @@ def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float |
 
 
 def prune(chosen: Sequence[CacheEntry]) -> int:
-    """Delete parts of the cache, and return the number of bytes freed. A process that uses one ends well or with a `UserError`."""
+    """Delete parts of the cache, and return the bytes freed. A process that uses one finishes or ends with a `UserError`."""
     for part in chosen:
         for file in _files(part.path):
             with suppress(OSError):  # another system's lock, a drive that cannot be written

@@ -99,7 +99,7 @@ def embed(
         store: store with the embeddings of `encoder`.
         seed: seed of the run, for conditions with random choices.
         words: names of the data set's categories (`Dataset.words`), for conditions that write one.
-        colour: what becomes of colour profiles (`clipnb.datasets.images.COLOURS`).
+        colour: treatment of colour profiles (`clipnb.datasets.images.COLOURS`).
         batch_size: number of images per call of the encoder; 0 for the encoder's preferred number.
         workers: number of threads that decode and manipulate; one per core by default.
 
@@ -144,7 +144,7 @@ def embed(
         return prepare
 
     def for_processes() -> Callable[[Photo], _Work] | None:
-        """What processes do if there is something to embed, which is when the encoder is loaded."""
+        """The function of the processes, if there is something to embed; only then is the encoder loaded."""
         loaded: Any = getattr(encoder, "loaded", encoder) if batches.taken else None
         return loaded and preparing(loaded.preparation)
 

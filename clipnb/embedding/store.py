@@ -107,7 +107,7 @@ def _checksum(key: bytes, seen: bytes, effect: bytes, vector: bytes) -> int:
 
 
 class EmbeddingStore:
-    """The embeddings of one encoder, for any threads; a method raises `UserError` where the file or its drive fails."""
+    """The embeddings of one encoder, for any threads; a method raises `UserError` if the file or its drive fails."""
 
     def __init__(self, folder: Path, identity: str, dim: int) -> None:
         """Open the store of an encoder in `folder`, and create it if it is absent."""
@@ -159,14 +159,14 @@ class EmbeddingStore:
         return [key for chunk, found in self._read("key", keys) for key in chunk if key not in found]
 
     def entries(self, keys: Iterable[bytes]) -> Iterator[Entry]:
-        """The entries under keys, in their order; UserError where one is missing: after `add` only damage can take it."""
+        """The entries under keys, in their order; UserError if one is missing, which after `add` only damage can cause."""
         for chunk, found in self._read("key", keys):
             if lost := set(chunk) - found.keys():
                 raise _failure(self.path, LookupError(f"it has lost {len(lost)} embeddings"))
             yield from map(found.__getitem__, chunk)
 
     def seen(self, inputs: Iterable[bytes]) -> dict[bytes, Entry]:
-        """Digest -> entry of the network inputs that were embedded before, as copies or where a manipulation changed nothing."""
+        """Digest -> entry of the network inputs embedded before, in copies or under a manipulation without effect."""
         return {digest: entry for _, found in self._read("input", inputs) for digest, entry in found.items()}
 
     def add(self, entries: Iterable[tuple[bytes, Entry]]) -> None:

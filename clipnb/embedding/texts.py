@@ -32,7 +32,7 @@ def embed_names(names: Sequence[str], templates: Sequence[str], encoder: TextEnc
     """Embed n names by t templates: the mean over templates, scaled to unit length (Radford et al. 2021).
 
     Args:
-        names: what is put in the place of {} in each template.
+        names: the names that replace {} in each template.
 
     Returns:
         (n, dim) float32 with unit rows.

@@ -1,4 +1,4 @@
-"""Prepare photographs in threads, or in processes where threads cannot keep a GPU busy.
+"""Prepare photographs in threads, or in processes if threads cannot keep a GPU busy.
 
 Python runs one thread at a time, so threads prepare photographs more slowly than a GPU embeds them.
 """
@@ -21,7 +21,7 @@ from ..datasets import memory
 from ..errors import UserError
 
 FIRST = 256
-"""Number of photographs that threads prepare before processes may go on."""
+"""Number of photographs that threads prepare before processes may take over."""
 
 CHUNK = 16
 """Number of photographs that a process takes at a time."""
@@ -40,13 +40,13 @@ def in_order(
     ahead: int,
     for_processes: Callable[[], Callable[[Given], Made] | None] | None = None,
 ) -> Iterator[Made]:
-    """Like `map`, in parallel, at most about `ahead` items ahead, so that memory stays bounded.
+    """A parallel `map` that keeps the order and works at most about `ahead` items ahead, so that memory stays bounded.
 
     Args:
-        function: what threads do with an item.
+        function: the work of a thread on an item.
         workers: number of threads or processes.
-        for_processes: asked after each `FIRST` items for the function of processes that go on with the rest; None for no
-            processes.
+        for_processes: called after each `FIRST` items; returns the function with which processes do the rest, or None
+            for no processes.
 
     Raises:
         UserError: a process was killed.

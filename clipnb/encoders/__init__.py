@@ -118,7 +118,7 @@ def _from(kind: str) -> Loader:
         modules = {
             "efficientnet": efficientnet,
             "clip": openai_clip,
-            "own": custom,
+            "custom": custom,
             "open_clip": open_clip_models,
             "timm": timm_models,
             "hf": hugging_face,
@@ -133,7 +133,7 @@ def _from(kind: str) -> Loader:
     return load
 
 
-_efficientnet, _openai_clip, _own = _from("efficientnet"), _from("clip"), _from("own")
+_efficientnet, _openai_clip, _custom = _from("efficientnet"), _from("clip"), _from("custom")
 _BY_PREFIX = {prefix: _from(prefix) for prefix in PREFIXES}
 
 for _name in (OFFLINE, *LITE[:-1]):
@@ -166,7 +166,7 @@ def resolve(name: str) -> tuple[str, Loader]:
     if colon and rest and prefix in PREFIXES:
         return name, _BY_PREFIX[prefix]
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
-        return name, _own
+        return name, _custom
     with suppress(OSError):  # a text too long for a path
         if Path(name).suffix in (".pt", ".pth") or Path(name).is_file():
             return name, _openai_clip
@@ -211,18 +211,18 @@ def require_packages(name: str) -> None:
 
 @cache  # a sweep asks for each of its runs
 def require_loadable(name: str, precision: str, engine: str, device: str) -> None:
-    """Load an encoder that packages outside this one make, to find out before a long run whether they can.
+    """Load an encoder of another package, to find its errors before a long run.
 
     Raises:
-        UserError: the model is unknown, its weights are missing, or a package of it cannot be imported.
+        UserError: the model is unknown, its weights are missing, or one of its packages cannot be imported.
     """
-    if resolve(name)[1] not in (_efficientnet, _histogram, _own):
+    if resolve(name)[1] not in (_efficientnet, _histogram, _custom):
         load_encoder(name, precision, engine, device)
 
 
 def imports_code(name: str) -> bool:
     """Whether a name is `<package.module>:<name>`: code that is imported only if a person typed the name in this command."""
-    return resolve(name)[1] is _own
+    return resolve(name)[1] is _custom
 
 
 def names_file(name: str) -> bool:
@@ -244,7 +244,7 @@ def has_cuda() -> bool:
 
 
 def settled_precision(precision: str, encoder: str, engine: str = "torch", device: str = "auto") -> str:
-    """What the precision "auto" means here: fp16 for a network of PyTorch on CUDA, as in the study, else fp32.
+    """The precision that "auto" stands for: fp16 for a network of PyTorch on CUDA, as in the study, else fp32.
 
     Args:
         precision: one of `PRECISIONS`; all except "auto" are returned as they are.
@@ -253,7 +253,7 @@ def settled_precision(precision: str, encoder: str, engine: str = "torch", devic
     """
     if precision != "auto":
         return precision
-    full = engine == "openvino" or resolve(encoder)[1] in (_histogram, _own, _BY_PREFIX["onnx"], _BY_PREFIX["python"])
+    full = engine == "openvino" or resolve(encoder)[1] in (_histogram, _custom, _BY_PREFIX["onnx"], _BY_PREFIX["python"])
     return "fp16" if not full and device in ("auto", "cuda") and has_cuda() else "fp32"
 
 
@@ -264,10 +264,10 @@ def load_encoder(name: str, precision: str = "auto", engine: str = "torch", devi
         name: name of the encoder; see `clipnb.encoders`.
         precision: precision of PyTorch encoders: fp32, bf16, fp16, or auto (`settled_precision`).
         engine: engine that runs PyTorch encoders: torch, compile or openvino.
-        device: where PyTorch encoders run: cpu, cuda, mps, or auto, the first of cuda, mps and cpu that is there.
+        device: where PyTorch encoders run: cpu, cuda, mps, or auto, the first of cuda, mps and cpu that is available.
 
     Raises:
-        UserError: the name is unknown, the weights are missing and cannot be downloaded, or the device is not there.
+        UserError: the name is unknown, the weights are missing and cannot be downloaded, or the device is not available.
         MissingExtra: the packages of the encoder are not installed.
 
     >>> encoder = load_encoder("histogram")
@@ -280,7 +280,7 @@ def load_encoder(name: str, precision: str = "auto", engine: str = "torch", devi
     compute = Compute(settled_precision(precision, settled, engine, device), engine, device)
     # Otherwise torch's idle threads spin and take the cores from the decoding workers. torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if loader is _own:  # never cached: its code may change under the same name
+    if loader is _custom:  # never cached: its code may change under the same name
         return loader(settled, compute)
     return recall(settled, "|".join(compute), lambda: loader(settled, compute))
 

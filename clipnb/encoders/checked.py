@@ -1,4 +1,4 @@
-"""The one way by which embeddings come from an encoder: what it returns is checked, batch by batch."""
+"""Embed with an encoder, and check the vectors that it returns. Every embedding passes through here."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from .preprocessing import Preprocessing
 from .torch_base import TorchEncoder
 
 SIDES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
-"""Side in pixels of the input of each."""
+"""Encoder -> side of its input in pixels."""
 
 
 def load(name: str = OFFLINE, compute: Compute = DEFAULT) -> TorchEncoder:

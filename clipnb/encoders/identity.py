@@ -1,4 +1,4 @@
-"""What determines the embeddings of a custom encoder, as digests: the source of its code, and its weights."""
+"""Digests of what determines the embeddings of a custom encoder: the source of its code, and its weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SOURCES: dict[str, str] = {}
 
 
 def imported(module: str) -> str:
-    """Import a module, again if its source changed since, and return the digest of its source."""
+    """Import a module, again if its source has changed, and return the digest of its source."""
     importlib.invalidate_caches()
     found = find_spec(module)
     if found is None:
@@ -40,7 +40,7 @@ def imported(module: str) -> str:
 
 
 def _sources(module: str, path: Path) -> dict[str, Path]:
-    """Name -> file of a module and of the modules in the same folder tree that it imports; of installed ones, its package's."""
+    """Name -> file of a module and of those that it imports from its folder tree or, if it is installed, from its package."""
     root = path.parents[module.count(".") + (path.name == "__init__.py")]
     installed, top = root.name in ("site-packages", "dist-packages"), module.partition(".")[0]
     found: dict[str, Path] = {}
@@ -71,7 +71,7 @@ def _imports(module: str, file: Path) -> Iterator[str]:
 def weights_digest(encoder: object, module: str) -> str:
     """Digest of the arrays, tensors, files and plain values that an object holds, through lists, tables and other objects.
 
-    Of the class and the module, arrays and tensors alone count: the source covers the rest.
+    Of the class and the module, only arrays and tensors count, because the source covers the rest.
     """
     sha = hashlib.sha256()
     seen: set[int] = set()

@@ -1,7 +1,7 @@
 """Models of open_clip: `open_clip:<model>/<tag>`, `open_clip:<model>/<tag>@<file or folder>`, `open_clip:local-dir:<folder>`.
 
-A checkpoint records neither its preprocessing nor its activation (GELU or QuickGELU); with others the embeddings are wrong,
-without an error message. Both follow from the tag, or from the configuration in the folder. `open_clip:<model>/<file>`
+A checkpoint records neither its preprocessing nor its activation (GELU or QuickGELU); with the wrong ones, the embeddings are
+wrong without an error message. Both follow from the tag, or from the configuration in the folder. `open_clip:<model>/<file>`
 without a tag is read only if all tags of the model have the same preprocessing and activation.
 """
 
@@ -18,7 +18,7 @@ from .preprocessing import Preprocessing
 from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, matching_torchvision, reason
 
 LOOKS = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
-"""What a tag says about the preprocessing and the activation of its weights."""
+"""Fields of a tag that describe the preprocessing and the activation of its weights."""
 
 
 CONFIG = "open_clip_config.json"

@@ -1,4 +1,4 @@
-"""Prompts of zero-shot classification: templates into which the name of a category is put (Radford et al. 2021)."""
+"""Prompts of zero-shot classification: templates for the name of a category (Radford et al. 2021)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ PHOTO, IMAGENET = "photo", "imagenet"
 BARE = ("{}",)
 """The name alone."""
 
-RULE = f"{PHOTO}, {IMAGENET}, or templates with {{}} for the name, with | between them"
+RULE = f"{PHOTO}, {IMAGENET}, or templates with {{}} for the name, separated by |"
 
 
 def allowed(prompts: str) -> bool:
-    """Whether `templates` takes this text."""
+    """Whether `templates` accepts this text."""
     return prompts in (PHOTO, IMAGENET) or all("{}" in template for template in prompts.split("|"))
 
 
 def templates(prompts: str) -> tuple[str, ...]:
-    """The templates that a text names, each with {} for the name of a category.
+    """The templates that `prompts` stands for, each with {} for the name of a category.
 
     Args:
-        prompts: "photo" for the one of the CLIP paper, "imagenet" for the 80 that OpenAI chose for ImageNet, as open_clip has
-            them, or templates with | between them.
+        prompts: "photo" for the template of the CLIP paper, "imagenet" for the 80 that OpenAI chose for ImageNet (from
+            open_clip), or templates separated by |.
 
     Raises:
         MissingExtra: "imagenet" is asked for and open_clip is not installed.

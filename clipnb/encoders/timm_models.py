@@ -1,6 +1,6 @@
 """Models of timm: `timm:<model>` or `timm:<model>.<tag>`, and `@<file>` after it for weights that are in a file.
 
-The embedding is what the model gives without its classifier (`num_classes=0`); images are prepared by timm's own transform.
+The embedding is the output of the model without its classifier (`num_classes=0`); images are prepared by timm's own transform.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from . import DEFAULT, INSTEAD, Compute, transforms
 from .torch_base import TorchEncoder, agreed_tag, matching_torchvision, output_dim, reason, state_sha256
 
 LOOKS = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size", "test_input_size", "test_crop_pct")
-"""What a tag says about the preprocessing of its weights."""
+"""Fields of a tag that describe the preprocessing of its weights."""
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:

@@ -25,7 +25,7 @@ class Transform(Preprocessing):
 
     Attributes:
         steps: PIL image -> (size, size, 3) uint8 before normalisation, or (3, size, size) float32 after it.
-        text: what the steps are, as part of an encoder's identity.
+        text: description of the steps, as part of an encoder's identity.
     """
 
     steps: Callable[[Image.Image], Any] = field(default=np.asarray, repr=False)
@@ -37,7 +37,7 @@ class Transform(Preprocessing):
 
 
 def of(transform: Any) -> Transform:
-    """Take a transform: PIL image -> network's input.
+    """Wrap a transform: PIL image -> network's input.
 
     Raises:
         UserError: the input is not a square of three channels.
@@ -62,7 +62,7 @@ def of(transform: Any) -> Transform:
 
 
 def _of_processor(processor: Any) -> Transform:
-    """Of an image processor of transformers."""
+    """Wrap an image processor of transformers."""
     mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ((0.0,) * 3, (1.0,) * 3)
     scale = 1 / processor.rescale_factor if processor.do_rescale else 1.0
 

@@ -46,7 +46,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Filled:
-    """What a fill did.
+    """The outcome of a fill.
 
     Attributes:
         wanted: number of embeddings that the runs use, of readable photographs.
@@ -67,7 +67,7 @@ class Filled:
 
 
 Engine = Callable[[Sequence[Task]], Iterable[Filled]]
-"""Does tasks, and yields what each did, in any order."""
+"""(tasks) -> the outcome of each, in any order."""
 
 
 def tasks_of(specs: Sequence[RunSpec], photos: int = PHOTOS) -> list[Task]:
@@ -105,12 +105,12 @@ def _encoder(name: str, precision: str, engine: str, device: str) -> Encoder:
     return load_encoder(name, precision, engine, device)
 
 
-def here(tasks: Sequence[Task]) -> Iterator[Filled]:
+def local(tasks: Sequence[Task]) -> Iterator[Filled]:
     """Do tasks one after the other, in this process."""
     return map(do, tasks)
 
 
-def _told(task: Task) -> str:
+def _as_json(task: Task) -> str:
     return json.dumps(vars(do(task)))
 
 
@@ -118,14 +118,14 @@ def on_ray(pool: RayPool) -> Engine:
     """An engine that does tasks on Ray. All processes write to one cache, so a cluster needs a file system that it shares."""
 
     def run(tasks: Sequence[Task]) -> Iterator[Filled]:
-        for told in pool.work(lambda: _told, tasks):
-            done = json.loads(told)
+        for text in pool.work(lambda: _as_json, tasks):
+            done = json.loads(text)
             yield Filled(done["wanted"], done["computed"], tuple((name, why) for name, why in done["unreadable"]))
 
     return run
 
 
-def fill(specs: Sequence[RunSpec], engine: Engine = here, *, photos: int = PHOTOS, progress: bool = True) -> Filled:
+def fill(specs: Sequence[RunSpec], engine: Engine = local, *, photos: int = PHOTOS, progress: bool = True) -> Filled:
     """Embed the photographs of runs under their conditions.
 
     Args:

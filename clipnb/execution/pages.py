@@ -1,4 +1,4 @@
-"""`clipnb report`: run the notebook for each data set and manipulation where something changed, then build the book."""
+"""`clipnb report`: run the notebook for each data set and manipulation that changed, then build the book."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ..errors import MissingExtra, UserError, user_errors
 from ..manipulations import CLEAN, STUDY
 from ..provenance import code_sha256, folder_sha256
 from ..retrieval.image_paths import gallery_files
-from ..runs import own_identity, require_possible
+from ..runs import custom_identity, require_possible
 from ..spec import RunSpec
 
 MADE_BY_THE_BUILD = ("api", "cards", "datasets")
@@ -75,15 +75,15 @@ def page(spec: RunSpec) -> Path:
 
 
 def state_of(spec: RunSpec) -> str:
-    """Digest of everything that a run's page depends on: notebook, code, specification, own encoder and image files.
+    """Digest of everything that a run's page depends on: notebook, code, specification, custom encoder and image files.
 
-    Of the modules that numbers depend on, the whole text counts; of those that present numbers, comments do not count.
+    Modules that numbers depend on count with their whole text, modules that present numbers without their comments.
     """
     sha = hashlib.sha256(template().read_bytes())
     sha.update((code_sha256() + digest_of(needed_by(*IN_A_RUN), comments=False)).encode())
     dataset = load_dataset(spec.dataset)
     sha.update(repr(replace(spec, dataset=folder_sha256(dataset.root))).encode())
-    sha.update((listing_digest(dataset.photos) + own_identity(spec)).encode())
+    sha.update((listing_digest(dataset.photos) + custom_identity(spec)).encode())
     for path in gallery_files(spec.gallery):
         stat = path.stat()
         sha.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
@@ -175,8 +175,8 @@ def ensure(
     return failures
 
 
-def side_by_side() -> int:
-    """Number of runs at a time: one a core, at most 4, and no more than the free memory has room for."""
+def default_jobs() -> int:
+    """Number of runs at a time: one per core, at most 4, and as many as fit into the free memory."""
     import psutil
 
     return max(1, min(4, os.cpu_count() or 1, int(psutil.virtual_memory().available // RUN_BYTES)))
@@ -190,7 +190,7 @@ def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[Ru
             yield spec, failure_of(run_page, spec, state)
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _share_the_machine, (threads,))
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (threads,))
     try:
         for clean in (True, False):
             now = [spec for spec in due if (spec.manip == CLEAN) == clean]
@@ -206,7 +206,7 @@ def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[Ru
         pool.shutdown(cancel_futures=True)
 
 
-def _share_the_machine(threads: int) -> None:
+def _start_worker(threads: int) -> None:
     """Initialise a worker process: limit its numeric kernels to some cores, and end it when its parent ends."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if parent := parent_process():
@@ -266,7 +266,7 @@ def book_is_current() -> bool:
     return False
 
 
-def run_with_me(code: str, *arguments: str) -> int:
+def run_attached(code: str, *arguments: str) -> int:
     """Run Python code in the project with arguments, in a process that ends when this one does, and return its exit status."""
     ends = "import os, threading; threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()\n"
     command = [sys.executable, "-c", ends + code, *arguments]
@@ -288,7 +288,7 @@ def build_book() -> Path:
         print("the book is up to date", flush=True)
         return first
     jb = "from jupyter_book.cli.main import main; main()"  # `jb` of this environment
-    if run_with_me(jb, "build", str(project_root() / "book"), "-W", "-n", "--keep-going"):
+    if run_attached(jb, "build", str(project_root() / "book"), "-W", "-n", "--keep-going"):
         raise UserError("the book could not be built; the lines above give the reason")
     write_text(first.with_name(STATE), book_state())
     return first

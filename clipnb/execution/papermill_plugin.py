@@ -187,7 +187,7 @@ class Handler(LocalHandler):  # type: ignore[misc]
     """Writes the notebook at the end of its run: to the output path if the run finished, else beside the results."""
 
     running = False
-    told = False
+    reported = False
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__()
@@ -206,18 +206,18 @@ class Handler(LocalHandler):  # type: ignore[misc]
             return
         if finished(notebook):
             write_text(Path(path), buf)
-            if not self.told:
+            if not self.reported:
                 print(self.answer(path))
-            self.told = True
+            self.reported = True
         else:
             kept = results_root() / "failed" / Path(path).name
             write_text(kept, buf)
-            if not self.told:
+            if not self.reported:
                 print(f"The incomplete notebook is in {shown(kept)}", file=sys.stderr)
-            self.told = True
+            self.reported = True
 
     def answer(self, path: str) -> str:
-        """The numbers of the run, its page, and what can be asked next; without a saved result the page alone."""
+        """The numbers of the run, its page, and the next commands; without a saved result, only the page."""
         from ..metrics.measures import MEASURES
         from ..runs import saved_result
 

@@ -152,12 +152,12 @@ def cost(specs: Sequence[RunSpec]) -> Cost:
     """Estimate the cost of runs from earlier runs with the same encoder, or from a trial on a few photographs."""
     counts = {spec: len(batch(drawn_for(spec).photos, spec.start, spec.step)) * spec.draws for spec in specs}
     first = {spec.encoder: spec for spec in reversed(specs)}
-    per_image = {encoder: seconds_an_image(spec) for encoder, spec in first.items()}
+    per_image = {encoder: seconds_per_image(spec) for encoder, spec in first.items()}
     seconds = sum(NOTEBOOK_SECONDS + counts[spec] * per_image[spec.encoder] for spec in specs)
     return Cost(len(specs), sum(counts.values()), seconds)
 
 
-def seconds_an_image(spec: RunSpec) -> float:
+def seconds_per_image(spec: RunSpec) -> float:
     """Estimate the time to embed a photograph from saved runs, or from a trial that does not use the store."""
     seconds = images = 0.0
     for about in results_root().glob("*/run.json"):

@@ -59,7 +59,7 @@ class Manipulation:
         apply: (image (h, w, 3) uint8, generator, value) -> image (h', w', 3) uint8; the value is that of
             the parameter, and 0 is the fixed setting. If it writes a word, the word follows.
         draws: whether `apply` uses the generator, or the word is drawn; otherwise the seed does not matter.
-        writes: whether it writes a word on the image, in a run the name of another category.
+        writes: whether it writes a word on the image; in a run, the name of another category.
         version: increase it when `apply` or `at_input` returns other values, so that older stored embeddings are not used.
         parameter: the parameter that severities 1 to 5 set, with its unit; "" without severities.
         levels: value of the parameter at severities 1 to 5.
@@ -147,7 +147,7 @@ class Manipulation:
             severity: 1 to 5, or 0 for the fixed setting or a strength.
             draw: number of the draw, for several draws per image.
             strength: value of the parameter.
-            word: what it writes, if it writes; "" for its default.
+            word: the word to write, if it writes; "" for its default.
         """
         rng = rng_for(seed, image_digest, self.name, *([draw] if draw else []))
         return self.made(image, rng, self.value(*self.settle(severity, strength)), word)

@@ -17,8 +17,8 @@ from .base import MANIPULATIONS, SEVERITIES, Manipulation, Shape, View
 class Condition:
     """A manipulation at one severity (0: the fixed setting) or strength, for one of several draws.
 
-    Its text form identifies it: `blurred`, `blurred/3`, `blurred=2.5`, `cropped/3#1`. A manipulation that writes has a word
-    for each image in addition (`on`).
+    Its text form identifies it: `blurred`, `blurred/3`, `blurred=2.5`, `cropped/3#1`. A manipulation that writes also has a
+    word for each image (`on`).
     """
 
     manip: str
@@ -126,7 +126,7 @@ def apply(image: RGB, manipulation: str, severity: int = 0, seed: int = 0, *, st
             `blurred/3`.
         severity: 1 to 5; 0 is the fixed setting, or severity 3 if there is none.
         strength: value of the manipulation's parameter, instead of a severity; `clipnb info` names parameter and unit.
-        word: what `typographic` writes; a run writes the name of another category.
+        word: the word that `typographic` writes; a run writes the name of another category.
 
     Returns:
         (h', w', 3) uint8.

@@ -1,4 +1,4 @@
-"""The typographic edit: a word written on the photograph (Goh et al. 2021), which models that read text take for its content.
+"""The typographic edit: a word written on the photograph (Goh et al. 2021), which models that can read mistake for its content.
 
 In a run the word is the name of another category, drawn for each photograph. Elsewhere it is "iPod", as in the source.
 """
@@ -15,7 +15,7 @@ from ..errors import UserError
 from .base import Manipulation, Shape, View
 
 WORD = "iPod"
-"""What is written where no word is given."""
+"""The word that is written if none is given."""
 
 LETTERS = (0.05, 0.1, 0.15, 0.2, 0.3)
 """Heights of the line of text as shares of the short side."""

@@ -1,7 +1,7 @@
 """`clipnb index`: build a gallery on disk from a folder of photographs, shard by shard, on this machine or on a cluster.
 
-A shard is a fixed run of the image files in sorted order. Its embeddings and its metadata are two files, and each is
-written completely or not at all. A build that is stopped keeps its finished shards; the same command makes the others. One
+A shard is a fixed range of the image files in sorted order. Its embeddings and its metadata are two files, and each is
+written completely or not at all. A build that is stopped keeps its finished shards; the same command makes the rest. One
 function makes all shards, in fixed batches on a fixed number of threads, so that every engine writes the same bytes.
 """
 
@@ -99,7 +99,7 @@ class Shard:
 
     @property
     def done(self) -> bool:
-        """Whether both files are there and whole, with a row for each embedding."""
+        """Whether both files exist and are complete, with a row for each embedding."""
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -141,7 +141,7 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
         }
         return about, pixels
 
-    for photos in _runs_of(shard.photos, BATCH):
+    for photos in _chunks(shard.photos, BATCH):
         inputs = []
         for photo, found in zip(photos, pool.map(prepare, photos), strict=True):
             if isinstance(found, str):
@@ -230,7 +230,7 @@ def build_gallery(
 def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, engine: Engine, progress: bool) -> GalleryFolder:
     _begin(out, plan)
     count = -(-len(photos) // plan.shard)
-    shards = [Shard(n, count, run, out.resolve()) for n, run in enumerate(_runs_of(photos, plan.shard))]
+    shards = [Shard(n, count, part, out.resolve()) for n, part in enumerate(_chunks(photos, plan.shard))]
     due = [shard for shard in shards if not shard.done]
     begun = sum(len(shard.photos) for shard in shards if shard.done)
     with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo", disable=not progress) as bar:
@@ -241,7 +241,7 @@ def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, engine: E
     return _finish(out, plan, shards, index)
 
 
-def _runs_of(photos: Sequence[Photo], size: int) -> list[tuple[Photo, ...]]:
+def _chunks(photos: Sequence[Photo], size: int) -> list[tuple[Photo, ...]]:
     return [tuple(photos[start : start + size]) for start in range(0, len(photos), size)]
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .._core.files import read_json
-from .._core.parquet import require_no_swell
+from .._core.parquet import refuse_bomb
 from .._core.paths import shown
 from .._core.typed import misfit
 from ..errors import UserError
@@ -82,7 +82,7 @@ class Maker(TypedDict):
 
 
 class About(TypedDict, total=False):
-    """What `clipnb.json` holds."""
+    """The content of `clipnb.json`."""
 
     encoder: Maker
     images: int
@@ -165,8 +165,8 @@ def open_folder(path: Path) -> GalleryFolder:
         if opened.index.dim != opened.dim:
             raise UserError(f"{shown(path)}: {INDEX} holds vectors of {opened.index.dim} values, img_emb of {opened.dim}")
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} in {file}" for file, count in counts.items())
-        raise UserError(f"{shown(path)}: the numbers of images differ ({told}): build it again")
+        counted = ", ".join(f"{count} in {file}" for file, count in counts.items())
+        raise UserError(f"{shown(path)}: the numbers of images differ ({counted}): build it again")
     return opened
 
 
@@ -176,7 +176,7 @@ def _table(file: Path) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file, memory_map=True) as held:
-        require_no_swell(held, file.name, file.stat().st_size)
+        refuse_bomb(held, file.name, file.stat().st_size)
         flat = [column.name for column in held.schema_arrow if not pa.types.is_nested(column.type)]
         table: pd.DataFrame = held.read(columns=flat).to_pandas()
         return table if flat else pd.DataFrame(index=range(held.metadata.num_rows))

@@ -2,8 +2,8 @@
 
 A fetch ends in one of three ways: *ok* (an image file in the cache), *dead* (no answer, an error, too large, not allowed)
 or *unreadable* (the answer is not an image, or has too many pixels). The schemes are http and https. A private, loopback or
-similar address is refused unless its host is allowed by name. The connection goes to the very address that was checked, and
-every redirect is checked again. No proxy, cookie or credential of this machine is used.
+similar address is refused unless its host is allowed by name. The connection goes to the address that was checked, and
+every redirect is checked too. No proxy, cookie or credential of this machine is used.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ async def _fetch_all(
 
             async def outcome(url: str) -> tuple[Fetched, bytes]:
                 try:
-                    async with turns[_host(url)], asyncio.timeout(limits.seconds):  # the time to wait for a turn is ours
+                    async with turns[_host(url)], asyncio.timeout(limits.seconds):  # the wait for a turn does not count
                         return Fetched("ok"), await _fetch(url, public, trusted, allow, limits)
                 except TimeoutError:
                     return Fetched("dead", None, f"not complete after {limits.seconds:g} s", final=False), b""

@@ -1,4 +1,4 @@
-"""A client for the back end of clip-retrieval. It speaks the wire format: POST /knn-service and GET /indices-list.
+"""A client for the back end of clip-retrieval, with its wire format: POST /knn-service and GET /indices-list.
 
 The client that clip-retrieval ships returns a server's error message as if it were results, never times out, and requires
 numpy < 2.
@@ -26,7 +26,7 @@ from ..errors import NoAnswer, ServiceError, UserError
 from . import network
 
 PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
-"""Lengths of vectors that are tried, when a service refuses a vector, to tell the user which length it holds."""
+"""Lengths of vectors to try when a service refuses a vector, so that the message names the right length."""
 TRANSIENT = (429, 502, 503, 504)
 MOST_BYTES = 64 * 2**20
 """Size of the largest answer that is read, after decompression."""
@@ -104,7 +104,7 @@ class KnnClient:
     Attributes:
         address: http://host:port.
         timeout: longest time for an answer in seconds.
-        attempts: largest number of requests where the service does not answer or is overloaded.
+        attempts: largest number of requests if the service does not answer or is overloaded.
         concurrency: number of requests at a time.
     """
 
@@ -129,7 +129,7 @@ class KnnClient:
 
         Args:
             vectors: (q, dim) finite vectors.
-            kept: file to which each answer is added when it comes; what it holds is not asked again.
+            kept: file to which each answer is appended; queries that it answers are not sent again.
 
         Raises:
             ServiceError: the service answered a query with an error.

@@ -23,7 +23,7 @@ class Index(Protocol):
 
 @dataclass(frozen=True)
 class Ties:
-    """What orders equally near images (`metrics.ranking.tie_order`).
+    """The data that order tied images (`metrics.ranking.tie_order`).
 
     Attributes:
         clean: (q, dim) embeddings of the clean queries.
@@ -77,7 +77,7 @@ def retrieve(
         k: number of results, at least 1.
         excluded: rule for the gallery images that a query must not find: its own image and copies of it.
         size: number of images in the gallery.
-        ties: order of equally near images.
+        ties: order of tied images.
         exact: whether the index finds every vector when it is asked for all of them.
 
     Returns:

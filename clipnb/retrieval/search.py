@@ -32,8 +32,8 @@ class Labels:
     Attributes:
         vectors: (n, dim) embeddings.
         categories, digests: n categories and n digests.
-        copies: the part of the queries with b queries -> (b, n), whether each image is a near-copy of the query; None if
-            near-copies are not excluded.
+        copies: a slice of b queries -> (b, n) whether each image is a near-copy of the query; None if near-copies are not
+            excluded.
     """
 
     vectors: Any

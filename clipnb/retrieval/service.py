@@ -56,7 +56,7 @@ def search(
     Raises:
         ServiceError: the service does not answer, answers with an error, or holds vectors of another length.
     """
-    anything_goes = spec.duplicates == NOTHING_LEFT_OUT
+    keeps_copies = spec.duplicates == NOTHING_LEFT_OUT
     asked = spec.num_images or spec.k + SPARE
     options = Options(asked, spec.aesthetic_score, spec.aesthetic_weight, spec.deduplicate, spec.safety)
     client = KnnClient(spec.gallery, spec.index)
@@ -73,7 +73,7 @@ def search(
         images.get([hit for hits in looked_at.values() for hit in hits])
         for q, hits in looked_at.items():
             left[q] = left[q][len(hits) :]
-            own = [not anything_goes and images.is_copy(hit, embedded.digests[q], hashes[q], spec.duplicates) for hit in hits]
+            own = [not keeps_copies and images.is_copy(hit, embedded.digests[q], hashes[q], spec.duplicates) for hit in hits]
             copies += sum(own)
             kept[q] += [hit for hit, excluded in zip(hits, own, strict=True) if not excluded]
 

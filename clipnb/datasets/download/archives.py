@@ -21,9 +21,9 @@ MOST_FILES = 1_000_000
 MOST_BYTES_A_FILE = 200 * 2**20
 """Largest size of one file; no photograph of a data set is larger."""
 
-SWELL = 20
+EXPANSION = 20
 SLACK = 100 * 2**20
-"""An archive may expand to `SWELL` times its size plus `SLACK`, because photographs hardly compress."""
+"""An archive may expand to `EXPANSION` times its size plus `SLACK`, because photographs hardly compress."""
 
 
 class HostileArchive(UserError):
@@ -62,11 +62,11 @@ def safe_path(name: str, archive: Path) -> PurePosixPath:
 
 
 class _Budget:
-    """Limits the number of members of an archive and the number of bytes that come out of it."""
+    """Limits the number of members of an archive and the number of unpacked bytes."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive
-        self.left = archive.stat().st_size * SWELL + SLACK
+        self.left = archive.stat().st_size * EXPANSION + SLACK
         self.members = 0
 
     def member(self, name: str, size: int = 0) -> None:
@@ -76,7 +76,7 @@ class _Budget:
             raise self.exceeded(name)
 
     def read(self, file: IO[bytes], size: int, name: str = "a header") -> bytes:
-        """Read at most `size` bytes, or refuse to. The limit applies to what comes out: a stated size may be false."""
+        """Read at most `size` bytes, or refuse to. The limit applies to the unpacked bytes, because a stated size may be false."""
         if not 0 <= size <= MOST_BYTES_A_FILE:
             raise self.exceeded(name)
         content = file.read(min(size, self.left + 1))

@@ -37,7 +37,7 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
     source, folder = SOURCES[name], data_root() / name
     if folder.exists() and not again:
         raise UserError(f"{shown(folder)} exists already: pass --again to replace it")
-    archive = source.bring(cache_root() / "downloads" / name)
+    archive = source.download(cache_root() / "downloads" / name)
     checksum = file_sha256(archive)
     first = _checksums().get(name)
     if first and first != checksum and not again:

@@ -21,11 +21,11 @@ class Source:
 
     Attributes:
         origin: where the data set is published.
-        bring: downloads the archive to a folder and returns its path; an interrupted download is resumed.
+        download: downloads the archive to a folder and returns its path; an interrupted download is resumed.
     """
 
     origin: str
-    bring: Callable[[Path], Path]
+    download: Callable[[Path], Path]
 
 
 def _kaggle(name: str, folder: Path) -> Path:
