@@ -79,7 +79,7 @@ class RunSpec:
 
     dataset: str = _field(
         "sample-figures",
-        "sample-figures, sample-scenes, a folder, a name in $CLIPNB_DATA (nba, miniplaces), hf:<set>, wds:<tars>",
+        "sample-figures, sample-scenes, a folder of yours, a name in $CLIPNB_DATA (nba, miniplaces), hf:<set>, wds:<tars>",
     )
     manip: str = _field("original", "original, blurred, cropped or grey; `clipnb info` lists more; grey+blurred does both")
     encoder: str = _field(
@@ -102,7 +102,7 @@ class RunSpec:
     colour: str = _choice("srgb", "the colour profile of a photograph (Display P3): srgb applies it, stored ignores it", COLOURS)
     gallery: str = _field("", "searched: the data set if empty, else folders separated by commas, or a service's http://host:port")
     index: str = _field(
-        "", "index of the gallery: exact (default), hnsw, ivf, or stored (a clip-retrieval folder's own); for a service, its name"
+        "", "exact (default), hnsw, ivf, or stored (a clip-retrieval folder's own); for a service, the name of its index"
     )
     mode: str = _choice("corrected", "corrected, or study: exactly the original protocol", MODES)
     duplicates: int = _field(
