@@ -38,7 +38,7 @@ OUT = Path(__file__).resolve().parent.parent / "clipnb" / "report" / "data" / "b
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], tuple[Floats, Floats]]
-"""(generator, n) -> the strength at which half is lost, and the share found when clean, of n categories."""
+"""(generator, n) -> for n categories, the strength at which half is lost, and the share found when clean."""
 
 POPULATIONS: dict[str, Draw] = {
     "alike": lambda rng, n: (rng.normal(3.0, 0.5, n), np.ones(n)),
@@ -72,7 +72,7 @@ def drawn(population: str, n: int, rng: np.random.Generator) -> tuple[Floats, Fl
 
 
 def bootstrap(clean: Floats, edited: Floats, rng: np.random.Generator) -> tuple[float, float]:
-    """Percentile interval over resampled categories; breaking points out of reach are sorted to the ends."""
+    """Percentile interval over resampled categories; breaking points outside the measured strengths are infinite."""
     n = len(clean)
     chosen = rng.integers(0, n, (RESAMPLES, n))
     after, target = edited[:, chosen].mean(axis=2), 0.5 * clean[chosen].mean(axis=1)

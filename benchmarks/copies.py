@@ -1,6 +1,6 @@
-"""How many copies of photographs the rule for near-copies finds, and how many different pictures it takes for copies.
+"""How many copies of photographs the rule for near-copies finds, and how many different pictures it mistakes for copies.
 
-`python benchmarks/copies.py` draws pictures with a flat ground, and reads real photographs of the data sets that it is given
+`python benchmarks/copies.py` generates drawings on a flat background, and reads the photographs of the given data sets
 (in `$CLIPNB_DATA`; each `STEP`-th photograph is copied). Writes `book/clipnb_book/data/copies.csv`.
 """
 

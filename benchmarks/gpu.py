@@ -1,8 +1,8 @@
 """Measure how busy clipnb keeps a GPU: `python benchmarks/gpu.py [--out table.json]`.
 
 A ViT-L/14 with random weights embeds generated photographs in each precision and batch size. Two references stand beside each
-rate: the bare forward pass on ready tensors, and the rate at which the processors prepare photographs without a network.
-Without a GPU a tiny model runs on the CPU, which shows that the script works and measures nothing.
+rate: the bare forward pass on ready tensors, and the rate at which the CPU prepares photographs without a network.
+Without a GPU, a tiny model runs on the CPU, which only shows that the script works.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SIZES = {(128, 128): 8192, (1000, 750): 2048}
 """Size of the photographs -> how many."""
 
 WAYS = {"fp16": ("fp16", False), "bf16": ("bf16", False), "TF32": ("fp32", True), "fp32": ("fp32", False)}
-"""Name of a way to compute -> precision of the encoder, and whether TF32 is allowed."""
+"""Name of a setting -> precision of the encoder, and whether TF32 is allowed."""
 
 
 def photographs(folder: Path, count: int, size: tuple[int, int]) -> list[Photo]:
@@ -52,7 +52,7 @@ def photographs(folder: Path, count: int, size: tuple[int, int]) -> list[Photo]:
 
 
 class NoNetwork:
-    """Prepares photographs as an encoder does, and embeds none: the rate of preparing alone."""
+    """Prepares photographs as an encoder does, without embedding them, to measure the rate of preparation."""
 
     name = identity = "no network"
     weights_sha256 = ""
@@ -94,7 +94,7 @@ def rate(encoder: Any, photos: list[Photo], batch: int, scratch: Path) -> float:
 
 
 def split(encoder: Any, photos: list[Photo], scratch: Path) -> dict[str, float]:
-    """Milliseconds of each step for a photograph, one step after the other on one core."""
+    """Milliseconds per photograph of each step, one step after the other on one core."""
     images: list[Any] = []
     parts = {"decode": seconds(lambda: images.extend(decode(read(photo.path)) for photo in photos))}
     inputs: list[Any] = []

@@ -3,7 +3,7 @@
 Categories are drawn from populations whose means are known: the lists that the study prints and that this project measured,
 and lists that are hard for an interval (a ceiling, many zeros, a rare collapse). Images are nested in categories with the
 intra-class correlation of the study's images, and an image's accuracy is a share of ten results. A data set without an
-interval counts as one that is not covered. Each replicate has a generator of its own, whose seed derives from its purpose; the
+interval counts as not covered. Each replicate has its own generator, whose seed derives from its purpose; the
 numbers depend neither on the order nor on the number of processes. Two seeds are simulated; the second confirms the first.
 A run that was stopped goes on where it was: delete `_build/simulation` if the code has changed since. Writes
 `clipnb/report/data/simulation.csv`; rows of questions and sizes that are not asked for stay as they are.
@@ -62,7 +62,7 @@ SEEDS = (2022, 2023)
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "clipnb" / "report" / "data" / "simulation.csv"
 CELLS = ROOT / "_build" / "simulation"
-"""Folder of the cells that are finished; a run that was stopped goes on from them."""
+"""Folder of the finished cells, from which a run that was stopped continues."""
 
 ORDER = ["seed", "question", "method", "population", "categories"]
 
@@ -84,10 +84,10 @@ def candidates(x: Vector, rng: np.random.Generator) -> dict[str, tuple[float, fl
     upper, lower = np.quantile((means - mean)[errors > 0] / errors[errors > 0], (0.975, 0.025))
     below = (np.sum(means < mean) + 0.5 * np.sum(means == mean)) / RESAMPLES
     left_out = (x.mean() - x) / (n - 1)
-    lean = float((-(left_out**3)).sum() / (6 * (left_out**2).sum() ** 1.5))
+    acceleration = float((-(left_out**3)).sum() / (6 * (left_out**2).sum() ** 1.5))
     z0 = float(stats.norm.ppf(np.clip(below, 1e-3, 1 - 1e-3)))
     z = z0 + stats.norm.ppf((0.025, 0.975))
-    bca = np.quantile(means, stats.norm.cdf(z0 + z / (1 - lean * z)))
+    bca = np.quantile(means, stats.norm.cdf(z0 + z / (1 - acceleration * z)))
     return {
         "t": (mean - arm, mean + arm),
         "t of the logit": tuple(special.expit(logit)),
@@ -190,7 +190,7 @@ def tests(people: Population, n: int, replicate: int, seed: int) -> Row:
 
 
 def two_sets(pair: tuple[str, str], n: int, replicate: int, seed: int) -> Row:
-    """Test the interaction of n changes and of as many, or of 100, others, both with mean zero."""
+    """Test the interaction of n changes with n others, and with 100 others, all with mean zero."""
     rng = rng_for(seed, "two sets", *pair, n, replicate)
     found: Row = {}
     for size, m in (("as many", n), ("100", 100)):
@@ -250,7 +250,7 @@ QUESTIONS: dict[str, tuple[Callable[[Any, int, int, int], Row], dict[str, Any], 
 SIZES_OF = {question: MODEL_SIZES if question.startswith("model") else SIZES for question in QUESTIONS}
 
 ERRORS = ("sign flip, skewed", "Wilcoxon", "TOST", "equal spread", "any of six", "interaction by")
-"""Beginnings of the methods whose rate is that of false rejections; the others cover."""
+"""Prefixes of the methods whose rate is the rate of false rejections; the rate of the others is coverage."""
 
 
 def cell(task: Task, replicates: int) -> pd.DataFrame:
@@ -279,7 +279,7 @@ def cell(task: Task, replicates: int) -> pd.DataFrame:
 
 
 def kept(task: Task, replicates: int, folder: Path) -> pd.DataFrame:
-    """The cell from its file in a folder, or else simulated and written there."""
+    """Read the cell from its file in a folder, or simulate it and write the file."""
     seed, question, name, n = task
     path = folder / f"{replicates} {seed} {question} {list(QUESTIONS[question][1]).index(name)} {n}.csv"
     if not path.is_file():
@@ -306,7 +306,7 @@ def simulate(
 
 
 def merged(kept: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """The new rows, and those of the kept table whose cell is not among them."""
+    """The new rows, and the kept rows of all other cells."""
     cell = ["seed", "question", "categories"]
     others = kept[~kept.set_index(cell).index.isin(new.set_index(cell).index)]
     return pd.concat([others, new]).sort_values(ORDER, ignore_index=True)

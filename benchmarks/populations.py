@@ -149,7 +149,7 @@ PAIRS = (
 """Changes of two data sets."""
 
 EDITS = {"noise": 0.0, "one direction": 1.2}
-"""Name -> how far the edit moves all embeddings in one direction, beside noise."""
+"""Name -> how far the edit moves all embeddings in one direction, besides noise."""
 
 
 def clusters(groups: int, each: int, rng: np.random.Generator, unequal: float = 0.0) -> tuple[Embeddings, Codes]:

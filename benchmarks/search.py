@@ -71,7 +71,7 @@ def speed(rounds: int) -> None:
     held, queries = torch.from_numpy(gallery), torch.from_numpy(asked)
     exact = faiss_index.build("exact", [gallery], len(gallery), DIM)
     hnsw = faiss_index.build("hnsw", [gallery], len(gallery), DIM)
-    contestants: dict[str, tuple[int, Callable[[], object]]] = {
+    methods: dict[str, tuple[int, Callable[[], object]]] = {
         "clipnb exact": (1_000, lambda: exact.search(asked, K)),
         "torch matmul + topk": (1_000, lambda: torch.topk(queries @ held.T, K)),
         "clipnb hnsw": (1_000, lambda: hnsw.search(asked, K)),
@@ -87,13 +87,13 @@ def speed(rounds: int) -> None:
                 client = KnnClient(address, name, concurrency=16)
                 client.query(asked[:16], Options(K))  # the first answers are slower
                 few = asked[:200]
-                contestants[f"clip-retrieval back, {name}"] = (200, lambda client=client, few=few: client.query(few, Options(K)))
+                methods[f"clip-retrieval back, {name}"] = (200, lambda client=client, few=few: client.query(few, Options(K)))
                 recall[f"clip-retrieval back, {name}"] = recall[f"clipnb {name}"]
-        rates: dict[str, list[float]] = {name: [] for name in contestants}
-        for work in (work for _, work in list(contestants.values())[:3]):
+        rates: dict[str, list[float]] = {name: [] for name in methods}
+        for work in (work for _, work in list(methods.values())[:3]):
             work()
         for _ in range(rounds):
-            for name, (count, work) in contestants.items():
+            for name, (count, work) in methods.items():
                 rates[name].append(count / timed(work))
     ours = rates["clipnb exact"]
     rows = [
@@ -112,7 +112,7 @@ def speed(rounds: int) -> None:
 
 @contextmanager
 def back_end(folder: Path, galleries: dict[str, faiss_index.FaissIndex]) -> Iterator[str]:
-    """Serve galleries by clip-retrieval's back end on this machine: its address, or "" without clip-retrieval."""
+    """Serve galleries by clip-retrieval's back end on this machine, and yield its address, or "" without clip-retrieval."""
     import torch
     from networks import random_clip
 

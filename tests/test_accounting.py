@@ -52,7 +52,7 @@ def test_a_draw_without_results_weighs_in_the_account_as_in_the_headline() -> No
     assert drawn.valid.point == account(drawn).available.point
 
 
-def test_the_books_by_hand() -> None:
+def test_account_by_hand() -> None:
     """cats: 4/8 and 10/10; dogs: 5/5 and nothing; hats: nothing.
 
     Available: mean of 0.75 and 1. Worst: cats (0.4 + 1) / 2, dogs (0.5 + 0) / 2, hats 0. Best: cats (0.6 + 1) / 2, dogs and
@@ -75,7 +75,7 @@ def test_mode_study_counts_an_empty_category_as_zero_and_corrected_leaves_it_out
 
 
 @given(st.lists(st.tuples(st.integers(1, 10), st.integers(0, 10), st.integers(0, 10)), min_size=1, max_size=20))
-def test_the_truth_lies_within_the_bounds(drawn: list[tuple[int, int, int]]) -> None:
+def test_true_value_lies_within_the_bounds(drawn: list[tuple[int, int, int]]) -> None:
     asked = np.array([a for a, _, _ in drawn])
     usable = np.array([min(a, u) for a, u, _ in drawn])
     valid = np.array([min(a, u, v) for a, u, v in drawn])
@@ -99,7 +99,7 @@ def test_a_warning_says_what_was_lost() -> None:
     assert "asked for" not in " ".join(warnings(result("grey", {"cats": [(10, 0, 0, 10, 9)], "dogs": [(10, 0, 0, 10, 9)]})))
 
 
-def test_table_and_figure_show_every_arm() -> None:
+def test_table_and_figure_show_every_condition() -> None:
     arms = [result("original", COUNTS), result("grey", COUNTS)]
     lines = accounts_table(arms).splitlines()
     assert len(lines) == 4

@@ -45,7 +45,7 @@ def test_by_hand() -> None:
     assert_allclose(rbo(a, b, 0.5), [1 * (2 / 2 / 4 + 2 / 3 / 8 + 2 / 4 / 16) + 0.5 / 16])
 
 
-def test_the_first_ten_places_carry_the_stated_weight() -> None:
+def test_the_first_ten_ranks_carry_the_stated_weight() -> None:
     # Webber et al. 2010, eq. 21
     stated = re.search(r"at k = (\d+) .* carry ([\d.]+) %", inspect.getsource(agreement))
     assert stated

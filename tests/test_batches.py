@@ -26,7 +26,7 @@ def work(size: FastestSize, inputs: int, seconds: Callable[[int], float]) -> lis
     [(lambda n: n**2, 4), (lambda n: 1.0, 16), (lambda n: n * (1.0 if n == 8 else 2.0), 8)],
     ids=["small ones are quick", "large ones cost nothing more", "the middle"],
 )
-def test_the_fastest_for_an_input_is_kept_to(seconds: Callable[[int], float], best: int) -> None:
+def test_the_fastest_batch_size_is_kept(seconds: Callable[[int], float], best: int) -> None:
     size = FastestSize((4, 8, 16))
     taken = work(size, 400, seconds)
     assert size.best == best
@@ -49,7 +49,7 @@ def test_every_input_is_taken_once_in_batches_that_are_allowed(inputs: int, seco
     assert max(taken) <= 16
 
 
-def test_what_does_not_fit_is_never_tried_again() -> None:
+def test_a_batch_size_that_does_not_fit_is_never_tried_again() -> None:
     size = FastestSize((4, 8, 16))
     size.limit(5)
     assert set(work(size, 100, lambda n: 1.0)) <= {1, 2, 3, 4}

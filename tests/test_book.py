@@ -55,7 +55,7 @@ def test_prose_states_results_only_through_computed_values() -> None:
 ODD = ["[empty](nowhere)", "{cite}`ghost`", "{{ empty }}", "a | b", "*star*", "$5 to $10", "total", "Müller, Jörg"]
 
 
-def test_odd_names_break_nothing_and_report_redoes_only_what_changed(project: Path, tmp_path: Path) -> None:
+def test_odd_names_are_handled_and_report_redoes_only_what_changed(project: Path, tmp_path: Path) -> None:
     folder = small(project, tmp_path / "checkout", "glob: datasets/*", "glob: runs/*")
     odd = tmp_path / "odd $x_$ [names]"
     for i, name in enumerate(ODD):
@@ -87,9 +87,7 @@ def test_odd_names_break_nothing_and_report_redoes_only_what_changed(project: Pa
     assert "8 of 12 runs are up to date" in report(str(odd), "--no-book", "--dry-run").stdout
 
 
-def test_a_build_fails_until_its_typo_its_broken_link_and_a_lie_in_the_claim_ledger_are_mended(
-    project: Path, tmp_path: Path
-) -> None:
+def test_a_typo_a_broken_link_and_a_wrong_verdict_in_the_ledger_fail_the_build(project: Path, tmp_path: Path) -> None:
     folder = small(project, tmp_path / "checkout", "file: clip")
     page, ledger = folder / "book" / "clip.md", folder / "book" / "clipnb_book" / "claims" / "claims.yml"
     text, claims = "# Results\n\n{{ clip.results }}\n", ledger.read_text(encoding="utf-8")  # no links to other pages

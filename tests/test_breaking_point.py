@@ -15,20 +15,20 @@ from clipnb.stats.breaking_point import breaking_point
 ALIKE = np.ones(8)
 
 
-def test_it_is_interpolated_between_the_measured_strengths() -> None:
+def test_the_breaking_point_is_interpolated_between_measured_strengths() -> None:
     found = breaking_point(ALIKE, [0.9 * ALIKE, 0.6 * ALIKE, 0.2 * ALIKE], [1, 2, 4])
     assert found.strength == pytest.approx(2.5)  # a quarter of the way from 0.6 to 0.2
     assert (found.bracket, found.clean, found.target, found.n) == ((2, 4), 1.0, 0.5, 8)
 
 
-def test_what_is_lost_is_counted_above_chance() -> None:
+def test_the_loss_is_counted_above_chance() -> None:
     found = breaking_point(0.5 * ALIKE, [0.4 * ALIKE, 0.1 * ALIKE], [10, 20], chance=0.1)
     assert found.target == pytest.approx(0.3)
     assert found.strength == pytest.approx(10 + 10 / 3)
     assert breaking_point(0.5 * ALIKE, [0.4 * ALIKE, 0.1 * ALIKE], [10, 20], chance=0.1, fraction=0.5 + 1 / 8).strength == 15.0
 
 
-def test_a_strength_may_fall_towards_harm() -> None:
+def test_a_smaller_strength_may_be_the_stronger_edit() -> None:
     found = breaking_point(ALIKE, [0.8 * ALIKE, 0.2 * ALIKE], [0.85, 0.25])
     assert found.strength == pytest.approx(0.55)
     assert found.bracket == (0.85, 0.25)
@@ -41,7 +41,7 @@ def test_nothing_is_extrapolated() -> None:
     assert (never.low, never.high, at_once.low, at_once.high) == (math.inf, math.inf, -math.inf, -math.inf)
 
 
-def test_a_bump_is_pooled() -> None:
+def test_a_curve_that_rises_is_made_monotone() -> None:
     """0.4 and 0.7 pool to 0.55, so that the curve crosses 0.5 only after them."""
     found = breaking_point(ALIKE, [0.9 * ALIKE, 0.4 * ALIKE, 0.7 * ALIKE, 0.1 * ALIKE], [1, 2, 3, 4])
     assert found.strength == pytest.approx(3 + 0.05 / 0.45)
@@ -73,7 +73,7 @@ def test_the_interval_inverts_a_t_test() -> None:
     ("clean", "edited", "strengths", "fraction"),
     [([], [[]], [1], 0.5), ([1, 1], [[1]], [1], 0.5), ([1], [[1], [1]], [1, 1], 0.5), ([1], [[1]], [1], 1.0)],
 )
-def test_arrays_that_do_not_fit_are_refused(
+def test_arrays_of_mismatched_shapes_are_refused(
     clean: list[float], edited: list[list[float]], strengths: list[float], fraction: float
 ) -> None:
     with pytest.raises(ValueError, match=r"fit|rise|fraction"):

@@ -32,7 +32,7 @@ def names() -> list[str]:
     return sorted(part.name for part in cache.contents())
 
 
-def test_an_empty_cache_is_nothing_to_worry_about(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_cache_is_no_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache"]) == 0
     assert capsys.readouterr().out == f"{root} ($CLIPNB_CACHE): 0 B\n"
 
@@ -63,7 +63,7 @@ def test_one_encoder_is_pruned_and_the_others_stay(root: Path, capsys: pytest.Ca
     assert names() == ["histogram"]
 
 
-def test_what_no_run_opened_for_long_is_pruned(root: Path) -> None:
+def test_embeddings_that_no_run_opened_for_long_are_pruned(root: Path) -> None:
     for name, days in (("old", 40), ("opened", 40), ("new", 5)):
         fill(root, f"{name}|x", days=days)
     EmbeddingStore(root / "embeddings", "opened|x", 8)
@@ -94,7 +94,7 @@ def test_a_mistake_deletes_nothing(root: Path, capsys: pytest.CaptureFixture[str
     assert names() == ["tiny"]
 
 
-def test_what_is_pruned_in_use_harms_neither_its_user_nor_what_comes_after(root: Path) -> None:
+def test_pruning_a_store_in_use_harms_neither_its_user_nor_later_runs(root: Path) -> None:
     in_use = EmbeddingStore(root / "embeddings", "tiny|x", 8)
     assert main(["cache", "prune", in_use.path.stem]) == 0
     later = EmbeddingStore(root / "embeddings", "tiny|x", 8)

@@ -43,7 +43,7 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_card_counts_what_is_there(root: Path) -> None:
+def test_a_card_counts_photographs_copies_and_files(root: Path) -> None:
     card = card_of(str(root), progress=False)
     assert (card.photographs, card.categories, list(card.unreadable)) == (6, 2, ["dogs/broken.jpg"])
     assert card.per_category == (2, 3, 4)
@@ -125,7 +125,7 @@ def test_a_folder_without_readable_images_is_one_line(photo_folder: PhotoFolder)
         card_of(str(root), progress=False)
 
 
-def test_a_run_whose_photographs_are_gone_has_no_card_and_stops_no_book(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+def test_a_run_without_its_photographs_has_no_card_and_does_not_stop_the_book(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     kept, gone = (photo_folder({"cats": 2}, name) for name in ("kept", "gone"))
     results = [run(RunSpec(str(folder), "original", "tiny", 1), progress=False) for folder in (kept, gone)]
     shutil.copytree(REPOSITORY / "notebooks", tmp_path / "notebooks")

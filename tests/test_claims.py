@@ -65,7 +65,7 @@ def test_lower_holds_fails_and_cannot_tell() -> None:
     assert verdict("lower", noisy, conditions=["a"], than=["b"]) == UNDECIDED
 
 
-def test_one_open_part_leaves_a_claim_open_and_one_false_part_sinks_it() -> None:
+def test_a_claim_of_several_parts_fails_if_one_fails_and_is_undecided_if_one_is() -> None:
     parts = group(a=[0.1, 0.9, 0.5] * 3, b=[0.2, 0.7, 0.6] * 3, c=[0.95, 0.99, 0.97] * 3)
     assert verdict("lower", parts, conditions=["a"], than=["c"]) == HOLDS
     assert verdict("lower", parts, conditions=["a"], than=["b", "c"]) == UNDECIDED
@@ -135,7 +135,7 @@ def test_costs_more_is_the_interaction() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
-def test_no_list_varies_more_than_the_bound(values: list[float]) -> None:
+def test_no_list_of_a_mean_varies_more_than_the_bound(values: list[float]) -> None:
     mean, n = float(np.mean(values)), len(values)
     known, unknown = ConditionMeans(mean, n, {str(at): v for at, v in enumerate(values)}), ConditionMeans(mean, n)
     assert known.sd <= unknown.sd + 1e-9
@@ -197,7 +197,7 @@ def test_every_claim_of_the_study_is_judged_on_our_own_numbers_too() -> None:
     assert ours == theirs
 
 
-def test_a_lie_about_what_was_measured_is_caught() -> None:
+def test_a_wrong_verdict_on_measured_numbers_is_caught() -> None:
     entry = next(c for c in measured_claims() if c.id == "blur_grey_scenes_ours")
     with pytest.raises(LedgerError, match="says 'cannot tell', but the numbers say 'holds'"):
         settle([Claim(**{**vars(entry), "verdict": UNDECIDED})], {"findings": from_findings()})
@@ -218,7 +218,7 @@ def test_the_books_ledger_is_true_of_what_the_study_prints() -> None:
 
 @pytest.mark.parametrize("at", range(len(printed_claims())))
 @pytest.mark.parametrize("lie", [HOLDS, FAILS, UNDECIDED])
-def test_every_entry_is_caught_when_it_lies(at: int, lie: str) -> None:
+def test_every_wrong_verdict_is_caught(at: int, lie: str) -> None:
     entries = printed_claims()
     told = Claim(**{**vars(entries[at]), "verdict": lie})
     if lie == entries[at].verdict:
@@ -271,7 +271,7 @@ def test_a_mistake_in_the_ledger_is_one_line(tmp_path: Path, changes: dict[str, 
         ({"data": {"guessed": "NBA"}}, "none of printed"),
     ],
 )
-def test_what_an_entry_asks_for_and_is_not_there_is_one_line(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+def test_a_missing_condition_of_an_entry_is_one_line(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
     (entry,) = read(ledger(tmp_path, **changes))
     with pytest.raises(UserError, match=why) as caught:
         judge(entry, {})
@@ -296,7 +296,7 @@ def test_pages_name_sentences_and_lists(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("point", [0.409, 0.009, 0.09])
-def test_points_that_hold_the_level_s_own_digits_stay_as_they_are(point: float) -> None:
+def test_numbers_that_contain_the_digits_of_the_level_are_kept(point: float) -> None:
     _, texts = region({"d": Estimate(point, 0.001, 20, "21")}, -1, 1, 0.1)
     assert texts["d"].startswith(f"{100 * point:+.1f} points (90% interval +")
 

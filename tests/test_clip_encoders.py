@@ -172,7 +172,7 @@ def test_a_batch_that_does_not_fit_is_halved(tiny: Checkpoints) -> None:
         encoder.encode(inputs[:1])
 
 
-def test_an_encoder_that_is_known_is_the_same_and_reads_texts_too(tiny: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_loaded_from_its_note_is_the_same_and_embeds_texts(tiny: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPNB_CACHE", str(tiny.state.parent / "cache"))
     first, second = load_encoder(str(tiny.state)), load_encoder(str(tiny.state))
     assert not hasattr(first, "loaded")
@@ -232,7 +232,7 @@ def test_a_named_model_comes_from_the_cache_and_is_checked(tiny: Checkpoints, mo
         ("locale:localeconv", "returns an object without dim"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_line(tiny: Checkpoints, tmp_path: Path, name: str, said: str) -> None:
+def test_an_encoder_that_cannot_be_loaded_is_one_line(tiny: Checkpoints, tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "text.pt").write_text("not weights")
     with pytest.raises(UserError) as caught:
         load_encoder(name.format(openai=tiny.openai, archive=tiny.archive, text=tmp_path / "text.pt"))
@@ -259,7 +259,7 @@ def test_a_run_with_a_text_tower_names_categories(tiny: Checkpoints, photo_folde
     assert result.spec.run_id == "photos-grey-tiny.pt-k3"
 
 
-def test_ones_own_encoder_by_module_and_function(
+def test_a_custom_encoder_by_module_and_function(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "my_encoders.py").write_text(

@@ -171,14 +171,14 @@ def queries(service: Service, n: int = 8) -> np.ndarray:
     return (off / np.linalg.norm(off, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_it_listens_on_loopback_only(service: Service) -> None:
+def test_the_back_end_listens_on_loopback_only(service: Service) -> None:
     port = int(service.address.rpartition(":")[2])
     listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     at = {entry[1] for entry in listening if entry[1].endswith(f":{port:04X}") and entry[3] == "0A"}
     assert at == {f"0100007F:{port:04X}"}
 
 
-def test_a_gallery_of_theirs_holds_what_ours_does(service: Service) -> None:
+def test_a_gallery_made_by_clip_retrieval_equals_one_made_by_clipnb(service: Service) -> None:
     ours, index_only, embeddings = (open_folder(p) for p in (service.ours, service.theirs, service.embeddings))
     assert index_only.vectors_from == "image.index"
     assert embeddings.vectors_from == "img_emb"
@@ -192,7 +192,7 @@ def test_a_gallery_of_theirs_holds_what_ours_does(service: Service) -> None:
 
 
 @pytest.mark.parametrize("which", ["theirs", "embeddings", "ours"])
-def test_a_run_on_their_gallery_gives_the_numbers_of_the_data_set_itself(service: Service, which: str) -> None:
+def test_a_run_on_a_gallery_of_clip_retrieval_gives_the_numbers_of_the_data_set(service: Service, which: str) -> None:
     spec = RunSpec("sample-figures", "grey", service.model, k=5)
     itself = run(spec, progress=False).rows
     there = run(RunSpec("sample-figures", "grey", service.model, k=5, gallery=str(getattr(service, which))), progress=False).rows
@@ -212,7 +212,7 @@ def test_our_gallery_served_by_their_back_end_answers_as_in_process(service: Ser
     assert all(hit.image and hit.image_path for row in hits for hit in row)
 
 
-def test_both_clients_get_the_same(service: Service, tmp_path: Path) -> None:
+def test_both_clients_get_the_same_results(service: Service, tmp_path: Path) -> None:
     asked = queries(service, 4)
     all_options = [
         Options(10),

@@ -66,7 +66,7 @@ def run(command: list[str], **options: object) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, timeout=HANGS, **options)  # type: ignore[call-overload, no-any-return]
 
 
-def test_the_literal_command_works_in_a_pipe_and_a_failure_does_not_replace_what_it_made(project: Path, nba: Path) -> None:
+def test_the_documented_command_works_in_a_pipe_and_a_failure_keeps_its_output(project: Path, nba: Path) -> None:
     done = run(LITERAL, stdin=subprocess.PIPE)
     assert done.returncode == 0, done.stderr
     finished = PAGE.read_bytes()
@@ -102,7 +102,7 @@ def test_a_mistake_is_one_line(project: Path, nba: Path, extra: list[str], wante
     assert "\n" not in str(caught.value)
 
 
-def test_a_mistake_is_told_before_the_kernel_starts(project: Path, nba: Path) -> None:
+def test_a_mistake_is_reported_before_the_kernel_starts(project: Path, nba: Path) -> None:
     done = run([*LITERAL, "-p", "k", "400", "-k", "no-such-kernel"], stdin=subprocess.DEVNULL)
     assert done.returncode == 2
     (said,) = done.stderr.splitlines()
@@ -110,7 +110,7 @@ def test_a_mistake_is_told_before_the_kernel_starts(project: Path, nba: Path) ->
 
 
 @pytest.mark.parametrize("name", ["007", "2024_05", "1e5", "no"])
-def test_the_notebook_decides_what_a_value_is(
+def test_the_type_in_the_notebook_decides_the_type_of_a_value(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     photo_folder({"cats": 3, "dogs": 3}, name)

@@ -80,7 +80,7 @@ def test_logs_are_paired_by_category() -> None:
     assert math.isnan(found.nesting.icc)
 
 
-def test_nothing_in_common_is_said() -> None:
+def test_data_without_common_categories_are_refused() -> None:
     with pytest.raises(UserError, match="no category in common"):
         contrast(named("original", {"a": {"1": 1.0}}), named("grey", {"b": {"1": 1.0}}))
 
@@ -153,7 +153,7 @@ def test_two_encoders_are_not_compared_at_one_threshold(runs: list[Result], tmp_
     assert compare(clean, calibrated.run_id, "valid")[0].images == 12
 
 
-def test_what_cannot_be_compared_is_said_in_a_line(
+def test_what_cannot_be_compared_is_one_line(
     runs: list[Result], photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tiny_run(photo_folder({"cats": 3, "dogs": 3}, "else"), "original")
@@ -252,7 +252,7 @@ def test_export_without_runs_says_what_to_type(
     assert "clipnb report" in capsys.readouterr().err
 
 
-def test_anybodys_logs_are_analysed_comments_and_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_of_other_programs_with_comments_are_analysed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for dataset, fall in (("Cats", 0.3), ("Roads", 0.0)):
         for manip, low in (("original", 0.0), ("grey", fall)):
             rows = ",\n".join(f'  "c{i}": [{0.9 - low - i / 100}, {0.8 - low}, ]' for i in range(8))
@@ -384,7 +384,7 @@ def test_an_interval_that_rests_on_few_categories_is_named() -> None:
     assert (part[~few].groupby("categories")["rate"].mean() >= LOW).all()
 
 
-def test_what_cannot_be_analysed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_analysed_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["analyse", str(tmp_path / "nothing")]) == 1
     assert "neither a log nor" in capsys.readouterr().err
 
@@ -396,12 +396,12 @@ def test_a_log_names_its_data_set(tmp_path: Path) -> None:
         assert read_log(tmp_path / name).dataset == dataset
 
 
-def test_an_unknown_format_is_said(tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="choose from csv"):
         write(pd.DataFrame({"a": [1]}), tmp_path / "table.xlsx")
 
 
-def test_what_latex_and_markdown_take_for_markup_is_escaped(tmp_path: Path) -> None:
+def test_markup_in_latex_and_markdown_tables_is_escaped(tmp_path: Path) -> None:
     frame = pd.DataFrame({"run_id": ["a_b & 50% | $x$"], "n": [1.23456], "none": [NAN]})
     assert r"a\_b \& 50\% | \$x\$ & 1.235 &" in write(frame, tmp_path / "t.tex").read_text(encoding="utf-8")
     assert r"a\_b \& 50% \| \$x\$" in write(frame, tmp_path / "t.md").read_text(encoding="utf-8")

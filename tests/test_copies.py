@@ -36,7 +36,7 @@ def copies() -> Iterator[ModuleType]:
 @pytest.mark.parametrize(
     "kind", ["logo", "product shot", "line drawing", "icon", "screenshot", "scanned text", "night sky", "digit"]
 )
-def test_different_pictures_on_flat_ground_are_no_copies_and_copies_of_them_are(copies: ModuleType, kind: str) -> None:
+def test_different_pictures_on_a_flat_background_are_not_copies_but_their_copies_are(copies: ModuleType, kind: str) -> None:
     pictures = copies.drawings(kind, 20)
     near = near_copies(copies.hashes(pictures), copies.hashes(pictures))
     assert np.triu(near, 1).sum() <= 1  # of 190 pairs

@@ -23,7 +23,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return varied(tmp_path_factory.mktemp("corrections") / "photos", {"cats": 8, "dogs": 8, "hats": 8})
 
 
-def test_each_row_differs_from_the_study_in_one_thing(photos: Path, tmp_path: Path) -> None:
+def test_each_row_differs_from_the_study_in_one_setting(photos: Path, tmp_path: Path) -> None:
     frame, study = corrections.measured(str(photos), "tiny")
     value = frame.set_index(["correction", "manip"])["value"]
     for manip in STUDY:
@@ -78,7 +78,7 @@ def test_every_decade_was_measured() -> None:
     assert 0.8 < scale.growth() < 1.3
 
 
-def test_the_measured_rates_meet_what_was_asked_of_them() -> None:
+def test_the_measured_rates_meet_their_limits() -> None:
     """Where FAISS's BLAS computes for the processor that it runs on: at least as fast as a bare matrix product, and ten times
     the service's rate with the same index over the same vectors."""
     rows = pd.read_csv(REPOSITORY / "book" / "clipnb_book" / "data" / "search.csv")

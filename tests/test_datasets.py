@@ -53,7 +53,7 @@ def test_photographs_come_in_the_order_of_their_names(photo_folder: PhotoFolder)
     assert found == ["00.png", "00.png", "10.png", "9.png", "B.png", "a.png"]
 
 
-def test_hidden_files_and_other_files_are_passed_over(photo_folder: PhotoFolder) -> None:
+def test_hidden_files_and_other_files_are_not_used(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 1, ".git": 2})
     copy(root / "cats" / "00.png", "._00.png", ".hidden.jpg", "notes.txt", "Thumbs.db", "no suffix")
     (root / "cats" / "folder.jpg").mkdir()
@@ -80,7 +80,7 @@ def image_folder(root: Path) -> list[str]:
     return [f"{found.classes[label]}/{name}" for (_, label), name in zip(found.samples, inside, strict=True)]
 
 
-def test_a_plain_image_folder_is_what_torchvision_takes_it_for(photo_folder: PhotoFolder) -> None:
+def test_a_plain_image_folder_is_read_as_torchvision_reads_it(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"dogs": 3, "Cats": 2, "10": 1, "9": 1, "a cat's": 1, "räv": 2})
     for format, suffixes in {"JPEG": ["jpg", "JPG", "Jpeg"], "PPM": ["ppm", "PGM"], "TIFF": ["tif", "tiff"]}.items():
         for suffix in suffixes:
@@ -95,7 +95,7 @@ def test_a_plain_image_folder_is_what_torchvision_takes_it_for(photo_folder: Pho
     assert all(decode(read(photo.path)).shape == (32, 48, 3) for photo in dataset.photos)
 
 
-def test_where_an_image_folder_is_taken_otherwise(photo_folder: PhotoFolder) -> None:
+def test_differences_from_torchvisions_image_folder(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"church": 1, "church/outdoor": 2, ".git": 1})
     copy(root / "church" / "00.png", "._00.png", "moving.gif", "camera.jfif")
     ours = {photo.id for photo in load_dataset(str(root)).photos}
@@ -152,7 +152,7 @@ def test_photographs_in_a_format_that_is_not_read_are_counted(photo_folder: Phot
     assert refusal(str(root)).endswith("holds no photographs that are used (1 .cr2, 2 .nef): convert them to JPEG")
 
 
-def test_photographs_one_folder_too_deep_are_answered_with_the_option(photo_folder: PhotoFolder) -> None:
+def test_photographs_one_folder_too_deep_give_a_hint_of_the_option(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"2019/beach": 2})
     assert f"2 in a subfolder of a category): -p dataset nested:{root} uses" in refusal(str(root))
     assert [photo.id for photo in load_dataset(f"nested:{root}").photos] == ["2019/beach/00.png", "2019/beach/01.png"]

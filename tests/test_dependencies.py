@@ -92,7 +92,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], di
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change[0])
-def test_a_page_and_the_code_change_with_what_they_depend_on_alone(
+def test_the_states_of_page_and_code_change_only_with_their_dependencies(
     states: dict[tuple[str, str], dict[str, str]], change: tuple[str, str]
 ) -> None:
     before, after = states["clipnb/runs.py", NOTHING], states[change]

@@ -133,7 +133,7 @@ def test_miniplaces_comes_from_drive_past_its_confirmation(web: Web) -> None:
     assert ("GET", "drive.usercontent.google.com", "/download", "") in web.asked
 
 
-def test_a_download_that_broke_off_is_gone_on_with(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_download_is_resumed(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clipnb.datasets.download.sources.RETRIES", 0)
     web.archive = tarred({**SCENES, "data/notes.bin": os.urandom(2 * 2**20)})
     web.break_after = 1_500_000
@@ -170,7 +170,7 @@ def parts(web: Web) -> list[str]:
     return [part for _, host, _, part in web.asked if host == "storage.googleapis.com"]
 
 
-def test_a_download_from_kaggle_that_broke_off_is_gone_on_with(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_download_from_kaggle_is_resumed(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = breaks_off(web, monkeypatch, tmp_path)
     fetch("nba", progress=False)
     assert parts(web) == ["", "", f"bytes={2 * MEBIBYTE}-"]
@@ -178,7 +178,7 @@ def test_a_download_from_kaggle_that_broke_off_is_gone_on_with(web: Web, tmp_pat
     assert not left.exists()
 
 
-def test_a_storage_that_starts_again_costs_one_more_try(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_restarts_a_download_costs_one_more_try(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = breaks_off(web, monkeypatch, tmp_path)
     web.deaf = True
     with pytest.raises(UserError, match=r"could not be fetched: .* checksum"):
@@ -188,7 +188,7 @@ def test_a_storage_that_starts_again_costs_one_more_try(web: Web, tmp_path: Path
     assert len(load_dataset("nba").photos) == 6
 
 
-def test_half_of_an_older_version_is_not_gone_on_with(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_download_of_an_older_version_is_not_resumed(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = breaks_off(web, monkeypatch, tmp_path)
     web.version, web.archive = 2, zipped({**PLAYERS, "data/img/Nikola Jokić/9.jpg": jpeg(99)})
     fetch("nba", progress=False)
@@ -214,7 +214,7 @@ def test_a_network_that_is_not_there_is_one_line(web: Web, monkeypatch: pytest.M
             fetch(name, progress=False)
 
 
-def test_the_checksum_of_the_first_use_is_kept_to(web: Web, tmp_path: Path) -> None:
+def test_the_checksum_of_the_first_download_is_required(web: Web, tmp_path: Path) -> None:
     web.archive = tarred(SCENES)
     folder = fetch("miniplaces", progress=False)
     with pytest.raises(UserError, match="exists already: pass --again"):
@@ -309,9 +309,7 @@ LONG = b"a" * (64 * MEBIBYTE)
     ],
     ids=["name", "link", "pax", "pax of 8 GiB", "folders", "negative", "negative pax", "sparse"],
 )
-def test_what_stands_around_the_files_of_a_tar_counts_before_it_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
+def test_headers_of_a_tar_count_in_the_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr(archives, "SLACK", MEBIBYTE)
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(content + bytes(1024), 9))
     tracemalloc.start()

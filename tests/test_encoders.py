@@ -194,7 +194,7 @@ def test_a_noted_encoder_still_sees_the_whole_photograph(tmp_path: Path, monkeyp
     assert second.sees_whole
 
 
-def test_ones_own_encoder_is_never_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_encoder_is_never_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "weights").write_bytes(b"w")

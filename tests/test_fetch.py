@@ -191,7 +191,7 @@ BEHAVIOURS = {
 }
 
 
-def test_every_misbehaviour_ends_in_time_and_none_costs_the_others(host: str, cache: ImageCache) -> None:
+def test_every_misbehaving_server_ends_in_time_and_affects_no_other(host: str, cache: ImageCache) -> None:
     urls = {f"{host}/{path}": expected for path, expected in BEHAVIOURS.items()}
     started = time.monotonic()
     found = fetch_images(urls, cache, allow=["127.0.0.1"], limits=LIMITS)
@@ -204,21 +204,21 @@ def test_every_misbehaviour_ends_in_time_and_none_costs_the_others(host: str, ca
     assert found[f"{host}/moved"].path.read_bytes() == jpeg(7)
 
 
-def test_a_page_is_fetched_once_ever(host: str, cache: ImageCache) -> None:
+def test_an_image_is_fetched_only_once(host: str, cache: ImageCache) -> None:
     for path in ("good/41", "missing/41", "html/41"):
         found = fetch_images([f"{host}/{path}"] * 5, cache, allow=["127.0.0.1"], limits=LIMITS)
         assert {f"{host}/{path}": fetch(f"{host}/{path}", cache)} == found
         assert Host.asked[f"/{path}"] == 1
 
 
-def test_what_may_be_better_tomorrow_is_asked_for_again(host: str, cache: ImageCache) -> None:
+def test_transient_failures_are_fetched_again(host: str, cache: ImageCache) -> None:
     assert fetch(f"{host}/broken/2", cache).status == "dead"
     assert Host.asked["/broken/2"] == LIMITS.attempts
     assert fetch(f"{host}/broken/2", cache).status == "dead"
     assert Host.asked["/broken/2"] == 2 * LIMITS.attempts
 
 
-def test_no_private_address_is_spoken_to_unless_named(host: str, cache: ImageCache) -> None:
+def test_no_private_address_is_contacted_unless_allowed(host: str, cache: ImageCache) -> None:
     port = host.rpartition(":")[2]
     before = sum(Host.asked.values())
     for name in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"):
@@ -230,9 +230,7 @@ def test_no_private_address_is_spoken_to_unless_named(host: str, cache: ImageCac
     assert fetch(f"{host}/good/60", cache, allow=(f"127.0.0.1:{port}",)).status == "ok"  # what was refused is not remembered
 
 
-def test_a_name_that_changes_its_address_between_check_and_connection_gains_nothing(
-    host: str, cache: ImageCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dns_rebinding_reaches_no_private_address(host: str, cache: ImageCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """DNS rebinding: the first look-up says a public address, every later one loopback."""
     port = int(host.rpartition(":")[2])
     answers = iter(["93.184.215.14"])
@@ -259,7 +257,7 @@ def test_a_name_that_changes_its_address_between_check_and_connection_gains_noth
     assert sum(Host.asked.values()) == before
 
 
-def test_waiting_for_a_turn_is_not_the_time_of_the_host(host: str, cache: ImageCache) -> None:
+def test_the_wait_for_a_turn_does_not_count_as_time_of_the_host(host: str, cache: ImageCache) -> None:
     urls = [f"{host}/patient/{i}" for i in range(20)]
     limits = Limits(seconds=1.2, attempt=1.2, attempts=1, per_host=2)
     found = fetch_images(urls, cache, allow=["127.0.0.1"], limits=limits)
@@ -325,12 +323,12 @@ def test_fetching_works_where_a_loop_is_running_already(host: str, cache: ImageC
         "64:ff9b::a00:1", "2002:7f00:1::1", "2001:db8::1",
     ],
 )  # fmt: skip
-def test_addresses_that_are_not_public(address: str) -> None:
+def test_private_addresses_are_recognised(address: str) -> None:
     assert not network.is_public(address)
 
 
 @pytest.mark.parametrize("address", ["93.184.215.14", "8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
-def test_addresses_that_are(address: str) -> None:
+def test_public_addresses_are_recognised(address: str) -> None:
     assert network.is_public(address) is True
 
 

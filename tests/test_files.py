@@ -63,7 +63,7 @@ def killed(process: subprocess.Popen[str]) -> None:
         process.kill()
 
 
-def test_what_a_killed_process_left_is_deleted_at_the_next_write_and_what_a_live_one_writes_stays(tmp_path: Path) -> None:
+def test_temporary_files_of_killed_processes_are_deleted_and_those_of_live_ones_kept(tmp_path: Path) -> None:
     dead, live = started(WRITES, tmp_path), started(WRITES, tmp_path)
     for process in (dead, live):
         assert process.stdout

@@ -48,7 +48,7 @@ def one(strength: list[float]) -> Tolerance:
         ([0.3, 0.1], "**30%** of the originals are found at the weakest setting, a blur of sigma 1.0 px, for scenes"),
     ],
 )
-def test_an_end_that_is_not_reached_is_said_by_what_is_left(means: list[float], said: str) -> None:
+def test_an_edit_that_breaks_nothing_is_described_by_the_share_still_found(means: list[float], said: str) -> None:
     assert first_page._part(one(means), "scenes") == said
 
 

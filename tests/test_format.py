@@ -24,7 +24,7 @@ from clipnb.report.format import NB, at_least, share
         (float("nan"), ".3f", "nan"),
     ],
 )
-def test_a_share_is_perfect_only_if_it_is(value: float, spec: str, said: str) -> None:
+def test_a_share_is_0_or_1_only_if_exact(value: float, spec: str, said: str) -> None:
     assert share(value, spec) == said
 
 

@@ -133,7 +133,7 @@ def with_shape(gallery: Path, shape: str) -> None:
         (lambda g: np.save(g / "img_emb" / "img_emb_0.npy", np.full((20, 8), np.nan)), "row 0 .* not finite"),
     ],
 )
-def test_what_does_not_fit_together_is_one_line(tmp_path: Path, spoil: Any, said: str) -> None:
+def test_a_gallery_whose_files_do_not_match_is_one_line(tmp_path: Path, spoil: Any, said: str) -> None:
     gallery = write_gallery(tmp_path / "g", unit_vectors(20, 8, 0))
     spoil(gallery)
     with pytest.raises(UserError, match=said) as caught:
@@ -209,7 +209,7 @@ def test_a_build_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path:
 
 
 @pytest.mark.parametrize("harm", ["cut metadata", "no embeddings", "cut embeddings"])
-def test_a_shard_that_is_not_whole_is_made_again(tmp_path: Path, harm: str) -> None:
+def test_an_incomplete_shard_is_made_again(tmp_path: Path, harm: str) -> None:
     photos = varied(tmp_path / "photos", {"cats": 7, "dogs": 6})
     gallery = build(photos, tmp_path / "g")
     before = bytes_of(gallery)
@@ -220,7 +220,7 @@ def test_a_shard_that_is_not_whole_is_made_again(tmp_path: Path, harm: str) -> N
     assert bytes_of(gallery) == before
 
 
-def test_of_two_builders_in_a_folder_one_is_told(tmp_path: Path) -> None:
+def test_the_second_of_two_builds_in_a_folder_is_refused(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 7, "dogs": 6})
 
     def second(shards: Any, plan: Any) -> Any:
@@ -246,7 +246,7 @@ def test_another_gallery_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     assert bytes_of(gallery) == before
 
 
-def test_a_killed_build_goes_on(tmp_path: Path) -> None:
+def test_a_killed_build_is_resumed(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 30, "dogs": 30})
     command = [sys.executable, "-m", "clipnb", "index", str(photos), str(tmp_path / "g")]
     command += ["--encoder", "histogram", "--shard-size", "1"]
@@ -397,7 +397,7 @@ def test_distractors_make_a_gallery_larger_than_the_query_set(tmp_path: Path) ->
     assert query_results(result) is not None
 
 
-def test_galleries_of_one_last_name_are_told_apart(tmp_path: Path) -> None:
+def test_galleries_with_the_same_last_folder_name_stay_distinct(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 3, "dogs": 3})
     folders = [varied(tmp_path / side / "more", {"hats": 4}, offset=offset) for side, offset in (("x", 1000), ("y", 2000))]
     result = tiny_run(photos, k=12, gallery=f"{photos},{folders[0]},{folders[1]}")
@@ -516,7 +516,7 @@ def test_mode_study_is_the_protocol_to_the_letter(tmp_path: Path) -> None:
         RunSpec(str(photos), k=5, tau=0.5, mode="study")
 
 
-def test_what_was_asked_for_is_checked_at_once() -> None:
+def test_the_request_is_checked_at_once() -> None:
     for settings_, said in (
         ({"gallery": "http://x:1"}, "pass -p index <name>"),
         ({"gallery": "http://me:secret@x:1", "index": "a"}, "a service's address must hold no user name or password"),

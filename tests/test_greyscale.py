@@ -85,7 +85,7 @@ CHARTS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("chart", CHARTS)
-def test_series_are_told_apart_in_grey(chart: str) -> None:
+def test_series_are_distinguishable_in_grey(chart: str) -> None:
     panels = series(CHARTS[chart]())
     assert panels
     for handles in panels:

@@ -34,7 +34,7 @@ def test_a_list_of_scores_that_was_copied_is_suspected() -> None:
     assert score_agreement(scores(0), changed).suspicious
 
 
-def test_lists_that_agree_because_nothing_varies_are_not() -> None:
+def test_lists_without_spread_are_not_suspected() -> None:
     nothing = {c: [0.0] * len(v) for c, v in scores(0).items()}
     found = score_agreement(nothing, nothing)
     assert (found.equal, found.by_chance, found.p) == (1, 1, 1)
@@ -68,7 +68,7 @@ def test_a_condition_that_is_another_is_named_in_the_book_and_not_in_results(
     assert [r.provenance["warnings"] for r in three(root)] == [[], [], []]  # beside the saved runs too
 
 
-def test_conditions_with_equal_scores_and_other_inputs_are_two(photo_folder: PhotoFolder) -> None:
+def test_conditions_with_equal_scores_and_other_inputs_are_distinct(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 4, "dogs": 4})
     results = [run(RunSpec(str(root), manip, "tiny", 2), progress=False) for manip in ("grey", "blurred")]
     alike = [replace(r, rows=r.rows.assign(valid=np.linspace(0, 1, len(r.rows)))) for r in results]
@@ -110,7 +110,7 @@ def test_miniplaces_crop_is_caught(shared_data: Path) -> None:
     assert any("100% of the photographs pixel-identical" in w for w in warnings(result))
 
 
-def test_a_proper_crop_is_no_such_thing(photo_folder: PhotoFolder) -> None:
+def test_a_crop_that_changes_photographs_gives_no_warning(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 4, "dogs": 4}, "square", (32, 32))
     result = run(RunSpec(str(root), "cropped", "tiny", 2, severity=3, draws=3, duplicates=-1), progress=False)
     assert warnings(result) == []

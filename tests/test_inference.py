@@ -226,7 +226,7 @@ small = st.lists(st.sampled_from([0.0, 0.1, 0.3 - 0.2, -0.1, 1.0, NAN]), max_siz
 
 @pytest.mark.filterwarnings("error")
 @given(small, small)
-def test_no_list_is_too_short_or_too_odd(a: list[float], b: list[float]) -> None:
+def test_short_and_odd_lists_are_handled(a: list[float], b: list[float]) -> None:
     odd = not a or any(map(math.isnan, a))
     for test in (sign_flip, wilcoxon):
         assert math.isnan(test(a)) == odd
@@ -251,7 +251,7 @@ def test_lists_of_equal_spread_are_rarely_said_to_differ() -> None:
     assert sign_flip(spread_changes(calm, wild)) < 0.001
 
 
-def test_numbers_at_the_edge_have_words() -> None:
+def test_formatting_of_extreme_numbers() -> None:
     assert p_value(NAN) == "no p-value"
     assert p_value(0.0) == "p\u00a0<\u00a010⁻³⁰⁰"
     assert points(-0.0) == points(-0.0001) == "+0.0"

@@ -46,7 +46,7 @@ def test_valid_is_the_share_of_usable_results_within_the_threshold() -> None:
 
 
 @given(distance_tables, thresholds, thresholds, st.randoms())
-def test_the_laws_of_valid(distances: np.ndarray, one: float, other: float, random: object) -> None:
+def test_properties_of_valid(distances: np.ndarray, one: float, other: float, random: object) -> None:
     low, high = valid_at_k(distances, min(one, other)), valid_at_k(distances, max(one, other))
     assert low.shape == (len(distances),)
     assert_array_equal(np.isnan(low), np.isnan(distances).all(axis=1))

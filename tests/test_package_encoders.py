@@ -90,7 +90,7 @@ def test_timm(model: str, tmp_path: Path) -> None:
         ("python:mine", "pass it to clipnb.run(spec, encoder=...)"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_line(tmp_path: Path, name: str, said: str) -> None:
+def test_an_encoder_that_cannot_be_loaded_is_one_line(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "file.pt").write_bytes(b"no weights")
     with pytest.raises(UserError, match=re.escape(said)) as caught:
         load_encoder(name.format(file=tmp_path / "file.pt"))

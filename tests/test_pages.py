@@ -142,7 +142,7 @@ def test_the_tables_of_severities_are_seen_whole_on_a_desk(html: Path, screen: A
 
 
 @pytest.mark.parametrize("page", ["index", "browse", "severity", "claims"])
-def test_what_only_a_desk_shows_is_legible_in_the_dark(html: Path, screen: Any, page: str) -> None:
+def test_elements_of_wide_screens_are_legible_in_dark_mode(html: Path, screen: Any, page: str) -> None:
     resize(screen, DESK)
     colours(screen, "dark")
     screen.get((html / f"{page}.html").as_uri())
@@ -159,7 +159,7 @@ return {tag: e.tagName, text: (e.innerText || e.getAttribute('aria-label') || e.
 """
 
 
-def test_a_page_is_walked_by_keyboard_alone(html: Path, screen: Any) -> None:
+def test_a_page_is_usable_by_keyboard_alone(html: Path, screen: Any) -> None:
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
@@ -344,7 +344,7 @@ def test_the_retrieval_browser_shows_what_the_runs_found(browse: Any) -> None:
     assert not broken
 
 
-def test_something_happens_in_the_first_query_and_the_photograph_without_the_edit_stands_beside_it(browse: Any) -> None:
+def test_the_first_query_loses_results_and_the_unedited_photograph_is_beside_it(browse: Any) -> None:
     shown = results(browse)
     assert sum(s["stranger"] for s in shown) >= 3
     unedited = browse.find_elements(
@@ -444,7 +444,7 @@ def outline(screen: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("width", [DESK, PHONE])
 @pytest.mark.parametrize("page", KEY_PAGES)
-def test_key_pages_look_as_they_did(
+def test_key_pages_match_their_screenshots(
     html: Path, screen: Any, page: str, width: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """Structure, not letters: fonts differ between machines. `pytest tests/test_pages.py --new-pictures` keeps new ones."""

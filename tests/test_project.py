@@ -117,14 +117,14 @@ def planned_error(*parameters: str) -> str:
     return str(caught.value)
 
 
-def test_a_missing_package_is_told_before_the_kernel_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_before_the_kernel_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODULES, "clip", "a_module_that_is_not_installed")
     assert "pip install 'clipnb[clip]'" in planned_error("-p", "encoder", "ViT-B/32")
     with pytest.raises(MissingExtra):
         require_possible(RunSpec("sample-figures", encoder="ViT-B/32"))
 
 
-def test_two_data_sets_of_one_name_are_told_before_the_kernel_starts(
+def test_two_data_sets_of_one_name_are_reported_before_the_kernel_starts(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
@@ -147,7 +147,7 @@ def test_a_typing_mistake_is_answered_with_a_folder_that_is_here(
     assert "did you mean 'holiday'?" in planned_error("-p", "dataset", "holidy", "-p", "encoder", "histogram")
 
 
-def test_an_unknown_model_of_a_package_is_told_before_the_kernel_starts() -> None:
+def test_an_unknown_model_of_a_package_is_reported_before_the_kernel_starts() -> None:
     pytest.importorskip("torch")
     let_torchvision_load()
     pytest.importorskip("timm")

@@ -93,7 +93,7 @@ def test_ap_by_hand() -> None:
     assert found.relevant.tolist() == [3, 0]
 
 
-def test_a_tie_earns_nothing_and_zeros_of_both_signs_are_one() -> None:
+def test_a_tie_never_raises_a_score_and_both_zeros_are_equal() -> None:
     similarity = np.array([[0.5, 0.5, 0.5, 0.1]], dtype=np.float32)
     assert ordered_hits(similarity, np.array([[False, True, False, False]])).tolist() == [[False, False, True, False]]
     zeros = np.array([[0.0, -0.0]], dtype=np.float32)

@@ -73,7 +73,7 @@ def test_the_number_of_processes_changes_nothing(coverage: ModuleType, tmp_path:
     assert_frame_equal(one, two)
 
 
-def test_a_simulation_that_was_stopped_goes_on_where_it_was(coverage: ModuleType, tmp_path: Path) -> None:
+def test_a_stopped_simulation_is_resumed(coverage: ModuleType, tmp_path: Path) -> None:
     def simulated() -> pd.DataFrame:
         return coverage.simulate(tmp_path, 2, (5,), 1, (6,), ("change",))
 

@@ -38,7 +38,7 @@ def test_all_of_them_at_once_keep_their_order() -> None:
 
 
 @given(st.text(), st.dictionaries(categories, accuracies, max_size=6))
-def test_any_log_survives(manip: str, scores: dict[str, list[float]]) -> None:
+def test_any_log_survives_a_round_trip(manip: str, scores: dict[str, list[float]]) -> None:
     log = loads(dumps(manip, scores))
     assert (log.manip, log.scores) == (manip, scores)
     assert log.total == pytest.approx([sum(v) / len(v) if v else 0.0 for v in scores.values()])
@@ -130,7 +130,7 @@ def test_a_score_outside_0_to_1_is_refused_by_file_and_key(score: str, key: str)
 
 
 @pytest.mark.parametrize("text", ['{"grey": {"abbey": [1], "abbey": [0]}}', '{"abbey": {"alley": [1]}, "abbey": {"alley": [1]}}'])
-def test_a_key_that_stands_twice_is_refused(text: str) -> None:
+def test_a_duplicate_key_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"^x\.json: 'abbey' occurs twice in one object$"):
         loads(text, "x.json")
 
@@ -147,7 +147,7 @@ def test_numbers_and_nesting_without_end_are_one_line(value: str) -> None:
 
 
 @pytest.mark.parametrize("text", ['"' + '\\"' * 500_000, "/*" * 500_000])
-def test_text_that_is_left_open_is_passed_over_once(text: str) -> None:
+def test_an_unclosed_comment_is_read_in_linear_time(text: str) -> None:
     with pytest.raises(UserError, match="not a JSON log"):
         loads(text)  # with a second look from each quote this takes hours
 

@@ -160,7 +160,7 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(
     assert {p: p.stat().st_mtime_ns for p in (bare_project / "book" / "runs").iterdir()} == before
 
 
-def test_numbers_alone_are_made_without_pages(
+def test_a_sweep_without_pages_makes_only_results(
     bare_project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, small = str(photo_folder({"cats": 5, "dogs": 5})), str(photo_folder({"cats": 1, "dogs": 1}, "small"))
@@ -202,7 +202,7 @@ def kept(project: Path, pages: bool) -> dict[str, list[tuple[int, int, bytes]]]:
 
 
 @pytest.mark.parametrize("how", [["--jobs", "2"], ["--no-pages"]], ids=" ".join)
-def test_a_sweep_that_was_killed_goes_on_where_it_was(
+def test_a_killed_sweep_is_resumed(
     bare_project: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, how: list[str]
 ) -> None:
     pages = "--no-pages" not in how

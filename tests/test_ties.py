@@ -71,7 +71,7 @@ def test_the_order_of_the_gallery_changes_no_list(seed: int, k: int) -> None:
         assert row == [at for *_, at in sorted(keys)][:k]
 
 
-def test_equals_come_against_the_query() -> None:
+def test_ties_are_broken_against_the_query() -> None:
     """Another kind first, then the farther from the clean query, then by name; below the step a difference is none."""
     similarity = np.array([[0.5, 0.5, 0.5 + TIE / 8, 0.5, 0.9]])
     own, distance = np.array([[True, False, False, False, True]]), np.array([[0.1, 0.2, 0.3, 0.3, 0.0]])

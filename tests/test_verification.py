@@ -93,7 +93,7 @@ def test_by_hand() -> None:
     assert equal_error(curve) == (pytest.approx(0.25), pytest.approx(0.8))
 
 
-def test_what_no_threshold_reaches_is_absent() -> None:
+def test_an_unreachable_threshold_is_nan() -> None:
     curve = operating_curve(np.array([0.9]), np.array([0.1, 0.2]))
     assert math.isnan(tau_at_fpr(curve, 0.01))
     assert all(math.isnan(v) for v in recall_at_precision(curve, 0.9))
