@@ -202,7 +202,7 @@ def _present_run(notebook: dict[str, Any], vectors: bool) -> None:
     try:
         spec = spec_of(notebook["metadata"]["papermill"]["parameters"])
     except (KeyError, UserError):
-        return  # somebody's own notebook: shown as it is
+        return  # a notebook of the user: shown unchanged
     result = saved_result(spec)
     _relabel(notebook, spec.run_id, captions.of_run(result) if result else None)
     settings = spec.run_id.removeprefix(f"{spec.dataset_name}-{spec.condition_id}-")

@@ -49,7 +49,7 @@ ADVANCES = {
     0.86: "m&%@MW→",
     1.0: "—",
 }
-"""Em -> letters of FreeSerif; those that are not named are no wider than `OTHERS`."""
+"""Em -> letters of FreeSerif; other letters are at most as wide as `OTHERS`."""
 
 OTHERS, MONO, BOLD = 0.56, 0.6, 1.08
 _EM = {letter: em for em, letters in ADVANCES.items() for letter in letters}

@@ -91,7 +91,7 @@ def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", f
         clean: the run without manipulation.
         edited: runs that differ from it only in the severity or strength of one manipulation.
         measure: one of `ANSWERS`.
-        fraction: share lost of what the measure has above chance, in (0, 1).
+        fraction: share of the measure's excess over chance that is lost, in (0, 1).
 
     Raises:
         UserError: there is no run, or no category has a value in all of them; or the measure has no level of chance.
@@ -128,7 +128,7 @@ def of_means(
         strengths: (S,) values of the manipulation's parameter, from the weakest to the strongest.
         means: (1 + S, G) category means, the clean ones first.
         chance: (G,) value of the measure by chance.
-        fraction: share lost of what the measure has above chance, in (0, 1).
+        fraction: share of the measure's excess over chance that is lost, in (0, 1).
     """
     point = breaking_point(means[0], means[1:], strengths, chance=chance, fraction=fraction)
     level = float(chance.mean())

@@ -100,7 +100,7 @@ PREFIXES = ("open_clip", "timm", "hf", "st", "torchscript", "onnx", "python")
 
 
 def _from(kind: str) -> Loader:
-    """A loader whose module is imported when the encoder is loaded. None of the modules imports its packages by itself."""
+    """A loader whose module is imported when the encoder is loaded. None of the modules imports its packages before that."""
 
     def load(name: str, compute: Compute) -> Encoder:
         from . import (

@@ -29,10 +29,10 @@ def template_files() -> Iterator[tuple[Path, Path]]:
 
 
 def write_project(folder: Path) -> tuple[int, int]:
-    """Write the files of a project and the folder `data/`. Files that are there already are kept.
+    """Write the files of a project and the folder `data/`. Existing files are kept.
 
     Returns:
-        The numbers of files that were written, and that were there.
+        The numbers of written and of existing files.
 
     Raises:
         UserError: `folder` is a file or cannot be written.

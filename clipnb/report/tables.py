@@ -145,7 +145,7 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
     """Tabulate scores: a row for each data set and condition.
 
     `mean`, `median` and `iqm` (interquartile mean; Agarwal et al. 2021) are over categories, `micro` is over images; `low` and
-    `high` bound the interval over categories; `icc` and `design_effect` measure how much the images of a category are alike.
+    `high` bound the interval over categories; `icc` and `design_effect` measure how correlated the images of a category are.
 
     Raises:
         UserError: no image has a score under a condition.

@@ -175,7 +175,7 @@ def _curve(ax: Axes, t: Tolerance, line: int, name: str) -> None:
 
 
 def _apart(values: Sequence[float], least: float) -> list[float]:
-    """The values from the last to the first, without those that lie nearer than `least` to the one before."""
+    """The values from the last to the first, without a value that is nearer than `least` to the last one kept."""
     kept: list[float] = []
     for value in reversed(values):
         if not kept or abs(kept[-1] - value) >= least:

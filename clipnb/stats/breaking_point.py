@@ -74,7 +74,7 @@ def breaking_point(
         edited: (S, G) category means at each strength.
         strengths: (S,) strengths, from the weakest to the strongest; they rise or fall.
         chance: (G,) value of the measure by chance in each category, or one value for all.
-        fraction: share lost of what the measure has above chance, in (0, 1).
+        fraction: share of the measure's excess over chance that is lost, in (0, 1).
         level: nominal coverage.
 
     Returns:

@@ -126,9 +126,9 @@ def reading() -> str:
 def agreement() -> str:
     """The number of changes on which the mixed model and the test over categories agree."""
     known = rows("models").dropna(subset=["model_p"])
-    alike = (known["p"] <= ALPHA) == (known["model_p"] <= ALPHA)
+    agree = (known["p"] <= ALPHA) == (known["model_p"] <= ALPHA)
     said = [
-        f"{int(alike[part.index].sum())} of {len(part)} changes on {SHOWN[str(name)]}"
+        f"{int(agree[part.index].sum())} of {len(part)} changes on {SHOWN[str(name)]}"
         for name, part in known.groupby("dataset", sort=False)
     ]
     apart = (known["model"] - known["change"]).abs().max()
