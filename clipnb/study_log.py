@@ -55,6 +55,7 @@ class StudyLog:
 
 
 def file_name(dataset: str, manip: str) -> str:
+    """Name of the log file of a data set under a condition."""
     return f"clip_output_{dataset}_{manip}.json"
 
 
@@ -118,6 +119,7 @@ def _once(source: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def write(
     path: Path, manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero", run: Mapping[str, str] | None = None
 ) -> None:
+    """Write a log file; the arguments are those of `dumps`."""
     write_text(path, dumps(manip, scores, absent, run))
 
 

@@ -22,7 +22,7 @@ from clipnb import rows as stored
 from clipnb.checks import warnings
 from clipnb.cli import main
 from clipnb.execution.sweep import numbers_only
-from clipnb.rows import present
+from clipnb.rows import upgraded
 from clipnb.runs import saved_result
 from clipnb.study_log import read as read_log
 from conftest import PhotoFolder, tiny_run
@@ -144,7 +144,7 @@ def test_a_damaged_result_is_a_one_line_error_and_can_be_replaced(
 )
 def test_rows_of_the_first_version_get_p1_from_their_first_result(results: list[list[str]], p: float) -> None:
     rows = pd.DataFrame({"category": ["cat", "cat", "dog", "dog"], "result_categories": results})
-    assert present(rows).get("p1", pd.Series(dtype=float)).mean() == pytest.approx(p, nan_ok=True)
+    assert upgraded(rows).get("p1", pd.Series(dtype=float)).mean() == pytest.approx(p, nan_ok=True)
 
 
 def test_a_run_of_version_0_1_is_read_under_todays_names(photo_folder: PhotoFolder, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def labels(manips: Iterable[str]) -> str:
+    """The labels of manipulations, listed as in a sentence."""
     return listed(MANIPULATIONS[manip].label for manip in manips)
 
 

@@ -137,10 +137,12 @@ def arithmetic(images: int = LAION, gpus: int = GPUS) -> list[tuple[str, str, st
 
 
 def arithmetic_table(images: int = LAION, gpus: int = GPUS) -> str:
+    """`arithmetic` as a Markdown table."""
     return table(["quantity", "arithmetic", "result"], [list(line) for line in arithmetic(images, gpus)], "llr")
 
 
 def assumptions_table() -> str:
+    """`ASSUMED` as a Markdown table."""
     assumed = {**ASSUMED, "GPUs at work": float(GPUS)}
     return table(["assumed, not measured", "value"], [[what, f"{value:,g}"] for what, value in assumed.items()], "lr")
 
