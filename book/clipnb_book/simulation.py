@@ -141,7 +141,7 @@ def sharing() -> str:
 
 
 def models(question: str) -> str:
-    """What the intervals of the models of statsmodels cover, beside Student's t on the same data sets."""
+    """Coverage of the intervals of the models of statsmodels, and of Student's t on the same data sets, in words."""
     part = simulation()[simulation()["question"] == question]
     said = [
         f"*{method}* covers {rows['rate'].min():.1%} to {rows['rate'].max():.1%}, at least {LOW:.0%} in "

@@ -16,7 +16,7 @@ from ..stats.sign_flips import change_interval, detectable_change, sign_flip
 from .scores import Scores, paired_changes
 
 AT_FLOOR = "cannot tell at this threshold"
-"""The conclusion where the threshold does not fit the encoder, so that scores can hardly fall."""
+"""The verdict if the threshold does not fit the encoder, so that scores can hardly fall."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Contrast:
     at_floor: bool = False
 
     def verdict(self, p: float) -> str:
-        """The conclusion by an adjusted p-value; where the threshold does not fit the encoder, scores that stay do not show one."""
+        """The verdict for an adjusted p-value; `AT_FLOOR` if scores do not change at a threshold that does not fit the encoder."""
         said = direction(self.interval, p)
         return AT_FLOOR if self.at_floor and said in ("no change", "cannot tell") else said
 

@@ -1,4 +1,4 @@
-"""What 95% intervals cover in simulations: the share of data sets that stands beside an interval where it is low."""
+"""Simulated coverage of 95% intervals, which is given beside an interval if it is low."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import resources
 import pandas as pd
 
 LOW = 0.93
-"""Least coverage in a simulation that counts as the nominal 95%."""
+"""Lowest simulated coverage that counts as the nominal 95%."""
 
 INVERTED = "inverted t"
 """The interval of a breaking point."""
@@ -72,7 +72,7 @@ def lowest(method: str, categories: int) -> float:
 
 
 def note(method: str, categories: int, level: float = 0.95) -> str:
-    """What stands after the bounds of an interval: what it covers at least, if that is below `LOW`; else nothing.
+    """Text after the bounds of an interval: its lowest simulated coverage, if that is below `LOW`; else "".
 
     >>> note("Gaffke", 100), note("sign flip", 6)[:9]
     ('', '; covers ')
