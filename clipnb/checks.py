@@ -170,7 +170,8 @@ def warnings(result: Result) -> list[str]:
         more = "; all of them are named in run.json" if len(unreadable) > 3 else ""
         said.append(f"{len(unreadable)} unreadable images were left out, as queries and as results: {some}{more}")
     if empty := result.provenance["empty_categories"]:
-        said.append(f"{len(empty)} folders hold no readable image: {', '.join(literal(name) for name in empty[:5])}")
+        hold = "1 folder holds" if len(empty) == 1 else f"{len(empty)} folders hold"
+        said.append(f"{hold} no readable image: {', '.join(literal(name) for name in empty[:5])}")
     if missing := result.provenance.get("categories_missing"):
         said.append(f"{missing} categories are still to be run: the number is that of the batches so far")
     if kinds := ", ".join(f"{n} {literal(kind)}" for kind, n in result.provenance["other_files"].items() if kind != HIDDEN):

@@ -18,6 +18,7 @@ import pytest
 from clipnb import RunSpec
 from clipnb.cli import main
 from clipnb.errors import UserError
+from clipnb.execution import pages
 from clipnb.execution.papermill_plugin import planned, with_types
 from conftest import HANGS, PhotoFolder
 
@@ -146,6 +147,8 @@ def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(project: Path,
     assert "page: book/runs/nba-grey-histogram-k3.ipynb" in shown
     page = project / "book/runs/nba-grey-histogram-k3.ipynb"
     assert json.loads(page.read_text())["metadata"]["papermill"]["parameters"]["k"] == 3
+    spec = RunSpec("nba", "grey", "histogram", 3)
+    assert pages.outstanding([spec, spec.clean])[0].keys() == {spec.clean}, "clipnb report does not make the page again"
     assert "next: clipnb analyse nba" in shown
 
 

@@ -62,7 +62,7 @@ STATES = """
 import json, sys
 from pathlib import Path
 import clipnb
-from clipnb._core.code_state import needed_by
+from clipnb._core.code_state import digest_of, needed_by
 from clipnb.execution.pages import state_of
 from clipnb.provenance import code_sha256
 assert Path(clipnb.__file__).is_relative_to(Path.cwd()), clipnb.__file__
@@ -71,6 +71,7 @@ for module, more in json.loads(sys.argv[1]):
     before = Path(module).read_text(encoding="utf-8")
     Path(module).write_text(before + more, encoding="utf-8")
     needed_by.cache_clear()
+    digest_of.cache_clear()
     found.append({"code": code_sha256(), "page": state_of(spec)})
     Path(module).write_text(before, encoding="utf-8")
 print(json.dumps(found))

@@ -159,7 +159,7 @@ def test_one_category_gives_a_number_without_interval_and_says_so(photo_folder: 
     assert 0 <= result.valid.point <= 1
     assert np.isnan([result.valid.low, result.valid.high]).all()
     assert any("one category" in w for w in warnings(result))
-    assert "| **1.0000** |" in summary(result)
+    assert "| 1.0000 |" in summary(result)
     headline = json.loads((result.save(tmp_path / "results") / "run.json").read_text())["headline"]
     assert headline == {"valid": result.valid.point, "low": None, "high": None}
 

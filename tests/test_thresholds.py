@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from clipnb import RunSpec
+from clipnb.analysis.calibration import calibrate
 from clipnb.analysis.threshold_sweep import sweep
 from clipnb.analysis.thresholds import calibration_of, sweeps_of, threshold_frame
 from clipnb.cli import main
@@ -49,8 +50,13 @@ def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(phot
 def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder) -> None:
     found = calibration_of(RunSpec(str(photo_folder({"a": 4, "b": 4, "c": 4})), encoder="tiny"), progress=False)
     said = threshold_answer(found)
-    assert "Calibrated on 3 categories, all that there are; from 10 on, half of them would check the rates of pairs" in said
+    assert "Calibrated on all 3 categories; from 10 on, half of them check the rates of pairs" in said
     assert "Checked on each category in turn, with the threshold that the others set" in said
+    assert said.endswith("Where there is no interval: 3 categories are too few.")
+    apart = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
+    images, names = [str(i) for i in range(12)], [kind for kind in "abc" for _ in range(4)]
+    said = threshold_answer(calibrate(apart, names, images, k=3, wanted=0.5))
+    assert "Of all results, 100.0% are of the query's kind: 50% needs no threshold." in said
     assert "recall_held_out" not in threshold_frame(found)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -53,7 +53,8 @@ def needed_by(*modules: str) -> tuple[Path, ...]:
     return tuple(sorted(found))
 
 
-def digest_of(paths: Iterable[Path], *, comments: bool = True) -> str:
+@cache
+def digest_of(paths: tuple[Path, ...], *, comments: bool = True) -> str:
     """SHA-256 over names and contents of files of the package; without `comments`, only the code that Python executes counts."""
     sha = hashlib.sha256()
     for path in paths:

@@ -99,6 +99,9 @@ def _analyse(options: argparse.Namespace) -> int:
     tables = {"conditions": conditions_frame(scores)}
     print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
+    for name in dict.fromkeys(s.dataset for s in scores):
+        if options.clean not in {s.condition for s in scores if s.dataset == name}:
+            print(f"{name}: no change is computed, because there is no condition {options.clean!r} (of a run: -p manip original)")
     family, pairs = contrasts(scores, options.clean), []
     if options.primary not in {"", *(have := dict.fromkeys(c.after for c in family))}:
         raise UserError(f"--primary {options.primary!r} is not a condition of a change; choose from {', '.join(have) or 'none'}")

@@ -51,6 +51,7 @@ class Card:
         across: number of pairs of copies or near-copies that lie in different categories.
         unreadable: id of a file that cannot be decoded -> reason.
         unused: path of a file that is not used -> reason, as in `Dataset`.
+        empty: names of category folders without an image.
         fingerprint: SHA-256 of the photographs' ids and contents.
         examples: the first `EXAMPLES` of the pairs in `across`, as ids.
         bins: measured quantity -> edges and counts of its histogram.
@@ -74,6 +75,7 @@ class Card:
     unreadable: dict[str, str]
     fingerprint: str
     unused: dict[str, str] = field(default_factory=dict)
+    empty: list[str] = field(default_factory=list)
     examples: list[tuple[str, str]] = field(default_factory=list)
     bins: dict[str, tuple[list[float], list[int]]] = field(default_factory=dict)
     flat: bool = False
@@ -99,7 +101,8 @@ def card_of(dataset: str, *, progress: bool = True) -> Card:
     state = digest(f"{VERSION} {NEAR} {listing_digest(found.photos)}".encode())[:24]
     kept = cache_root() / "cards" / f"{state}.json"
     if kept.is_file():
-        return replace(card_from(json.loads(kept.read_text(encoding="utf-8"))), name=found.name, unused=found.unused)
+        card = card_from(json.loads(kept.read_text(encoding="utf-8")))
+        return replace(card, name=found.name, unused=found.unused, empty=list(found.empty))
     card = make_card(found, progress=progress)
     write_text(kept, json.dumps(asdict(card)) + "\n")
     return card
@@ -163,6 +166,7 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
         examples=[(seen[i].photo.id, seen[j].photo.id) for i, j in across[:EXAMPLES]],
         unreadable={p.id: s for p, s in zip(dataset.photos, looked, strict=True) if isinstance(s, str)},
         unused=dataset.unused,
+        empty=list(dataset.empty),
         flat=dataset.flat,
         fingerprint=fingerprint((s.photo.id, s.digest) for s in seen),
         bins={"short side in pixels": _histogram(np.minimum(widths, heights)), "width / height": _histogram(aspects)},

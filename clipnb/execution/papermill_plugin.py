@@ -31,6 +31,7 @@ from .._core import yaml_text
 from .._core.files import read_json, read_text, write_text
 from .._core.paths import TERMINAL, find_project, project_root, results_root, shown
 from .._core.typed import from_text
+from ..datasets.importers import is_imported
 from ..encoders import imports_code
 from ..errors import UserError, user_errors
 from ..spec import FIELDS, RunSpec, spec_of
@@ -189,9 +190,9 @@ class Handler(LocalHandler):  # type: ignore[misc]
     running = False
     reported = False
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, spec: RunSpec, state: str = "") -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.state = spec, state
 
     def say_if_stopped(self) -> None:
         """Print a message at exit after an interrupt, which papermill does not report."""
@@ -205,7 +206,9 @@ class Handler(LocalHandler):  # type: ignore[misc]
         if not notebook["metadata"]["papermill"].get("end_time"):
             return
         if finished(notebook):
-            write_text(Path(path), buf)
+            notebook["metadata"]["clipnb_state"] = self.state
+            notebook["metadata"]["papermill"]["parameters"] |= self.spec.to_dict()  # a default may change
+            write_text(Path(path), json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
             if not self.reported:
                 print(self.answer(path))
             self.reported = True
@@ -227,6 +230,14 @@ class Handler(LocalHandler):  # type: ignore[misc]
         numbers = ", ".join(f"{MEASURES[name].label} {result.mean(name):.1%}" for name in names)
         dataset = shlex.quote(self.spec.dataset)
         return f"{self.spec.run_id}: {numbers}\npage: {path}\nnext: clipnb analyse {dataset}, or clipnb report {dataset}"
+
+
+def state_of_page(notebook: Path, spec: RunSpec) -> str:
+    """What a page depends on, so that `clipnb report` does not make it again; "" if the notebook is not that of the project."""
+    from . import pages
+
+    own = pages.in_project() and notebook.resolve() == pages.template().resolve()
+    return pages.state_of(spec) if own and not is_imported(spec.dataset) else ""
 
 
 def finished(notebook: Mapping[str, Any]) -> bool:
@@ -271,11 +282,11 @@ def fill_in() -> None:
     if plan.output is None:
         return
     place = shown(plan.output)
-    handler = Handler(plan.spec)
+    positional, _ = read_command_line(sys.argv[1:])
+    handler = Handler(plan.spec, state_of_page(Path(positional[0]), plan.spec))
     atexit.register(handler.say_if_stopped)
     papermill_io.register(place, handler)
     plan.output.parent.mkdir(parents=True, exist_ok=True)
-    positional, _ = read_command_line(sys.argv[1:])
     sys.argv.insert(sys.argv.index(positional[0]) + 1, place)
 
 

@@ -66,7 +66,7 @@ def _counted(reasons: Counter[str]) -> str:
 def files_left_out(card: Card) -> list[str]:
     """A line for each file that is not used or cannot be read, with the reason."""
     unreadable = [f"{name}: unreadable ({why})" for name, why in card.unreadable.items()]
-    return sorted([*unreadable, *(f"{name}: {why}" for name, why in card.unused.items())])
+    return sorted([*unreadable, *(f"{name}: not used ({why})" for name, why in card.unused.items())])
 
 
 def card_warnings(card: Card) -> list[str]:
@@ -74,6 +74,8 @@ def card_warnings(card: Card) -> list[str]:
     said = []
     if card.flat:
         said.append("there are no category folders: a run measures whether the original is found, not whether its kind is")
+    if card.empty:
+        said.append(f"no photograph is in {', '.join(map(literal, card.empty))}")
     if DEEPER in card.unused.values():
         said.append("some category folders have subfolders with images: the data set `nested:<folder>` uses them")
     if UNREAD.intersection(card.unused.values()):

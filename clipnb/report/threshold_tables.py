@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ..analysis.calibration import ENOUGH, Calibration
 from ..analysis.result_threshold import ResultThreshold
 from ..analysis.thresholds import threshold_frame
 from ..stats.intervals import Interval
 from .format import covers, share, span, stated, table
+
+FARTHEST = 2.0
+"""Distance of opposite unit vectors: a threshold here accepts everything."""
 
 
 def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
@@ -32,6 +36,11 @@ def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
+def _span(interval: Interval, spelled: Callable[[Interval], str] = span) -> str:
+    """An interval in brackets; "" for one without bounds."""
+    return f" ({stated(interval, spelled)})" if interval.bounded else ""
+
+
 def _shares(interval: Interval) -> str:
     return f"{share(interval.low, '.3f')} to {share(min(1.0, interval.high), '.3f')}{covers(interval)}"
 
@@ -51,11 +60,14 @@ def _of_results(found: ResultThreshold, pairs: float) -> str:
     if math.isnan(found.tau.point):
         return f"{said}. No threshold makes {found.wanted:.0%} of accepted results of the query's kind."
     tau, got = found.tau, found.precision
-    take = f"{said}. **Take {tau.point:.3f}** ({stated(tau)}) to make {found.wanted:.0%} of accepted results of the query's kind"
+    if tau.point >= FARTHEST:
+        everything = found.precision_at(FARTHEST)
+        return f"{said}. Of all results, {everything:.1%} are of the query's kind: {found.wanted:.0%} needs no threshold."
+    take = f"{said}. **Take {tau.point:.3f}**{_span(tau)} to make {found.wanted:.0%} of accepted results of the query's kind"
     checked = f"{take}. Checked on each category in turn, with the threshold that the others set"
     if math.isnan(got.point):
         return f"{checked}: no result is accepted."
-    right = f"{got.point:.1%} ({stated(got, _shares)}) of these are of the query's kind"
+    right = f"{got.point:.1%}{_span(got, _shares)} of these are of the query's kind"
     return f"{checked}: {found.accepted:.1%} of results are accepted, and {right}."
 
 
@@ -64,24 +76,25 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     v = calibration.values
     one = v["tau_fpr_1"]
     recall, fpr = (share(found, ".1%") for found in calibration.at(tau)[:2])
-    who = f"{len(calibration.calibrated_on)} categories"
-    checked = f"all that there are; from {ENOUGH} on, half of them would check the rates of pairs"
+    who = f"Calibrated on all {len(calibration.calibrated_on)} categories; from {ENOUGH} on, half of them check the rates of pairs"
     if calibration.held_out:
-        checked = f"and checked on {len(calibration.scored_on)} others"
+        who = f"Calibrated on {len(calibration.calibrated_on)} categories, and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]
     lines = [
-        f"Calibrated on {who}, {checked}. Distance alone separates the kinds with an area under the "
-        f"ROC curve of {share(auc.point, '.3f')} "
-        f"({stated(auc, _shares)}); all pairs ranked by it have an average precision (uAP) of {share(v['uap'].point, '.3f')} "
-        f"({stated(v['uap'], _shares)}), where {calibration.prevalence:.1%} of pairs are of one kind: uAP and precision rise with "
+        f"{who}. Distance alone separates the kinds with an area under the ROC curve of {share(auc.point, '.3f')}"
+        f"{_span(auc, _shares)}; all pairs ranked by it have an average precision (uAP) of {share(v['uap'].point, '.3f')}"
+        f"{_span(v['uap'], _shares)}, where {calibration.prevalence:.1%} of pairs are of one kind: uAP and precision rise with "
         "this share."
     ]
     if math.isnan(one.point):
         lines.append("No threshold keeps pairs of different kinds below 1%.")
     else:
         got = calibration.at(one.point)[0]
-        lines.append(f"**Take {one.point:.3f}** ({stated(one)}) to accept at most 1% of pairs of different kinds:")
+        lines.append(f"**Take {one.point:.3f}**{_span(one)} to accept at most 1% of pairs of different kinds:")
         lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
     lines.append(_of_results(calibration.results, one.point))
     lines.append(f"At {tau:g}, {recall} of pairs of one kind are accepted and {fpr} of pairs of different kinds.")
+    shown = [auc, v["uap"], one, calibration.results.tau, calibration.results.precision]
+    if why := ", ".join(dict.fromkeys(i.why_unbounded for i in shown if not i.bounded and not math.isnan(i.point))):
+        lines.append(f"Where there is no interval: {why}.")
     return "\n".join(lines)
