@@ -87,6 +87,7 @@ def test_a_change_is_decided_by_the_sign_flip_test_with_holms_adjustment_over_th
 def test_too_few_categories_decide_nothing() -> None:
     two = group(original=[0.5, 0.6], grey=[0.3, 0.4])  # the same change in both
     assert verdict("lower", two, conditions=["grey"], than=["original"]) == UNDECIDED
+    assert verdict("within", two, conditions=["grey"], margin=0.5) == UNDECIDED
     assert verdict("normal", two, condition="grey") == UNDECIDED
     one, other = group(original=[0.5], grey=[0.3]), group(original=[0.6], grey=[0.5])
     assert verdict("costs_more", one, other, conditions=["grey"]) == UNDECIDED

@@ -19,7 +19,7 @@ from clipnb.manipulations import CLEAN
 from clipnb.report.format import covers, minus, p_value, points, share
 from clipnb.report.text import decided
 from clipnb.stats.hypothesis import holm, spread_changes, tost_unpaired
-from clipnb.stats.intervals import ALPHA, Interval, direction, ticks
+from clipnb.stats.intervals import ALPHA, FEWEST, Interval, direction, ticks
 from clipnb.stats.sign_flips import change_interval, sign_flip
 
 from .evidence import ByCondition, Estimate, change, mean_of
@@ -61,7 +61,7 @@ def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: fl
     verdicts, texts = [], {}
     for name, e in estimates.items():
         i = e.interval(level)
-        a, b = (i.point, i.point) if i.constant and i.n > 1 else (i.low, i.high)
+        a, b = (i.point, i.point) if i.constant and i.n >= FEWEST else (i.low, i.high)
         verdicts.append(HOLDS if low < a and b < high else FAILS if b <= low or a >= high else UNDECIDED)
         texts[name] = _text(e, i)
     return _all(verdicts), texts
