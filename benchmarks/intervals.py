@@ -110,7 +110,7 @@ def intervals(people: Population, n: int, replicate: int, seed: int) -> Row:
     """Whether each interval of the macro mean contains the true mean, its width, and whether there is none."""
     rng = rng_for(seed, "intervals", people.name, n, replicate)
     means, images = means_of(people, n, rng)
-    found = _row(mean_interval(means, bounds=(0, 1), seed=replicate, resamples=RESAMPLES), candidates(means, rng), people.mean)
+    found = _row(mean_interval(means, bounds=(0, 1)), candidates(means, rng), people.mean)
     low, high = stats.t.interval(0.95, len(images) - 1, images.mean(), stats.sem(images))
     return found | {"t over images, as if independent": low <= people.mean <= high}
 

@@ -112,7 +112,7 @@ class Result:
         means = list(self.means(measure).values())
         if not means:
             return Interval(math.nan, math.nan, math.nan, "t", 0)
-        return mean_interval(means, seed=self.spec.seed, bounds=MEASURES[measure].range)
+        return mean_interval(means, bounds=MEASURES[measure].range)
 
     @property
     def flat(self) -> bool:

@@ -95,7 +95,7 @@ def account(result: Result) -> Account:
             "not returned": totals["n_asked"] - totals["n_returned"],
         },
         empty=int((rows["n_results"] == 0).sum()),
-        available=mean_interval(list(available.values()), seed=result.spec.seed, bounds=(0.0, 1.0)),
+        available=mean_interval(list(available.values()), bounds=(0.0, 1.0)),
         categories=available,
         worst=_macro(result, worst),
         best=_macro(result, best),

@@ -86,7 +86,7 @@ def gallery_curve(
     for name, cube in values.items():
         for size, column in zip(sizes, cube, strict=True):
             means = _by_category(column, categories)
-            found = mean_interval(means, seed=seed, bounds=(0.0, 1.0)) if means else Interval(np.nan, np.nan, np.nan, "t", 0)
+            found = mean_interval(means, bounds=(0.0, 1.0)) if means else Interval(np.nan, np.nan, np.nan, "t", 0)
             table.append((name, size, found.point, found.low, found.high, found.n))
     return pd.DataFrame(table, columns=["measure", "size", "value", "low", "high", "categories"])
 
