@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from . import checks
+from ._core.files import require_writable
 from ._core.paths import normalized_dataset, results_root, shown
 from .datasets.dataset import Dataset, fingerprint, load_dataset, readable
 from .datasets.images import digest
@@ -154,6 +155,7 @@ def current_result(spec: RunSpec) -> Result | None:
 def saved_or_new(spec: RunSpec) -> Result:
     """The current result of a specification; if there is none, that of a new run, which is saved."""
     if (result := current_result(spec)) is None:
+        require_writable(results_root())
         result = run(spec, progress=False)
         result.save()
     return result

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from clipnb import RunSpec, UserError, run
 from clipnb.cli import main
+from clipnb.datasets.dataset import load_dataset
 from clipnb.embedding import cache
+from clipnb.embedding.embed import embed, kept_embeddings
 from clipnb.embedding.store import EmbeddingStore, Entry
+from conftest import PhotoFolder, TinyEncoder
 
 
 @pytest.fixture
@@ -102,3 +109,37 @@ def test_pruning_a_store_in_use_harms_neither_its_user_nor_later_runs(root: Path
         store.add([(bytes(32), Entry(np.zeros(8, np.float32), bytes(16)))])
     in_use.close()
     assert len(EmbeddingStore(root / "embeddings", "tiny|x", 8)) == len(later) == 1
+
+
+@pytest.mark.parametrize("how", ["pruned", "deleted by hand"])
+def test_a_run_goes_on_when_another_process_deletes_its_cache(
+    root: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    spec = RunSpec(str(photo_folder({"cats": 6, "dogs": 6})), "grey", "tiny", k=2)
+    undisturbed = run(spec, progress=False)
+    shutil.rmtree(root)
+    encode, batches = TinyEncoder.encode, []
+
+    def disturbed(self: TinyEncoder, batch: np.ndarray) -> np.ndarray:
+        batches.append(len(batch))
+        if len(batches) == 4:
+            if how == "pruned":
+                said = subprocess.run([sys.executable, "-m", "clipnb", "cache", "prune", "--all"], check=True, capture_output=True)
+                assert b"1 parts of the cache deleted" in said.stdout
+            else:
+                shutil.rmtree(root / "embeddings")
+        return encode(self, batch)
+
+    monkeypatch.setattr(TinyEncoder, "encode", disturbed)
+    result = run(spec, batch_size=4, progress=False)
+    assert result.rows.equals(undisturbed.rows)
+    assert result.provenance["embedded_now"] == sum(batches) > 24  # what was deleted is embedded again
+    assert run(spec, progress=False).provenance["embedded_now"] == 0
+
+
+def test_a_photograph_that_is_deleted_from_the_cache_is_no_unreadable_one(root: Path, photo_folder: PhotoFolder) -> None:
+    shutil.copytree(photo_folder({"cats": 3}), root / "samples")
+    photos, encoder = load_dataset(str(root / "samples")).photos, TinyEncoder()
+    photos[1].path.unlink()
+    with pytest.raises(UserError, match=r"01.png was deleted while it was used: run the same again"):
+        embed(photos, ["original"], encoder, kept_embeddings(encoder), progress=False)

@@ -18,7 +18,7 @@ from PIL import Image
 from clipnb.datasets.dataset import Photo, load_dataset
 from clipnb.datasets.images import RGB, decode
 from clipnb.embedding import workers
-from clipnb.embedding.embed import Embeddings, colour_difference, embed
+from clipnb.embedding.embed import Embeddings, _array, colour_difference, embed
 from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder
 from clipnb.errors import UserError
@@ -188,6 +188,20 @@ def test_many_photographs_give_mapped_arrays_with_the_same_rows(
         assert_array_equal(found.vectors[condition], expected.vectors[condition])
     suffixes = {path.suffix for path in (tmp_path / "b").iterdir()}
     assert suffixes <= {".sqlite", ".sqlite-wal", ".sqlite-shm"}  # the mapped file has no name
+
+
+def test_a_drive_without_room_for_the_arrays_is_one_line(
+    tiny: TinyEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr("clipnb.embedding.embed.IN_MEMORY", 0)
+    store, limits = store_for(tiny, tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        with pytest.raises(UserError, match="cannot be written: File too large; make room"):
+            _array(2**20, 192, store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_ctrl_c_keeps_what_is_done(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -327,3 +330,55 @@ def test_a_small_file_that_states_a_billion_values_is_not_read(tmp_path: Path) -
     pa.parquet.write_table(pa.table({"a": pa.array(np.zeros(10_000_000, np.int8))}), tmp_path / "rows.parquet")
     with pytest.raises(ValueError, match="states 10,000,000 values in"):
         stored.read((tmp_path / "rows.parquet").read_bytes())
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from clipnb import RunSpec, UserError, run
+result = run(RunSpec(sys.argv[1], "grey", "histogram", k=2, seed=int(sys.argv[2])), progress=False)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+try:
+    result.save()
+except UserError as error:
+    print(error)
+"""
+SAVED_OR_NEW = """
+import sys
+from clipnb import RunSpec, UserError
+from clipnb.runs import saved_or_new
+try:
+    result = saved_or_new(RunSpec(sys.argv[1], "grey", "histogram", k=2, seed=int(sys.argv[2])))
+    print("embedded", result.provenance["embedded_now"])
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of file sizes")
+def test_where_results_are_full_or_read_only_one_line_says_so_and_nothing_is_lost(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, results = str(photo_folder({"cats": 3, "dogs": 3})), tmp_path / "results"
+    monkeypatch.setenv("CLIPNB_RESULTS", str(results))
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
+    powerless = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 and shutil.which("setpriv") else []
+
+    def said_by(code: str, seed: int) -> str:
+        command = [*powerless, sys.executable, "-c", code, data, str(seed)]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert said_by(SAVED_OR_NEW, 0) == "embedded 12\n"
+    before = {path: path.read_bytes() for path in results.rglob("*.*")}
+    for seed in (0, 1):
+        line = r"\S*photos-grey-\S* cannot be written: File too large; make room .* \$CLIPNB_RESULTS .* is kept\n"
+        assert re.fullmatch(line, said_by(FULL, seed))
+    assert {path: path.read_bytes() for path in results.rglob("*.*")} == before
+    if os.geteuid() == 0 and not powerless:
+        pytest.skip("root can write anywhere, and there is no setpriv to take that from it")
+    results.chmod(0o555)
+    said = said_by(SAVED_OR_NEW, 1)
+    results.chmod(0o755)
+    assert re.fullmatch(r"\S*results cannot be written: Permission denied; make room or permit .* \$CLIPNB_RESULTS .*\n", said)
+    assert said_by(SAVED_OR_NEW, 1) == "embedded 0\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -21,6 +22,10 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from ..errors import UserError
+from .paths import cache_root, data_root, results_root, shown
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a full drive, of a quota, and of a limit on the size of files."""
 
 
 def file_sha256(path: Path) -> str:
@@ -64,6 +69,44 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path))
     except RecursionError as error:
         raise ValueError(f"{path.name} nests too deep") from error
+
+
+@contextmanager
+def writing(path: Path, *errors: int) -> Iterator[None]:
+    """Make one line of the error of a drive on which `path` cannot be written.
+
+    Args:
+        errors: numbers of errors, in a block that does more than write; all by default.
+
+    Raises:
+        UserError: the drive is full, or the folder may not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if errors and error.errno not in errors:
+            raise
+        roots = {"CLIPNB_RESULTS": results_root(), "CLIPNB_CACHE": cache_root(), "CLIPNB_DATA": data_root()}
+        settings = (name for name, root in roots.items() if path.is_relative_to(root))
+        elsewhere = next((f", or set ${name} to a folder on another drive" for name in settings), "")
+        why = os.strerror(error.errno) if error.errno else error
+        raise UserError(
+            f"{shown(path)} cannot be written: {why}; make room or permit writing{elsewhere}, and run the same again: what was "
+            "finished is kept"
+        ) from error
+
+
+def require_writable(*folders: Path) -> None:
+    """Check, before the work, that folders can be written or made.
+
+    Raises:
+        UserError: one of them cannot.
+    """
+    for folder in folders:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        with writing(folder):
+            if not os.access(there, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @cache
@@ -113,9 +156,10 @@ def _runs(process: int) -> bool:
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; it replaces `path` if the block succeeds and is deleted otherwise."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
+    with writing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with writing(path, *FULL), os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -150,9 +194,11 @@ def replaced_folder(folder: Path, *, keep: bool = False) -> Iterator[Path]:
     Args:
         keep: a `folder` that another process has made in the meantime stays.
     """
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder)))
+    with writing(folder):
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder)))
     try:
-        yield partial
+        with writing(folder, *FULL):
+            yield partial
         partial.chmod(0o755)
         old = partial.with_name(partial.name + ".old")
         if folder.exists() and not keep:

@@ -100,11 +100,27 @@ def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float |
 def prune(chosen: Sequence[CacheEntry]) -> int:
     """Delete parts of the cache, and return the bytes freed. A process that uses one finishes or ends with a `UserError`."""
     for part in chosen:
-        for file in _files(part.path):
-            with suppress(OSError):  # another system's lock, a drive that cannot be written
-                file.unlink()
+        if part.path.is_dir() or _emptied(part.path):
+            for file in _files(part.path):
+                with suppress(OSError):  # another system's lock, a drive that cannot be written
+                    file.unlink()
         shutil.rmtree(part.path, ignore_errors=True)
-    return sum(part.size for part in chosen if not part.path.exists())
+    return sum(max(0, part.size - sum(file.stat().st_size for file in _files(part.path) if file.exists())) for part in chosen)
+
+
+def _emptied(path: Path) -> bool:
+    """Delete the rows of a database, and return whether its files can go: if no process uses it, or if it is damaged."""
+    try:
+        with closing(connect(path)) as db:
+            db.execute("PRAGMA busy_timeout = 5000")
+            db.execute("DELETE FROM embeddings")
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return bool(db.execute("PRAGMA journal_mode = DELETE").fetchone()[0] == b"delete")
+    except sqlite3.OperationalError as error:
+        return error.sqlite_errorcode not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    except sqlite3.Error:
+        return True
 
 
 def readable(size: float) -> str:

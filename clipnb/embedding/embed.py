@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._core.paths import TERMINAL, cache_root
+from .._core.files import writing
+from .._core.paths import TERMINAL, cache_root, shown
 from ..datasets.dataset import Photo, readable
 from ..datasets.images import RGB, decode, digest, read
 from ..datasets.memory import room_for
@@ -27,7 +28,7 @@ from ..encoders.checked import encode
 from ..errors import UnreadableImage, UserError
 from ..manipulations import CLEAN, Condition, View, condition
 from .batches import Batches, Item
-from .store import EmbeddingStore, embedding_key
+from .store import EmbeddingStore, LostEmbeddings, embedding_key
 from .workers import in_order
 
 IN_MEMORY = 4 * 2**20
@@ -138,6 +139,8 @@ def embed(
                             seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
                             work.ready.append(Item(key, seen, (strength, difference), pixels, photo.id))
             except UnreadableImage as error:
+                if photo.path.is_relative_to(cache_root()) and not photo.path.exists():
+                    raise UserError(f"{shown(photo.path)} was deleted while it was used: run the same again") from error
                 work.problem = str(error)
             return work
 
@@ -148,38 +151,52 @@ def embed(
         loaded: Any = getattr(encoder, "loaded", encoder) if batches.taken else None
         return loaded and preparing(loaded.preparation)
 
-    done: list[_Work] = []
-    threads = workers or os.cpu_count() or 1
-    with ExitStack() as stack:
-        screen = None
-        if place := os.environ.get(TERMINAL):
-            with suppress(OSError):
-                screen = stack.enter_context(open(place, "w", encoding="utf-8"))  # noqa: PTH123 - a device
-        bar = stack.enter_context(
-            tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5, file=screen)
-        )
-        batches = stack.enter_context(Batches(encoder, store, batch_size))
+    batches, threads = Batches(encoder, store, batch_size), workers or os.cpu_count() or 1
 
-        gpu = getattr(encoder, "device", "cpu") == "cuda"
-        ahead = 2 * threads + batch_size
-        for work in in_order(preparing(encoder.prepare), photos, threads, ahead, for_processes if gpu else None):
-            batches.add(work.ready)
-            work.ready = []
-            done.append(work)
-            bar.update()
+    def worked() -> list[_Work]:
+        """Go over all photographs once."""
+        with ExitStack() as stack:
+            screen = None
+            if place := os.environ.get(TERMINAL):
+                with suppress(OSError):
+                    screen = stack.enter_context(open(place, "w", encoding="utf-8"))  # noqa: PTH123 - a device
+            bar = stack.enter_context(
+                tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5, file=screen)
+            )
+            stack.enter_context(batches)
+            done: list[_Work] = []
+            gpu = getattr(encoder, "device", "cpu") == "cuda"
+            ahead = 2 * threads + batch_size
+            for work in in_order(preparing(encoder.prepare), photos, threads, ahead, for_processes if gpu else None):
+                batches.add(work.ready)
+                work.ready = []
+                done.append(work)
+                bar.update()
+            return done
 
-    good = [work for work in done if not work.problem]
-    unreadable = {work.photo.id: work.problem for work in done if work.problem}
+    def collected(good: Sequence[_Work]) -> None:
+        for name, asked in conditions.items():
+            vectors[name], inputs[name], effects[name] = _array(len(good), encoder.dim, store), [], np.empty((len(good), 2))
+            keys = (key_of(of(asked, work), work) for work in good)
+            for row, entry in enumerate(store.entries(keys)):
+                vectors[name][row], effects[name][row] = entry.vector, (entry.strength, entry.difference)
+                inputs[name].append(entry.input)
+                if row % RELEASE == RELEASE - 1:
+                    release(vectors[name])
+
     vectors: dict[str, NDArray[np.float32]] = {}
     inputs: dict[str, list[bytes]] = {}
     effects: dict[str, NDArray[np.float64]] = {}
-    for name, asked in conditions.items():
-        vectors[name], inputs[name], effects[name] = _array(len(good), encoder.dim, store), [], np.empty((len(good), 2))
-        for row, entry in enumerate(store.entries(key_of(of(asked, work), work) for work in good)):
-            vectors[name][row], effects[name][row] = entry.vector, (entry.strength, entry.difference)
-            inputs[name].append(entry.input)
-            if row % RELEASE == RELEASE - 1:
-                release(vectors[name])
+    for last in (False, False, True):
+        done = worked()
+        good = [work for work in done if not work.problem]
+        try:
+            collected(good)
+            break
+        except LostEmbeddings:  # pruned by another process: what is gone is embedded again
+            if last:
+                raise
+    unreadable = {work.photo.id: work.problem for work in done if work.problem}
     photographs, digests = [work.photo for work in good], [work.digest for work in good]
     return Embeddings(photographs, digests, vectors, inputs, effects, unreadable, batches.computed)
 
@@ -230,5 +247,10 @@ def _array(n: int, dim: int, store: EmbeddingStore) -> NDArray[np.float32]:
     if 4 * n * dim <= IN_MEMORY:
         return np.empty((n, dim), np.float32)
     folder = store.path.parent  # not the folder of temporary files, which may be in memory
-    with tempfile.TemporaryFile(dir=folder if os.access(folder, os.W_OK) else None) as file:  # it vanishes with the mapping
+    with (
+        writing(folder),
+        tempfile.TemporaryFile(dir=folder if os.access(folder, os.W_OK) else None) as file,  # it vanishes with the mapping
+    ):
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, 4 * n * dim)  # writing to a mapping on a full drive would kill the process
         return np.memmap(file, np.float32, "w+", shape=(n, dim))

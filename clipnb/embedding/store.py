@@ -106,43 +106,56 @@ def _checksum(key: bytes, seen: bytes, effect: bytes, vector: bytes) -> int:
     return zlib.crc32(vector, zlib.crc32(key + seen + effect))
 
 
+class LostEmbeddings(UserError):
+    """Embeddings are gone from the store, because of damage or because another process deleted them."""
+
+
 class EmbeddingStore:
     """The embeddings of one encoder, for any threads; a method raises `UserError` if the file or its drive fails."""
 
     def __init__(self, folder: Path, identity: str, dim: int) -> None:
         """Open the store of an encoder in `folder`, and create it if it is absent."""
-        self.path, self._dim, self._idle = store_file(folder, identity), dim, list[sqlite3.Connection]()
-        with self._connection() as db:
-            if db.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
-                with db:
-                    db.executescript(_SCHEMA)
-                    db.execute("INSERT OR IGNORE INTO encoder VALUES (?)", (identity,))
-                if any(folder.glob("*/encoder.json")):
-                    old = f"{shown(folder)} holds embeddings of version 0.1, which are not read: `clipnb cache prune` deletes them"
-                    warnings.warn(old, stacklevel=2)
-            with suppress(OSError):
-                os.utime(self.path)  # for `clipnb cache`: when it was last used
+        self._identity, self._dim, self._idle = identity, dim, list[tuple[sqlite3.Connection, int]]()
+        self.path = store_file(folder, identity)
+        with self._connection(), suppress(OSError):
+            os.utime(self.path)  # for `clipnb cache`: when it was last used
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """A connection that no other thread uses: with one for all threads, each look-up would wait for the others."""
         try:
-            try:
-                db = self._idle.pop()
-            except IndexError:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                db = connect(self.path)
+            db, inode = self._opened()
             try:
                 yield db
             finally:
-                self._idle.append(db)
+                self._idle.append((db, inode))
         except (sqlite3.Error, OSError, UnicodeError) as error:
             raise _failure(self.path, error) from error
+
+    def _opened(self) -> tuple[sqlite3.Connection, int]:
+        """A connection to the file that is there now, which is another one after a deletion, and the number of that file."""
+        with suppress(IndexError):
+            while True:
+                db, inode = self._idle.pop()
+                if self.path.exists() and self.path.stat().st_ino == inode:
+                    return db, inode
+                db.close()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        db = connect(self.path)
+        if db.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
+            with db:
+                db.executescript(_SCHEMA)
+                db.execute("INSERT OR IGNORE INTO encoder VALUES (?)", (self._identity,))
+            if any(self.path.parent.glob("*/encoder.json")):
+                folder = shown(self.path.parent)
+                old = f"{folder} holds embeddings of version 0.1, which are not read: `clipnb cache prune` deletes them"
+                warnings.warn(old, stacklevel=2)
+        return db, self.path.stat().st_ino
 
     def close(self) -> None:
         """Close the file, which takes its log in; a later call opens it again."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
 
     __del__ = close
 
@@ -159,10 +172,10 @@ class EmbeddingStore:
         return [key for chunk, found in self._read("key", keys) for key in chunk if key not in found]
 
     def entries(self, keys: Iterable[bytes]) -> Iterator[Entry]:
-        """The entries under keys, in their order; UserError if one is missing, which after `add` only damage can cause."""
+        """The entries under keys, in their order; LostEmbeddings if one is missing: it was deleted, or is damaged."""
         for chunk, found in self._read("key", keys):
             if lost := set(chunk) - found.keys():
-                raise _failure(self.path, LookupError(f"it has lost {len(lost)} embeddings"))
+                raise LostEmbeddings(f"{shown(self.path)} has lost {len(lost)} embeddings: run the same again")
             yield from map(found.__getitem__, chunk)
 
     def seen(self, inputs: Iterable[bytes]) -> dict[bytes, Entry]:

@@ -22,7 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from .._core.code_state import PACKAGE, digest_of, needed_by
-from .._core.files import read_json, read_text, write_text
+from .._core.files import read_json, read_text, require_writable, write_text
 from .._core.paths import project_root, results_root, runs_root, shown
 from ..datasets.dataset import listing_digest, load_dataset
 from ..datasets.samples import SAMPLES
@@ -165,6 +165,8 @@ def ensure(
     possible = len(specs) - len(failures)
     if progress and len(due) < possible:
         print(f"{possible - len(due)} of {possible} runs are up to date", flush=True)
+    if due:
+        require_writable(results_root(), runs_root())
     if announce and due:
         announce(list(due))
     with tqdm(total=len(due), desc="runs", unit="run", disable=not (progress and due)) as bar:

@@ -28,7 +28,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
 from .._core import yaml_text
-from .._core.files import read_json, read_text, write_text
+from .._core.files import read_json, read_text, require_writable, write_text
 from .._core.paths import TERMINAL, find_project, project_root, results_root, shown
 from .._core.typed import from_text
 from ..datasets.importers import is_imported
@@ -181,6 +181,7 @@ def planned(arguments: list[str]) -> Planned | None:
 
     require_possible(spec)
     output = project_root() / str(template).format(run_id=spec.run_id) if len(positional) == 1 else None
+    require_writable(*[results_root()] * bool((defaults | parameters).get("keep")), *([output.parent] if output else []))
     return Planned(spec, output, parameters)
 
 

@@ -21,7 +21,6 @@ from urllib.parse import urljoin, urlsplit
 from tqdm import tqdm
 
 from .._core.files import atomic, write_text
-from .._core.paths import shown
 from ..datasets.images import opened
 from ..errors import UserError
 from . import network
@@ -113,19 +112,13 @@ class ImageCache:
             UserError: the folder cannot be written, for example because the disk is full.
         """
         path = self._path(url)
-        try:
-            if fetched.status == "ok":
-                with atomic(path) as file:
-                    file.write(content)
-                fetched = Fetched("ok", path)
-            if fetched.final:
-                about = {"url": url, "status": fetched.status, "problem": fetched.problem, "size": len(content)}
-                write_text(path.with_suffix(".json"), json.dumps(about) + "\n")
-        except OSError as error:
-            raise UserError(
-                f"fetched images cannot be kept in {shown(self.folder)}: {error.strerror or error}; those so far are kept: make "
-                "room, or set $CLIPNB_CACHE to a folder on another drive, and run the same again"
-            ) from error
+        if fetched.status == "ok":
+            with atomic(path) as file:
+                file.write(content)
+            fetched = Fetched("ok", path)
+        if fetched.final:
+            about = {"url": url, "status": fetched.status, "problem": fetched.problem, "size": len(content)}
+            write_text(path.with_suffix(".json"), json.dumps(about) + "\n")
         return fetched
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from .._core.files import writing
 from .._core.markdown import plain
-from .._core.paths import shown
 from ..errors import NoAnswer, ServiceError, UserError
 from . import network
 
@@ -253,15 +253,10 @@ def _answers(kept: Path) -> dict[str, list[Any]]:
 
 
 def _keep(kept: Path, key: str, answer: list[Any]) -> None:
-    try:
+    with writing(kept):
         kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps([key, answer]) + "\n")
-    except OSError as error:
-        raise UserError(
-            f"answers of the service cannot be kept in {shown(kept.parent)}: {error.strerror or error}: make room, or set "
-            "$CLIPNB_CACHE to a folder on another drive, and run the same again"
-        ) from error
 
 
 def _probe(dim: int) -> NDArray[np.float32]:
