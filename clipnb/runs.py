@@ -55,7 +55,7 @@ def run(
         spec: what to measure.
         encoder: an encoder in place of the specification's, such as one of `clipnb.encoders.wrap`; the result names it.
         batch_size: number of images per call of the encoder, 0 for the encoder's preferred number.
-        workers: number of threads that decode and manipulate; one per core by default.
+        workers: number of threads that decode, manipulate and hash; one per core by default.
         progress: show a progress bar.
 
     Raises:
@@ -89,7 +89,7 @@ def run(
     if not asked.photos:
         reason = next(iter(asked.unreadable.values()))
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
-    searched = open_search(spec, asked, gallery, encoder, store, progress)
+    searched = open_search(spec, asked, gallery, encoder, store, workers=workers, progress=progress)
     texts = texts_of(spec, dataset, asked, encoder, store) if isinstance(encoder, TextEncoder) and not dataset.flat else {}
     rows = score(spec, asked, searched.look_up, texts)
     if not rows["n_results"].any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,10 +14,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from clipnb.datasets.images import RGB
 from clipnb.datasets.picture_hash import near_copies
 from clipnb.report.text import summary
+from clipnb.retrieval.duplicates import PictureHash
 from clipnb.runs import run
 from clipnb.spec import RunSpec
+from conftest import picture as drawn
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -82,3 +86,27 @@ def test_where_copies_leave_too_few_images_the_message_names_them(tmp_path: Path
         picture.save(tmp_path / "set" / "a" / f"{quality}.jpg", quality=quality)
     with pytest.raises(Exception, match="4 are left out as copies of a query; -p duplicates -1"):
         run(RunSpec(str(tmp_path / "set"), "original", "histogram", k=2), progress=False)
+
+
+def test_hashes_are_computed_by_as_many_threads_as_a_run_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("set", "more"):
+        (tmp_path / folder / "a").mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(drawn(i + 12 * (folder == "more"))).save(tmp_path / folder / "a" / f"{i}.png")
+    prepare, at_work, most = PictureHash.prepare, list[int](), list[int]()
+
+    def seen(self: PictureHash, image: RGB) -> np.ndarray:
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.02)
+        at_work.pop()
+        return prepare(self, image)
+
+    monkeypatch.setattr(PictureHash, "prepare", seen)
+    spec = RunSpec(str(tmp_path / "set"), "grey", "tiny", k=2, gallery=f"{tmp_path / 'set'},{tmp_path / 'more'}")
+    for workers in (4, 1):
+        monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / f"cache {workers}"))
+        most.clear()
+        run(spec, workers=workers, progress=False)
+        assert len(most) == 24
+        assert max(most) == workers

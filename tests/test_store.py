@@ -72,7 +72,7 @@ def test_entries_are_there_before_and_after_the_store_is_opened_again(tmp_path: 
         check(opened, range(3 * ROWS - 1, 0, -7))
         assert len(opened) == 3 * ROWS
         assert opened.missing(map(key, (-4, 0, -3, 2))) == [key(-4), key(-3)]
-        refuse("lost 1 embeddings", lambda: list(opened.entries(map(key, (0, -3)))))  # noqa: B023 (called at once)
+        refuse("lost 1 rows: run the same again", lambda: list(opened.entries(map(key, (0, -3)))))  # noqa: B023 (called at once)
     store.add([(key(5), entry(6))])
     assert_array_equal(next(store.entries([key(5)])).vector, entry(6).vector)  # the newest counts, once
     assert len(store) == 3 * ROWS

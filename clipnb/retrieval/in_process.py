@@ -47,7 +47,7 @@ class Gallery(Images):
         return np.argsort(np.argsort(np.asarray(names, dtype=str), kind="stable"))
 
 
-def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, progress: bool) -> Gallery:
+def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, **options: Any) -> Gallery:
     """Open the gallery that a run names, and index it.
 
     Args:
@@ -58,7 +58,7 @@ def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
     Raises:
         UserError: a folder is missing or does not fit the encoder.
     """
-    sources = open_sources(spec, own, encoder, store, progress)
+    sources = open_sources(spec, own, encoder, store, **options)
     vectors = sources[0].vectors
     if len(sources) > 1:
         vectors = Vectors([array for source in sources for array in getattr(source.vectors, "arrays", [source.vectors])])

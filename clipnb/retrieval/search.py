@@ -78,7 +78,7 @@ class OpenSearch:
 
 
 def open_search(
-    spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, progress: bool = True
+    spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, **options: Any
 ) -> OpenSearch:
     """Open the gallery of a run.
 
@@ -87,6 +87,7 @@ def open_search(
         data: clean embeddings of the data set.
         encoder: encoder of the queries and the gallery; it also embeds the result images of a service.
         store: embeddings of that encoder.
+        options: `workers` and `progress`, as `embed` takes them.
 
     Raises:
         UserError: the gallery is missing, too small, or made with another encoder, or the service answers with an error.
@@ -97,20 +98,20 @@ def open_search(
     if is_service(spec.gallery):
         from . import service
 
-        hashes = sources.hashes_for(spec, asked.photos, progress)
+        hashes = sources.hashes_for(spec, asked.photos, **options)
 
         def ask(condition: str) -> SearchResults:
-            retrieved = service.search(spec, asked, condition, hashes, encoder, store, progress)
+            retrieved = service.search(spec, asked, condition, hashes, encoder, store, **options)
             copies = about.get("copies_left_out", 0) + retrieved.about["copies_left_out"]
             about.update(retrieved.about | {"unusable": about["unusable"] | retrieved.problems, "copies_left_out": copies})
             return SearchResults(retrieved, None, None)
 
         return OpenSearch(ask, about)
 
-    own = sources.from_photos(spec.dataset_name, data, sources.hashes_for(spec, data.photos, progress))
+    own = sources.from_photos(spec.dataset_name, data, sources.hashes_for(spec, data.photos, **options))
     row = {photo.id: at for at, photo in enumerate(data.photos)}
     hashes = own.hashes[[row[photo.id] for photo in asked.photos]]
-    gallery = in_process.open_gallery(spec, own, encoder, store, progress)
+    gallery = in_process.open_gallery(spec, own, encoder, store, **options)
     about.update(gallery.about)
     labelled = all(gallery.categories) and all(gallery.digests) and len(gallery.ids) <= RANKED_AS_A_WHOLE
     known = spec.duplicates >= 0 and gallery.known.all()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,9 @@ def search(
     hashes: NDArray[np.uint8],
     encoder: Encoder,
     store: EmbeddingStore,
-    progress: bool,
+    *,
+    progress: bool = True,
+    workers: int | None = None,
 ) -> Retrieved:
     """Retrieve the results of every query from the run's service.
 
@@ -64,7 +67,7 @@ def search(
     answered = _answers_file(client, options)
     answers = client.query(embedded.vectors[condition], options, progress, answered)
     hosts = [host.strip() for host in spec.allow_hosts.split(",") if host.strip()]
-    images = _Images(encoder, store, spec.colour, hosts, Limits(), progress)
+    images = _Images(encoder, store, hosts, Limits(), progress, {"colour": spec.colour, "workers": workers})
 
     kept: list[list[ServiceResult]] = [[] for _ in answers]
     copies = 0
@@ -112,9 +115,9 @@ class _Images:
     """The result images so far; each is fetched, embedded and hashed once."""
 
     def __init__(
-        self, encoder: Encoder, store: EmbeddingStore, colour: str, allow: Sequence[str], limits: Limits, progress: bool
+        self, encoder: Encoder, store: EmbeddingStore, allow: Sequence[str], limits: Limits, progress: bool, options: dict[str, Any]
     ) -> None:
-        self._encoder, self._store, self._colour = encoder, store, colour
+        self._encoder, self._store, self._options = encoder, store, options
         self._allow, self.limits, self._progress = allow, limits, progress
         self._cache = ImageCache(cache_root() / "fetched")
         self._vectors: list[NDArray[np.float32]] = []
@@ -141,12 +144,12 @@ class _Images:
                 photos[photo.id] = photo
                 names.setdefault(photo.id, []).append(name)
         found_photos = list(photos.values())
-        done = embed(found_photos, [CLEAN], self._encoder, self._store, colour=self._colour, progress=self._progress)
+        done = embed(found_photos, [CLEAN], self._encoder, self._store, progress=self._progress, **self._options)
         for bad, why in done.unreadable.items():
             for name in names[bad]:
                 self.status[name] = UNREADABLE
                 self.problems[name] = why
-        hashes = picture_hashes(done.photos)
+        hashes = picture_hashes(done.photos, progress=False, workers=self._options["workers"])
         for photo, vector, hashed, content in zip(done.photos, done.vectors[CLEAN], hashes, done.digests, strict=True):
             for name in names[photo.id]:
                 self.status[name] = USABLE

@@ -67,17 +67,17 @@ class Source(Images):
         return {"encoder": known, "vectors_from": self.folder.vectors_from}
 
 
-def picture_hashes(photos: Sequence[Photo], progress: bool = False) -> NDArray[np.uint8]:
-    """Compute the picture hashes of readable photographs, or take them from the cache: (n, 272) uint8."""
+def picture_hashes(photos: Sequence[Photo], **options: Any) -> NDArray[np.uint8]:
+    """Compute or look up the picture hashes of readable photographs, with options of `embed`: (n, 272) uint8."""
     hasher = duplicates.PictureHash()
-    return duplicates.hashes_in(embed(photos, [CLEAN], hasher, kept_embeddings(hasher), progress=progress).vectors[CLEAN])
+    return duplicates.hashes_in(embed(photos, [CLEAN], hasher, kept_embeddings(hasher), **options).vectors[CLEAN])
 
 
-def hashes_for(spec: RunSpec, photos: Sequence[Photo], progress: bool) -> NDArray[np.uint8]:
+def hashes_for(spec: RunSpec, photos: Sequence[Photo], **options: Any) -> NDArray[np.uint8]:
     """Compute picture hashes if the run excludes near-copies, else return zeros: (n, 272) uint8."""
     if spec.duplicates < 0:
         return np.zeros((len(photos), CELLS), dtype=np.uint8)
-    return picture_hashes(photos, progress)
+    return picture_hashes(photos, **options)
 
 
 def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], prefix: str = "") -> Source:
@@ -153,13 +153,14 @@ def gallery_path(name: str) -> Path | None:
     return next((path for path in (Path(name).expanduser(), project_root() / name) if is_gallery(path)), None)
 
 
-def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, progress: bool) -> list[Source]:
+def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, **options: Any) -> list[Source]:
     """Open the sources that a run's gallery names; without a gallery, the data set itself.
 
     Args:
         own: images of the run's data set.
         encoder: encoder of the queries and of the gallery.
         store: stores the embeddings of further data sets.
+        options: `workers` and `progress`, as `embed` takes them.
 
     Raises:
         UserError: a folder is missing or does not fit the encoder.
@@ -170,8 +171,8 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
             return from_folder(open_folder(path), encoder, prefix)
         if is_same(name, spec.dataset):
             return own
-        more = embed(load_dataset(name).photos, [CLEAN], encoder, store, colour=spec.colour, progress=progress)
-        return from_photos(slug(name), more, hashes_for(spec, more.photos, progress), prefix)
+        more = embed(load_dataset(name).photos, [CLEAN], encoder, store, colour=spec.colour, **options)
+        return from_photos(slug(name), more, hashes_for(spec, more.photos, **options), prefix)
 
     named = source_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
     return [opened(name, prefix) for name, prefix in named.items()]
