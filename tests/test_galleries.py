@@ -130,7 +130,10 @@ def with_shape(gallery: Path, shape: str) -> None:
         (lambda g: with_shape(g, "(9223372036854775807, 8)"), "is damaged"),
         (lambda g: with_shape(g, "(" * 5000), "is damaged"),
         (lambda g: (g / "img_emb" / "img_emb_0.npy").unlink() or os.mkfifo(g / "img_emb" / "img_emb_0.npy"), "not a regular file"),
-        (lambda g: np.save(g / "img_emb" / "img_emb_0.npy", np.full((20, 8), np.nan)), "row 0 .* not finite"),
+        (
+            lambda g: np.save(g / "img_emb" / "img_emb_0.npy", np.full((20, 8), np.nan)),
+            "20 embeddings .* first in row 0",
+        ),
     ],
 )
 def test_a_gallery_whose_files_do_not_match_is_one_line(tmp_path: Path, spoil: Any, said: str) -> None:

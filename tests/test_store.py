@@ -56,7 +56,7 @@ def check(store: EmbeddingStore, numbers: range) -> None:
 
 
 def pragma(store: EmbeddingStore, name: str) -> int | bytes:
-    return store._idle[-1].execute(f"PRAGMA {name}").fetchone()[0]
+    return store._idle[-1][0].execute(f"PRAGMA {name}").fetchone()[0]
 
 
 def refuse(said: str, do: Callable[[], object]) -> None:
@@ -72,7 +72,7 @@ def test_entries_are_there_before_and_after_the_store_is_opened_again(tmp_path: 
         check(opened, range(3 * ROWS - 1, 0, -7))
         assert len(opened) == 3 * ROWS
         assert opened.missing(map(key, (-4, 0, -3, 2))) == [key(-4), key(-3)]
-        refuse("lost 1 rows: run the same again", lambda: list(opened.entries(map(key, (0, -3)))))  # noqa: B023 (called at once)
+        refuse("lost 1 embeddings", lambda: list(opened.entries(map(key, (0, -3)))))  # noqa: B023 (called at once)
     store.add([(key(5), entry(6))])
     assert_array_equal(next(store.entries([key(5)])).vector, entry(6).vector)  # the newest counts, once
     assert len(store) == 3 * ROWS
@@ -264,6 +264,6 @@ def test_a_batch_that_fails_is_lost_alone(tmp_path: Path, monkeypatch: pytest.Mo
     pragma(store, "max_page_count = 100000")
     fill(store, range(20, 2000))
     check(open_store(tmp_path), range(2000))
-    store._idle[-1].set_trace_callback(asked.append)
+    store._idle[-1][0].set_trace_callback(asked.append)
     store.add([])
     assert asked == []  # nothing to add takes no lock, which a cache may not give that cannot be written

@@ -137,7 +137,7 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
         looked = list(bar)
     seen = [s for s in looked if isinstance(s, _Seen)]
     if not seen:
-        raise DatasetError(f"none of the {len(dataset.photos)} images of {dataset.name} can be read")
+        raise DatasetError(f"none of the {len(dataset.photos)} images of {dataset.name} can be read; the first: {looked[0]}")
     same: dict[str, list[int]] = {}
     for i, s in enumerate(seen):
         same.setdefault(s.digest, []).append(i)

@@ -175,8 +175,7 @@ class EmbeddingStore:
         """The entries under keys, in their order; LostEmbeddings if one is missing: it was deleted, or is damaged."""
         for chunk, found in self._read("key", keys):
             if lost := set(chunk) - found.keys():
-                where = shown(self.path)
-                raise LostEmbeddings(f"the embeddings kept in {where} have lost {len(lost)} rows: run the same again")
+                raise LostEmbeddings(str(_failure(self.path, LookupError(f"it has lost {len(lost)} embeddings"))))
             yield from map(found.__getitem__, chunk)
 
     def seen(self, inputs: Iterable[bytes]) -> dict[bytes, Entry]:

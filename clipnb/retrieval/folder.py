@@ -56,8 +56,8 @@ class Vectors:
             here = file == f
             out[here] = self.arrays[f][flat[here] - self._starts[f]]
         if (wrong := ~np.isfinite(out).all(axis=1) | ~out.any(axis=1)).any():
-            why = f"row {flat[wrong][0]} of the gallery's embeddings is zero or not finite"
-            raise UserError(f"{why}: build the gallery again without it")
+            why = f"at least {wrong.sum()} embeddings of the gallery are zero or not finite, the first in row {flat[wrong][0]}"
+            raise UserError(f"{why}: build the gallery again without them")
         return unit(out).reshape(*wanted.shape, self.shape[1])
 
     def blocks(self, size: int = BLOCK) -> Iterator[NDArray[np.float32]]:
