@@ -33,6 +33,7 @@ def made(spec: RunSpec, share_found: float) -> Result:
             "image": [f"{i}.jpg" for i in range(10)] * len(CATEGORIES),
             "draw": 0,
             "found": found,
+            "noop": False,
             "valid": 0.0,
         }
     )
