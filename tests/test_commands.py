@@ -265,6 +265,22 @@ def test_info_lists_what_is_at_hand(project: Path, nba: Path, capsys: pytest.Cap
     assert "papermill notebooks/run.ipynb -p dataset" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ([], "the following arguments are required: command; clipnb --help"),
+        (
+            ["threshold", "x", "--k", "many"],
+            "argument --k: invalid int value: 'many'; clipnb threshold --help",
+        ),
+        (["sweep", "x", "--mnips", "grey"], "sweep does not take --mnips grey; clipnb sweep --help"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(typed) == 1
+    assert capsys.readouterr().err == f"clipnb: {said} lists what it takes\n"
+
+
 def test_an_unknown_encoder_is_a_short_line_with_the_nearest_names() -> None:
     with pytest.raises(UserError) as caught:
         RunSpec("sample-figures", encoder="efficientnet-lite")

@@ -232,6 +232,7 @@ def test_export_writes_every_table_in_every_format(runs: list[Result], tmp_path:
         shown = (tmp_path / "out" / f"runs.{kind}").read_text(encoding="utf-8")
         assert all(name in shown for name in ("run", "queries", "found", "p1", "map", "valid"))
         assert "precision" not in shown
+    assert " more columns are in other formats" in (tmp_path / "out" / "runs.tex").read_text(encoding="utf-8")
 
 
 def test_a_table_without_rows_is_not_written(

@@ -57,6 +57,10 @@ def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder
     images, names = [str(i) for i in range(12)], [kind for kind in "abc" for _ in range(4)]
     said = threshold_answer(calibrate(apart, names, images, k=3, wanted=0.5))
     assert "Of all results, 100.0% are of the query's kind: 50% needs no threshold." in said
+    angles = np.deg2rad([0, 1, 60, 120, 65, 125])  # only the first kind is close together
+    fan = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    said = threshold_answer(calibrate(fan, list("aabbcc"), images[:6], k=2))
+    assert "with the threshold that the others set, no result is accepted: take none for this." in said
     assert "recall_held_out" not in threshold_frame(found)
 
 

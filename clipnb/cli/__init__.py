@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from .. import __version__
 from ..errors import UserError
@@ -15,9 +16,16 @@ from . import data, project, runs, statistics, tolerance
 COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *project.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help lists what it takes")
+
+
 def parser(*chosen: str) -> argparse.ArgumentParser:
     """The parser of the command line. Only the chosen commands get their arguments, so that `clipnb --help` imports little."""
-    main = argparse.ArgumentParser(
+    main = Parser(
         prog="clipnb",
         description="How far can a photograph be blurred, cropped or greyed before an embedding stops finding it, and its kind?",
         epilog="One run alone: papermill notebooks/run.ipynb -p dataset sample-figures -p manip grey -p encoder efficientnet-lite2",

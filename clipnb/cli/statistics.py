@@ -175,9 +175,11 @@ def _export(options: argparse.Namespace) -> int:
             print(f"{name}: not written, because it has no rows", file=sys.stderr)
             continue
         narrow = frame[[c for c in PRINTED.get(name, frame) if c in frame]]
+        caption = f"{name.capitalize()}, from {len(results)} finished runs"
+        caption += f"; {extra} more columns are in other formats" if (extra := len(frame.columns) - len(narrow.columns)) else ""
         for kind in options.format:
             part = narrow if kind in ("tex", "md") else frame
-            path = write(part, options.out / f"{name}.{kind}", caption=f"{name} of {len(results)} runs")
+            path = write(part, options.out / f"{name}.{kind}", caption)
             print(shown(path), f"({len(part)} rows, {len(part.columns)} of {len(frame.columns)} columns)")
     return 0
 

@@ -63,10 +63,11 @@ def _of_results(found: ResultThreshold, pairs: float) -> str:
     if tau.point >= FARTHEST:
         everything = found.precision_at(FARTHEST)
         return f"{said}. Of all results, {everything:.1%} are of the query's kind: {found.wanted:.0%} needs no threshold."
-    take = f"{said}. **Take {tau.point:.3f}**{_span(tau)} to make {found.wanted:.0%} of accepted results of the query's kind"
-    checked = f"{take}. Checked on each category in turn, with the threshold that the others set"
+    goal = f"to make {found.wanted:.0%} of accepted results of the query's kind"
+    checked = "Checked on each category in turn, with the threshold that the others set"
     if math.isnan(got.point):
-        return f"{checked}: no result is accepted."
+        return f"{said}. Only {tau.point:.3f} is low enough {goal}. {checked}, no result is accepted: take none for this."
+    checked = f"{said}. **Take {tau.point:.3f}**{_span(tau)} {goal}. {checked}"
     right = f"{got.point:.1%}{_span(got, _shares)} of these are of the query's kind"
     return f"{checked}: {found.accepted:.1%} of results are accepted, and {right}."
 
