@@ -28,6 +28,15 @@ class UnreadableImage(UserError):
     """A file cannot be decoded as an image; the message says why."""
 
 
+def of_one_photograph(name: str, error: Exception) -> str:
+    """The reason why one photograph is left out, on one line; an error that is not of the photograph is raised again."""
+    if isinstance(error, UnreadableImage):
+        return str(error)
+    if isinstance(error, UserError | MemoryError):
+        raise error
+    return " ".join(f"{name}: {type(error).__name__}: {error}".split())
+
+
 class ServiceError(UserError):
     """A service cannot be reached, or it answered with an error."""
 

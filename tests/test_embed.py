@@ -27,7 +27,7 @@ from clipnb.metrics.validity import result_distances, valid_at_k
 from clipnb.retrieval import faiss_index
 from clipnb.retrieval.duplicates import same_content
 from clipnb.retrieval.neighbours import Ties, retrieve
-from conftest import PhotoFolder, TinyEncoder
+from conftest import PhotoFolder, TinyEncoder, picture
 
 CONDITIONS = ("original", "blurred", "cropped", "grey")
 
@@ -168,6 +168,20 @@ def test_unreadable_images_are_reported_and_the_rest_is_embedded(
     assert "empty" in found.unreadable[photos[1].id]
     assert found.photos == [photo for i, photo in enumerate(photos) if i not in (1, 5, 9)]
     assert {len(v) for v in found.vectors.values()} == {14}
+
+
+class Picky(TinyEncoder):
+    def prepare(self, image: RGB) -> NDArray[np.uint8]:
+        if len(image) == 33:
+            raise ValueError("33 rows\nare odd")
+        return super().prepare(image)
+
+
+def test_what_is_raised_on_one_photograph_is_named_and_the_rest_is_embedded(photos: tuple[Photo, ...], tmp_path: Path) -> None:
+    Image.fromarray(picture(3, 40, 33)).save(photos[4].path)
+    found = go(photos, Picky(), tmp_path)
+    assert found.unreadable == {photos[4].id: f"{photos[4].id}: ValueError: 33 rows are odd"}
+    assert len(found.photos) == len(photos) - 1
 
 
 class Interrupted(TinyEncoder):

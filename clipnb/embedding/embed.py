@@ -25,7 +25,7 @@ from ..datasets.images import RGB, decode, digest, read
 from ..datasets.memory import room_for
 from ..encoders import Encoder
 from ..encoders.checked import encode
-from ..errors import UnreadableImage, UserError
+from ..errors import UserError, of_one_photograph
 from ..manipulations import CLEAN, Condition, View, condition
 from .batches import Batches, Item
 from .store import EmbeddingStore, LostEmbeddings, embedding_key
@@ -138,10 +138,10 @@ def embed(
                             strength = asked.at_input(image.shape, made.shape, view, difference)
                             seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
                             work.ready.append(Item(key, seen, (strength, difference), pixels, photo.id))
-            except UnreadableImage as error:
+            except Exception as error:  # of the decoder, a manipulation or the preparation: the others go on
                 if photo.path.is_relative_to(cache_root()) and not photo.path.exists():
                     raise UserError(f"{shown(photo.path)} was deleted while it was used: run the same again") from error
-                work.problem = str(error)
+                work.problem = of_one_photograph(photo.id, error)
             return work
 
         return prepare

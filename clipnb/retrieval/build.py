@@ -29,7 +29,7 @@ from ..datasets.memory import room_for
 from ..datasets.picture_hash import picture_hash
 from ..encoders import Encoder, default_encoder, load_encoder, resolve, settled_precision
 from ..encoders.checked import encode
-from ..errors import UnreadableImage, UserError
+from ..errors import UserError, of_one_photograph
 from . import faiss_index
 from .duplicates import COLUMN
 from .faiss_index import APPROXIMATE_FROM
@@ -129,8 +129,8 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
             with room_for(content):
                 image = decode(content, photo.id)
                 hashed, pixels = picture_hash(image).tobytes().hex(), encoder.prepare(image)
-        except UnreadableImage as error:
-            return str(error)
+        except Exception as error:  # of the decoder or the preparation: the others go on
+            return of_one_photograph(photo.id, error)
         about = {
             "image_path": str(photo.path),
             "id": photo.id,
