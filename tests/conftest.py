@@ -15,6 +15,7 @@ from typing import Any
 
 # before torch is loaded: its threads otherwise spin, ten times slower, when another process has a core
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # Ray gives up after 60 on a busy machine
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is loaded, which otherwise asks the network again and again
 
 import numpy as np

@@ -13,6 +13,7 @@ from conftest import REPOSITORY
 
 MENDED = {
     "aiohttp": "3.13.3",  # CVE-2025-69223 and others of one day
+    "filelock": "3.20.3",  # CVE-2025-68146, CVE-2026-22701
     "jinja2": "3.1.6",  # CVE-2025-27516
     "jupyterlab": "4.4.8",  # CVE-2025-59842
     "opencv-python-headless": "4.12",  # CVE-2025-53644

@@ -46,6 +46,8 @@ class RayPool:
     environment: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
+        if not self.address:  # Ray then listens on the loopback address alone; from "127.0.0.1" it makes one that others reach
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         try:
             import ray.data  # noqa: F401
         except ModuleNotFoundError as error:
