@@ -97,7 +97,7 @@ def run_clipnb(words: list[str], project: Path) -> None:
         assert main(words) == 0
         return
     options = parser(words[0]).parse_args(words)
-    assert all((project / name).is_dir() for name in getattr(options, "datasets", []))
+    assert all(name in KNOWN or (project / name).is_dir() for name in getattr(options, "datasets", []))
     assert getattr(options, "name", "nba") in KNOWN
 
 
