@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clipnb.encoders import Encoder, TextEncoder, load_encoder, require_packages, wrap
+from clipnb.encoders import Encoder, TextEncoder, load_encoder, names_file, require_packages, wrap
 from clipnb.encoders.torchscript import beside
 from clipnb.errors import MissingExtra, UserError
 from clipnb.runs import current_result, run, saved_or_new
@@ -315,6 +317,7 @@ def test_the_result_of_weights_that_were_replaced_at_their_path_is_not_current(
         "size: -3",
         "size: 32.5",
         "size: true",
+        "size: 100000",
         "mean: abc",
         "mean: [a, b, c]",
         "mean: {a: 1, b: 2, c: 3}",
@@ -337,3 +340,56 @@ def test_a_value_that_prepares_no_image_is_refused(tmp_path: Path, wrong: str) -
 def test_a_name_longer_than_a_path_is_unknown() -> None:
     with pytest.raises(UserError, match="unknown encoder"):
         load_encoder("a" * 5000)
+
+
+@pytest.mark.parametrize("of", ["hf", "open_clip"])
+def test_code_in_a_folder_is_refused_without_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: str) -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("open_clip")
+    saved_model("vit", folder := tmp_path / "model")
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    about = json.loads((folder / "config.json").read_text()) | {"model_type": "mine", "auto_map": {"AutoConfig": "code.Mine"}}
+    (folder / "config.json").write_text(json.dumps(about))
+    tower = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 16}
+    model = {"embed_dim": 8, "vision_cfg": tower, "text_cfg": {"hf_model_name": str(folder)}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": {}}))
+    (tmp_path / "open_clip_model.safetensors").touch()
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    with pytest.raises(UserError, match="custom code"):
+        load_encoder(f"hf:{folder}" if of == "hf" else f"open_clip:local-dir:{tmp_path}")
+    assert not (tmp_path / "ran").exists()
+    assert sys.stdin.read(1) == "y"
+
+
+def test_weights_that_a_checkpoint_of_timm_lacks_are_named_and_not_random(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    weights = timm.create_model("test_vit", num_classes=10).state_dict()
+    torch.save(weights, tmp_path / "whole.pt")
+    del weights["blocks.0.attn.qkv.bias"]
+    torch.save(weights, tmp_path / "part.pt")
+    assert load_encoder(f"timm:test_vit.r160_in1k@{tmp_path / 'whole.pt'}").dim == 64
+    with pytest.raises(UserError, match=r"lacks 1 weights of the model, such as blocks\.0\.attn\.qkv\.bias"):
+        load_encoder(f"timm:test_vit.r160_in1k@{tmp_path / 'part.pt'}")
+
+
+def test_weights_beside_an_onnx_file_are_part_of_its_identity(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(Net().eval(), (torch.zeros(1, 3, 32, 32),), path, dynamo=False, input_names=["x"])
+    beside_it = "w" * 200
+    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location=beside_it, size_threshold=0)
+    path.with_name("net.onnx.yaml").write_text(YAML)
+    first = load_encoder(f"onnx:{path}").identity
+    assert load_encoder(f"onnx:{path}").identity == first
+    data = np.fromfile(tmp_path / beside_it, np.float32)
+    (data * 2).tofile(tmp_path / beside_it)
+    assert load_encoder(f"onnx:{path}").identity != first
+
+
+@pytest.mark.parametrize("prefix", ["onnx:", "torchscript:", "timm:test_vit.r160_in1k@", "hf:", "", "open_clip:local-dir:"])
+@pytest.mark.parametrize("odd", ["~nobody-here/net.pt", "n" * 300 + ".pt"])
+def test_a_path_of_an_unknown_user_or_too_long_is_one_line(prefix: str, odd: str) -> None:
+    with pytest.raises(UserError, match=r"cannot be (read|loaded)|no file|no checkpoint"):
+        load_encoder(prefix + odd)
+    assert not names_file(prefix + odd)

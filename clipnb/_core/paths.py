@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from ..errors import UserError
+
 TERMINAL = "CLIPNB_TERMINAL"
 """Environment variable with the terminal that shows the progress bar of a notebook's kernel."""
 
@@ -49,6 +51,20 @@ def results_root() -> Path:
 def runs_root() -> Path:
     """`book/runs/` in the project. It holds executed notebooks, which are pages of the book."""
     return project_root() / "book" / "runs"
+
+
+def typed_path(text: str) -> Path:
+    """The path that a person typed, with `~` for a home; that of an unknown user stays as it is.
+
+    Raises:
+        UserError: the drive refuses the path: it is too long, or in a folder that must not be read.
+    """
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - unlike `Path.expanduser`, no error for an unknown user
+    try:
+        path.exists()
+    except OSError as error:
+        raise UserError(f"{text[:80]!r} cannot be read: {error.strerror}") from error
+    return path
 
 
 def shown(path: Path) -> str:

@@ -228,7 +228,8 @@ def imports_code(name: str) -> bool:
 def names_file(name: str) -> bool:
     """Whether a name holds the path of a file or folder with weights, which may be replaced by others."""
     rest = name.partition(":")[2]
-    return any(Path(part).expanduser().exists() for part in (name, rest, rest.partition("@")[2]) if part and name not in ENCODERS)
+    parts = [part for part in (name, rest, rest.partition("@")[2]) if part and name not in ENCODERS]
+    return any(os.path.exists(os.path.expanduser(part)) for part in parts)  # noqa: PTH110, PTH111 - no errors for odd paths
 
 
 @cache

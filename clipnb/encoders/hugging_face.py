@@ -6,9 +6,9 @@ token. Code in a repository is never run.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute, transforms
 from .torch_base import TextTorchEncoder, TorchEncoder, features, matching_torchvision, output_dim, reason, state_sha256
@@ -21,7 +21,8 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         UserError: there is no such model, it cannot be fetched, or it needs code that clipnb does not run.
         MissingExtra: transformers is not installed.
     """
-    source = str(Path(name.removeprefix("hf:")).expanduser()) if "~" in name else name.removeprefix("hf:")
+    source = name.removeprefix("hf:")
+    source = str(typed_path(source)) if "~" in source else source
     with matching_torchvision(f"the encoder {name!r}"):
         try:
             import torch
@@ -29,11 +30,12 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
             from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
         except ModuleNotFoundError as error:
             raise MissingExtra(f"the encoder {name!r}", "hf") from error
+    safe = {"trust_remote_code": False}  # without it, transformers asks whether to run the code
     try:
-        found, about = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
-        preprocessing = transforms.of(AutoImageProcessor.from_pretrained(source))
+        found, about = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True, **safe)
+        preprocessing = transforms.of(AutoImageProcessor.from_pretrained(source, **safe))
         reads_text = hasattr(found, "get_text_features")
-        tokenizer: Any = AutoTokenizer.from_pretrained(source) if reads_text else None
+        tokenizer: Any = AutoTokenizer.from_pretrained(source, **safe) if reads_text else None
     except UserError:
         raise
     except Exception as error:  # hub, network and configuration errors have no common ancestor

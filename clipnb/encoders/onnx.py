@@ -6,10 +6,14 @@ images (n, 3, size, size); the first output is the embedding (n, dim).
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from pathlib import Path
 from typing import Any
 
-from .._core.files import file_sha256
+from .._core.files import file_sha256, read_bytes
+from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, Compute
 from .torch_base import TorchEncoder, output_dim, reason
@@ -25,7 +29,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     """
     if compute.precision != "fp32" or compute.engine != "torch" or compute.device not in ("auto", "cpu"):
         raise UserError(f"the encoder {name!r} runs in fp32 by ONNX Runtime on the CPU: leave precision, engine and device alone")
-    path = Path(name.removeprefix("onnx:")).expanduser()
+    path = typed_path(name.removeprefix("onnx:"))
     preprocessing = beside(name, path)
     try:
         import onnxruntime
@@ -43,4 +47,20 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     except Exception as error:  # the errors of ONNX Runtime have no common ancestor
         raise UserError(f"{path} is not an ONNX model for images of {preprocessing.size} pixels: {reason(error)}") from error
     cpu = Compute(device="cpu")
-    return TorchEncoder(f"onnx:{path.name}", forward, model, preprocessing, dim, None, file_sha256(path), cpu)
+    return TorchEncoder(f"onnx:{path.name}", forward, model, preprocessing, dim, None, _sha256(path), cpu)
+
+
+def _sha256(path: Path) -> str:
+    """Digest of a model and of the files beside it that hold its weights."""
+    digests = [file_sha256(file) for file in (path, *sorted(_weights(path)))]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _weights(path: Path) -> set[Path]:
+    """Files that a model names: the key "location", then the length of a path, as a varint, and the path."""
+    content, files = read_bytes(path, 2**31), set()
+    for found in re.finditer(rb"\x08location\x12([\x80-\xff]?)([\x00-\x7f])", content):
+        low, high = found.groups()
+        length = low[0] - 128 + 128 * high[0] if low else high[0]
+        files.add(path.parent / os.fsdecode(content[found.end() : found.end() + length]))
+    return {file for file in files if os.path.isfile(file)}  # noqa: PTH113 - no error for a name that is too long

@@ -7,11 +7,13 @@ without a tag is read only if all tags of the model have the same preprocessing 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 from .._core.files import file_sha256, read_json
+from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
@@ -40,6 +42,9 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
             import open_clip
         except ModuleNotFoundError as error:
             raise MissingExtra(f"the encoder {name!r}", "open_clip") from error
+        code: Any = sys.modules.get("transformers.dynamic_module_utils")
+        if code:
+            code.TIME_OUT_REMOTE_CODE = 0  # transformers refuses code in a repository, and does not ask whether to run it
         source, tag, found = _parts(name, open_clip)
         looks = open_clip.get_pretrained_cfg(source, tag)
         if looks.get("quick_gelu") and not open_clip.get_model_config(source).get("quick_gelu"):
@@ -72,7 +77,7 @@ def _parts(name: str, open_clip: Any) -> tuple[str, str, Path | None]:
     """The name of a model in open_clip, the tag or "", and the file of the weights, or None if they are to be fetched."""
     source = name.removeprefix("open_clip:")
     if source.startswith("local-dir:"):
-        if not (folder := Path(source.removeprefix("local-dir:")).expanduser() / CONFIG).is_file():
+        if not (folder := typed_path(source.removeprefix("local-dir:")) / CONFIG).is_file():
             raise UserError(
                 f"{name!r}: no file {folder}, which says what the model is: pass open_clip:<model>/<tag>@<file or folder>"
             )
@@ -83,8 +88,8 @@ def _parts(name: str, open_clip: Any) -> tuple[str, str, Path | None]:
     tags = open_clip.list_pretrained_tags_by_model(model)
     tag, at, path = rest.partition("@")
     if tag in tags:
-        return model, tag, _weights(name, Path(path).expanduser()) if at else None
-    if not (weights := Path(rest).expanduser()).exists():
+        return model, tag, _weights(name, typed_path(path)) if at else None
+    if not (weights := typed_path(rest)).exists():
         raise UserError(f"{name!r}: {rest!r} is neither a file nor one of the tags {', '.join(tags)}")
     looks = {tag: [open_clip.get_pretrained_cfg(model, tag).get(key) or None for key in LOOKS] for tag in tags}
     return model, agreed_tag(looks, f"open_clip:{model}/<tag>@{rest}") if tags else "", _weights(name, weights)
@@ -107,7 +112,10 @@ def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
     if resize not in ("shortest", "squash") or interpolation not in ("bicubic", "bilinear"):
         raise UserError(f"{name!r} resizes its images by {resize} and {interpolation}, which clipnb does not support")
     size = size if isinstance(size, int) else size[0]
-    return Preprocessing(size, config["mean"], config["std"], resize=resize, interpolation=interpolation)
+    made = Preprocessing(size, config["mean"], config["std"], resize=resize, interpolation=interpolation)
+    if not made.usable():
+        raise UserError(f"{name!r} prepares no image with mean {made.mean!r:.40}, std {made.std!r:.40} and size {size!r:.40}")
+    return made
 
 
 def _why(name: str, path: Path | None, error: Exception) -> str:

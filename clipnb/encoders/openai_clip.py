@@ -13,6 +13,7 @@ from typing import Any
 from urllib.error import URLError
 
 from .._core.files import file_sha256
+from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
@@ -51,7 +52,7 @@ def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
         except ModuleNotFoundError as error:
             raise MissingExtra(f"the encoder {name!r}", "clip", INSTEAD) from error
         models: dict[str, str] = clip.clip._MODELS
-        path, published = Path(name).expanduser(), ""
+        path, published = typed_path(name), ""
         if name in models:
             path, published = weights_folder() / Path(models[name]).name, models[name].split("/")[-2]
             if path.is_file() and file_sha256(path) != published:

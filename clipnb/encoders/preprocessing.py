@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._core.typed import misfit
 from ..datasets.images import RGB, centre_of_strip
 
 
@@ -30,6 +31,14 @@ class Preprocessing:
     scale: float = 255.0
     resize: str = "shortest"
     interpolation: str = "bicubic"
+
+    def usable(self) -> bool:
+        """Whether the fields have values that prepare an image, of at most 4096 pixels a side."""
+        if self.resize not in ("shortest", "squash") or self.interpolation not in ("bicubic", "bilinear"):
+            return False
+        if misfit([self.size], list[int]) or misfit([self.mean, self.std, [self.scale]], list[list[float]]):
+            return False
+        return len(self.mean) == len(self.std) == 3 and self.size <= 4096 and min(self.size, self.scale, *self.std) > 0
 
     def __call__(self, image: RGB) -> NDArray[np.uint8]:
         """Convert (h, w, 3) uint8 to (size, size, 3) uint8, with the same pixels as the transforms of the CLIP packages.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute, transforms
 from .torch_base import TextTorchEncoder, matching_torchvision, output_dim, reason, state_sha256
@@ -28,7 +28,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
         except ModuleNotFoundError as error:
             raise MissingExtra(f"the encoder {name!r}", "st") from error
     try:
-        model = SentenceTransformer(str(Path(source).expanduser()) if "~" in source else source, device="cpu")
+        model = SentenceTransformer(str(typed_path(source)) if "~" in source else source, device="cpu")
         preprocessing = transforms.of(lambda image: np.asarray(model.preprocess([image])["pixel_values"][0]))
     except Exception as error:  # hub, network and configuration errors have no common ancestor
         raise UserError(

@@ -5,8 +5,11 @@ The embedding is the output of the model without its classifier (`num_classes=0`
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+from .._core.paths import typed_path
 from .._core.registry import nearest
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute, transforms
@@ -31,7 +34,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
             raise MissingExtra(f"the encoder {name!r}", "timm") from error
     if not timm.is_model(source):
         raise UserError(f"timm knows no model {source!r}{nearest(source, timm.list_models())}: timm.list_models() lists them")
-    weights = Path(path).expanduser() if at else None
+    weights = typed_path(path) if at else None
     if weights and not weights.is_file():
         raise UserError(f"{name!r}: no file {weights}")
     if weights and "." not in source:
@@ -39,10 +42,33 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         agreed_tag({tag: [getattr(tags[tag], look) for look in LOOKS] for tag in tags}, f"timm:{source}.<tag>@{path}")
     try:
         overlay = {"file": str(weights)} if weights else None
-        model = timm.create_model(source, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+        with _missing_weights() as missing:
+            model = timm.create_model(source, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
     except Exception as error:  # hub, network, pickle and key errors have no common ancestor
         hint = "" if weights else f": pass their file (timm:{source}@<file>), or {INSTEAD}"
         raise UserError(f"the weights of {name!r} cannot be loaded ({reason(error)}){hint}") from error
+    if missing:  # timm would take random weights
+        raise UserError(f"the checkpoint of {name!r} lacks {len(missing)} weights of the model, such as {missing[0]}")
     preprocessing = transforms.of(timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False))
     dim = output_dim(model, model, preprocessing.size)
     return TorchEncoder(f"timm:{source}", model, model, preprocessing, dim, weights, state_sha256(model), compute)
+
+
+@contextmanager
+def _missing_weights() -> Iterator[list[str]]:
+    """The names of the weights that checkpoints lack, filled while the block loads them; timm only logs the names."""
+    import torch
+
+    missing: list[str] = []
+    original = torch.nn.Module.load_state_dict
+
+    def noted(*args: Any, **options: Any) -> Any:
+        result = original(*args, **options)
+        missing.extend(result.missing_keys)
+        return result
+
+    torch.nn.Module.load_state_dict = noted
+    try:
+        yield missing
+    finally:
+        torch.nn.Module.load_state_dict = original

@@ -19,7 +19,7 @@ import yaml
 
 from .._core import yaml_text
 from .._core.files import file_sha256, read_text
-from .._core.typed import misfit
+from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, Compute
 from .preprocessing import Preprocessing
@@ -33,7 +33,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         UserError: the archive is not trusted or not readable, or its preprocessing is missing or wrong.
         MissingExtra: PyTorch is not installed.
     """
-    path = Path(name.removeprefix("torchscript:")).expanduser()
+    path = typed_path(name.removeprefix("torchscript:"))
     preprocessing = beside(name, path)
     if not trusted():
         raise UserError(f"{path} holds a program: if you trust its origin, set CLIPNB_TRUST_CHECKPOINT=1 to run it")
@@ -63,9 +63,7 @@ def beside(name: str, path: Path) -> Preprocessing:
     try:
         fields = yaml_text.load(read_text(settings))
         made = Preprocessing(**fields)
-        wrong = made.resize not in ("shortest", "squash") or made.interpolation not in ("bicubic", "bilinear")
-        wrong |= bool(misfit([made.size], list[int]) or misfit([made.mean, made.std, [made.scale]], list[list[float]]))
-        wrong = wrong or not len(made.mean) == len(made.std) == 3 or min(made.size, made.scale, *made.std) <= 0
+        wrong = not made.usable()
     except (OSError, TypeError, UnicodeDecodeError, yaml.YAMLError):
         wrong = True
     if wrong:
