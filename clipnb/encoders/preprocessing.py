@@ -36,7 +36,8 @@ class Preprocessing:
         """Whether the fields have values that prepare an image, of at most 4096 pixels a side."""
         if self.resize not in ("shortest", "squash") or self.interpolation not in ("bicubic", "bilinear"):
             return False
-        if misfit([self.size], list[int]) or misfit([self.mean, self.std, [self.scale]], list[list[float]]):
+        moments = [list(value) if isinstance(value, tuple) else value for value in (self.mean, self.std, [self.scale])]
+        if misfit([self.size], list[int]) or misfit(moments, list[list[float]]):
             return False
         return len(self.mean) == len(self.std) == 3 and self.size <= 4096 and min(self.size, self.scale, *self.std) > 0
 
