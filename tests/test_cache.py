@@ -143,3 +143,15 @@ def test_a_photograph_that_is_deleted_from_the_cache_is_no_unreadable_one(root: 
     photos[1].path.unlink()
     with pytest.raises(UserError, match=r"01.png was deleted while it was used: run the same again"):
         embed(photos, ["original"], encoder, kept_embeddings(encoder), progress=False)
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or os.geteuid() != 0 or not shutil.which("setpriv"), reason="becomes an unknown user: needs root"
+)
+def test_without_a_home_folder_one_line_asks_for_a_cache(photo_folder: PhotoFolder) -> None:
+    user = ["setpriv", "--reuid", "54321", "--clear-groups", "--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"]
+    homeless = {name: value for name, value in os.environ.items() if name not in ("HOME", "CLIPNB_CACHE", "XDG_CACHE_HOME")}
+    command = [*user, sys.executable, "-m", "clipnb", "card", str(photo_folder({"cats": 3}))]
+    done = subprocess.run(command, env=homeless, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "clipnb: there is no home folder for the cache: set $CLIPNB_CACHE to a folder\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,14 @@ from matplotlib.collections import LineCollection
 
 from clipnb.analysis import severity
 from clipnb.manipulations import STUDY
-from clipnb.report import plots_contrasts, plots_severity
+from clipnb.report import plots, plots_contrasts, plots_severity
 from clipnb.stats.intervals import mean_interval
 from clipnb_book import performance, scale
 from clipnb_book import plots as book_plots
 from clipnb_book.claims import evidence
 from clipnb_book.measured import findings, records
 from clipnb_book.published import original
+from conftest import PhotoFolder, tiny_run
 
 
 def dots(ax: Any) -> list[tuple[float, float]]:
@@ -135,3 +137,12 @@ def test_every_round_of_searching_is_drawn_beside_its_median() -> None:
     drawn = [y for line in rates.lines if line.get_marker() == "." for y in line.get_ydata()]
     assert sorted(drawn) == sorted(rate for rounds in rows["rounds"] for rate in rounds)
     assert not [line for line in sizes.lines if line.get_marker() == "."]  # bytes are exact
+
+
+def test_of_a_thousand_categories_the_lowest_are_drawn(photo_folder: PhotoFolder) -> None:
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}))
+    kinds = [result.rows.assign(category=f"kind {i}", valid=i / 1000) for i in range(1000)]
+    figure = plots.categories(replace(result, rows=pd.concat(kinds, ignore_index=True)))
+    assert figure.get_figheight() < 31
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [f"kind {i}" for i in range(120)]
+    assert figure.axes[0].get_xlabel().endswith("; the lowest 120 of 1000")

@@ -19,7 +19,7 @@ from clipnb.datasets.dataset import load_dataset, locate, slug
 from clipnb.datasets.images import decode, read
 from clipnb.datasets.samples import SAMPLES
 from clipnb.errors import DatasetError
-from conftest import PhotoFolder, let_torchvision_load
+from conftest import PhotoFolder, as_a_user, let_torchvision_load
 
 SAMPLE_SETS = sorted(SAMPLES)
 
@@ -261,6 +261,16 @@ def test_a_sample_set_is_the_same_bytes_wherever_it_is_written(name: str, tmp_pa
     assert locate(name).is_relative_to(tmp_path)
     assert written() == expected
     assert sorted(p.name for p in locate(name).parent.iterdir()) == [name]
+
+
+def test_a_folder_without_permission_is_one_line(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+    dogs = photo_folder({"cats": 3, "dogs": 3}) / "dogs"
+    dogs.chmod(0)
+    done = subprocess.run(
+        [*as_a_user(), sys.executable, "-m", "clipnb", "card", "photos"], cwd=tmp_path, capture_output=True, text=True
+    )
+    dogs.chmod(0o755)
+    assert (done.returncode, done.stderr) == (1, f"clipnb: {Path('photos', 'dogs')}: Permission denied\n")
 
 
 def test_broken_links_and_pipes_are_counted(photo_folder: PhotoFolder) -> None:

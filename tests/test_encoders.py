@@ -209,3 +209,8 @@ def test_a_custom_encoder_is_never_noted(tmp_path: Path, monkeypatch: pytest.Mon
     assert load_encoder("with_a_file:Mine").identity.startswith("v1|")
     monkeypatch.setattr("with_a_file.Mine.identity", "v2")
     assert load_encoder("with_a_file:Mine").identity.startswith("v2|")
+
+
+def test_the_home_folder_of_an_unknown_user_is_no_file() -> None:
+    with pytest.raises(UserError, match=r"no file ~ghost/x\.pt"):
+        load_encoder("torchscript:~ghost/x.pt")

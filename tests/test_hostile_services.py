@@ -28,11 +28,12 @@ pytest.importorskip("aiohttp", reason="needs pip install 'clipnb[service]'")
         ((200, b'[{"id": Infinity, "similarity": 1}]', {}), "answered with an invalid result"),
         ((200, b"[]", {}), "not one result of .* can be scored"),
         ((200, b'[{"id": 1, "similarity": 1, "image_path": "/etc/hostname"}]', {}), "not one result of .* can be scored"),
+        ((200, b'[{"id": 1, "similarity": 1, "url": "http://127.0.0.1/\\ud800"}]', {}), "not one result of .* can be scored"),
         ((500, b"no \x1b[2J", {}), r"HTTP 500: no \\x1b\[2J"),
         ((200, gzip.compress(bytes(80 * 2**20)), {"Content-Encoding": "gzip"}), "answers with more than 64 MiB"),
         ((307, b"", {"Location": "http://localhost:9/"}), "HTTP 307"),
     ],
-    ids=["deep", "infinite", "nothing", "local", "control", "swelling", "redirect"],
+    ids=["deep", "infinite", "nothing", "local", "surrogate", "control", "swelling", "redirect"],
 )
 def test_a_hostile_answer_is_one_line(photo_folder: PhotoFolder, answer: tuple[int, bytes, dict[str, str]], said: str) -> None:
     class Service(BaseHTTPRequestHandler):

@@ -28,7 +28,7 @@ from clipnb.execution.sweep import numbers_only
 from clipnb.rows import upgraded
 from clipnb.runs import saved_result
 from clipnb.study_log import read as read_log
-from conftest import PhotoFolder, tiny_run
+from conftest import PhotoFolder, as_a_user, tiny_run
 
 
 def assert_same_rows(one: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -363,10 +363,10 @@ def test_where_results_are_full_or_read_only_one_line_says_so_and_nothing_is_los
     data, results = str(photo_folder({"cats": 3, "dogs": 3})), tmp_path / "results"
     monkeypatch.setenv("CLIPNB_RESULTS", str(results))
     monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
-    powerless = ["setpriv", "--bounding-set", "-dac_override"] if os.geteuid() == 0 and shutil.which("setpriv") else []
+    bound = as_a_user()
 
     def said_by(code: str, seed: int) -> str:
-        command = [*powerless, sys.executable, "-c", code, data, str(seed)]
+        command = [*bound, sys.executable, "-c", code, data, str(seed)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     assert said_by(SAVED_OR_NEW, 0) == "embedded 12\n"
@@ -375,8 +375,6 @@ def test_where_results_are_full_or_read_only_one_line_says_so_and_nothing_is_los
         line = r"\S*photos-grey-\S* cannot be written: File too large; make room .* \$CLIPNB_RESULTS .* is kept\n"
         assert re.fullmatch(line, said_by(FULL, seed))
     assert {path: path.read_bytes() for path in results.rglob("*.*")} == before
-    if os.geteuid() == 0 and not powerless:
-        pytest.skip("root can write anywhere, and there is no setpriv to take that from it")
     results.chmod(0o555)
     said = said_by(SAVED_OR_NEW, 1)
     results.chmod(0o755)

@@ -38,9 +38,22 @@ def data_root() -> Path:
 
 
 def cache_root() -> Path:
-    """$CLIPNB_CACHE, else the user's cache folder. It holds sample photographs and embeddings and is safe to delete."""
-    named = os.environ.get("CLIPNB_CACHE")
-    return project_root() / named if named else Path(platformdirs.user_cache_dir("clipnb"))
+    """$CLIPNB_CACHE, else the user's cache folder. It holds sample photographs and embeddings and is safe to delete.
+
+    Raises:
+        UserError: the user has no home folder, and the variable is not set.
+    """
+    if named := os.environ.get("CLIPNB_CACHE"):
+        return project_root() / named
+    try:
+        return Path(platformdirs.user_cache_dir("clipnb"))
+    except RuntimeError as error:
+        raise UserError("there is no home folder for the cache: set $CLIPNB_CACHE to a folder") from error
+
+
+def expanded(path: str) -> Path:
+    """A path with `~` replaced by the home folder; unlike `Path.expanduser`, it keeps `~name` of an unknown user as typed."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def results_root() -> Path:
@@ -59,7 +72,7 @@ def typed_path(text: str) -> Path:
     Raises:
         UserError: the drive refuses the path: it is too long, or in a folder that must not be read.
     """
-    path = Path(os.path.expanduser(text))  # noqa: PTH111 - unlike `Path.expanduser`, no error for an unknown user
+    path = expanded(text)
     try:
         path.exists()
     except OSError as error:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._core.paths import data_root, project_root, shown, typed_as_path
+from .._core.paths import data_root, expanded, project_root, shown, typed_as_path
 from ..errors import DatasetError
 from . import importers, samples
 from .images import digest
@@ -127,7 +127,7 @@ def locate(dataset: str) -> Path:
         return samples.ensure(dataset)
     if importers.is_imported(dataset):
         return importers.ensure(dataset)
-    home = Path(os.path.expanduser(dataset))  # noqa: PTH111 - unlike `Path.expanduser`, no error for an unknown user
+    home = expanded(dataset)
     places = [Path(dataset), project_root() / dataset, home]
     if os.path.basename(dataset) == dataset:  # noqa: PTH119 - of a path that ends with a slash this is ""
         places.insert(0, data_root() / dataset)

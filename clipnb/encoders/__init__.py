@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.paths import expanded
 from .._core.registry import Registry
 from ..datasets.images import RGB
 from ..errors import MissingExtra, UserError
@@ -229,7 +230,7 @@ def names_file(name: str) -> bool:
     """Whether a name holds the path of a file or folder with weights, which may be replaced by others."""
     rest = name.partition(":")[2]
     parts = [part for part in (name, rest, rest.partition("@")[2]) if part and name not in ENCODERS]
-    return any(os.path.exists(os.path.expanduser(part)) for part in parts)  # noqa: PTH110, PTH111 - no errors for odd paths
+    return any(os.path.exists(expanded(part)) for part in parts)  # noqa: PTH110 - no errors for odd paths
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.error import URLError
 
 from .._core.files import file_sha256
-from .._core.paths import typed_path
+from .._core.paths import expanded, typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
@@ -36,7 +36,7 @@ class OpenAIClip(TextTorchEncoder):
 
 def weights_folder() -> Path:
     """Folder in which the `clip` package stores its models."""
-    return Path("~/.cache/clip").expanduser()
+    return expanded("~/.cache/clip")
 
 
 def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:

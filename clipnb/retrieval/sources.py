@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.paths import project_root, shown
+from .._core.paths import expanded, project_root, shown
 from ..datasets.dataset import Photo, is_same, load_dataset, slug
 from ..datasets.picture_hash import CELLS
 from ..embedding.embed import Embeddings, embed, kept_embeddings
@@ -150,7 +150,7 @@ def source_names(gallery: str) -> dict[str, str]:
 
 def gallery_path(name: str) -> Path | None:
     """Find the clip-retrieval folder of this name; None if there is none."""
-    return next((path for path in (Path(name).expanduser(), project_root() / name) if is_gallery(path)), None)
+    return next((path for path in (expanded(name), project_root() / name) if is_gallery(path)), None)
 
 
 def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, **options: Any) -> list[Source]:
