@@ -30,7 +30,7 @@ def test_each_edit_has_a_sentence_with_the_numbers_of_the_records() -> None:
                 assert f"**{t.means[-1]:.0%}**" in line
                 assert line.count(f" of the originals are still found at the strongest setting, {words(t.strengths[-1])}") == 1
             assert f" for {who}" in line
-    assert kind.startswith("- **Their kind**: without an edit, the first other result shows the same kind for ")
+    assert kind.startswith("- **Same kind**: without an edit, the first other result shows the same kind for ")
     shares = [int(share) for share in re.findall(r"(\d+)%", kind)]
     assert shares[0] == round(100 * breaking_points("p1")["blurred"]["miniplaces"].point.clean)
 

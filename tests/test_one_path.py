@@ -39,7 +39,7 @@ def rows(page: Path) -> list[list[dict[str, str]]]:
 def in_sentences(text: str) -> Printed:
     """Breaking points of the sentences of the first page: (data set, edit) -> their intervals."""
     printed: Printed = defaultdict(set)
-    for name, told in re.findall(r"(Blurred|Cropped|Grey)\W*:(.*?)(?=Blurred|Cropped|Grey|Their kind|$)", plain(text)):
+    for name, told in re.findall(r"(Blurred|Cropped|Grey)\W*:(.*?)(?=Blurred|Cropped|Grey|Same kind|$)", plain(text)):
         for low, high, kind in re.findall(r"\((\S+) to ([^\s)]+)\) for (scenes|people)", told):
             printed["breaks", SETS[kind], name.lower()].add(f"{low} to {high}")
     return printed

@@ -24,7 +24,7 @@ from clipnb.encoders import OFFLINE
 from clipnb.manipulations import MANIPULATIONS
 from clipnb.metrics.measures import MEASURES
 from clipnb.report.plots import INK, MID, WIDTH, new_figure
-from clipnb.report.tolerance import interval_in_words
+from clipnb.report.tolerance import in_words, interval_in_words
 
 from . import slider
 from .measured import records
@@ -68,11 +68,11 @@ def own_data_sets() -> str:
 
 
 def measured_on() -> str:
-    """The photographs behind the answer, in words: `2,000 photographs of 100 kinds of scene and 350 of 5 people`."""
+    """The photographs behind the answer, in words: `2,000 photographs of scenes (100 kinds) and 350 photographs of 5 people`."""
     _, sources = records.severities()
     scenes, people = (sources[f"{name}, {OFFLINE}"] for name in (SCENES, FIGURES))
     return (
-        f"{scenes['images']:,} photographs of {scenes['categories']} kinds of scene and {people['images']:,} of "
+        f"{scenes['images']:,} photographs of scenes ({scenes['categories']} kinds) and {people['images']:,} photographs of "
         f"{people['categories']} people"
     )
 
@@ -87,22 +87,23 @@ def answer() -> str:
             parts.append(_part(t, SETS[name], before))
             before = t
         lines.append(f"- **{MANIPULATIONS[edit].label.capitalize()}**: {' and '.join(parts)}.")
-    return "\n".join([*lines, f"- **Their kind**: {_kind()}"])
+    return "\n".join([*lines, f"- **Same kind**: {_kind()}"])
 
 
 def _kind() -> str:
-    """P@1 of unedited photographs and at the strongest severity of each edit, in one sentence."""
+    """P@1 of unedited photographs, its level by chance, and the strength at which each edit takes it halfway to chance."""
     found = breaking_points("p1")
-    parts: list[str] = []
-    for name, who in SETS.items():
-        clean = found[EDITS[0]][name].point.clean
-        ends = []
-        for edit in EDITS:
-            strongest = MANIPULATIONS[edit].levels[-1]
-            at = "" if parts else f" at {MANIPULATIONS[edit].in_words(strongest)}"
-            ends.append(f"{found[edit][name].at(strongest):.0%}{at}")
-        parts.append(f"{clean:.0%} of the photographs of {who} ({', '.join(ends)})")
-    return f"without an edit, the first other result shows the same kind for {' and '.join(parts)}."
+    clean = [
+        f"**{t.point.clean:.0%}** of the photographs of {SETS[name]} (by chance {t.chance:.0%})"
+        for name, t in found[EDITS[0]].items()
+    ]
+    halfway = []
+    for edit, sets in found.items():
+        reached = any(t.point.strength < math.inf for t in sets.values())
+        at = " and ".join(f"{in_words(t)} for {SETS[name]}" for name, t in sets.items()) if reached else "not reached"
+        halfway.append(f"{MANIPULATIONS[edit].label}, {at}")
+    unedited = f"without an edit, the first other result shows the same kind for {' and '.join(clean)}"
+    return f"{unedited}. Halfway to chance: {'; '.join(halfway)}."
 
 
 def picture() -> Figure:

@@ -39,6 +39,9 @@ def in_words(found: Tolerance) -> str:
     said = ends.get(point.strength) or kind.in_words(point.strength)
     if not point.bounded or (math.isinf(point.strength) and point.low == point.high):
         return said
+    if math.isinf(point.strength):
+        end, way = (point.low, "beyond") if point.strength > 0 else (point.high, "before")
+        return f"{said} ({kind.number.format(end)} or {way})"
     return f"{said} ({interval_in_words(found)})"
 
 
