@@ -32,8 +32,10 @@ pytest.importorskip("aiohttp", reason="needs pip install 'clipnb[service]'")
         ((500, b"no \x1b[2J", {}), r"HTTP 500: no \\x1b\[2J"),
         ((200, gzip.compress(bytes(80 * 2**20)), {"Content-Encoding": "gzip"}), "answers with more than 64 MiB"),
         ((307, b"", {"Location": "http://localhost:9/"}), "HTTP 307"),
+        ((200, b"[]", {"Content-Encoding": "gzip"}), "message: Can not decode"),
+        ((200, b"[]", {"Content-Length": "-1"}), "Content-Length: -1"),
     ],
-    ids=["deep", "infinite", "nothing", "local", "surrogate", "control", "swelling", "redirect"],
+    ids=["deep", "infinite", "nothing", "local", "surrogate", "control", "swelling", "redirect", "not gzip", "length"],
 )
 def test_a_hostile_answer_is_one_line(photo_folder: PhotoFolder, answer: tuple[int, bytes, dict[str, str]], said: str) -> None:
     class Service(BaseHTTPRequestHandler):
@@ -88,6 +90,21 @@ class Failing(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def test_the_names_of_indices_are_printable_and_short() -> None:
+    class Service(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(["\x1b[2J" + "x" * 10_000]).encode())
+
+    with serving(Service) as server, pytest.raises(ServiceError, match=r"it has \\x1b\[2Jx") as caught:
+        KnnClient(f"http://127.0.0.1:{server.server_port}", "mine").check(8)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
 
 
 def test_answers_before_a_failure_are_kept_and_not_asked_for_again(photo_folder: PhotoFolder) -> None:

@@ -151,7 +151,7 @@ class KnnClient:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise ServiceError(f"{self.address} is not a clip-retrieval back end: /indices-list answers {_short(names)}")
             if self.index not in names:
-                raise ServiceError(f"{self.address} has no index {self.index!r}; it has {', '.join(names) or 'none'}")
+                raise ServiceError(f"{self.address} has no index {self.index!r}; it has {_short(', '.join(names)) or 'none'}")
             try:
                 await self._ask(session, _probe(dim), Options(1))
             except NoAnswer:
@@ -231,7 +231,7 @@ class KnnClient:
             except TimeoutError:
                 problem, kind = f"no answer within {self.timeout:g} s", NoAnswer
             except aiohttp.ClientError as error:
-                problem, kind = str(error) or type(error).__name__, NoAnswer
+                problem, kind = _short(str(error)) or type(error).__name__, NoAnswer
             except (ValueError, RecursionError):
                 raise ServiceError(f"{self.address}{page} does not answer in JSON: is it a clip-retrieval back end?") from None
         raise kind(f"{self.address}{page} failed ({problem}): check that clip-retrieval back runs there, and read its log")
