@@ -99,7 +99,7 @@ def test_the_whole_gallery_gives_what_the_run_gives(tmp_path: Path, monkeypatch:
     gallery_size.measure()
     whole = gallery_size.curve("sample-scenes").set_index(["measure", "size"])["value"]
     assert whole["found", sizes[1]] == pytest.approx(result.macro("found").point, abs=1e-4)
-    assert f"then {100 * result.macro('found').point:.0f}% of the blurred" in gallery_size.reading()
+    assert f" and {100 * result.macro('found').point:.0f}% of the blurred" in gallery_size.reading()
     assert gallery_size.about()["photographs"].keys() == {"sample-scenes"}
     gallery_size._record.cache_clear()
 
