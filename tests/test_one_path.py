@@ -93,7 +93,11 @@ def study_run(rows: dict[str, list[float]]) -> Result:
     import pandas as pd
 
     frame = pd.DataFrame(
-        [{"category": c, "image": f"{i}.jpg", "draw": 0, "valid": v} for c, values in rows.items() for i, v in enumerate(values)]
+        [
+            {"category": c, "image": f"{i}.jpg", "draw": 0, "noop": False, "valid": v}
+            for c, values in rows.items()
+            for i, v in enumerate(values)
+        ]
     )
     return Result(RunSpec("photos", "grey", "histogram", mode="study"), {}, frame)
 
