@@ -7,6 +7,7 @@ function makes all shards, in fixed batches on a fixed number of threads, so tha
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -154,7 +155,7 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
     if unreadable:
         write_text(shard.unreadable, json.dumps(unreadable, indent=1, ensure_ascii=False) + "\n")
     with atomic(shard.embeddings) as file:
-        np.save(file, np.concatenate([*vectors, np.empty((0, encoder.dim), dtype=np.float32)]))
+        file.write(array_bytes(np.concatenate([*vectors, np.empty((0, encoder.dim), dtype=np.float32)])))
     table = pd.DataFrame(rows, columns=["image_path", "id", "category", "caption", "sha256", COLUMN])
     with atomic(shard.metadata) as file:
         file.write(table.to_parquet(index=False))
@@ -288,3 +289,9 @@ def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> Galle
     }
     write_text(out / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return open_folder(out)
+
+
+def array_bytes(array: NDArray[Any]) -> bytes:
+    """The content of a .npy file. `np.save` into a file does not notice that a full drive cuts a small array short."""
+    np.save(content := io.BytesIO(), array)
+    return content.getvalue()
