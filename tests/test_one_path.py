@@ -99,7 +99,8 @@ def study_run(rows: dict[str, list[float]]) -> Result:
             for i, v in enumerate(values)
         ]
     )
-    return Result(RunSpec("photos", "grey", "histogram", mode="study"), {}, frame)
+    about = {"data_fingerprint": "f", "encoder": {"identity": "e"}}
+    return Result(RunSpec("photos", "grey", "histogram", mode="study"), about, frame)
 
 
 def test_an_empty_category_counts_the_same_in_a_run_in_its_log_and_in_the_analysis() -> None:
