@@ -24,13 +24,14 @@ def test_each_edit_has_a_sentence_with_the_numbers_of_the_records() -> None:
             (t,) = records.tolerances(name, "efficientnet-lite2", "found", [edit])
             words = MANIPULATIONS[edit].in_words
             if t.point.reached:
-                assert f"**{words(t.point.strength)}**{' (' if t.point.bounded else ' for'}" in line
-                assert line.count("half of the originals are no longer found at") == 1
+                number = MANIPULATIONS[edit].number.format(t.point.strength)
+                assert f"{words(t.point.strength) if who == 'scenes' else number}**{' (' if t.point.bounded else ' for'}" in line
+                assert line.count("half of the originals are lost at") == 1
             else:
                 assert f"**{t.means[-1]:.0%}**" in line
                 assert line.count(f" of the originals are still found at the strongest setting, {words(t.strengths[-1])}") == 1
             assert f" for {who}" in line
-    assert kind.startswith("- **Same kind**: without an edit, the first other result shows the same kind for ")
+    assert kind.startswith("- **Same kind**: the first other result is of the same kind: ")
     shares = [int(share) for share in re.findall(r"(\d+)%", kind)]
     assert shares[0] == round(100 * breaking_points("p1")["blurred"]["miniplaces"].point.clean)
 
@@ -43,7 +44,7 @@ def one(strength: list[float]) -> Tolerance:
 @pytest.mark.parametrize(
     ("means", "said"),
     [
-        ([0.9, 0.1], "half of the originals are no longer found at **a blur of sigma 1.5 px** for scenes"),
+        ([0.9, 0.1], "half of the originals are lost at **a blur of sigma 1.5 px** for scenes"),
         ([0.9, 0.8], "**80%** of the originals are still found at the strongest setting, a blur of sigma 2.0 px, for scenes"),
         ([0.3, 0.1], "**30%** of the originals are found at the weakest setting, a blur of sigma 1.0 px, for scenes"),
     ],

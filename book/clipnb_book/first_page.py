@@ -49,15 +49,16 @@ def breaking_points(measure: str) -> dict[str, dict[str, Tolerance]]:
 
 def _part(t: Tolerance, who: str, before: Tolerance | None = None) -> str:
     """How far an edit can go on one data set, without repeating words of `before`, the data set named before it."""
-    words, point = MANIPULATIONS[t.manip].in_words, t.point.strength
+    kind, point = MANIPULATIONS[t.manip], t.point.strength
     if t.point.reached:
         interval = f" ({interval_in_words(t)})" if t.point.bounded else ""
-        said = "" if before and before.point.reached else "half of the originals are no longer found at "
-        return f"{said}**{words(point)}**{interval} for {who}"
+        if before and before.point.reached:
+            return f"**{kind.number.format(point)}**{interval} for {who}"
+        return f"half of the originals are lost at **{kind.in_words(point)}**{interval} for {who}"
     at = -1 if point == math.inf else 0
     found = "are still found at the strongest setting," if point == math.inf else "are found at the weakest setting,"
     again = before and before.point.strength == point and before.strengths[at] == t.strengths[at]
-    return f"**{t.means[at]:.0%}**{'' if again else f' of the originals {found} {words(t.strengths[at])},'} for {who}"
+    return f"**{t.means[at]:.0%}**{'' if again else f' of the originals {found} {kind.in_words(t.strengths[at])},'} for {who}"
 
 
 def own_data_sets() -> str:
@@ -93,17 +94,17 @@ def answer() -> str:
 def _kind() -> str:
     """P@1 of unedited photographs, its level by chance, and the strength at which each edit takes it halfway to chance."""
     found = breaking_points("p1")
-    clean = [
-        f"**{t.point.clean:.0%}** of the photographs of {SETS[name]} (by chance {t.chance:.0%})"
-        for name, t in found[EDITS[0]].items()
-    ]
+    clean = " and ".join(
+        f"**{t.point.clean:.0%}** for {SETS[name]} (chance: {t.chance:.0%})" for name, t in found[EDITS[0]].items()
+    )
     halfway = []
-    for edit, sets in found.items():
-        reached = any(t.point.strength < math.inf for t in sets.values())
-        at = " and ".join(f"{in_words(t)} for {SETS[name]}" for name, t in sets.items()) if reached else "not reached"
-        halfway.append(f"{MANIPULATIONS[edit].label}, {at}")
-    unedited = f"without an edit, the first other result shows the same kind for {' and '.join(clean)}"
-    return f"{unedited}. Halfway to chance: {'; '.join(halfway)}."
+    for edit, (scenes, people) in ((edit, sets.values()) for edit, sets in found.items()):
+        kind = MANIPULATIONS[edit]
+        if scenes.point.reached and people.point.reached:
+            halfway.append(f"{in_words(scenes)} and {kind.number.format(people.point.strength)}")
+        else:
+            halfway.append(f"not reached by {kind.label}")
+    return f"the first other result is of the same kind: {clean}. Halfway to chance: {'; '.join(halfway)}."
 
 
 def picture() -> Figure:
