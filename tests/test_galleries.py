@@ -598,7 +598,7 @@ def test_results_that_are_one_image_under_two_names_are_each_scored(tmp_path: Pa
     Image.fromarray(picture(0)).save(file, "PNG")
     encoder = TinyEncoder()
     store = EmbeddingStore(tmp_path / "store", encoder.identity, encoder.dim)
-    images = service._Images(encoder, store, [], Limits(), False)
+    images = service._Images(encoder, store, [], Limits(), False, {"colour": "srgb", "workers": 0})
     hits = [ServiceResult(at, 0.9, image_path=f"/a/{at}.png", image=file.getvalue()) for at in range(2)]
     images.get(hits)
     assert images.status == {"/a/0.png": USABLE, "/a/1.png": USABLE}
@@ -639,7 +639,7 @@ def test_metadata_that_state_more_than_they_hold_are_refused_and_nested_columns_
 
 def test_vectors_that_are_no_embeddings_of_one_encoder_are_refused(tmp_path: Path) -> None:
     path = write_gallery(tmp_path / "zero", np.zeros((3, 4)))
-    with pytest.raises(UserError, match="row 0 of the gallery's embeddings is zero"):
+    with pytest.raises(UserError, match="at least 3 embeddings of the gallery are zero or not finite, the first in row 0"):
         open_folder(path).vectors[:]
     path = write_gallery(tmp_path / "widths", unit_vectors(4, 4, 0), (2,))
     np.save(path / "img_emb" / "img_emb_1.npy", unit_vectors(2, 5, 0))
