@@ -411,7 +411,7 @@ def test_no_half_written_set_is_left(web: Web, tmp_path: Path, monkeypatch: pyte
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("clipnb.datasets.download.fetching.destination", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match="cannot be written: No space left on device; make room"):
         fetch("miniplaces", progress=False)
     assert not list((tmp_path / "data").iterdir())
 
