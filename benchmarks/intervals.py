@@ -15,7 +15,6 @@ import argparse
 import math
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -29,7 +28,6 @@ from populations import (
     EDITS,
     PAIRS,
     POPULATIONS,
-    Codes,
     Population,
     Vector,
     by_category,
@@ -38,6 +36,7 @@ from populations import (
     redrawn,
     searched,
 )
+from regressions import beta, logistic
 from scipy import special, stats
 from tqdm import tqdm
 
@@ -124,51 +123,19 @@ def changes(name: str, n: int, replicate: int, seed: int) -> Row:
     return _row(change_interval(d, flips=RESAMPLES, seed=replicate), others, 0.0)
 
 
-def _of_model(model: Any, n: int, **options: Any) -> tuple[float, float]:
-    """Interval of the mean of a model with one parameter, its logit, by t with n - 1 degrees of freedom; NaN if the fit fails."""
-    from statsmodels.tools.sm_exceptions import ConvergenceWarning, IterationLimitWarning
-
-    with warnings.catch_warnings(action="ignore"):
-        for failed in (ConvergenceWarning, IterationLimitWarning):
-            warnings.simplefilter("error", failed)
-        try:
-            fit = model.fit(**options)
-        except (np.linalg.LinAlgError, ValueError, ConvergenceWarning, IterationLimitWarning):
-            return math.nan, math.nan
-    low, high = special.expit(fit.params[0] + np.array([-1, 1]) * stats.t.ppf(0.975, n - 1) * fit.bse[0])
-    return float(low), float(high)
-
-
-def _beta(means: Vector) -> tuple[float, float]:
-    """Interval by beta regression of category means, which are kept off 0 and 1."""
-    from statsmodels.othermod.betareg import BetaModel
-
-    within = np.clip(means, 1e-3, 1 - 1e-3)
-    return _of_model(BetaModel(within, np.ones((means.size, 1))), means.size, disp=0)
-
-
-def _logistic(images: Vector, sizes: Codes) -> tuple[float, float]:
-    """Interval by a logistic model of images, alike within categories: estimating equations with a corrected robust error."""
-    import statsmodels.api as sm
-
-    groups, alike = np.repeat(np.arange(sizes.size), sizes), sm.cov_struct.Exchangeable()
-    model = sm.GEE(images, np.ones((images.size, 1)), groups=groups, family=sm.families.Binomial(), cov_struct=alike)
-    return _of_model(model, sizes.size, cov_type="bias_reduced")
-
-
 def models_of_means(people: Population, n: int, replicate: int, seed: int) -> Row:
     """Whether the interval of each model contains the true mean, beside Student's t."""
     rng = rng_for(seed, "models of means", people.name, n, replicate)
     centres, sizes = people.categories(n, rng)
     images = people.images_of(centres, sizes, rng)
     means = by_category(images, sizes)
-    return _row(t_interval(means), {"beta regression": _beta(means), "logistic GEE": _logistic(images, sizes)}, people.mean)
+    return _row(t_interval(means), {"beta regression": beta(means), "logistic GEE": logistic(images, sizes)}, people.mean)
 
 
 def models_of_changes(name: str, n: int, replicate: int, seed: int) -> Row:
     """Whether the interval of a beta regression of changes, scaled to [0, 1], contains the true mean, beside Student's t."""
     d = CHANGES[name](n, rng_for(seed, "models of changes", name, n, replicate))
-    low, high = _beta((1 + d) / 2)
+    low, high = beta((1 + d) / 2)
     return _row(t_interval(d), {"beta regression": (2 * low - 1, 2 * high - 1)}, 0.0)
 
 

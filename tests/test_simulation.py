@@ -92,9 +92,9 @@ def test_models_agree_with_students_t_where_categories_are_alike_and_have_no_int
     images = rng.binomial(10, np.repeat(rng.beta(20, 20, 28), 20)) / 10
     means = images.reshape(28, 20).mean(axis=1)
     t = t_interval(means)
-    for low, high in (coverage._beta(means), coverage._logistic(images, sizes)):
+    for low, high in (coverage.beta(means), coverage.logistic(images, sizes)):
         assert (low, high) == pytest.approx((t.low, t.high), abs=0.003)
-    assert np.isnan(coverage._beta(np.full(6, 0.5))).all()
+    assert np.isnan(coverage.beta(np.full(6, 0.5))).all()
 
 
 def test_no_model_covers_enough_everywhere() -> None:

@@ -234,7 +234,7 @@ class Handler(LocalHandler):  # type: ignore[misc]
 
 
 def state_of_page(notebook: Path, spec: RunSpec) -> str:
-    """What a page depends on, so that `clipnb report` does not make it again; "" if the notebook is not that of the project."""
+    """The digest by which `clipnb report` recognises a page as current; "" if the notebook is not the template of the project."""
     from . import pages
 
     own = pages.in_project() and notebook.resolve() == pages.template().resolve()

@@ -122,7 +122,7 @@ def _hash_of(path: str) -> NDArray[np.uint8] | None:
 
 
 def same_vector(queries: NDArray[np.float32], gallery: Any) -> Excluded:
-    """Exclude gallery images whose embedding almost equals that of the clean query, if nothing else is known about them.
+    """Exclude gallery images whose embedding almost equals the clean query's, if nothing else is known about the images.
 
     Args:
         queries: (q, dim) clean embeddings of unit length.
