@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -108,9 +109,20 @@ def require_possible(spec: RunSpec) -> None:
 
     Raises:
         MissingExtra: the package of the encoder is not installed.
-        UserError: the data set is missing or too small, or another run has the name of this one.
+        UserError: the data set is missing or too small, another run has the name of this one, or several of these.
     """
-    require_packages(spec.encoder)
+    found: list[UserError] = []
+    for check in (partial(require_packages, spec.encoder), partial(_require_photographs, spec)):
+        try:
+            check()
+        except UserError as error:
+            found.append(error)
+    if found:
+        raise found[0] if len(found) == 1 else UserError("; ".join(map(str, found)))
+    require_loadable(spec.encoder, spec.precision, spec.engine, spec.device)
+
+
+def _require_photographs(spec: RunSpec) -> None:
     if is_imported(spec.dataset):
         return  # writing it takes long and belongs to the run
     dataset = drawn_for(spec)
@@ -121,7 +133,6 @@ def require_possible(spec: RunSpec) -> None:
         return fingerprint((p.id, digest(p.path.read_bytes())) for p in dataset.photos if p.id not in unreadable)
 
     require_own_folder(results_root() / spec.run_id, spec, folder_sha256(dataset.root), of_files)
-    require_loadable(spec.encoder, spec.precision, spec.engine, spec.device)
 
 
 def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:

@@ -273,12 +273,20 @@ def test_info_lists_what_is_at_hand(project: Path, nba: Path, capsys: pytest.Cap
             ["threshold", "x", "--k", "many"],
             "argument --k: invalid int value: 'many'; clipnb threshold --help",
         ),
-        (["sweep", "x", "--mnips", "grey"], "sweep does not take --mnips grey; clipnb sweep --help"),
+        (["sweep", "x", "--mnips", "grey"], "sweep does not take --mnips grey (did you mean '--manips'?); clipnb sweep --help"),
+        (["thresold", "x"], "there is no command 'thresold' (did you mean 'threshold'?); clipnb --help"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(typed) == 1
-    assert capsys.readouterr().err == f"clipnb: {said} lists what it takes\n"
+    assert capsys.readouterr().err.startswith(f"clipnb: {said} lists what ")
+
+
+def test_a_hint_is_spelled_as_the_command_takes_it(nba: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """papermill takes `-p k 3`, a command `--k 3`, and the data set as a word."""
+    for words in (["tolerance", "nba", "--encoder", "tiny"], ["sweep", "nba", "--encoders", "tiny", "--no-pages"]):
+        assert main([*words, "--k", "90"]) == 1
+        assert "pass a smaller one (--k 17) or add photographs" in capsys.readouterr().err
 
 
 def test_an_unknown_encoder_is_a_short_line_with_the_nearest_names() -> None:

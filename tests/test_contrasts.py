@@ -206,6 +206,8 @@ def test_compare_prints_and_writes_table_and_picture(
     assert "found: tiny-other minus tiny, paired by image; no interval: " in said
     assert "no spread between categories, 3 categories are too few" in said
     assert "exploratory" in said
+    alone = "photos, original; photos, grey: with 3 categories p is at least 0.25; no change or interaction can be decided"
+    assert said.count(alone) == 3, "for each measure, as clipnb analyse says it"
     pictures = [f"contrasts-{measure}.png" for measure in ("found", "map", "p1")]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.md", "compare.tex", *pictures]
     frame = pd.read_csv(tmp_path / "out" / "compare.csv")
@@ -361,7 +363,7 @@ def test_data_sets_and_families_that_cannot_be_decided_are_named() -> None:
         named = {"dataset": [f"of {n}" for n in sizes], "after": "grey", "role": "planned"}
         return pd.DataFrame(named | {"categories": sizes, "changed": sizes, "low": -0.1})
 
-    alone = "of 5: with 5 categories p is at least 0.0625; its changes and interactions cannot be decided"
+    alone = "of 5: with 5 categories p is at least 0.0625; no change or interaction can be decided"
     assert too_few(table(5, 100)) == [alone]
     assert too_few(table(6, 6)) == ["planned: with 6 categories p is at least 0.0312; adjusted over 2 changes none reaches 0.05"]
     assert too_few(table(5)) == [alone]

@@ -122,6 +122,9 @@ def test_a_missing_package_is_reported_before_the_kernel_starts(monkeypatch: pyt
     assert "pip install 'clipnb[clip]'" in planned_error("-p", "encoder", "ViT-B/32")
     with pytest.raises(MissingExtra):
         require_possible(RunSpec("sample-figures", encoder="ViT-B/32"))
+    both = planned_error("-p", "encoder", "ViT-B/32", "-p", "dataset", "nowhere")
+    assert "pip install 'clipnb[clip]'" in both
+    assert "; no data set 'nowhere'" in both
 
 
 def test_two_data_sets_of_one_name_are_reported_before_the_kernel_starts(

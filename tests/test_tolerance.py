@@ -139,16 +139,22 @@ def test_the_command_prints_a_table_and_leaves_json_and_a_figure(
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_a_mistake_is_one_line(photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_is_one_line_before_the_first_run(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
     folder = str(photo_folder({"a": 2, "b": 2}))
     for words, why in (
-        (["--manips", "flipped"], "flipped: no severities"),
-        (["--fraction", "1.5"], "--fraction must be between 0 and 1, not 1.5"),
-        (["--width", "-1"], "--width must be 0 or more, not -1"),
+        (["tolerance", folder, "--encoder", "tiny", "--manips", "flipped"], "flipped: no severities"),
+        (["tolerance", folder, "--encoder", "tiny", "--fraction", "1.5"], "--fraction must be between 0 and 1, not 1.5"),
+        (["tolerance", folder, "--encoder", "tiny", "--width", "-1"], "--width must be 0 or more, not -1"),
+        (["tolerance", "nowhere", "--encoder", "tiny"], "no data set 'nowhere'"),
+        (["leaderboard", folder, "--encoders", "tiny", "tinny"], "unknown encoder 'tinny'"),
     ):
-        assert main(["tolerance", folder, "--encoder", "tiny", *words]) == 1
-        (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+        assert main(words) == 1
+        (line,) = capsys.readouterr().err.splitlines()
         assert why in line
+    assert not (tmp_path / "results").exists()
 
 
 def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:

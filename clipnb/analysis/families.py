@@ -47,12 +47,13 @@ def with_roles(
 
 
 def too_few(table: pd.DataFrame) -> list[str]:
-    """A line for each data set, role or contrast with too few categories for a verdict or a reliable interval."""
+    """A line for the data sets, each role and each contrast with too few categories for a verdict or a reliable interval."""
     said = []
-    for dataset, part in table.groupby("dataset", sort=False):
-        if (least := smallest_p(int(part["categories"].max()))) > ALPHA:
-            few = f"{dataset}: with {part['categories'].max()} categories p is at least {least:.3g}"
-            said.append(f"{few}; its changes and interactions cannot be decided")
+    sizes = table.groupby("dataset", sort=False)["categories"].max()
+    for size in dict.fromkeys(sizes):
+        if (least := smallest_p(int(size))) > ALPHA:
+            few = f"{'; '.join(sizes.index[sizes == size])}: with {size} categories p is at least {least:.3g}"
+            said.append(f"{few}; no change or interaction can be decided")
     for name, part in table.groupby("role", sort=False):
         if (least := smallest_p(int(part["categories"].max()))) <= ALPHA < least * len(part):
             few = f"{name}: with {part['categories'].max()} categories p is at least {least:.3g}"

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
+from .._core.registry import nearest
 from ..errors import UserError
 from . import data, project, runs, statistics, tolerance
+from .flags import as_typed
 
 COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *project.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
 
@@ -37,17 +39,22 @@ def parser(*chosen: str) -> argparse.ArgumentParser:
         own.set_defaults(go=command.go)
         if command.name in chosen:
             command.arguments(own)
+            own.set_defaults(takes=list(own._option_string_actions))
     return main
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status; `arguments` are the words after `clipnb`, by default those of the process."""
     typed = sys.argv[1:] if arguments is None else list(arguments)
+    options = argparse.Namespace(takes=[])
     try:
         command = next((word for word in typed if not word.startswith("-")), "")
-        options, unknown = parser(command).parse_known_args(typed)
+        if command not in {"", *(names := [known.name for known in COMMANDS])}:
+            raise UserError(f"there is no command {command!r}{nearest(command, names)}; clipnb --help lists what there is")
+        options, unknown = parser(command).parse_known_args(typed, options)
         if unknown:
-            raise UserError(f"{command} does not take {shlex.join(unknown)}; clipnb {command} --help lists what it takes")
+            meant = nearest(unknown[0], options.takes)
+            raise UserError(f"{command} does not take {shlex.join(unknown)}{meant}; clipnb {command} --help lists what it takes")
         status: int = options.go(options)
         sys.stdout.flush()
         return status
@@ -55,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except UserError as error:
-        print(f"clipnb: {error}", file=sys.stderr)
+        print(f"clipnb: {as_typed(str(error), options)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("clipnb: stopped; finished work is kept, and the same command continues from there", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -38,3 +39,17 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     from ..spec import FLAGS
 
     return {name: value for name, value in vars(options).items() if name in FLAGS}
+
+
+def as_typed(message: str, options: argparse.Namespace) -> str:
+    """A message with parameters as the command takes them.
+
+    >>> as_typed("(-p k 3), -p dataset nested:a, -p index exact", argparse.Namespace(takes=["--k", "--encoders"]))
+    '(--k 3), nested:a, -p index exact'
+    """
+
+    def word(match: re.Match[str]) -> str:
+        flag = f"--{match[1].replace('_', '-')}"
+        return "" if match[1] == "dataset" else f"{flag} " if any(f.startswith(flag) for f in options.takes) else match[0]
+
+    return re.sub(r"-p (\w+) ", word, message)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .flags import Command, add_settings, given_settings
+from .flags import Command, add_settings, as_typed, given_settings
 
 if TYPE_CHECKING:
     from ..spec import RunSpec
@@ -37,9 +37,9 @@ def _report(options: argparse.Namespace) -> int:
         print(f"clipnb: {flags} ignored: they apply only to data sets that you name (clipnb report <folder> ...)", file=sys.stderr)
     specs = pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options))
     if options.dry_run:
-        return _report_dry(specs, with_book=not options.no_book)
+        return _report_dry(specs, options)
     failures = pages.ensure(specs, jobs=pages.default_jobs())
-    _tell(failures, "failed")
+    _tell(failures, "failed", options)
     if not options.no_book:
         first = pages.build_book()
         print(f"The book is built: open {shown(first)}")
@@ -50,15 +50,15 @@ def _report(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _tell(failures: Mapping[str, str], what: str) -> None:
+def _tell(failures: Mapping[str, str], what: str, options: argparse.Namespace) -> None:
     """Print a line for each reason, with the first runs that have it."""
     for why in dict.fromkeys(failures.values()):
         runs = [run for run, own in failures.items() if own == why]
-        others = f" and {len(runs) - 3} other runs" if len(runs) > 3 else ""
-        print(f"clipnb: {', '.join(runs[:3])}{others} {what}: {why}", file=sys.stderr)
+        others = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+        print(f"clipnb: {', '.join(runs[:3])}{others} {what}: {as_typed(why, options)}", file=sys.stderr)
 
 
-def _report_dry(specs: list[RunSpec], *, with_book: bool) -> int:
+def _report_dry(specs: list[RunSpec], options: argparse.Namespace) -> int:
     """Print what a report would do; 1 if one of its runs cannot start."""
     from ..execution import pages, sweep
 
@@ -68,9 +68,9 @@ def _report_dry(specs: list[RunSpec], *, with_book: bool) -> int:
     if due:
         print(sweep.cost(list(due)).sentence(pages.default_jobs()))
     print(f"{len(specs) - len(due) - len(failures)} of {len(specs)} runs are up to date")
-    if with_book:
+    if not options.no_book:
         print("book  is up to date" if not due and pages.book_is_current() else "book  would be built: the pages that changed")
-    _tell(failures, "would fail")
+    _tell(failures, "would fail", options)
     return 1 if failures else 0
 
 
@@ -115,12 +115,13 @@ def _sweep(options: argparse.Namespace) -> int:
         print(f"{len(specs) - len(failures)} of {len(specs)} results are there", flush=True)
     else:
         failures = pages.ensure(specs, jobs=jobs, announce=announce)
-        print(f"{len(specs) - len(failures)} of {len(specs)} runs are there; `jb build book` shows them", flush=True)
+        shown_by = "; `jb build book` shows them" if len(failures) < len(specs) else ""
+        print(f"{len(specs) - len(failures)} of {len(specs)} runs are there{shown_by}", flush=True)
     if options.table:
         from ..runs import saved_result
 
         severity.write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
-    _tell(failures, "failed")
+    _tell(failures, "failed", options)
     return 1 if failures else 0
 
 

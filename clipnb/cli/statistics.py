@@ -36,6 +36,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     from ..analysis.compare import compare, measures
     from ..analysis.contrasts import contrasts_frame
+    from ..analysis.families import EXPLORATORY, too_few
     from ..report.format import over_categories
     from ..report.tables import printable
 
@@ -48,6 +49,8 @@ def _compare(options: argparse.Namespace) -> int:
         print(printable(frames[-1], [c for c in SHORT if len(family) > 1 or c != "p_holm"]))
         if len(family) > 1:
             print(f"exploratory: p_holm is adjusted over these {len(family)} comparisons")
+        for said in too_few(frames[-1].assign(role=EXPLORATORY)):
+            print(said)
     if options.out:
         _write(options.out, {"compare": pd.concat(frames, ignore_index=True)}, families)
     return 0

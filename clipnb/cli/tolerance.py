@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ def _shared_arguments(parser: argparse.ArgumentParser) -> None:
     from ..analysis.tolerance import ANSWERS, FRACTION
 
     parser.add_argument("dataset", help="a folder of photographs, a sample set, or a name in $CLIPNB_DATA")
-    add_settings(parser, "seed", "precision", "engine", "draws", "categories", "per_category", "prompts", "colour")
+    add_settings(parser, "k", "seed", "precision", "engine", "draws", "categories", "per_category", "prompts", "colour")
     parser.add_argument("--manips", nargs="+", default=[], metavar="MANIP", help="(the study's and everyday edits)")
     parser.add_argument(
         "--measure",
@@ -57,11 +57,10 @@ def _tolerance(options: argparse.Namespace) -> int:
     from ..spec import RunSpec
 
     _check(options)
-    clean = RunSpec(options.dataset, **given_settings(options))
-    with _counted() as make:
+    manips, clean = graded(options.manips), RunSpec(options.dataset, **given_settings(options))
+    with _counted([clean]) as make:
         found = [
-            measured(clean, manip, options.measure, options.fraction, options.width or math.inf, make=make)
-            for manip in graded(options.manips)
+            measured(clean, manip, options.measure, options.fraction, options.width or math.inf, make=make) for manip in manips
         ]
     frame = tolerance_frame(found)
     if not _printed(frame, options.format):
@@ -83,18 +82,13 @@ def _leaderboard(options: argparse.Namespace) -> int:
     from ..analysis.leaderboard import leaderboard
     from ..analysis.tolerance import graded
     from ..report.tolerance import broken_means, leaderboard_lines
+    from ..spec import RunSpec
 
     _check(options)
-    with _counted() as make:
-        frame, points = leaderboard(
-            options.dataset,
-            list(dict.fromkeys(options.encoders)),
-            graded(options.manips),
-            options.measure,
-            options.fraction,
-            make=make,
-            **given_settings(options),
-        )
+    manips, settings = graded(options.manips), given_settings(options)
+    clean = {name: RunSpec(options.dataset, encoder=name, **settings) for name in options.encoders}
+    with _counted(clean.values()) as make:
+        frame, points = leaderboard(options.dataset, list(clean), manips, options.measure, options.fraction, make=make, **settings)
     if not _printed(frame, options.format):
         print("\n".join(leaderboard_lines(frame, points)))
         print(f"an edit breaks where {broken_means(options.measure, options.fraction)}; 95% intervals over categories")
@@ -109,12 +103,14 @@ def _check(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _counted() -> Iterator[Callable[[RunSpec], Result]]:
-    """`saved_or_new` with a progress bar on the terminal's error output."""
+def _counted(first: Iterable[RunSpec]) -> Iterator[Callable[[RunSpec], Result]]:
+    """`saved_or_new` with a progress bar on the terminal's error output; mistakes in the first runs are found before any run."""
     from tqdm import tqdm
 
-    from ..runs import saved_or_new
+    from ..runs import require_possible, saved_or_new
 
+    for spec in first:
+        require_possible(spec)
     with tqdm(desc="runs", unit="run") as bar:
 
         def make(spec: RunSpec) -> Result:
