@@ -71,7 +71,7 @@ def run(
         spec = replace(spec, encoder=encoder.name, precision=getattr(encoder, "precision", "fp32"), engine="torch")
     dataset = drawn_for(spec)
     if not spec.gallery:
-        require_results(spec.k, len(dataset.photos) - 1)
+        require_results(spec.k, len(dataset.photos) - 1, unused=dataset.left_out)
     asked_for = batch(dataset.photos, spec.start, spec.step)
     templates(spec.prompts)  # fails before the work
     encoder = encoder or load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
@@ -127,7 +127,7 @@ def _require_photographs(spec: RunSpec) -> None:
         return  # writing it takes long and belongs to the run
     dataset = drawn_for(spec)
     if not spec.gallery:
-        require_results(spec.k, len(dataset.photos) - 1)
+        require_results(spec.k, len(dataset.photos) - 1, unused=dataset.left_out)
 
     def of_files(unreadable: Collection[str]) -> str:
         return fingerprint((p.id, digest(p.path.read_bytes())) for p in dataset.photos if p.id not in unreadable)

@@ -87,14 +87,20 @@ def test_the_documented_command_works_in_a_pipe_and_a_failure_keeps_its_output(p
 @pytest.mark.parametrize(
     ("extra", "wanted"),
     [
-        (["-p", "manip", "gry"], "unknown manipulation 'gry' (did you mean 'grey'?); choose from original, blurred"),
+        (["-p", "manip", "gry"], "unknown manipulation 'gry' (did you mean 'grey'?)"),
         (["-p", "k", "none"], "k must be a whole number from 1 up, not 'none'"),
         (["-p", "dataset", "nowhere/at/all"], "no data set 'nowhere/at/all'"),
         (["-p", "keep", "maybe"], "keep must be True or False, not 'maybe'"),
         (["-p", "batch_size", "8.5"], "batch_size must be a whole number, not '8.5'"),
         (["-y", "gallery: 2020"], "gallery must be a text, not 2020: put it in quotes"),
         (["-p", "k", "400"], "k = 400 is more than the 17 other images in the gallery: pass a smaller one (-p k 17)"),
-        (["-p", "manp", "blur"], "the notebook has no parameter 'manp' (did you mean 'manip'?)"),
+        (
+            ["-p", "manp", "blur"],
+            "the notebook has no parameter 'manp' (did you mean 'manip'?); papermill --help-notebook notebooks/run",
+        ),
+        (["dataset=holiday"], "'dataset=holiday' would be the path of the output: a parameter is -p dataset holiday"),
+        (["notebooks"], "'notebooks' would be the path of the output, but it is a folder: a data set is -p dataset notebooks"),
+        (["-p", "dataset", "notebooks/run.ipynb"], "'notebooks/run.ipynb' is a file: a data set is the folder of its photographs"),
     ],
 )
 def test_a_mistake_is_one_line(project: Path, nba: Path, extra: list[str], wanted: str) -> None:
@@ -175,10 +181,18 @@ def test_report_says_which_settings_it_ignores(
     assert "--k ignored: they apply only to data sets that you name" in capsys.readouterr().err
 
 
+def test_a_report_on_a_mistyped_data_set_runs_nothing(project: Path, nba: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "nba", "nab", "--encoder", "tiny"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "and 1 more cannot start: no data set 'nab' (did you mean 'nba'?)" in line
+    assert not Path("results").exists()
+
+
 def test_a_mistyped_notebook_is_one_line_with_those_that_are_there(project: Path) -> None:
-    said = "^there is no notebook notebooks/rum.ipynb; the project has notebooks/card.ipynb, notebooks/data"
-    with pytest.raises(UserError, match=said):
-        planned(["notebooks/rum.ipynb", "-p", "manip", "grey"])
+    for typed in ("notebooks/rum.ipynb", "notebooks/run"):
+        said = f"^there is no notebook {typed}; the project has notebooks/card.ipynb, notebooks/data"
+        with pytest.raises(UserError, match=said):
+            planned([typed, "-p", "manip", "grey"])
 
 
 def test_outside_a_project_a_missing_notebook_is_one_line(tmp_path: Path) -> None:

@@ -127,6 +127,15 @@ def test_a_missing_package_is_reported_before_the_kernel_starts(monkeypatch: pyt
     assert "; no data set 'nowhere'" in both
 
 
+def test_a_data_set_that_is_too_small_names_the_files_that_it_does_not_use(photo_folder: PhotoFolder) -> None:
+    root = photo_folder({"deeper": 1})
+    for i in range(3):
+        shutil.copy(root / "deeper" / "00.png", root / f"{i}.png")
+    said = r"k = 2 is more than the 0 other images in the gallery: add photographs \(not used: 3 outside the category folders\)"
+    with pytest.raises(UserError, match=said):
+        require_possible(RunSpec(str(root), encoder="histogram", k=2))
+
+
 def test_two_data_sets_of_one_name_are_reported_before_the_kernel_starts(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

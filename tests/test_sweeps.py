@@ -146,8 +146,8 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(
     failed = [line for line in first.stderr.splitlines() if line.startswith("clipnb: ")]
     assert len(failed) == 2, "one for each reason"
     small_runs = "small-original-histogram-k5, small-grey-s2-histogram-k5"
-    assert any(line.startswith(f"clipnb: {small_runs} failed: k = 5 is more than the 3 other images") for line in failed)
-    assert sum("failed: no data set 'nowhere'" in line for line in failed) == 1
+    assert any(line.startswith(f"clipnb: {small_runs} cannot start: k = 5 is more than the 3 other images") for line in failed)
+    assert sum("cannot start: no data set 'nowhere'" in line for line in failed) == 1
     pages = sorted(p.name for p in (bare_project / "book" / "runs").iterdir())
     assert pages == ["photos-grey-s2-histogram-k5.ipynb", "photos-original-histogram-k5.ipynb"]
 

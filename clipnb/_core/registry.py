@@ -44,11 +44,11 @@ class Registry(Generic[T]):
         """The registered name for a name or an alias.
 
         Raises:
-            UserError: the name is unknown; the message lists the choices.
+            UserError: the name is unknown; the message has the nearest names, or all.
         """
         if name in self._aliases:
             return self._aliases[name]
-        raise UserError(f"unknown {self.kind} {name!r}{self.guess(name)}; choose from {', '.join(self)}")
+        raise UserError(f"unknown {self.kind} {name!r}{self.guess(name) or '; choose from ' + ', '.join(self)}")
 
     def guess(self, name: str) -> str:
         """A question with the nearest registered names; "" if none is near."""

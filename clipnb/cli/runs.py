@@ -35,9 +35,12 @@ def _report(options: argparse.Namespace) -> int:
     if (settings := given_settings(options)) and not options.datasets:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
         print(f"clipnb: {flags} ignored: they apply only to data sets that you name (clipnb report <folder> ...)", file=sys.stderr)
-    specs = pages.sample_specs() + pages.specs_for(options.datasets, **given_settings(options))
+    own = pages.specs_for(options.datasets, **given_settings(options))
+    specs = pages.sample_specs() + own
     if options.dry_run:
         return _report_dry(specs, options)
+    if len(_possible(own, options)) < len(own):
+        return 1
     failures = pages.ensure(specs, jobs=pages.default_jobs())
     _tell(failures, "failed", options)
     if not options.no_book:
@@ -48,6 +51,16 @@ def _report(options: argparse.Namespace) -> int:
 
             webbrowser.open(first.as_uri())
     return 1 if failures else 0
+
+
+def _possible(specs: list[RunSpec], options: argparse.Namespace) -> list[RunSpec]:
+    """Select the runs that can start, and print why the others cannot."""
+    from ..execution.pages import failure_of
+    from ..runs import require_possible
+
+    failures = {spec.run_id: why for spec in specs if (why := failure_of(require_possible, spec))}
+    _tell(failures, "cannot start", options)
+    return [spec for spec in specs if spec.run_id not in failures]
 
 
 def _tell(failures: Mapping[str, str], what: str, options: argparse.Namespace) -> None:
@@ -102,27 +115,29 @@ def _sweep(options: argparse.Namespace) -> int:
     fields = {name: tuple(getattr(options, name) or ()) for name in ("manips", "severities", "encoders")}
     grid = sweep.typed_grid(options.datasets, settings=given_settings(options), **fields)
     jobs = options.jobs or pages.default_jobs()
-    specs = grid.specs()
+    asked = grid.specs()
+    if not (specs := _possible(asked, options)):
+        return 1
 
     def announce(due: list[RunSpec]) -> None:
         print(sweep.cost(due).sentence(jobs), flush=True)
 
     if options.dry_run:
         announce(sweep.outstanding(specs, with_pages=not options.no_pages and pages.in_project()))
-        return 0
+        return 1 if len(specs) < len(asked) else 0
     if options.no_pages:
         failures = sweep.numbers_only(specs)
-        print(f"{len(specs) - len(failures)} of {len(specs)} results are there", flush=True)
+        print(f"{len(specs) - len(failures)} of {len(asked)} results are there", flush=True)
     else:
         failures = pages.ensure(specs, jobs=jobs, announce=announce)
         shown_by = "; `jb build book` shows them" if len(failures) < len(specs) else ""
-        print(f"{len(specs) - len(failures)} of {len(specs)} runs are there{shown_by}", flush=True)
+        print(f"{len(specs) - len(failures)} of {len(asked)} runs are there{shown_by}", flush=True)
     if options.table:
         from ..runs import saved_result
 
         severity.write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
     _tell(failures, "failed", options)
-    return 1 if failures else 0
+    return 1 if failures or len(specs) < len(asked) else 0
 
 
 def _embed_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import unicodedata
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .._core.paths import data_root, expanded, project_root, shown, typed_as_path
+from .._core.registry import nearest
 from ..errors import DatasetError
 from . import importers, samples
 from .images import digest
@@ -92,6 +92,11 @@ class Dataset:
         """Reason -> number of files that are not used."""
         return dict(sorted(Counter(self.unused.values()).items()))
 
+    @property
+    def left_out(self) -> str:
+        """`other_files` as text, without hidden files."""
+        return ", ".join(f"{count} {reason}" for reason, count in self.other_files.items() if reason != HIDDEN)
+
 
 def slug(text: str) -> str:
     """Short name of a data set for file names: the last folder of a path, with dashes for special characters.
@@ -143,8 +148,9 @@ def locate(dataset: str) -> Path:
             f"run clipnb fetch {dataset}, or set CLIPNB_DATA to the folder that holds {dataset}/<category>/<image>; "
             f"to work without it, use -p dataset {choices[0]}"
         )
-    close = difflib.get_close_matches(dataset, [*choices, *KNOWN, *_folders(data_root()), *_folders(Path())], n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    if os.path.isfile(dataset):  # noqa: PTH113 - no errors for odd paths
+        raise DatasetError(f"{dataset!r} is a file: a data set is the folder of its photographs")
+    hint = nearest(dataset, [*choices, *KNOWN, *_folders(data_root()), *_folders(Path())])
     raise DatasetError(
         f"no data set {dataset!r}{hint}: give a folder of photographs, "
         f"a name in {shown(data_root())}, or one of {', '.join([*choices, *KNOWN])}"
@@ -218,8 +224,7 @@ def load_dataset(dataset: str) -> Dataset:
 
 
 def _no_photographs(dataset: Dataset) -> str:
-    counted = ", ".join(f"{count} {reason}" for reason, count in dataset.other_files.items() if reason != HIDDEN)
-    return f"{shown(dataset.root)} holds no photographs that are used ({counted or 'no images were found'})"
+    return f"{shown(dataset.root)} holds no photographs that are used ({dataset.left_out or 'no images were found'})"
 
 
 def fingerprint(items: Iterable[tuple[str, str]]) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import atexit
 import base64
-import difflib
 import json
 import logging
 import os
@@ -30,6 +29,7 @@ from papermill.iorw import LocalHandler, papermill_io
 from .._core import yaml_text
 from .._core.files import read_json, read_text, require_writable, write_text
 from .._core.paths import TERMINAL, find_project, project_root, results_root, shown
+from .._core.registry import nearest
 from .._core.typed import from_text
 from ..datasets.importers import is_imported
 from ..encoders import imports_code
@@ -144,12 +144,12 @@ def planned(arguments: list[str]) -> Planned | None:
         UserError: the parameters are wrong, or the data set is missing or too small.
     """
     positional, parameters = read_command_line(arguments)
-    if len(positional) not in (1, 2) or any(a in _ASK_ONLY for a in arguments):
+    if not positional or any(a in _ASK_ONLY for a in arguments):
         return None
     if not (path := Path(positional[0])).is_file():
-        if path.suffix != ".ipynb" or "://" in positional[0]:
-            return None
         project = find_project(Path.cwd())
+        if (path.suffix != ".ipynb" and not project) or positional[0] == "-" or "://" in positional[0]:
+            return None
         have = ", ".join(shown(notebook) for notebook in sorted((project / "notebooks").glob("*.ipynb"))) if project else ""
         where = f"the project has {have}" if have else "this folder is in no project (clipnb init <folder> makes one)"
         raise UserError(f"there is no notebook {positional[0]}; {where}")
@@ -160,11 +160,16 @@ def planned(arguments: list[str]) -> Planned | None:
         return None  # papermill reports what is wrong
     defaults = default_parameters(notebook)
     _, parameters = read_command_line(arguments, defaults)
+    for output in positional[1:]:
+        name, equals, value = output.partition("=")
+        if equals and name in defaults:
+            raise UserError(f"{output!r} would be the path of the output: a parameter is -p {name} {shlex.quote(value)}")
+        if Path(output).is_dir():
+            raise UserError(f"{output!r} would be the path of the output, but it is a folder: a data set is -p dataset {output}")
     for name, value in parameters.items():
         if name not in defaults:
-            close = difflib.get_close_matches(name, defaults, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise UserError(f"the notebook has no parameter {name!r}{hint}; it has {', '.join(defaults)}")
+            listed = f"papermill --help-notebook {positional[0]} lists them"
+            raise UserError(f"the notebook has no parameter {name!r}{nearest(name, defaults)}; {listed}")
         if name not in FIELDS and type(value) is not type(defaults[name]):
             wanted = "True or False" if isinstance(defaults[name], bool) else "a whole number"
             raise UserError(f"{name} must be {wanted}, not {value!r}")

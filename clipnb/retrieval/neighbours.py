@@ -53,16 +53,22 @@ def cosines(queries: NDArray[np.float32], gallery: Any, rows: NDArray[np.integer
     return out
 
 
-def require_results(k: int, others: int, copies: int = 0) -> None:
+def require_results(k: int, others: int, copies: int = 0, unused: str = "") -> None:
     """Check that a gallery has at least k images besides the query's own and its `copies`.
+
+    Args:
+        unused: the files of the gallery that are not used, for the message.
 
     Raises:
         UserError: it has fewer; the message names the largest possible k.
     """
     if k > others:
+        left = f" (not used: {unused})" if unused else ""
         smaller = f"pass a smaller one (-p k {others}) or " if others > 0 else ""
         rule = f" ({copies} are left out as copies of a query; -p duplicates -1 keeps all but equal files)" if copies > 0 else ""
-        raise UserError(f"k = {k} is more than the {max(others, 0)} other images in the gallery{rule}: {smaller}add photographs")
+        raise UserError(
+            f"k = {k} is more than the {max(others, 0)} other images in the gallery{rule}: {smaller}add photographs{left}"
+        )
 
 
 def retrieve(
