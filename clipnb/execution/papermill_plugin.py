@@ -160,12 +160,12 @@ def planned(arguments: list[str]) -> Planned | None:
         return None  # papermill reports what is wrong
     defaults = default_parameters(notebook)
     _, parameters = read_command_line(arguments, defaults)
-    for output in positional[1:]:
-        name, equals, value = output.partition("=")
+    for word in positional[1:]:
+        name, equals, value = word.partition("=")
         if equals and name in defaults:
-            raise UserError(f"{output!r} would be the path of the output: a parameter is -p {name} {shlex.quote(value)}")
-        if Path(output).is_dir():
-            raise UserError(f"{output!r} would be the path of the output, but it is a folder: a data set is -p dataset {output}")
+            raise UserError(f"{word!r} would be the path of the output: a parameter is -p {name} {shlex.quote(value)}")
+        if Path(word).is_dir():
+            raise UserError(f"{word!r} would be the path of the output, but it is a folder: a data set is -p dataset {word}")
     for name, value in parameters.items():
         if name not in defaults:
             listed = f"papermill --help-notebook {positional[0]} lists them"
