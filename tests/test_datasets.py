@@ -184,7 +184,7 @@ def test_a_folder_without_images_is_no_data_set(photo_folder: PhotoFolder, categ
 
 def test_a_typo_is_answered_with_a_guess_and_the_choices() -> None:
     message = refusal("sample-figure")
-    assert "did you mean 'sample-figures'?" in message
+    assert "did you mean 'sample-figures' or 'sample-scenes'?" in message
     assert all(name in message for name in [*SAMPLE_SETS, "nba", "miniplaces"])
     assert "did you mean" not in refusal("holiday-2023")
 
