@@ -15,17 +15,27 @@ from clipnb_book.measured import records
 
 @pytest.mark.parametrize("measure", ["found", "p1"])
 def test_a_caption_names_each_measured_edit_where_it_breaks(measure: str) -> None:
-    lost, _, held = captions.breaking(measure).partition(" Edits that do not")
+    lost, found, held = captions.breaking(measure).partition(" At no measured strength do these: ")
+    assert found
     for name, who in SETS.items():
         for t in records.tolerances(name, OFFLINE, measure):
             label = MANIPULATIONS[t.manip].label
             if t.point.strength < math.inf:
                 group = lost.partition(label)[2].partition("(")[2].partition(")")[0]
                 assert who in group
+            else:
+                assert f"({who})" not in lost.partition(label)[2].partition(";")[0]
     unbroken = {t.manip for name in SETS for t in records.tolerances(name, OFFLINE, measure) if t.point.strength == math.inf}
     broken = {t.manip for name in SETS for t in records.tolerances(name, OFFLINE, measure)} - unbroken
     for manip in broken:
         assert MANIPULATIONS[manip].label not in held
+
+
+def test_the_largest_rise_is_that_of_scenes_rotated_by_a_right_angle() -> None:
+    (t,) = records.tolerances("miniplaces", OFFLINE, "found", ["rotated"])
+    shares = (f"{t.at(angle):.0%}" for angle in (45.0, 90.0))
+    assert "{} are found under a rotation by 45 degrees and {} under a rotation by 90 degrees".format(*shares) in captions.rise()
+    assert all(t.means[0] >= mean for mean in t.means)
 
 
 def test_the_caption_of_the_scatter_gives_the_rank_correlation_of_its_points() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,19 @@ def test_a_wrong_verdict_on_measured_numbers_is_caught() -> None:
     entry = next(c for c in measured_claims() if c.id == "blur_grey_scenes_ours")
     with pytest.raises(LedgerError, match="says 'cannot tell', but the numbers say 'holds'"):
         settle([Claim(**{**vars(entry), "verdict": UNDECIDED})], {"findings": from_findings()})
+
+
+def test_two_verdicts_of_the_book_on_one_claim_that_contradict_each_other_are_caught() -> None:
+    found = {"clear": CLEAR, "reverse": made(original=0.5, blurred=0.9)}
+    told = claim("lower", conditions=["blurred"], than=["original"])
+    entries = [
+        replace(told, id="one", data=[{"made": "clear"}]),
+        replace(told, id="two", data=[{"made": "reverse"}], verdict=FAILS),
+    ]
+    sources = {"made": lambda name, encoder: found[name]}
+    with pytest.raises(LedgerError, match="'It is so' holds by one and does not hold by two"):
+        settle(entries, sources)
+    assert len(settle([entries[0], replace(entries[1], claim="It is not so")], sources)) == 2
 
 
 def test_the_books_ledger_is_true_of_what_the_study_prints() -> None:

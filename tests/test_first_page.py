@@ -24,7 +24,7 @@ def test_each_edit_has_a_sentence_with_the_numbers_of_the_records() -> None:
             (t,) = records.tolerances(name, "efficientnet-lite2", "found", [edit])
             words = MANIPULATIONS[edit].in_words
             if t.point.reached:
-                number = MANIPULATIONS[edit].number.format(t.point.strength)
+                number = MANIPULATIONS[edit].text(t.point.strength)
                 assert f"{words(t.point.strength) if who == 'scenes' else number}**{' (' if t.point.bounded else ' for'}" in line
                 assert line.count("half of the originals are lost at") == 1
             else:
@@ -45,8 +45,8 @@ def one(strength: list[float]) -> Tolerance:
     ("means", "said"),
     [
         ([0.9, 0.1], "half of the originals are lost at **a blur of sigma 1.5 px** for scenes"),
-        ([0.9, 0.8], "**80%** of the originals are still found at the strongest setting, a blur of sigma 2.0 px, for scenes"),
-        ([0.3, 0.1], "**30%** of the originals are found at the weakest setting, a blur of sigma 1.0 px, for scenes"),
+        ([0.9, 0.8], "**80%** of the originals are still found at the strongest setting, a blur of sigma 2 px, for scenes"),
+        ([0.3, 0.1], "**30%** of the originals are found at the weakest setting, a blur of sigma 1 px, for scenes"),
     ],
 )
 def test_an_edit_that_breaks_nothing_is_described_by_the_share_still_found(means: list[float], said: str) -> None:

@@ -17,7 +17,6 @@ from clipnb.spec import RunSpec
 from clipnb.stats.sign_flips import change_interval
 from clipnb_book import corrections, values
 from clipnb_book.measured import findings, gallery_size, records
-from clipnb_book.tables import holds_table
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +52,7 @@ def test_a_calibration_that_was_kept_gives_the_same_table_and_answer() -> None:
 def test_sweeps_that_were_kept_give_the_same_verdicts() -> None:
     now = thresholds.sweeps_of([run(RunSpec("sample-scenes", m, "histogram"), progress=False) for m in STUDY])
     then = records.sweeps("sample-scenes")
-    assert holds_table(then) == holds_table(now)
+    assert [s.holds for s in then] == [s.holds for s in now]
     assert [s.verdicts for s in then] == [s.verdicts for s in now]
 
 

@@ -74,6 +74,9 @@ def violations(browser: Any, only: list[str] | None = None) -> list[str]:
     ]
 
 
+SPILLED = """return [...document.querySelectorAll('.bd-article td')]
+  .filter(cell => cell.scrollWidth > cell.clientWidth + 1).map(cell => `a cell spills over: ${cell.innerText.slice(0, 60)}`)"""
+
 WIDE = """return [...document.querySelectorAll('.bd-article .pst-scrollable-table-container, .bd-article .cell_output')]
   .filter(e => e.querySelector('table') && e.scrollWidth > e.clientWidth + 1)
   .map(e => `a table is cut: ${e.scrollWidth} > ${e.clientWidth}: ${e.innerText.slice(0, 60)}`)"""
@@ -123,7 +126,7 @@ def test_every_page_is_accessible_quiet_and_complete_offline(html: Path, screen:
             faults += [(page, f"has no number: {caption}") for caption in captions if not re.match(r"Fig\. \d+", caption)]
             numbered += len(captions)
         else:
-            faults += [(page, fault) for fault in screen.execute_script(CUT)]
+            faults += [(page, fault) for script in (CUT, SPILLED) for fault in screen.execute_script(script)]
         if page in looked_at:
             faults += [(page, fault) for fault in violations(screen)]
     assert not faults, "\n".join(map(str, faults))

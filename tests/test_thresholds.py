@@ -19,7 +19,6 @@ from clipnb.report.plots import operating_points
 from clipnb.report.threshold_tables import threshold_answer, threshold_table
 from clipnb.stats.intervals import paired_differences
 from clipnb_book.plots import over_thresholds
-from clipnb_book.tables import holds_table
 from conftest import PhotoFolder, tiny_run
 
 MANY = {f"kind{i:02d}": 4 for i in range(12)}
@@ -50,7 +49,7 @@ def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(phot
 def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder) -> None:
     found = calibration_of(RunSpec(str(photo_folder({"a": 4, "b": 4, "c": 4})), encoder="tiny"), progress=False)
     said = threshold_answer(found)
-    assert "Calibrated on all 3 categories; from 10 on, half of them check the rates of pairs" in said
+    assert "Calibrated on all 3 categories; of 10 or more, half would be held out as a check" in said
     assert "Checked on each category in turn, with the threshold that the others set" in said
     assert said.endswith("Where there is no interval: 3 categories are too few.")
     apart = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
@@ -96,6 +95,5 @@ def test_sweeps_are_a_table_and_a_figure(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 4, "dogs": 4, "owls": 4})
     sweeps = sweeps_of([tiny_run(root, m, 3) for m in ("original", "blurred", "grey")])
     assert len(sweeps) == 2
-    assert holds_table(sweeps).count("\n") == 3
     assert len(over_thresholds(sweeps).axes) == 2
     assert not math.isnan(sweeps[0].holds[0])

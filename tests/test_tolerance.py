@@ -68,9 +68,9 @@ def test_a_breaking_point_is_said_in_the_unit_of_the_edit() -> None:
 def test_ends_that_are_not_reached_are_named() -> None:
     never = measured(CLEAN, "blurred", make=lookup((0.9,) * 5))
     at_once = measured(CLEAN, "blurred", make=lookup((0.1,) * 5))
-    assert (in_words(never), in_words(at_once)) == ("not reached at a blur of sigma 6.0 px", "before a blur of sigma 1.0 px")
+    assert (in_words(never), in_words(at_once)) == ("not reached at a blur of sigma 6 px", "before a blur of sigma 1 px")
     perhaps = replace(never, point=replace(never.point, low=5.5, high=math.inf))
-    assert in_words(perhaps) == "not reached at a blur of sigma 6.0 px (5.5 or beyond)"
+    assert in_words(perhaps) == "not reached at a blur of sigma 6 px (interval from 5.5)"
     assert position(at_once) == 0.0 < 1.0 < 6.0 < position(never)
 
 

@@ -45,7 +45,7 @@ def _key(condition: Condition) -> str:
 
 
 def _level(condition: Condition) -> str:
-    """What the browser calls a setting: `blur of sigma 2.0 px (severity 3)`."""
+    """What the browser calls a setting: `blur of sigma 3 px (severity 3)`."""
     kind = condition.manipulation
     if not condition.severity:
         return "none" if condition.manip == CLEAN else "as in the study"

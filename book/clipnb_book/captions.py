@@ -19,9 +19,10 @@ from . import corrections, drift, performance, scale, slider
 from .claims import evidence
 from .first_page import EDITS, SETS
 from .measured import draws, findings, gallery_size, records
+from .measured.findings import SCENES
 from .published import original
 
-LOST = {"found": "half of the originals", "p1": "half of what P@1 has above chance"}
+BREAKS = {"found": "lose half of the originals", "p1": "take P@1 halfway to chance"}
 
 
 def values() -> dict[str, str]:
@@ -31,12 +32,18 @@ def values() -> dict[str, str]:
         "found": breaking("found"),
         "kind": breaking("p1"),
         "everyday": breaking("found", slider.EVERYDAY),
+        "halfway": halfway(),
+        "rise": rise(),
+        "equal": who_loses(evidence.graded_interactions(OFFLINE, "found"), "originals"),
+        "fixed": who_loses(evidence.findings_crossed(OFFLINE), "valid results"),
         "interaction": widest(evidence.graded_interactions(OFFLINE, "found")),
         "slopes": slopes(),
         "drift": drift.reading(),
         "map": drift.map_reading(),
         "gallery": gallery_size.reading(),
+        **{f"asked_{name}": gallery_size.asked(name) for name in SETS},
         "draws": draws.reading(),
+        "drawn": draws.photographs(),
         "models": draws.agreement(),
         **{f"pairs_{name}": pairs(name) for name in records.SETS},
         **{f"verdicts_{name}": verdicts(name) for name in records.SETS},
@@ -72,11 +79,36 @@ def breaking(measure: str, manips: Sequence[str] = ()) -> str:
         broken = tuple(who for who, t in sets.items() if t.point.strength < math.inf)
         groups.setdefault(broken, []).append(manip)
     held = groups.pop((), [])
-    parts = [f"{labels(found)} ({listed(who)})" for who, found in sorted(groups.items(), key=lambda item: -len(item[0]))]
-    if not parts:
-        return f"No edit loses {LOST[measure]} at any measured strength."
-    others = f" These do not, at any measured strength: {labels(held)}." if held else ""
-    return f"These edits lose {LOST[measure]}: {', '.join(parts)}.{others}"
+    if not groups:
+        return f"At no measured strength do the edits {BREAKS[measure]}."
+    parts = [
+        f"{labels(found)} ({listed(who)}{' only' if len(who) < len(SETS) else ''})"
+        for who, found in sorted(groups.items(), key=lambda item: -len(item[0]))
+    ]
+    others = f" At no measured strength do these: {labels(held)}." if held else ""
+    return f"These edits {BREAKS[measure]}: {'; '.join(parts)}.{others}"
+
+
+def halfway() -> str:
+    """An example of the value of a measure at which it is broken."""
+    t = records.tolerances(SCENES, OFFLINE, "p1")[0]
+    return (
+        f"P@1 of {SETS[SCENES]}, for example, is {share(t.point.clean)} without an edit and {share(t.chance)} by chance: it is "
+        f"broken at {share(t.point.target)}."
+    )
+
+
+def rise() -> str:
+    """The largest rise of the share found from one strength to a stronger one."""
+    t, at = max(
+        ((t, at) for name in SETS for t in records.tolerances(name, OFFLINE, "found") for at in range(1, len(t.means))),
+        key=lambda pair: pair[0].means[pair[1]] - pair[0].means[pair[1] - 1],
+    )
+    weak, strong = (MANIPULATIONS[t.manip].in_words(t.strengths[i]) for i in (at - 1, at))
+    return (
+        f"A stronger setting does not always lose more: of the {SETS[t.dataset]}, {share(t.means[at - 1])} are found under {weak} "
+        f"and {share(t.means[at])} under {strong}."
+    )
 
 
 def widest(pairs: Sequence[InteractionContrast]) -> str:
@@ -84,7 +116,18 @@ def widest(pairs: Sequence[InteractionContrast]) -> str:
     most = max(pairs, key=lambda x: abs(x.test.difference.point))
     d = most.test.difference
     decided = "" if d.bounded else f"; {min(len(most.first.changes), len(most.second.changes))} people are too few for an interval"
-    return f"The changes differ most for {most.first.after}: by {points(d.point)} points, people minus scenes{decided}."
+    edit = MANIPULATIONS[most.first.after].label
+    return f"The changes differ most if the photographs are {edit}: by {points(d.point)} points, people minus scenes{decided}."
+
+
+def who_loses(pairs: Sequence[InteractionContrast], what: str) -> str:
+    """Which of the two data sets loses more by each edit, in percentage points."""
+    more: dict[str, list[str]] = {"people": [], "scenes": []}
+    for x in pairs:
+        size = x.test.difference.point
+        more["people" if size < 0 else "scenes"].append(f"{MANIPULATIONS[x.first.after].label} (by {100 * abs(size):.1f} points)")
+    parts = [f"{who} lose more {what} if {' or '.join(edits)}" for who, edits in more.items() if edits]
+    return f"{', and '.join(parts)}."
 
 
 def slopes() -> str:
@@ -108,7 +151,7 @@ def verdicts(name: str) -> str:
     """The range of thresholds over which each verdict holds."""
     sweeps = records.sweeps(name)
     parts = [f"{s.condition}: {s.verdict} ({s.holds[0]:g} to {s.holds[1]:g})" for s in sweeps]
-    return f"Verdicts at {sweeps[0].tau:g}, with the range of thresholds of the same verdict: {'; '.join(parts)}."
+    return f"Verdict at the threshold {sweeps[0].tau:g} and, in brackets, the thresholds with the same verdict: {'; '.join(parts)}."
 
 
 def corrected() -> str:

@@ -53,7 +53,7 @@ def _part(t: Tolerance, who: str, before: Tolerance | None = None) -> str:
     if t.point.reached:
         interval = f" ({interval_in_words(t)})" if t.point.bounded else ""
         if before and before.point.reached:
-            return f"**{kind.number.format(point)}**{interval} for {who}"
+            return f"**{kind.text(point)}**{interval} for {who}"
         return f"half of the originals are lost at **{kind.in_words(point)}**{interval} for {who}"
     at = -1 if point == math.inf else 0
     found = "are still found at the strongest setting," if point == math.inf else "are found at the weakest setting,"
@@ -101,7 +101,7 @@ def _kind() -> str:
     for edit, (scenes, people) in ((edit, sets.values()) for edit, sets in found.items()):
         kind = MANIPULATIONS[edit]
         if scenes.point.reached and people.point.reached:
-            halfway.append(f"{in_words(scenes)} and {kind.number.format(people.point.strength)}")
+            halfway.append(f"{in_words(scenes)} and {kind.text(people.point.strength)}")
         else:
             halfway.append(f"not reached by {kind.label}")
     return f"the first other result is of the same kind: {clean}. Halfway to chance: {'; '.join(halfway)}."
@@ -121,8 +121,7 @@ def picture() -> Figure:
             ax.set_yticks([0, 0.5, 1], ["0", "50%", "100%"] if edit == EDITS[0] else [])
             if edit == EDITS[0]:
                 ax.set_ylabel(MEASURES[measure].label, fontsize=8)
-        numbers = [kind.number.format(v).removesuffix(".0") for v in shown]
-        column[-1].set_xticks(range(len(shown) + 1), ["as\nit is", *numbers], fontsize=7 if len(shown) < 7 else 5.5)
+        column[-1].set_xticks(range(len(shown) + 1), ["as\nit is", *map(kind.text, shown)], fontsize=7 if len(shown) < 7 else 5.5)
         column[-1].set_xlabel(kind.wording.format("…"), fontsize=8)
     axes[1, 0].legend(frameon=False, fontsize=8, loc="lower left")
     return figure

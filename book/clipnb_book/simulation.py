@@ -52,14 +52,14 @@ def breaking_table() -> str:
     rates = coverage.breaking_points()
     spans = rates[rates["method"] != "open ends"].groupby(["method", "categories"])["rate"].agg(["min", "max"]).T
     sizes = sorted(rates["categories"].unique())
-    names = {"inverted t": "inverted t (ours)", "bootstrap": "percentile bootstrap"}
+    names = {"inverted t": "t test (used here)", "bootstrap": "percentile bootstrap"}
 
     def cell(method: str, size: int) -> str:
         least, most = spans[method, size]
-        return f"{least:.0%} to {most:.0%}" if most else "none"
+        return f"{least:.0%} to {most:.0%}" if most else "no interval"
 
     rows = [[said, *(cell(method, size) for size in sizes)] for method, said in names.items()]
-    return table(["interval", *(f"G{NB}={NB}{g}" for g in sizes)], rows, "l" + "r" * len(sizes))
+    return table(["interval", *(f"{g} categories" for g in sizes)], rows, "l" + "r" * len(sizes))
 
 
 def coverage_table(question: str) -> str:

@@ -14,16 +14,17 @@ import pandas as pd
 from clipnb._core.markdown import literal
 from clipnb.analysis.contrasts import InteractionContrast
 from clipnb.analysis.severity import BASELINE, clean_value, scores
-from clipnb.analysis.threshold_sweep import Sweep
-from clipnb.analysis.tolerance import Tolerance, from_table, position
+from clipnb.analysis.tolerance import Tolerance, from_table
 from clipnb.datasets.card import Card
 from clipnb.manipulations import CLEAN, MANIPULATIONS
 from clipnb.report.format import minus, p_short, percent_span, points, points_span, share, table
-from clipnb.report.tolerance import in_words
+from clipnb.report.tolerance import in_order, in_words
 from clipnb.result import Result
 from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import direction
 from clipnb.stats.sign_flips import change_interval
+
+from .first_page import SETS
 
 SCORES = {"clean": 3, "mPC": 3, "rPC": 2, "mCE": 2}
 """Scores over all manipulations, each with its number of decimals in a table."""
@@ -119,9 +120,12 @@ def sources_table(sources: dict[str, Any]) -> str:
 
 
 def breaking_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) -> str:
-    """One row per manipulation, one column per data set: the breaking point with its interval, the most sensitive edit first."""
+    """One row per manipulation, one column per data set: the breaking point with its interval, the lowest severity first."""
     points = [{t.manip: t for t in found} for found in sets]
-    rows = [[MANIPULATIONS[m].label, *(in_words(found[m]) if m in found else "–" for found in points)] for m in _earliest(sets)]
+    rows = [
+        [MANIPULATIONS[m].label, *(in_words(found[m]) if m in found else "not measured" for found in points)]
+        for m in in_order(sets)
+    ]
     return table(["edit", *names], rows, "l" * (1 + len(names)))
 
 
@@ -136,18 +140,10 @@ def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) ->
     for manip in sorted(shares, key=lambda manip: -float(np.mean([*shares[manip].values()]))):
         kind = MANIPULATIONS[manip]
         settings = [kind.levels[severity - 1] for severity in (1, 3, 5)]
-        cells = [" / ".join(f"{v:.0%}" for v in shares[manip].get(at, [])) or "–" for at in range(len(sets))]
-        numbers = ", ".join(kind.number.format(v).removesuffix(".0") for v in settings)
+        cells = [" / ".join(f"{v:.0%}" for v in shares[manip].get(at, [])) or "not measured" for at in range(len(sets))]
+        numbers = ", ".join(map(kind.text, settings))
         rows.append([kind.label, kind.wording.format(numbers), *cells])
-    return table(["edit", "mild, medium, strong", *(f"{name}: found" for name in names)], rows, "ll" + "r" * len(names))
-
-
-def _earliest(sets: Sequence[Sequence[Tolerance]]) -> list[str]:
-    """Manipulations in the order in which they break, by the data set where they break first."""
-    places: dict[str, float] = {}
-    for t in (t for found in sets for t in found):
-        places[t.manip] = min(position(t), places.get(t.manip, math.inf))
-    return sorted(places, key=lambda manip: places[manip])
+    return table(["edit", "mild, medium, strong setting", *(f"found, {name}" for name in names)], rows, "ll" + "r" * len(names))
 
 
 def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:
@@ -201,9 +197,10 @@ def hub_table(frame: pd.DataFrame, encoder: str) -> str:
     for dataset, own in frame[frame["encoder"] == encoder].groupby("dataset", sort=False):
         clean, worst = own[own["manip"] == CLEAN].iloc[0], own.sort_values("hub").iloc[-1]
         even = max(clean["sizes"]) / sum(clean["sizes"])
-        where = f"{worst['manip']}, severity {worst['severity']}"
-        rows.append([str(dataset), f"{even:.1%}", f"{clean['hub']:.1%}", f"{worst['hub']:.1%} ({where})"])
-    return table(["data set", "largest category", "most first results, clean", "most first results, edited"], rows, "lrrr")
+        where = f"{MANIPULATIONS[worst['manip']].label}, severity {worst['severity']}"
+        rows.append([SETS[str(dataset)], f"{even:.1%}", f"{clean['hub']:.1%}", f"{worst['hub']:.1%} ({where})"])
+    head = ["photographs of", "largest category, of all photographs", "of first results, unedited", "of first results, edited"]
+    return table(head, rows, "lrrr")
 
 
 def fixed_table(frame: pd.DataFrame) -> str:
@@ -217,14 +214,6 @@ def fixed_table(frame: pd.DataFrame) -> str:
         rows.append([whose, str(row["manip"]), strength, share(row["untouched"]), valid, f"{row['map']:.3f}"])
     head = ["set and encoder", "condition", "strength at the input", "untouched", "valid@k (clean)", "mAP"]
     return table(head, rows, "lllrrr")
-
-
-def holds_table(sweeps: Sequence[Sweep]) -> str:
-    """Show, for each condition, the verdict at the runs' threshold and the range of thresholds with the same verdict."""
-    rows = [[s.condition, s.verdict, f"{s.holds[0]:g} to {s.holds[1]:g}"] for s in sweeps]
-    return table(
-        ["condition", f"verdict at {sweeps[0].tau:g}" if sweeps else "verdict", "same verdict for thresholds"], rows, "lll"
-    )
 
 
 def _or_dash(value: float) -> str:

@@ -120,9 +120,13 @@ class Manipulation:
         """The value of the parameter at a severity or strength; 0 for the fixed setting."""
         return self.levels[severity - 1] if severity else strength
 
+    def text(self, value: float) -> str:
+        """A value of the parameter as text, such as `31%`; a whole number has no decimals."""
+        return self.number.format(value).removesuffix(".0" if value == round(value) else "")
+
     def in_words(self, value: float) -> str:
         """A value of the parameter in words, such as `31% of the area kept`."""
-        return self.wording.format(self.number.format(value))
+        return self.wording.format(self.text(value))
 
     def level(self, severity: int) -> str:
         """The setting at a severity (0: the fixed setting), in words."""

@@ -77,7 +77,7 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     v = calibration.values
     one = v["tau_fpr_1"]
     recall, fpr = (share(found, ".1%") for found in calibration.at(tau)[:2])
-    who = f"Calibrated on all {len(calibration.calibrated_on)} categories; from {ENOUGH} on, half of them check the rates of pairs"
+    who = f"Calibrated on all {len(calibration.calibrated_on)} categories; of {ENOUGH} or more, half would be held out as a check"
     if calibration.held_out:
         who = f"Calibrated on {len(calibration.calibrated_on)} categories, and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]

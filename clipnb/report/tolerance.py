@@ -40,14 +40,14 @@ def in_words(found: Tolerance) -> str:
     if not point.bounded or (math.isinf(point.strength) and point.low == point.high):
         return said
     if math.isinf(point.strength):
-        end, way = (point.low, "beyond") if point.strength > 0 else (point.high, "before")
-        return f"{said} ({kind.number.format(end)} or {way})"
+        end, way = (point.low, "from") if point.strength > 0 else (point.high, "to")
+        return f"{said} (interval {way} {kind.text(end)})"
     return f"{said} ({interval_in_words(found)})"
 
 
 def interval_in_words(found: Tolerance) -> str:
     """The bounds of the interval, `25% to 38%`; a bound outside the measured strengths is `before` or `beyond` them."""
-    number, point = MANIPULATIONS[found.manip].number.format, found.point
+    number, point = MANIPULATIONS[found.manip].text, found.point
     covers = note(INVERTED, point.n, point.level)
     if math.isfinite(point.low) and math.isfinite(point.high):
         return " to ".join(map(number, sorted((point.low, point.high)))) + covers
@@ -118,33 +118,41 @@ def tolerance_table(found: Sequence[Tolerance]) -> str:
     return table(["edit", "broken at (95% interval)", f"{label}, clean", "at the strongest"], rows, "llrl")
 
 
-def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3) -> Figure:
+def in_order(found: Sequence[Sequence[Tolerance]]) -> list[str]:
+    """Manipulations in the order in which they break, by the data set or encoder where they break first."""
+    return list(dict.fromkeys(t.manip for t in sorted((t for line in found for t in line), key=position)))
+
+
+def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3, names: Mapping[str, str] | None = None) -> Figure:
     """Draw the measure against the strength of each manipulation, with breaking points, intervals and the level of chance.
 
-    `found` has a sequence of manipulations for each line of a panel: a data set, an encoder or a measure.
+    Args:
+        found: a sequence of manipulations for each line of a panel: a data set, an encoder or a measure.
+        columns: panels in a row.
+        names: data set or encoder -> its name in the legend, if that is another one.
     """
-    manips = list(dict.fromkeys(t.manip for line in found for t in sorted(line, key=position)))
+    manips = in_order(found)
     rows = -(-len(manips) // columns)
     figure, axes = new_figure(WIDTH, 1.75 * rows + 0.5, rows, columns, sharey=True)
     for ax, manip in zip(axes.flat, manips, strict=False):
         for i, line in enumerate(found):
             for t in line:
                 if t.manip == manip:
-                    _curve(ax, t, i, label(t, found))
+                    _curve(ax, t, i, label(t, found, names or {}))
         ax.set_title(plain(MANIPULATIONS[manip].label), fontsize=8, loc="left")
         ax.set_xlabel(textwrap.fill(plain(MANIPULATIONS[manip].parameter), 34), fontsize=7)
         ax.set_ylim(-0.05 * (1 + len(found)), 1.03)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     for ax in axes.flat[len(manips) :]:
         ax.set_visible(False)
-    names = {MEASURES[t.measure].label for line in found for t in line}
-    figure.supylabel(" / ".join(sorted(names)), fontsize=8)
+    measures = {MEASURES[t.measure].label for line in found for t in line}
+    figure.supylabel(" / ".join(sorted(measures)), fontsize=8)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper right", ncols=len(labels))
     return figure
 
 
-def label(t: Tolerance, found: Sequence[Sequence[Tolerance]]) -> str:
+def label(t: Tolerance, found: Sequence[Sequence[Tolerance]], names: Mapping[str, str]) -> str:
     """Label of a line: the fields that differ between the lines."""
     parts = {
         "dataset": [line[0].dataset for line in found],
@@ -152,7 +160,7 @@ def label(t: Tolerance, found: Sequence[Sequence[Tolerance]]) -> str:
         "measure": [line[0].measure for line in found],
     }
     own = {"dataset": t.dataset, "encoder": t.encoder, "measure": MEASURES[t.measure].label}
-    differing = [own[name] for name, values in parts.items() if len(set(values)) > 1]
+    differing = [names.get(own[name], own[name]) for name, values in parts.items() if len(set(values)) > 1]
     return plain(", ".join(differing) or MEASURES[t.measure].label)
 
 
@@ -173,8 +181,7 @@ def _curve(ax: Axes, t: Tolerance, line: int, name: str) -> None:
     if kind.levels[-1] < kind.levels[0] and not ax.xaxis_inverted():
         ax.invert_xaxis()
     ticks = _apart(t.strengths, 0.13 * abs(t.strengths[-1] - untouched))
-    shown = [kind.number.format(v) if "%" in kind.number else f"{v:g}" for v in ticks]
-    ax.set_xticks([untouched, *ticks], ["clean", *shown], fontsize=6.5)
+    ax.set_xticks([untouched, *ticks], ["clean", *map(kind.text, ticks)], fontsize=6.5)
 
 
 def _apart(values: Sequence[float], least: float) -> list[float]:

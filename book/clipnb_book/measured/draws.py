@@ -24,7 +24,7 @@ from clipnb.analysis.sensitivity import draws_frame
 from clipnb.encoders import OFFLINE
 from clipnb.manipulations import CLEAN
 from clipnb.metrics.measures import MEASURES
-from clipnb.report.format import NB, p_short, points, points_span, table
+from clipnb.report.format import EXACT, NB, p_short, points, points_span, table
 from clipnb.result import Result
 from clipnb.runs import run
 from clipnb.spec import RunSpec
@@ -97,8 +97,9 @@ def draws_table() -> str:
         )
         single = f"{points(row['lowest'])}{NB}to{NB}{points(row['highest'])}"
         measure = MEASURES[row["measure"]].label
-        lines.append([row["dataset"], measure, points(row["change"]), points_span(over), single, points_span(nested)])
-    head = ["data set", "measure", "change, points", "interval over categories", "single draws", "with images and draws"]
+        lines.append([SHOWN[row["dataset"]], measure, points(row["change"]), single, points_span(over), points_span(nested)])
+    intervals = ["interval over categories", "also over photographs and draws"]
+    head = ["photographs of", "measure", "change, points", "single draws", *intervals]
     return table(head, lines, "llrrrr")
 
 
@@ -108,8 +109,18 @@ def models_table() -> str:
     for row in rows("models").to_dict("records"):
         model = ["none", "none"] if math.isnan(row["model_p"]) else [points(row["model"]), p_short(row["model_p"])]
         test = [MEASURES[row["measure"]].label, points(row["change"]), p_short(row["p"])]
-        lines.append([row["dataset"], row["condition"], *test, *model])
-    return table(["data set", "edit", "measure", "change, points", "p, sign flip", "change, model", "p, model"], lines, "lllrrrr")
+        lines.append([SHOWN[row["dataset"]], row["condition"], *test, *model])
+    head = ["photographs of", "edit", "measure", "change, points", "p, categories", "change, mixed model", "p, mixed model"]
+    return table(head, lines, "lllrrrr")
+
+
+def photographs() -> str:
+    """How many photographs are used, in words."""
+    categories = rows("models").groupby("dataset")["categories"].first()
+    return " and ".join(
+        f"{categories[name] * each} photographs of {SHOWN[name]} ({each} of each {one})"
+        for (name, each), one in zip(SETS.items(), ("kind", "person"), strict=True)
+    )
 
 
 def reading() -> str:
@@ -118,8 +129,8 @@ def reading() -> str:
     ratio = (part["nested_high"] - part["nested_low"]) / (part["change_high"] - part["change_low"])
     apart = (rows("draws")["highest"] - rows("draws")["lowest"]).max()
     return (
-        f"Single draws differ by up to {100 * apart:.1f} points. The interval that also resamples images and draws is "
-        f"{ratio.min():.1f} to {ratio.max():.1f} times as wide as that over categories."
+        f"Single draws differ by up to {100 * apart:.1f} points. An interval also over photographs and draws is "
+        f"{ratio.min():.1f} to {ratio.max():.1f} times as wide as that over categories alone."
     )
 
 
@@ -131,8 +142,9 @@ def agreement() -> str:
         f"{int(agree[part.index].sum())} of {len(part)} changes on {SHOWN[str(name)]}"
         for name, part in known.groupby("dataset", sort=False)
     ]
-    apart = (known["model"] - known["change"]).abs().max()
-    return f"The two agree on {' and '.join(said)}; their estimates differ by at most {100 * apart:.1f} points."
+    apart = math.ceil(1000 * (known["model"] - known["change"]).abs().max() - EXACT) / 10
+    estimates = f"differ by at most {apart:.1f} points" if apart else "are equal"
+    return f"The two tests decide alike on {' and '.join(said)}; their estimates of a change {estimates}."
 
 
 def measure() -> None:

@@ -61,6 +61,11 @@ def reading() -> str:
     )
 
 
+def asked(dataset: str) -> str:
+    """The number of blurred queries, which is that of all photographs: `2,000`."""
+    return f"{SIZES[dataset][-1]:,}"
+
+
 def measure() -> None:
     """Measure and write the file.
 
