@@ -124,9 +124,19 @@ def floor_warning(scores: Mapping[str, Sequence[float]]) -> str:
     )
 
 
-def gallery_size(result: Result) -> int:
-    """Number of images in the gallery of a run besides the query's own, at least 1."""
-    return max(1, int(result.provenance["gallery"].get("images", result.provenance["images"])) - 1)
+def _copies_warning(result: Result) -> str:
+    """A warning that queries lose much of the gallery, or of the answers of a service, as copies; else ""."""
+    if "n_copies" not in result.rows:
+        return ""
+    gallery = result.provenance["gallery"]
+    answered = gallery.get("options", {}).get("num_images")
+    share = result.rows["n_copies"] / (answered or max(1, int(gallery.get("images", result.provenance["images"])) - 1))
+    if not (many := int((share > CROWD).sum())):
+        return ""
+    return (
+        f"{many} of {len(share)} queries lose more than {CROWD:.0%} of the {'results' if answered else 'gallery'} as copies "
+        f"(at most {share.max():.0%}): `clipnb card` shows such pairs, and -p duplicates -1 leaves out equal files alone"
+    )
 
 
 def warnings(result: Result) -> list[str]:
@@ -154,11 +164,8 @@ def warnings(result: Result) -> list[str]:
             f"{alone} of {len(result.rows)} queries have no other photograph of their category in the gallery: "
             "measures by category leave them out"
         )
-    if "n_copies" in result.rows and (many := (share := result.rows["n_copies"] / gallery_size(result)) > CROWD).any():
-        said.append(
-            f"{int(many.sum())} of {len(result.rows)} queries lose more than {CROWD:.0%} of the gallery as copies (at most "
-            f"{share.max():.0%}): `clipnb card` shows such pairs, and -p duplicates -1 leaves out equal files alone"
-        )
+    if copies := _copies_warning(result):
+        said.append(copies)
     recall = result.provenance.get("gallery", {}).get("recall")
     if recall and recall["recall"] < RECALL:
         said.append(

@@ -29,12 +29,15 @@ class EncoderRecord(TypedDict):
 
 
 class GalleryRecord(TypedDict, total=False):
-    """What a run searched: a service with its address, or a number of images, with index; `unusable` is result -> reason."""
+    """What a run searched: a service with its address and the options of a query, or a number of images, with index; `unusable`
+    is result -> reason.
+    """
 
     kind: str
     address: str
     images: int
     index: str
+    options: dict[str, Any]
     recall: dict[str, float]
     unusable: dict[str, str]
 

@@ -189,6 +189,7 @@ def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, t
     query_results = _query_results(spec, asked, answer, condition, texts)
     distances = query_results.distances
     values = {name: MEASURES[name].function(query_results) for name in MEASURES}
+    copies = query_results.ranked.copies if query_results.ranked else found.copies
     return pd.DataFrame(
         {
             "category": [photo.category for photo in asked.photos],
@@ -205,7 +206,7 @@ def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, t
             "n_unreadable": found.count(UNREADABLE),
             "n_results": found.count(USABLE),
             "n_valid": (distances < spec.tau).sum(axis=1),
-            **({"n_copies": ranked.copies} if (ranked := query_results.ranked) and spec.duplicates != NOTHING_LEFT_OUT else {}),
+            **({} if copies is None or spec.duplicates == NOTHING_LEFT_OUT else {"n_copies": copies}),
             "results": [[found.ids[i] for i in row if i >= 0] for row in found.rows],
             "result_categories": [[found.categories[i] for i in row if i >= 0] for row in found.rows],
             "distances": [row[~np.isnan(row)] for row in distances],

@@ -36,7 +36,7 @@ from clipnb.retrieval.duplicates import PictureHash, hashes_in, same_content, sa
 from clipnb.retrieval.folder import Vectors, open_folder
 from clipnb.retrieval.image_fetcher import Limits
 from clipnb.retrieval.image_paths import image_finder
-from clipnb.retrieval.knn_client import ServiceResult
+from clipnb.retrieval.knn_client import KnnClient, ServiceResult
 from clipnb.retrieval.results import USABLE
 from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
 from clipnb.runs import run
@@ -598,7 +598,7 @@ def test_results_that_are_one_image_under_two_names_are_each_scored(tmp_path: Pa
     Image.fromarray(picture(0)).save(file, "PNG")
     encoder = TinyEncoder()
     store = EmbeddingStore(tmp_path / "store", encoder.identity, encoder.dim)
-    images = service._Images(encoder, store, [], Limits(), False, {"colour": "srgb", "workers": 0})
+    images = service._Images(KnnClient("http://x:1", "a"), encoder, store, [], Limits(), False, {"colour": "srgb", "workers": 0})
     hits = [ServiceResult(at, 0.9, image_path=f"/a/{at}.png", image=file.getvalue()) for at in range(2)]
     images.get(hits)
     assert images.status == {"/a/0.png": USABLE, "/a/1.png": USABLE}

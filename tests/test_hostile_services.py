@@ -10,11 +10,14 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from clipnb import RunSpec, UserError, run
 from clipnb.errors import ServiceError
+from clipnb.report.photos import query_results
+from clipnb.report.text import summary
 from clipnb.retrieval.knn_client import KnnClient
 from conftest import PhotoFolder, picture, serving
 
@@ -62,6 +65,84 @@ def test_a_hostile_answer_is_one_line(photo_folder: PhotoFolder, answer: tuple[i
     assert str(caught.value).isprintable()
 
 
+def encoded(image: Image.Image) -> str:
+    held = io.BytesIO()
+    image.save(held, "PNG")
+    return base64.b64encode(held.getvalue()).decode()
+
+
+class Sending(BaseHTTPRequestHandler):
+    """Answers each query with the same results."""
+
+    results: ClassVar[list[dict[str, object]]] = []
+
+    def log_message(self, *_: object) -> None: ...
+
+    def do_GET(self) -> None:
+        self.answer(["x"])
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(self.results)
+
+    def answer(self, content: object) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_images_sent_inside_an_answer_are_the_ones_drawn(photo_folder: PhotoFolder) -> None:
+    """Neither the file of that name on this machine, nor what another service sent under it, nor one above the pixel limit."""
+    photos = photo_folder({"cats": 3, "dogs": 3})
+    name = str(photos / "cats" / "00.png")
+    colours = {"first": (200, 30, 30), "second": (30, 30, 200)}
+    runs = {}
+    for which, colour in colours.items():
+        sent = encoded(Image.new("RGB", (48, 32), colour))
+        too_large = encoded(Image.new("L", (10_001, 5_000)))
+        Sending.results = [
+            {"id": 1, "similarity": 0.9, "image_path": name, "image": sent},
+            {"id": 2, "similarity": 0.8, "image_path": "/large.png", "image": too_large},
+        ]
+        with serving(Sending) as server:
+            gallery = f"http://127.0.0.1:{server.server_port}"
+            runs[which] = run(RunSpec(str(photos), "grey", "tiny", k=2, gallery=gallery, index="x"), progress=False)
+    for which, colour in colours.items():
+        result = runs[which]
+        assert result.rows["results"].tolist() == [[name]] * 6
+        assert "10001 x 5000 pixels are more than 50,000,000" in result.provenance["gallery"]["unusable"]["/large.png"]
+        drawn = query_results(result, queries=1).axes[2].images[0].get_array()
+        assert np.asarray(drawn).shape == (32, 48, 3)
+        assert (np.asarray(drawn) == colour).all()
+
+
+def test_copies_lost_for_each_query_are_counted_with_a_service_and_warned_about(photo_folder: PhotoFolder) -> None:
+    """The query's own file counts as no copy; two near-copies of 12 results are more than one in ten."""
+    photos = photo_folder({"cats": 2, "dogs": 2}, size=(192, 128))
+    file = photos / "cats" / "00.png"
+    with Image.open(file) as own:
+        near = [encoded(own.resize(size)) for size in ((180, 120), (120, 80))]
+    others = [encoded(Image.fromarray(picture(at, 192, 128, kind=50 + at))) for at in range(3)]
+    images = [base64.b64encode(file.read_bytes()).decode(), *near, *others]
+    Sending.results = [{"id": at, "similarity": 1 - at / 10, "image": image} for at, image in enumerate(images)]
+    with serving(Sending) as server:
+        gallery = f"http://127.0.0.1:{server.server_port}"
+        result = run(RunSpec(str(photos), "grey", "tiny", k=2, gallery=gallery, index="x"), progress=False)
+    assert dict(zip(result.rows["category"] + result.rows["image"], result.rows["n_copies"], strict=True)) == {
+        "cats00.png": 2,
+        "cats01.png": 0,
+        "dogs00.png": 0,
+        "dogs01.png": 0,
+    }
+    assert result.rows["results"][0] == ["#3", "#4"]
+    assert "| copies left out per query | 0 (median), 2 (most) |" in summary(result)
+    assert any(
+        "1 of 4 queries lose more than 10% of the results as copies (at most 17%)" in w for w in result.provenance["warnings"]
+    )
+
+
 class Failing(BaseHTTPRequestHandler):
     """Answers some queries, then fails; notes what it was asked."""
 
@@ -80,9 +161,7 @@ class Failing(BaseHTTPRequestHandler):
         if len(self.asked) > self.good:
             time.sleep(0.5)  # until the good answers have arrived
             return self.answer(500, "failed")
-        held = io.BytesIO()
-        Image.fromarray(picture(99)).save(held, "JPEG")
-        return self.answer(200, [{"id": 1, "similarity": 0.5, "image": base64.b64encode(held.getvalue()).decode()}])
+        return self.answer(200, [{"id": 1, "similarity": 0.5, "image": encoded(Image.fromarray(picture(99)))}])
 
     def answer(self, status: int, content: object) -> None:
         body = json.dumps(content).encode()

@@ -98,10 +98,10 @@ class ImageCache:
         path = self._path(url)
         try:
             about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            if about["status"] != "ok":
+                return Fetched(about["status"], None, about["problem"])
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        if about["status"] != "ok":
-            return Fetched(about["status"], None, about["problem"])
         whole = path.is_file() and path.stat().st_size == about.get("size")
         return Fetched("ok", path) if whole else None
 
@@ -165,7 +165,8 @@ async def _fetch_all(
             async def outcome(url: str) -> tuple[Fetched, bytes]:
                 try:
                     async with turns[_host(url)], asyncio.timeout(limits.seconds):  # the wait for a turn does not count
-                        return Fetched("ok"), await _fetch(url, public, trusted, allow, limits)
+                        content = await _fetch(url, public, trusted, allow, limits)
+                        return of_content(content, limits), content
                 except TimeoutError:
                     return Fetched("dead", None, f"not complete after {limits.seconds:g} s", final=False), b""
                 except _Stop as stop:
@@ -207,7 +208,7 @@ async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], lim
             await asyncio.sleep(limits.pause * 2 ** (attempt - 1))
         try:
             async with asyncio.timeout(limits.attempt):
-                return _checked(await _attempt(url, public, trusted, allow, limits), limits)
+                return await _attempt(url, public, trusted, allow, limits)
         except TimeoutError:
             problem = f"not complete after {limits.attempt:g} s"
         except aiohttp.InvalidURL as error:
@@ -249,13 +250,13 @@ async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], l
     raise _Stop("dead", f"more than {limits.redirects} redirects")
 
 
-def _checked(content: bytes, limits: Limits) -> bytes:
-    """Return the content if its header is that of an image within the limits. The image is decoded later, elsewhere."""
+def of_content(content: bytes, limits: Limits) -> Fetched:
+    """The outcome for these bytes: ok if the header is that of an image within the limits. It is decoded later."""
     try:
         with opened(content) as image:
             width, height = image.size
-    except Exception as error:  # Pillow raises many kinds of errors on hostile headers
-        raise _Stop("unreadable", "not an image") from error
+    except Exception:  # Pillow raises many kinds of errors on hostile headers
+        return Fetched("unreadable", None, "not an image")
     if width * height > limits.pixels:
-        raise _Stop("unreadable", f"{width} x {height} pixels are more than {limits.pixels:,}")
-    return content
+        return Fetched("unreadable", None, f"{width} x {height} pixels are more than {limits.pixels:,}")
+    return Fetched("ok")

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..spec import RunSpec
 from .folder import open_folder
 from .image_fetcher import ImageCache
+from .knn_client import key_of_sent
 from .sources import gallery_path, source_names
 
 
@@ -23,7 +24,7 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
         cache = ImageCache(cache_root() / "fetched")
 
         def fetched(name: str) -> Path | None:
-            kept = cache.get(name)
+            kept = cache.get(key_of_sent(spec.gallery, spec.index, name)) or cache.get(name)
             return kept.path if kept else None  # a service names files of its own machine, never of this one
 
         return fetched

@@ -97,6 +97,11 @@ def base_address(address: str) -> str:
     return f"{split.scheme}://{split.netloc}{split.path.rstrip('/').removesuffix('/knn-service')}"
 
 
+def key_of_sent(address: str, index: str, name: str) -> str:
+    """Key, in the cache of images, of an image that came with the answer of a service; another service may use its name, too."""
+    return f"{base_address(address)} {index} {name}"
+
+
 @dataclass(frozen=True)
 class KnnClient:
     """A client for one index of a service.

@@ -25,6 +25,7 @@ class Retrieved:
         categories: categories of the m results, "" where unknown.
         problems: name of a dead or unreadable result -> reason.
         about: origin of the results, in plain JSON values.
+        copies: (q,) number of results left out as copies of the query, besides its own image; None if they are counted elsewhere.
     """
 
     vectors: Any
@@ -34,6 +35,7 @@ class Retrieved:
     categories: Sequence[str]
     problems: dict[str, str] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
+    copies: NDArray[np.int64] | None = None
 
     def count(self, *status: int) -> NDArray[np.int64]:
         """Count, for each query, the results that have one of these statuses: (q,)."""

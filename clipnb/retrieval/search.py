@@ -102,8 +102,7 @@ def open_search(
 
         def ask(condition: str) -> SearchResults:
             retrieved = service.search(spec, asked, condition, hashes, encoder, store, **options)
-            copies = about.get("copies_left_out", 0) + retrieved.about["copies_left_out"]
-            about.update(retrieved.about | {"unusable": about["unusable"] | retrieved.problems, "copies_left_out": copies})
+            about.update(retrieved.about | {"unusable": about["unusable"] | retrieved.problems})
             return SearchResults(retrieved, None, None)
 
         return OpenSearch(ask, about)

@@ -21,8 +21,8 @@ from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
 from ..manipulations import CLEAN
 from ..spec import NOTHING_LEFT_OUT, RunSpec
-from .image_fetcher import Fetched, ImageCache, Limits, fetch_images
-from .knn_client import KnnClient, Options, ServiceResult
+from .image_fetcher import Fetched, ImageCache, Limits, fetch_images, of_content
+from .knn_client import KnnClient, Options, ServiceResult, key_of_sent
 from .results import ABSENT, DEAD, UNREADABLE, USABLE, Retrieved
 from .sources import picture_hashes
 
@@ -67,18 +67,20 @@ def search(
     answered = _answers_file(client, options)
     answers = client.query(embedded.vectors[condition], options, progress, answered)
     hosts = [host.strip() for host in spec.allow_hosts.split(",") if host.strip()]
-    images = _Images(encoder, store, hosts, Limits(), progress, {"colour": spec.colour, "workers": workers})
+    images = _Images(client, encoder, store, hosts, Limits(), progress, {"colour": spec.colour, "workers": workers})
 
     kept: list[list[ServiceResult]] = [[] for _ in answers]
-    copies = 0
+    copies, itself = np.zeros((2, len(answers)), dtype=np.int64)
     left = list(answers)
     while looked_at := {q: left[q][: spec.k - len(kept[q])] for q in range(len(left)) if len(kept[q]) < spec.k and left[q]}:
         images.get([hit for hits in looked_at.values() for hit in hits])
         for q, hits in looked_at.items():
             left[q] = left[q][len(hits) :]
-            own = [not keeps_copies and images.is_copy(hit, embedded.digests[q], hashes[q], spec.duplicates) for hit in hits]
-            copies += sum(own)
-            kept[q] += [hit for hit, excluded in zip(hits, own, strict=True) if not excluded]
+            same = [not keeps_copies and images.is_same(hit, embedded.digests[q]) for hit in hits]
+            near = [not keeps_copies and images.is_near_copy(hit, hashes[q], spec.duplicates) for hit in hits]
+            copies[q] += np.logical_or(same, near).sum()
+            itself[q] |= any(same)
+            kept[q] += [hit for hit, *excluded in zip(hits, same, near, strict=True) if not any(excluded)]
 
     rows = np.full((len(kept), spec.k), -1, dtype=np.int64)
     status = np.full(rows.shape, ABSENT, dtype=np.uint8)
@@ -88,12 +90,12 @@ def search(
             status[q, place] = images.status[name_of(hit)]
     answered.unlink(missing_ok=True)
     about = client.described(options) | {
-        "copies_left_out": copies,
         "images": len(images.status),
         "limits": asdict(images.limits),
         "allow_hosts": spec.allow_hosts,
     }
-    return Retrieved(images.matrix(encoder.dim), rows, status, list(images.row), [""] * len(images.row), images.problems, about)
+    ids, counted = list(images.row), None if keeps_copies else copies - itself
+    return Retrieved(images.matrix(encoder.dim), rows, status, ids, [""] * len(ids), images.problems, about, counted)
 
 
 def _answers_file(client: KnnClient, options: Options) -> Path:
@@ -115,8 +117,16 @@ class _Images:
     """The result images so far; each is fetched, embedded and hashed once."""
 
     def __init__(
-        self, encoder: Encoder, store: EmbeddingStore, allow: Sequence[str], limits: Limits, progress: bool, options: dict[str, Any]
+        self,
+        client: KnnClient,
+        encoder: Encoder,
+        store: EmbeddingStore,
+        allow: Sequence[str],
+        limits: Limits,
+        progress: bool,
+        options: dict[str, Any],
     ) -> None:
+        self._client = client
         self._encoder, self._store, self._options = encoder, store, options
         self._allow, self.limits, self._progress = allow, limits, progress
         self._cache = ImageCache(cache_root() / "fetched")
@@ -162,14 +172,18 @@ class _Images:
         """Store an image that came with the answer as if it had been fetched."""
         if not hit.image:
             return Fetched("dead", None, "the service gives neither the image nor its address")
-        return self._cache.put("data:" + hashlib.sha256(hit.image).hexdigest(), Fetched("ok"), hit.image)
+        key = key_of_sent(self._client.address, self._client.index, name_of(hit))
+        return self._cache.put(key, of_content(hit.image, self.limits), hit.image)
 
-    def is_copy(self, hit: ServiceResult, content: str, hashed: NDArray[np.uint8], bits: int) -> bool:
-        """Whether a result is a copy of the query: its file is equal, or the picture nearly so."""
+    def is_same(self, hit: ServiceResult, content: str) -> bool:
+        """Whether the file of a result is the query's."""
         row = self.row.get(name_of(hit))
-        if row is None:
-            return False
-        return self._digests[row] == content or bool(near_copies(self._hashes[row][None], hashed[None], bits)[0, 0])
+        return row is not None and self._digests[row] == content
+
+    def is_near_copy(self, hit: ServiceResult, hashed: NDArray[np.uint8], bits: int) -> bool:
+        """Whether the picture of a result is nearly the query's."""
+        row = self.row.get(name_of(hit))
+        return row is not None and bool(near_copies(self._hashes[row][None], hashed[None], bits)[0, 0])
 
     def matrix(self, dim: int) -> NDArray[np.float32]:
         return np.array(self._vectors, dtype=np.float32).reshape(-1, dim)
