@@ -6,8 +6,11 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import threading
 import time
+import tracemalloc
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +27,12 @@ from PIL import Image, ImageCms
 from clipnb import RunSpec, run
 from clipnb.datasets import images, memory
 from clipnb.datasets.images import MAX_BYTES, RGB, SUFFIXES, decode, digest, read
-from clipnb.datasets.memory import room_for
+from clipnb.datasets.memory import PER_PIXEL, room_for
 from clipnb.errors import UnreadableImage, UserError
+from clipnb.manipulations import condition
 from clipnb.report.text import summary
 from clipnb.result import Result
-from conftest import picture
+from conftest import HANGS, picture
 
 PHOTO = Image.fromarray(picture(0))
 
@@ -336,6 +340,43 @@ def test_pictures_wait_for_their_share_of_the_budget(monkeypatch: pytest.MonkeyP
     assert max(most) == 1
     with room_for(b"no image"), room_for(b""):
         pass
+
+
+def test_the_memory_of_a_run_with_large_pictures_stays_within_the_budget(tmp_path: Path) -> None:
+    """Nine threads, pictures of 9 megapixels and one of 18 with 16 bits: 1.3 GB without a budget."""
+    for i in range(9):
+        (tmp_path / "set" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        small = Image.fromarray(np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        small.resize((3600, 2400)).save(tmp_path / "set" / "ab"[i % 2] / f"{i}.jpg", quality=50)
+    deep = np.zeros((3000, 6000), np.uint16)
+    deep[:1500] = 40_000
+    Image.fromarray(deep).save(tmp_path / "set" / "a" / "deep.png", compress_level=1)
+    script = (
+        "import resource, sys, clipnb\n"
+        "from clipnb.runs import run\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)\n"
+        "before = peak()\n"
+        "run(clipnb.RunSpec(sys.argv[1], 'blurred', 'histogram', k=2), workers=9, progress=False)\n"
+        "print(peak() - before)\n"
+    )
+    pytest.importorskip("resource", reason="Windows does not say how much memory a process had")
+    environment = os.environ | {"CLIPNB_MEMORY": "512", "CLIPNB_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "set")], env=environment, capture_output=True, text=True, timeout=HANGS
+    )
+    assert done.returncode == 0, done.stderr
+    assert 300 < float(done.stdout) < 512 + 64  # and the code that the run loads
+
+
+@pytest.mark.parametrize("name", ["blurred", "blurred/3", "grey/3", "tinted/3", "screenshot/5"])
+def test_a_manipulation_takes_no_more_than_the_stated_memory_for_each_pixel(name: str) -> None:
+    image, manipulate = np.zeros((1000, 1500, 3), np.uint8), condition(name)
+    manipulate(image[:50, :50], 0, "0" * 64)  # what it loads
+    tracemalloc.start()
+    manipulate(image, 0, "0" * 64)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most + image.nbytes <= PER_PIXEL * image[..., 0].size
 
 
 def test_in_one_of_several_processes_a_picture_above_its_part_waits_for_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 from ..errors import UserError
@@ -15,7 +17,11 @@ MEBIBYTES = 2048
 """The budget; `$CLIPNB_MEMORY` replaces it."""
 
 PER_PIXEL = 28
-"""Bytes of memory for each pixel of a picture that is decoded, manipulated and scaled."""
+"""Bytes of memory for each pixel of a picture that is decoded, manipulated and scaled. (`screenshot` at severity 5, whose
+page has four times the pixels, takes 39.)"""
+
+RETURNED = 2**27
+"""Bytes from which the memory of a picture is given back to the system: the C library keeps what a thread has freed."""
 
 _free = threading.Condition()
 _taken = 0
@@ -26,6 +32,12 @@ def share(part: int, lock: AbstractContextManager[Any]) -> None:
     """Tell one of several processes its part of the budget in bytes. Pictures above it wait for the lock of all processes."""
     global _share
     _share = part, lock
+
+
+@cache
+def _trim() -> Callable[[int], object]:
+    """The function of glibc that gives freed memory of all threads back; one that does nothing where there is none."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None) if os.name == "posix" else lambda _: None
 
 
 def budget() -> int:
@@ -65,6 +77,8 @@ def room_for(content: bytes) -> Iterator[None]:
     try:
         yield
     finally:
+        if needed > RETURNED:
+            _trim()(0)
         with _free:
             _taken -= needed
             _free.notify_all()

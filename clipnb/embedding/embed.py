@@ -7,7 +7,7 @@ import math
 import mmap
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -120,6 +120,18 @@ def embed(
         return embedding_key(work.digest, own.key(seed), colour)
 
     def preparing(to_input: Callable[[RGB], NDArray[Any]]) -> Callable[[Photo], _Work]:
+        def items(work: _Work, content: bytes, wanted: dict[bytes, Condition]) -> Iterator[Item]:
+            image = decode(content, work.photo.id, colour)
+            clean = to_input(image)
+            for key, asked in wanted.items():
+                made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
+                pixels = clean if asked.manip == CLEAN else to_input(made)
+                difference = colour_difference(clean, pixels)
+                strength = asked.at_input(image.shape, made.shape, view, difference)
+                del made
+                seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+                yield Item(key, seen, (strength, difference), pixels, work.photo.id)
+
         def prepare(photo: Photo) -> _Work:
             work = _Work(photo)
             try:
@@ -128,16 +140,7 @@ def embed(
                 keys = {key_of(own := of(asked, work), work): own for asked in conditions.values()}
                 if missing := store.missing(keys):
                     with room_for(content):
-                        image = decode(content, photo.id, colour)
-                        clean = to_input(image)
-                        for key in missing:
-                            asked = keys[key]
-                            made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
-                            pixels = clean if asked.manip == CLEAN else to_input(made)
-                            difference = colour_difference(clean, pixels)
-                            strength = asked.at_input(image.shape, made.shape, view, difference)
-                            seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-                            work.ready.append(Item(key, seen, (strength, difference), pixels, photo.id))
+                        work.ready = list(items(work, content, {key: keys[key] for key in missing}))
             except Exception as error:  # of the decoder, a manipulation or the preparation: the others go on
                 if photo.path.is_relative_to(cache_root()) and not photo.path.exists():
                     raise UserError(f"{shown(photo.path)} was deleted while it was used: run the same again") from error

@@ -74,21 +74,23 @@ def _bordered(image: RGB, rng: np.random.Generator, value: float) -> RGB:
 
 def _tinted(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     colour = 255 * np.array(colorsys.hsv_to_rgb(rng.uniform(), 1.0, 1.0))
-    return np.asarray(np.rint((1 - value) * image + value * colour), dtype=np.uint8)
+    levels = np.rint((1 - value) * np.arange(256)[:, None] + value * colour).astype(np.uint8)
+    return np.stack([levels[image[..., channel], channel] for channel in range(3)], axis=-1)
 
 
 def _screenshot(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     """Place the photograph in the middle of a page, with bars above and below it that stand for text."""
     height, width = image.shape[:2]
     grown = 1 / math.sqrt(1 - value)
-    page = Image.new("RGB", (math.ceil(width * grown), math.ceil(height * grown)), PAPER)
+    page = Image.new("1", (math.ceil(width * grown), math.ceil(height * grown)))
     draw = ImageDraw.Draw(page)
     above, left = (page.height - height) // 2, (page.width - width) // 2
-    draw.rectangle((0, 0, page.width, above / 3), fill=INK)
+    draw.rectangle((0, 0, page.width, above / 3), fill=1)
     for top in (0.5 * above, 1.3 * above + height, 1.6 * above + height):
-        draw.rectangle((left, top, left + 0.7 * width, top + 0.12 * above), fill=INK)
-    page.paste(Image.fromarray(image), (left, above))
-    return np.asarray(page)
+        draw.rectangle((left, top, left + 0.7 * width, top + 0.12 * above), fill=1)
+    made = np.where(np.asarray(page)[..., None], np.array(INK, np.uint8), np.array(PAPER, np.uint8))
+    made[above : above + height, left : left + width] = image
+    return made
 
 
 ENTRIES: tuple[Manipulation, ...] = (

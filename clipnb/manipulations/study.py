@@ -57,10 +57,12 @@ def _blurred(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     kernel, identity = np.asarray(weights / weights.sum(), dtype=np.float32), np.ones(1, np.float32)
     if value:
         blurred = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT)
-        return np.asarray(np.clip(np.rint(blurred), 0, 255), dtype=np.uint8)
+        np.clip(np.rint(blurred, out=blurred), 0, 255, out=blurred)  # in place: large pictures fit the budget of memory
+        return np.asarray(blurred, dtype=np.uint8)
     for along_x, along_y in ((identity, kernel), (kernel, identity)):
         blurred = cv2.sepFilter2D(image, cv2.CV_32F, along_x, along_y, delta=ROUNDING, borderType=cv2.BORDER_REFLECT)
         image = blurred.astype(np.uint8)
+        del blurred
     return image
 
 
@@ -95,7 +97,11 @@ def _grey(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
     if value in (0.0, 1.0):
         return grey
-    return np.asarray(np.rint(image + value * (grey.astype(np.float32) - image)), dtype=np.uint8)
+    changed = grey.astype(np.float32)
+    changed -= image
+    changed *= value
+    changed += image
+    return np.asarray(np.rint(changed, out=changed), dtype=np.uint8)
 
 
 ENTRIES: tuple[Manipulation, ...] = (
