@@ -47,6 +47,9 @@ def read(content: bytes) -> pd.DataFrame:
     need(COUNTS, types.is_integer)
     need(NUMBERS, lambda t: types.is_floating(t) or types.is_integer(t))
     need(("noop",), types.is_boolean)
+    if (again := rows.duplicated([*TEXTS, "draw"])).any():
+        first = rows[again].iloc[0]
+        raise ValueError(f"rows.parquet has several rows for {first['category']}/{first['image']}, draw {first['draw']}")
     need(LISTS[:2], lambda t: types.is_list(t) and (types.is_string(t.value_type) or types.is_null(t.value_type)))
     need(LISTS[2:], lambda t: types.is_list(t) and (types.is_floating(t.value_type) or types.is_null(t.value_type)))
     for name in (name for name in MEASURES if name in rows):

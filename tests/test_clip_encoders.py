@@ -199,6 +199,38 @@ def test_other_weights_in_the_same_file_are_another_encoder(tiny: Checkpoints, t
         load_encoder(str(weights))
 
 
+@pytest.mark.parametrize("before", ["", "open_clip:tiny/"])
+def test_weights_that_change_while_they_are_loaded_are_not_taken(
+    tiny: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """Their identity would be that of other bytes."""
+    weights, load = tmp_path / "weights.pt", torch.load
+
+    def replaced_meanwhile(*arguments: Any, **options: Any) -> Any:
+        loaded = load(*arguments, **options)
+        weights.write_bytes(tiny.state.read_bytes())
+        return loaded
+
+    weights.write_bytes(tiny.state.read_bytes())
+    monkeypatch.setattr(torch, "load", replaced_meanwhile)
+    with pytest.raises(UserError, match=r"weights\.pt was changed while it was loaded: run the same again"):
+        load_encoder(f"{before}{weights}")
+
+
+def test_weights_that_change_after_their_note_was_read_are_not_taken(
+    tiny: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
+    weights = tmp_path / "weights.pt"
+    weights.write_bytes(tiny.state.read_bytes())
+    load_encoder(str(weights))
+    noted = load_encoder(str(weights))
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: weight * 2 if name == "visual.proj" else weight for name, weight in state.items()}, weights)
+    with pytest.raises(UserError, match=r"the weights of 'weights\.pt' were changed during the run: run the same again"):
+        noted.prepare(np.zeros((8, 8, 3), np.uint8))
+
+
 def test_a_named_model_comes_from_the_cache_and_is_checked(tiny: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     sha256 = hashlib.sha256(tiny.archive.read_bytes()).hexdigest()
     source = tiny.archive.parent / sha256

@@ -235,6 +235,34 @@ def test_the_second_of_two_builds_in_a_folder_is_refused(tmp_path: Path) -> None
     assert not list(tmp_path.glob(".*.lock"))
 
 
+@pytest.mark.parametrize(("out", "said"), [("f", "f is a file: name a folder"), ("f/x", "f is a file"), ("", "folder is empty")])
+def test_a_gallery_needs_a_folder(
+    photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str, said: str
+) -> None:
+    photos = photo_folder({"cats": 2})
+    monkeypatch.chdir(photos.parent)
+    Path("f").write_text("mine")
+    assert main(["index", "photos", out, "--encoder", "tiny"]) == 1
+    assert said in capsys.readouterr().err
+    assert Path("f").read_text() == "mine"
+
+
+def test_a_gallery_is_searched_with_the_treatment_of_colour_that_it_was_made_with(tmp_path: Path) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 4})
+    with Image.open(Path(pytest.importorskip("skimage").__file__).parent / "data" / "rocket.jpg") as adobe_rgb:
+        wide = adobe_rgb.info["icc_profile"]
+    for path in photos.rglob("*.png"):
+        Image.open(path).save(path, icc_profile=wide)
+    galleries = {"srgb": build(photos, tmp_path / "converted"), "stored": tmp_path / "as-stored"}
+    assert main(["index", str(photos), str(galleries["stored"]), "--encoder", "tiny", "--colour", "stored"]) == 0
+    for colour, other in (("srgb", "stored"), ("stored", "srgb")):
+        there, itself = (tiny_run(photos, colour=colour, gallery=gallery) for gallery in (str(galleries[colour]), ""))
+        np.testing.assert_array_equal(np.stack(there.rows["distances"]), np.stack(itself.rows["distances"]))
+        with pytest.raises(UserError, match=f"was indexed with colour {colour}, and the run has {other}: pass -p colour {colour}"):
+            tiny_run(photos, colour=other, gallery=str(galleries[colour]))
+    assert bytes_of(galleries["srgb"])["img_emb/img_emb_0000.npy"] != bytes_of(galleries["stored"])["img_emb/img_emb_0000.npy"]
+
+
 def test_another_gallery_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 4})
     gallery = build(photos, tmp_path / "g")

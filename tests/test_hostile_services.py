@@ -8,6 +8,7 @@ import io
 import json
 import time
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -29,6 +30,9 @@ pytest.importorskip("aiohttp", reason="needs pip install 'clipnb[service]'")
     [
         ((200, b"[" * 200_000, {}), "does not answer in JSON"),
         ((200, b'[{"id": Infinity, "similarity": 1}]', {}), "answered with an invalid result"),
+        ((200, b'[{"id": 1, "similarity": NaN}]', {}), "invalid result .*similarity must be float, not nan"),
+        ((200, b'[{"id": 1, "similarity": 1e400}]', {}), "invalid result .*similarity must be float, not inf"),
+        ((200, b'[{"id": "1", "similarity": 1}]', {}), "invalid result .*id must be int, not '1'"),
         ((200, b"[]", {}), "not one result of .* can be scored"),
         ((200, b'[{"id": 1, "similarity": 1, "image_path": "/etc/hostname"}]', {}), "not one result of .* can be scored"),
         ((200, b'[{"id": 1, "similarity": 1, "url": "http://127.0.0.1/\\ud800"}]', {}), "not one result of .* can be scored"),
@@ -38,7 +42,21 @@ pytest.importorskip("aiohttp", reason="needs pip install 'clipnb[service]'")
         ((200, b"[]", {"Content-Encoding": "gzip"}), "message: Can not decode"),
         ((200, b"[]", {"Content-Length": "-1"}), "Content-Length: -1"),
     ],
-    ids=["deep", "infinite", "nothing", "local", "surrogate", "control", "swelling", "redirect", "not gzip", "length"],
+    ids=[
+        "deep",
+        "infinite",
+        "nan",
+        "huge",
+        "text",
+        "nothing",
+        "local",
+        "surrogate",
+        "control",
+        "swelling",
+        "redirect",
+        "not gzip",
+        "length",
+    ],
 )
 def test_a_hostile_answer_is_one_line(photo_folder: PhotoFolder, answer: tuple[int, bytes, dict[str, str]], said: str) -> None:
     class Service(BaseHTTPRequestHandler):
@@ -198,6 +216,25 @@ def test_answers_before_a_failure_are_kept_and_not_asked_for_again(photo_folder:
         run(spec, progress=False)
         assert len(Failing.asked) == 2
         assert not answered & set(Failing.asked)
+
+
+def test_kept_answers_that_are_damaged_are_asked_for_again(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four: cut, of other bytes than UTF-8, of another form, and whole."""
+    monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
+    Failing.asked, Failing.good = [], 4
+    with serving(Failing) as server:
+        gallery = f"http://127.0.0.1:{server.server_port}"
+        spec = RunSpec(str(photo_folder({"cats": 3, "dogs": 3})), "original", "tiny", k=1, gallery=gallery, index="x")
+        with pytest.raises(UserError, match="HTTP 500"):
+            run(spec, progress=False)
+        (kept,) = (tmp_path / "cache" / "answers").iterdir()
+        first, second, third, whole = kept.read_bytes().splitlines()
+        kept.write_bytes(b"\n".join([first[:-9], second.replace(b'"id"', b'"\xff"'), third.replace(b'"id"', b'"no"'), whole]))
+        Failing.asked, Failing.good = [], 100
+        run(spec, progress=False)
+    assert len(Failing.asked) == 5
 
 
 def test_a_service_that_does_not_answer_the_probe_is_asked_no_other_length() -> None:

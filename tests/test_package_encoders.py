@@ -219,7 +219,21 @@ def test_sentence_transformers(tmp_path: Path) -> None:
     model.save_pretrained(str(tmp_path / "st"))
     ours = agrees("st:<folder>", f"st:{tmp_path / 'st'}", model.encode(IMAGES))
     assert isinstance(ours, TextEncoder)
+    assert load_encoder(f"st:{tmp_path / 'st'}").identity == ours.identity
     stated("st:<folder>", np.abs(ours.encode_text(["a cat", "cat"]) - unit(model.encode(["a cat", "cat"]))).max())
+
+
+@pytest.mark.parametrize("prefix", ["hf", "st"])
+@pytest.mark.parametrize("field", ["size", "crop_size"])
+def test_an_image_processor_with_a_huge_input_is_refused_before_an_image_is_made(prefix: str, field: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("sentence_transformers")
+    saved_model("clip", tmp_path)
+    settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    settings[field] = dict.fromkeys(settings[field], 5_000)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="the image processor makes an input of 5000 pixels, and clipnb at most 4096"):
+        load_encoder(f"{prefix}:{tmp_path}")
 
 
 class Net(torch.nn.Module):

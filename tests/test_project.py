@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -72,7 +73,26 @@ def test_init_keeps_what_is_there(project: Path, capsys: pytest.CaptureFixture[s
     assert "1 files written" in capsys.readouterr().out
     assert (project / "_config.yml").read_text() == "title: mine\n"
     assert main(["init", "_toc.yml"]) == 1
-    assert capsys.readouterr().err.startswith("clipnb: _toc.yml: ")
+    assert capsys.readouterr().err.startswith("clipnb: _toc.yml is a file: ")
+
+
+def test_init_refuses_what_is_no_folder_for_a_project_and_quotes_its_name(
+    tmp_path: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo_folder({"cats": 1}, "holiday")
+    monkeypatch.chdir(tmp_path)
+    for folder, said in (
+        ("", "clipnb: the name of the folder is empty: name one, or . for this folder\n"),
+        ("holiday/cats/00.png/x", "clipnb: holiday/cats/00.png is a file: name a folder\n"),
+        ("holiday", "clipnb: holiday holds pictures: name a folder for the project, and put photographs into its data/\n"),
+    ):
+        assert main(["init", folder]) == 1
+        assert capsys.readouterr().err == said
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday"]
+    assert [path.name for path in (tmp_path / "holiday").iterdir()] == ["cats"]
+    assert main(["init", "it's mine"]) == 0
+    cd = capsys.readouterr().out.partition("then: ")[2].partition(" && ")[0]
+    assert shlex.split(cd) == ["cd", "it's mine"]
 
 
 @pytest.mark.parametrize(

@@ -300,6 +300,7 @@ ODD_ROWS = [
     (lambda rows: rows.assign(distances="far"), "'distances' is of type"),
     (lambda rows: rows.assign(valid=80.0), "'valid' is not between 0 and 1"),
     (lambda rows: rows.assign(map="high"), "Unable to parse"),
+    (lambda rows: pd.concat([rows, rows[:2]]), "several rows for cats/00.png, draw 0"),
 ]
 
 

@@ -127,4 +127,4 @@ def test_a_gallery_with_hashes_of_another_kind_is_opened_without_them(tmp_path: 
     (tmp_path / "img_emb").mkdir()
     np.save(tmp_path / "img_emb" / "img_emb_0.npy", unit_vectors(2, encoder.dim, 0))
     folder = GalleryFolder(tmp_path, pd.DataFrame({column: ["00" * 272] * 2}), {})
-    assert from_folder(folder, encoder, "").known.tolist() == known
+    assert from_folder(folder, encoder, "", "srgb").known.tolist() == known

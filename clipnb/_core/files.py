@@ -34,6 +34,24 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextmanager
+def hashed(path: Path) -> Iterator[str]:
+    """The SHA-256 of a file that the block loads.
+
+    Raises:
+        UserError: the file was changed or replaced meanwhile, so that its digest may be that of other bytes.
+    """
+
+    def state() -> tuple[int, ...]:
+        about = path.stat()
+        return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+    before = state()
+    yield file_sha256(path)
+    if state() != before:
+        raise UserError(f"{shown(path)} was changed while it was loaded: run the same again")
+
+
 def read_text(path: Path, most: int = 64 * 2**20) -> str:
     """The UTF-8 text of a file, without a byte order mark.
 
@@ -222,7 +240,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process builds it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
     try:
         lock.acquire()

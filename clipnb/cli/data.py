@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
-from .flags import Command
+from .flags import Command, typed_folder
 
 SPELLINGS = (
     "open_clip:<model>/<tag>",
@@ -100,6 +99,9 @@ def _index_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="the gallery's folder; a build that was stopped continues there")
     parser.add_argument("--encoder", default="", help="encoder ($CLIPNB_ENCODER, else ViT-L/14)")
     parser.add_argument("--precision", default="auto", help="of the network: fp32, bf16, fp16, or auto: fp16 on CUDA, else fp32")
+    parser.add_argument(
+        "--colour", default="srgb", choices=["srgb", "stored"], help="as that of the runs: stored in mode study (srgb)"
+    )
     parser.add_argument("--index", default="", choices=["exact", "hnsw", "ivf"], help="exact up to a million images, else hnsw")
     parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where shards are made (ray: clipnb[scale])")
     parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
@@ -120,9 +122,10 @@ def _index(options: argparse.Namespace) -> int:
         engine = ray_engine(options.workers, options.address, options.gpus)
     made = build.build_gallery(
         options.folder,
-        Path(options.out),
+        typed_folder(options.out),
         encoder=options.encoder,
         precision=options.precision,
+        colour=options.colour,
         index=options.index,
         engine=engine,
         shard_size=options.shard_size,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from ..errors import UserError
 
 
 class Command(NamedTuple):
@@ -39,6 +43,22 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
     from ..spec import FLAGS
 
     return {name: value for name, value in vars(options).items() if name in FLAGS}
+
+
+def typed_folder(text: str) -> Path:
+    """A folder to write into, as it was typed.
+
+    Raises:
+        UserError: the text is empty, or it names a file or something below a file.
+    """
+    from .._core.paths import shown
+
+    if not text:
+        raise UserError("the name of the folder is empty: name one, or . for this folder")
+    there = next((path for path in (Path(text), *Path(text).parents) if os.path.exists(path)), Path())  # noqa: PTH110 - no errors
+    if not there.is_dir():
+        raise UserError(f"{shown(there)} is a file: name a folder")
+    return Path(text)
 
 
 def as_typed(message: str, options: argparse.Namespace) -> str:

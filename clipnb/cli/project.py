@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
-from .flags import Command
+from .flags import Command, typed_folder
 
 
 def _init_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="folder of the project; existing files in it are kept")
+    parser.add_argument("folder", help="folder of the project; existing files in it are kept")
 
 
 def _init(options: argparse.Namespace) -> int:
     from .._core.paths import shown
     from ..execution.template import write_project
 
-    written, kept = write_project(options.folder)
+    folder = typed_folder(options.folder)
+    written, kept = write_project(folder)
     already = f"; {kept} existing files are kept" if kept else ""
-    place = shown(options.folder)
+    place = shown(folder)
     print(f"{written} files written to {place}{already}")
-    data = os.environ.get("CLIPNB_DATA") or "data"
-    print(f"next: put photographs into {Path(place) / data}/<set>/<category>/, then: cd {place} && clipnb report <set>")
+    data = Path(place) / (os.environ.get("CLIPNB_DATA") or "data")
+    print(f"next: put photographs into {data}/<set>/<category>/, then: cd {shlex.quote(place)} && clipnb report <set>")
     return 0
 
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .._core.files import file_sha256
+from .._core.files import hashed
 from ..errors import MissingExtra
 from . import DEFAULT, OFFLINE, Compute
 from .preprocessing import Preprocessing
@@ -37,14 +37,15 @@ def load(name: str = OFFLINE, compute: Compute = DEFAULT) -> TorchEncoder:
         raise MissingExtra(f"the encoder {name!r}", extra) from error
     weights = Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
     model = EfficientNet.from_name(name)
-    model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+    with hashed(weights) as sha256:
+        model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
     _fold_norms(model.eval())
 
     def pooled(pixels: Any) -> Any:
         return model.extract_features(pixels).mean(dim=(2, 3))
 
     preprocessing = Preprocessing(size=SIDES[name], mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)
-    return TorchEncoder(name, pooled, model, preprocessing, 1280, weights, file_sha256(weights), compute)
+    return TorchEncoder(name, pooled, model, preprocessing, 1280, weights, sha256, compute)
 
 
 def _fold_norms(model: Any) -> None:

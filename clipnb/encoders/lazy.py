@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from .._core.files import write_text
 from .._core.paths import cache_root
 from ..datasets.images import RGB
+from ..errors import UserError
 from . import Encoder, TextEncoder
 
 NOTED = ("name", "dim", "input_size", "weights_sha256", "identity", "batch_size", "device", "sees_whole")
@@ -45,8 +46,15 @@ class KnownEncoder:
 
     @cached_property
     def loaded(self) -> Encoder:
-        """The encoder itself, loaded on first use."""
-        return self._load()
+        """The encoder itself, loaded on first use.
+
+        Raises:
+            UserError: its weights were replaced since its note was read.
+        """
+        encoder = self._load()
+        if encoder.identity != self.identity:
+            raise UserError(f"the weights of {self.name!r} were changed during the run: run the same again")
+        return encoder
 
     def prepare(self, image: RGB) -> NDArray[Any]:
         """Convert a photograph to the network's input."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .._core.files import file_sha256, read_bytes
+from .._core.files import hashed, read_bytes
 from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, Compute
@@ -42,18 +43,16 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
 
     model = torch.nn.Identity()
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        with ExitStack() as files:
+            digests = [files.enter_context(hashed(file)) for file in (path, *sorted(_weights(path)))]
+            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         dim = output_dim(forward, model, preprocessing.size)
+    except UserError:
+        raise
     except Exception as error:  # the errors of ONNX Runtime have no common ancestor
         raise UserError(f"{path} is not an ONNX model for images of {preprocessing.size} pixels: {reason(error)}") from error
-    cpu = Compute(device="cpu")
-    return TorchEncoder(f"onnx:{path.name}", forward, model, preprocessing, dim, None, _sha256(path), cpu)
-
-
-def _sha256(path: Path) -> str:
-    """Digest of a model and of the files beside it that hold its weights."""
-    digests = [file_sha256(file) for file in (path, *sorted(_weights(path)))]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return TorchEncoder(f"onnx:{path.name}", forward, model, preprocessing, dim, None, sha256, Compute(device="cpu"))
 
 
 def _weights(path: Path) -> set[Path]:

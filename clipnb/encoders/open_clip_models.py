@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from .._core.files import file_sha256, read_json
+from .._core.files import hashed, read_json
 from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute
@@ -56,14 +56,17 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
             else:
                 about, path = open_clip.get_model_config(source), found or Path(open_clip.download_pretrained(looks))
                 options = {"pretrained": str(path), "force_preprocess_cfg": looks}
-            model = open_clip.create_model(source, weights_only=True, **options)
+            with hashed(path) as sha256:
+                model = open_clip.create_model(source, weights_only=True, **options)
+        except UserError:
+            raise
         except Exception as error:  # hub, network, pickle and key errors have no common ancestor
             if "pip install transformers" in str(error):
                 raise MissingExtra(f"the encoder {name!r}", "hf") from error
             raise UserError(_why(name, found, error)) from error
     settled = f"open_clip:{source.partition(':')[0]}/{tag or path.name}"
     noted = path if options else None  # a note would not see that the configuration in a folder has changed
-    rest = (_preprocessing(name, open_clip.get_model_preprocess_cfg(model)), about["embed_dim"], noted, file_sha256(path), compute)
+    rest = (_preprocessing(name, open_clip.get_model_preprocess_cfg(model)), about["embed_dim"], noted, sha256, compute)
     try:
         return OpenClip(settled, model, open_clip.get_tokenizer(source), *rest)
     except Exception as error:  # the tokenizer needs a package or a file that is not here

@@ -7,12 +7,13 @@ state dicts, read with `weights_only`, so that no pickled code runs.
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-from .._core.files import file_sha256
+from .._core.files import hashed
 from .._core.paths import expanded, typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute
@@ -55,19 +56,21 @@ def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
         path, published = typed_path(name), ""
         if name in models:
             path, published = weights_folder() / Path(models[name]).name, models[name].split("/")[-2]
-            if path.is_file() and file_sha256(path) != published:
-                why = f"is not {name!r} as OpenAI published it (SHA-256 {published[:12]}...)"
-                raise UserError(f"{path} {why}: delete it, and it is downloaded again")
         elif not path.is_file():
             raise UserError(f"no checkpoint {name!r}: pass the path of a .pt file or one of OpenAI's names ({', '.join(models)})")
-        digest = published or file_sha256(path)
         try:
-            if published or digest in {url.split("/")[-2] for url in models.values()} or trusted():
-                model, _ = clip.load(name if published else str(path), device="cpu", jit=False)
-            else:
-                import torch
+            with hashed(path) if path.is_file() else nullcontext(published) as digest:  # else it is downloaded
+                if published and digest != published:
+                    why = f"is not {name!r} as OpenAI published it (SHA-256 {published[:12]}...)"
+                    raise UserError(f"{path} {why}: delete it, and it is downloaded again")
+                if digest in {url.split("/")[-2] for url in models.values()} or trusted():
+                    model, _ = clip.load(name if published else str(path), device="cpu", jit=False)
+                else:
+                    import torch
 
-                model = clip.model.build_model(torch.load(path, map_location="cpu", weights_only=True)).float()
+                    model = clip.model.build_model(torch.load(path, map_location="cpu", weights_only=True)).float()
+        except UserError:
+            raise
         except (URLError, OSError) as error:
             why = f"are not in {path.parent} and cannot be fetched ({getattr(error, 'reason', error)})"
             raise UserError(f"the weights of {name!r} {why}: put {path.name} there, or {INSTEAD}") from error

@@ -12,6 +12,9 @@ from PIL import Image
 from .._core.typed import misfit
 from ..datasets.images import RGB, centre_of_strip
 
+MOST = 4096
+"""Largest side of a network's input in pixels."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -33,13 +36,13 @@ class Preprocessing:
     interpolation: str = "bicubic"
 
     def usable(self) -> bool:
-        """Whether the fields have values that prepare an image, of at most 4096 pixels a side."""
+        """Whether the fields have values that prepare an image, of at most `MOST` pixels a side."""
         if self.resize not in ("shortest", "squash") or self.interpolation not in ("bicubic", "bilinear"):
             return False
         moments = [list(value) if isinstance(value, tuple) else value for value in (self.mean, self.std, [self.scale])]
         if misfit([self.size], list[int]) or misfit(moments, list[list[float]]):
             return False
-        return len(self.mean) == len(self.std) == 3 and self.size <= 4096 and min(self.size, self.scale, *self.std) > 0
+        return len(self.mean) == len(self.std) == 3 and self.size <= MOST and min(self.size, self.scale, *self.std) > 0
 
     def __call__(self, image: RGB) -> NDArray[np.uint8]:
         """Convert (h, w, 3) uint8 to (size, size, 3) uint8, with the same pixels as the transforms of the CLIP packages.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, INSTEAD, Compute, transforms
@@ -29,7 +27,9 @@ def load(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
             raise MissingExtra(f"the encoder {name!r}", "st") from error
     try:
         model = SentenceTransformer(str(typed_path(source)) if "~" in source else source, device="cpu")
-        preprocessing = transforms.of(lambda image: np.asarray(model.preprocess([image])["pixel_values"][0]))
+        preprocessing = transforms.of(model[0].processor)
+    except UserError:
+        raise
     except Exception as error:  # hub, network and configuration errors have no common ancestor
         raise UserError(
             f"the encoder {name!r} cannot be loaded ({reason(error)}): pass a model for images, or {INSTEAD}"

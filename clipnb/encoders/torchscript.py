@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from .._core import yaml_text
-from .._core.files import file_sha256, read_text
+from .._core.files import hashed, read_text
 from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError
 from . import DEFAULT, Compute
@@ -42,13 +42,14 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the encoder {name!r}", "torchscript") from error
     try:
-        model = torch.jit.load(str(path), map_location="cpu")
+        with hashed(path) as sha256:
+            model = torch.jit.load(str(path), map_location="cpu")
         dim = output_dim(model, model, preprocessing.size)
     except RuntimeError as error:
         raise UserError(
             f"{path} is not a TorchScript archive for images of {preprocessing.size} pixels: {reason(error)}"
         ) from error
-    return TorchEncoder(f"torchscript:{path.name}", model, model, preprocessing, dim, None, file_sha256(path), compute)
+    return TorchEncoder(f"torchscript:{path.name}", model, model, preprocessing, dim, None, sha256, compute)
 
 
 def beside(name: str, path: Path) -> Preprocessing:

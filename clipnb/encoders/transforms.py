@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._core.typed import misfit
 from ..datasets.images import RGB, centre_of_strip
 from ..errors import UserError
-from .preprocessing import Preprocessing
+from .preprocessing import MOST, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def _of_processor(processor: Any) -> Transform:
     """Wrap an image processor of transformers."""
     mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ((0.0,) * 3, (1.0,) * 3)
     scale = 1 / processor.rescale_factor if processor.do_rescale else 1.0
+    sides = [side for sizes in (processor.size, getattr(processor, "crop_size", None)) for side in dict(sizes or {}).values()]
+    if any(misfit(side, int) or not 0 < side <= MOST for side in sides if side is not None):
+        raise UserError(f"the image processor makes an input of {max(sides, key=str)!r:.40} pixels, and clipnb at most {MOST}")
 
     def scaled(image: Image.Image) -> Any:
         pixels = processor(images=image, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]

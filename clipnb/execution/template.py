@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .._core.code_state import PACKAGE
 from .._core.paths import shown
+from ..datasets.images import SUFFIXES
 from ..errors import UserError
 
 INSTALLED = PACKAGE / "_project"
@@ -35,10 +36,13 @@ def write_project(folder: Path) -> tuple[int, int]:
         The numbers of written and of existing files.
 
     Raises:
-        UserError: `folder` is a file or cannot be written.
+        UserError: `folder` is a file, holds photographs, or cannot be written.
     """
     written = kept = 0
     try:
+        inside = () if (folder / PARTS[0]).exists() else (*folder.glob("*"), *folder.glob("*/*"))
+        if any(path.suffix.lower() in SUFFIXES for path in inside):
+            raise UserError(f"{shown(folder)} holds pictures: name a folder for the project, and put photographs into its data/")
         (folder / "data").mkdir(parents=True, exist_ok=True)
         for name, source in template_files():
             target = folder / name

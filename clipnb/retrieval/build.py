@@ -56,6 +56,7 @@ class Plan:
         listing: SHA-256 of the names, sizes and times of the files.
         shard: number of images in a shard.
         threads: number of threads that the encoder computes with.
+        colour: treatment of colour profiles (`clipnb.datasets.images.COLOURS`).
     """
 
     encoder: str
@@ -66,6 +67,7 @@ class Plan:
     listing: str
     shard: int
     threads: int
+    colour: str = "srgb"
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,14 @@ class Shard:
         number, of: its position among the shards, from 0, and the number of shards.
         photos: its image files.
         out: folder of the gallery.
+        colour: treatment of colour profiles.
     """
 
     number: int
     of: int
     photos: tuple[Photo, ...]
     out: Path
+    colour: str
 
     def _file(self, kind: str, suffix: str) -> Path:
         return self.out / kind / f"{kind}_{self.number:0{max(4, len(str(self.of - 1)))}d}{suffix}"
@@ -128,7 +132,7 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
         try:
             content = read(photo.path)
             with room_for(content):
-                image = decode(content, photo.id)
+                image = decode(content, photo.id, shard.colour)
                 hashed, pixels = picture_hash(image).tobytes().hex(), encoder.prepare(image)
         except Exception as error:  # of the decoder or the preparation: the others go on
             return of_one_photograph(photo.id, error)
@@ -193,6 +197,7 @@ def build_gallery(
     *,
     encoder: str = "",
     precision: str = "auto",
+    colour: str = "srgb",
     index: str = "",
     engine: Engine = local_engine,
     shard_size: int = SHARD,
@@ -205,6 +210,7 @@ def build_gallery(
         folder: name of a data set, or path of a folder of photographs, with or without a folder per category.
         out: folder of the gallery; an unfinished gallery with the same plan is continued.
         encoder: name of an encoder; "" stands for the default encoder.
+        colour: srgb or stored, as `colour` of the runs that will search the gallery.
         index: exact, hnsw or ivf; "" stands for exact below a million images and for hnsw from there on.
         shard_size: number of images in a shard.
         threads: number of threads that the encoder computes with; 0 stands for the number of cores. The last bit of an
@@ -223,7 +229,7 @@ def build_gallery(
     photos = [replace(photo, path=photo.path.resolve()) for photo in dataset.photos]
     listing = listing_digest(photos)
     threads = threads or os.cpu_count() or 1
-    plan = Plan(name, precision, found.identity, found.dim, len(photos), listing, shard_size, threads)
+    plan = Plan(name, precision, found.identity, found.dim, len(photos), listing, shard_size, threads, colour)
     with alone_in(out):
         return _build(out, plan, photos, index, engine, progress)
 
@@ -231,7 +237,7 @@ def build_gallery(
 def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, engine: Engine, progress: bool) -> GalleryFolder:
     _begin(out, plan)
     count = -(-len(photos) // plan.shard)
-    shards = [Shard(n, count, part, out.resolve()) for n, part in enumerate(_chunks(photos, plan.shard))]
+    shards = [Shard(n, count, part, out.resolve(), plan.colour) for n, part in enumerate(_chunks(photos, plan.shard))]
     due = [shard for shard in shards if not shard.done]
     begun = sum(len(shard.photos) for shard in shards if shard.done)
     with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo", disable=not progress) as bar:
@@ -251,11 +257,11 @@ def _begin(out: Path, plan: Plan) -> None:
     begun = out / PLAN
     if begun.is_file():
         try:
-            held = read_json(begun)
-        except (OSError, ValueError):
-            held = None
+            held = {"colour": "srgb"} | read_json(begun)  # an earlier version wrote no colour
+        except (OSError, TypeError, ValueError):
+            held = {}
         if held != asdict(plan):
-            differ = [name for name, value in asdict(plan).items() if not isinstance(held, dict) or held.get(name) != value]
+            differ = [name for name, value in asdict(plan).items() if held.get(name) != value]
             raise UserError(
                 f"{shown(out)} holds a gallery that differs in {', '.join(differ)}: name another folder, or remove that one"
             )
@@ -283,6 +289,7 @@ def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> Galle
     about = {
         "format": 1,
         "encoder": {"name": plan.encoder, "precision": plan.precision, "identity": plan.identity, "dim": plan.dim},
+        "colour": plan.colour,
         "images": opened.size,
         "index": kind,
         "unreadable": unreadable,

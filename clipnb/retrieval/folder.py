@@ -85,6 +85,7 @@ class About(TypedDict, total=False):
     """The content of `clipnb.json`."""
 
     encoder: Maker
+    colour: str
     images: int
     index: str
     unreadable: dict[str, str]

@@ -13,7 +13,7 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from .._core.files import writing
 from .._core.markdown import plain
+from .._core.typed import misfit
 from ..errors import NoAnswer, ServiceError, UserError
 from . import network
 
@@ -247,13 +248,13 @@ class KnnClient:
 
 
 def _answers(kept: Path) -> dict[str, list[Any]]:
-    """The answers in a file, by key; a line that was cut off is left out."""
+    """The answers in a file, by key; a line that was cut off or damaged is left out."""
     found: dict[str, list[Any]] = {}
-    with suppress(FileNotFoundError):
-        for line in kept.read_text(encoding="utf-8").splitlines():
-            with suppress(ValueError):
+    with suppress(OSError):
+        for line in kept.read_bytes().splitlines():
+            with suppress(ValueError, TypeError, RecursionError, ServiceError):
                 key, answer = json.loads(line)
-                found[key] = answer
+                found[key] = [item for item in answer if _hit(item, "")]
     return found
 
 
@@ -268,12 +269,19 @@ def _probe(dim: int) -> NDArray[np.float32]:
     return np.full(dim, dim**-0.5, dtype=np.float32)
 
 
+class _Numbers(TypedDict):
+    id: int
+    similarity: float
+
+
 def _hit(item: Any, address: str) -> ServiceResult:
     """Read a result as the service writes it; without an id or a similarity, raise `ServiceError`."""
     try:
+        if said := misfit({"id": item["id"], "similarity": item["similarity"]}, _Numbers, "result"):
+            raise ValueError(said)
         image = item.get("image")
         return ServiceResult(
-            id=int(item["id"]),
+            id=item["id"],
             similarity=float(item["similarity"]),
             url=str(item.get("url") or ""),
             image_path=str(item.get("image_path") or ""),

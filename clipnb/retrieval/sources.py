@@ -96,11 +96,11 @@ def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], pref
     )
 
 
-def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Source:
+def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, colour: str) -> Source:
     """Make a source from a folder in clip-retrieval's format.
 
     Raises:
-        UserError: the folder was made with another encoder or holds vectors of another length.
+        UserError: the folder was made with another encoder or treatment of colour, or holds vectors of another length.
     """
     made_with = folder.about.get("encoder")
     if folder.dim != encoder.dim:
@@ -112,6 +112,11 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str) -> Source:
         raise UserError(
             f"{shown(folder.path)} was made with {made_with['name']!r} ({made_with['identity']}), not with {encoder.identity}: "
             "use that encoder, or build the gallery again"
+        )
+    if made_with and (held := folder.about.get("colour", "srgb")) != colour:
+        raise UserError(
+            f"{shown(folder.path)} was indexed with colour {held}, and the run has {colour}: pass -p colour {held}, or build a "
+            f"gallery with `clipnb index --colour {colour}`"
         )
     texts = folder.column(duplicates.COLUMN)
     hashes = np.zeros((len(texts), CELLS), dtype=np.uint8)
@@ -168,7 +173,7 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
 
     def opened(name: str, prefix: str) -> Source:
         if path := gallery_path(name):
-            return from_folder(open_folder(path), encoder, prefix)
+            return from_folder(open_folder(path), encoder, prefix, spec.colour)
         if is_same(name, spec.dataset):
             return own
         more = embed(load_dataset(name).photos, [CLEAN], encoder, store, colour=spec.colour, **options)
