@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 
 class UserError(Exception):
     """A mistake that the user can correct.
@@ -34,7 +37,13 @@ def of_one_photograph(name: str, error: Exception) -> str:
         return str(error)
     if isinstance(error, UserError | MemoryError):
         raise error
-    return " ".join(f"{name}: {type(error).__name__}: {error}".split())
+    return f"{name}: {in_one_line(error)}"
+
+
+def in_one_line(error: Exception) -> str:
+    """Kind, text and place of an error."""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(at.filename).name}, line {at.lineno})"
 
 
 class ServiceError(UserError):

@@ -89,7 +89,7 @@ def run(
     gallery = asked if len(asked_for) == len(dataset.photos) else embed(dataset.photos, [CLEAN], encoder, store, **options)
     if not asked.photos:
         reason = next(iter(asked.unreadable.values()))
-        raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be read; the first: {reason}")
+        raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be used; the first: {reason}")
     searched = open_search(spec, asked, gallery, encoder, store, workers=workers, progress=progress)
     texts = texts_of(spec, dataset, asked, encoder, store) if isinstance(encoder, TextEncoder) and not dataset.flat else {}
     rows = score(spec, asked, searched.look_up, texts)

@@ -116,6 +116,13 @@ def test_a_mistake_is_reported_before_the_kernel_starts(project: Path, nba: Path
     assert said.startswith("clipnb: k = 400 is more than the 17 other images")
 
 
+def test_an_encoder_of_ones_own_that_fails_is_one_line(project: Path, nba: Path) -> None:
+    Path("mine.py").write_text("def build():\n    return len(3)\n")
+    done = run([*LITERAL, "-p", "encoder", "mine:build"], stdin=subprocess.DEVNULL)
+    said = "clipnb: encoder 'mine:build' failed: TypeError: object of type 'int' has no len() (mine.py, line 2)"
+    assert done.stderr.splitlines() == [said]
+
+
 @pytest.mark.parametrize("name", ["007", "2024_05", "1e5", "no"])
 def test_the_type_in_the_notebook_decides_the_type_of_a_value(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

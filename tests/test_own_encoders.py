@@ -94,6 +94,24 @@ def test_a_factory_that_fails_says_where(here: Path) -> None:
         load_encoder("broken:build")
 
 
+def test_an_encoder_that_fails_on_photographs_says_where(here: Path, photo_folder: PhotoFolder) -> None:
+    folder = str(photo_folder({"b": 3, "c": 3}))
+    write(here, "raises", "absent")
+    with pytest.raises(UserError, match=r"encoder 'raises:build' failed: NameError: .*'absent'.* \(raises.py, line \d+\)"):
+        run(RunSpec(folder, "original", "raises:build", k=2), progress=False)
+    write(here, "prepares", body="Mine.prepare = lambda self, image: image.resize((2, 2))")
+    said = r"none of the 6 images in .* can be used; the first: b/00.png: ValueError: .* \(prepares.py, line \d+\)"
+    with pytest.raises(UserError, match=said):
+        run(RunSpec(folder, "original", "prepares:build", k=2), progress=False)
+
+
+def test_two_encoders_of_a_module_with_one_identity_share_no_embeddings(here: Path) -> None:
+    write(here, "two", attributes="identity = 'mine'")
+    with (here / "two.py").open("a") as file:
+        file.write("def other():\n    return Mine()\n")
+    assert load_encoder("two:build").identity != load_encoder("two:other").identity
+
+
 @pytest.mark.parametrize("attributes", ["", "identity = 'mine'"])
 def test_an_edited_encoder_gives_new_embeddings(here: Path, photo_folder: PhotoFolder, attributes: str) -> None:
     spec = RunSpec(str(photo_folder({"b": 3, "c": 3})), "grey", "edited:build", k=2)

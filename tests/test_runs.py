@@ -139,7 +139,7 @@ def test_a_gallery_that_is_too_small_or_unreadable_is_one_line(photo_folder: Pho
         tiny_run(root, k=5)
     for path in root.rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"none of the 5 images .* can be read; the first: .*empty"):
+    with pytest.raises(DatasetError, match=r"none of the 5 images .* can be used; the first: .*empty"):
         tiny_run(root)
 
 

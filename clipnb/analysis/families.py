@@ -52,7 +52,9 @@ def too_few(table: pd.DataFrame) -> list[str]:
     sizes = table.groupby("dataset", sort=False)["categories"].max()
     for size in dict.fromkeys(sizes):
         if (least := smallest_p(int(size))) > ALPHA:
-            few = f"{'; '.join(sizes.index[sizes == size])}: with {size} categories p is at least {least:.3g}"
+            names = sizes.index[sizes == size]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            few = f"{'; '.join(names[:3])}{more}: with {size} categories p is at least {least:.3g}"
             said.append(f"{few}; no change or interaction can be decided")
     for name, part in table.groupby("role", sort=False):
         if (least := smallest_p(int(part["categories"].max()))) <= ALPHA < least * len(part):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
+from ..errors import UserError, in_one_line
 from . import Encoder, TextEncoder
 
 TOLERANCE = 1e-3
@@ -26,16 +27,17 @@ def start(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str]
         names: n photographs, for the message of an error.
 
     Raises:
-        UserError: the inputs differ in shape. The returned function raises it if the encoder does not return n finite vectors
-            of length 1.
+        UserError: the inputs differ in shape, or the encoder fails. The returned function raises it if the encoder does not
+            return n finite vectors of length 1.
     """
     if len(shapes := {np.shape(pixels) for pixels in inputs}) > 1:
         raise UserError(f"encoder {encoder.name!r} prepares inputs of different shapes: {', '.join(map(str, sorted(shapes)))}")
-    if begin := getattr(getattr(encoder, "loaded", encoder), "start", None):
-        wait = begin(inputs)
-    else:
-        vectors = encoder.encode(np.stack(inputs))
-        wait = lambda: vectors  # noqa: E731 - as short as a function can be
+    with _named(encoder):
+        if begin := getattr(getattr(encoder, "loaded", encoder), "start", None):
+            wait = begin(inputs)
+        else:
+            vectors = encoder.encode(np.stack(inputs))
+            wait = lambda: vectors  # noqa: E731 - as short as a function can be
     return lambda: _checked(encoder, wait(), len(inputs), names)
 
 
@@ -50,7 +52,20 @@ def encode_text(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
     Raises:
         UserError: the encoder does not return n finite vectors of length 1.
     """
-    return _checked(encoder, encoder.encode_text(texts), len(texts), texts)
+    with _named(encoder):
+        vectors = encoder.encode_text(texts)
+    return _checked(encoder, vectors, len(texts), texts)
+
+
+@contextmanager
+def _named(encoder: Any) -> Iterator[None]:
+    """Report an error in the code of an encoder as one of this encoder, with its place."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise UserError(f"encoder {encoder.name!r} failed: {in_one_line(error)}") from error
 
 
 def _checked(encoder: Any, given: Any, n: int, names: Sequence[str]) -> NDArray[np.float32]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .._core.paths import project_root
-from ..errors import UserError
+from ..errors import UserError, in_one_line
 from . import DEFAULT, Compute, Encoder
 from .identity import imported, weights_digest
 
@@ -21,9 +20,9 @@ NEEDED = ("dim", "input_size", "prepare", "encode")
 def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     """Import the module, if necessary from the project's folder or the current folder, and take the encoder.
 
-    If the object lacks `name`, `identity` or `weights_sha256`, they are filled in. The identity is extended by the precision
-    and by digests of the source (the module, and the modules beside it that it imports) and of the weights (arrays, tensors
-    and files in the object's attributes). State weights of another form in `weights_sha256`.
+    If the object lacks `name`, `identity` or `weights_sha256`, they are filled in. The identity is extended by the name that was
+    typed, and by digests of the source (the module, and the modules beside it that it imports) and of the weights (arrays,
+    tensors and files in the object's attributes). State weights of another form in `weights_sha256`.
 
     Raises:
         UserError: the module or the name does not exist or fails, or it is neither an encoder nor a function that returns one.
@@ -40,14 +39,14 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     except (ImportError, AttributeError) as error:
         raise UserError(f"encoder {name!r}: {error}") from error
     except Exception as error:
-        raise UserError(f"encoder {name!r} cannot be imported: {_in_one_line(error)}") from error
+        raise UserError(f"encoder {name!r} cannot be imported: {in_one_line(error)}") from error
     encoder = _built(name, found) if isinstance(found, type) or not hasattr(found, "encode") else found
     if missing := [attribute for attribute in NEEDED if not hasattr(encoder, attribute)]:
         raise UserError(f"encoder {name!r} returns an object without {', '.join(missing)}: see clipnb.encoders.Encoder")
     for attribute, value in (("name", name), ("weights_sha256", ""), ("identity", f"{name}|{compute.precision}")):
         if not hasattr(encoder, attribute):
             setattr(encoder, attribute, value)
-    origin = f"|{source}|{encoder.weights_sha256 or weights_digest(encoder, module_name)}"
+    origin = f"|{name}|{source}|{encoder.weights_sha256 or weights_digest(encoder, module_name)}"
     if not encoder.identity.endswith(origin):  # an object, not a function, may be loaded again
         encoder.identity += origin
     return encoder
@@ -110,11 +109,5 @@ def _built(name: str, build: Any) -> Encoder:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"encoder {name!r} failed: {_in_one_line(error)}") from error
+        raise UserError(f"encoder {name!r} failed: {in_one_line(error)}") from error
     return encoder
-
-
-def _in_one_line(error: Exception) -> str:
-    """Kind, text and place of an error."""
-    at = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(at.filename).name}, line {at.lineno})"

@@ -276,24 +276,24 @@ def fill_in() -> None:
     sys.excepthook = _one_line
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it repeats the cell's traceback after an interrupt
     try:
-        plan = planned(sys.argv[1:])
+        if (plan := planned(sys.argv[1:])) is None:
+            return
+        notebook = read_command_line(sys.argv[1:])[0][0]
+        state = state_of_page(Path(notebook), plan.spec) if plan.output else ""
     except UserError as error:
         _complain(str(error))
         sys.exit(2)
-    if plan is None:
-        return
     if sys.stderr.isatty():
         os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
     sys.argv[1:] = with_types(sys.argv[1:], plan.parameters)
     if plan.output is None:
         return
     place = shown(plan.output)
-    positional, _ = read_command_line(sys.argv[1:])
-    handler = Handler(plan.spec, state_of_page(Path(positional[0]), plan.spec))
+    handler = Handler(plan.spec, state)
     atexit.register(handler.say_if_stopped)
     papermill_io.register(place, handler)
     plan.output.parent.mkdir(parents=True, exist_ok=True)
-    sys.argv.insert(sys.argv.index(positional[0]) + 1, place)
+    sys.argv.insert(sys.argv.index(notebook) + 1, place)
 
 
 fill_in()
