@@ -32,12 +32,19 @@ def _groups(values: _Vector, flips: int, seed: int) -> tuple[_Vector, _Vector]:
         for value in values:
             sums, sizes = np.concatenate([sums, sums + value]), np.concatenate([sizes, sizes + 1])
         return sums, sizes
-    rng, sums, sizes = rng_for(seed, "sign flip"), np.zeros((flips + 1, *values.shape[1:])), np.zeros(flips + 1)
-    for start in range(1, flips + 1, 10_000):
-        members = rng.integers(0, 2, (min(10_000, flips + 1 - start), n), dtype=np.int8).astype(np.float64)
-        block = slice(start, start + len(members))
-        sums[block], sizes[block] = members @ values, members.sum(axis=1)
+    members = _random_groups(n, flips, seed)
+    sums, sizes = np.zeros((flips + 1, *values.shape[1:])), np.zeros(flips + 1)
+    for start in range(0, flips, 10_000):
+        part = members[start : start + 10_000].astype(np.float64)
+        block = slice(start + 1, start + 1 + len(part))
+        sums[block], sizes[block] = part @ values, part.sum(axis=1)
     return sums, sizes
+
+
+@lru_cache(maxsize=2)
+def _random_groups(n: int, flips: int, seed: int) -> NDArray[np.int8]:
+    """Random groups of n categories, (flips, n) of 0 and 1; tests of as many categories use the same groups."""
+    return rng_for(seed, "sign flip").integers(0, 2, (flips, n), dtype=np.int8)
 
 
 def sign_flip(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> float:

@@ -95,6 +95,7 @@ def cards() -> list[Card]:
     return [card_from(record) for record in json.loads((DATA / "cards.json").read_text(encoding="utf-8"))]
 
 
+@cache
 def severities() -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table of severities on real photographs, and where its numbers come from."""
     return read_table(DATA / "severity.json")
