@@ -146,6 +146,17 @@ def test_the_measured_table_holds_what_the_book_says_of_it() -> None:
         assert value == severity.clean_value(measured, "miniplaces", str(encoder), "valid")
 
 
+def test_sizes_of_one_network_are_compared_on_the_same_photographs_without_a_corruption_error() -> None:
+    sizes, about = records.encoders()
+    names = list(sizes["encoder"])
+    assert {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "histogram"} == set(names)
+    assert len({source["data_fingerprint"] for source in about.values()}) == 1
+    head, _, *rows = tables.encoders_table(sizes, "miniplaces", names).splitlines()
+    assert "mCE" not in head
+    shares = [float(row.split("|")[2].partition("%")[0]) for row in rows]
+    assert shares == sorted(shares, reverse=True)
+
+
 def test_categories_of_one_photograph_have_no_average_precision_and_no_traceback(photo_folder: PhotoFolder) -> None:
     root = str(photo_folder({"cats": 2, "dogs": 2, "birds": 2}))
     (made,) = severity.tabulate([run(RunSpec(root, "original", "tiny", 2, per_category=1), progress=False)]).to_dict("records")

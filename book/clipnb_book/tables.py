@@ -147,12 +147,12 @@ def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) ->
 
 
 def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:
-    """One row per encoder, the best P@1 on clean photographs first: clean measures and mean corruption error."""
+    """One row per encoder, the best P@1 on clean photographs first: clean measures and any mean corruption error."""
     own = frame[frame["dataset"] == dataset]
     clean = {e: own[(own["encoder"] == e) & (own["manip"] == CLEAN)].iloc[0] for e in _best_first(own, encoders)}
     best, *others = clean
     both = on_all_encoders(own)
-    errors, edits = scores(both).set_index("encoder")["mCE"], both.loc[both["severity"] > 0, "manip"].nunique()
+    edits = both.loc[both["severity"] > 0, "manip"].nunique()
 
     def measure(e: str, name: str) -> str:
         return f"{clean[e][name]:.1%} ({clean[e][f'{name}_low']:.1%} to {clean[e][f'{name}_high']:.1%})"
@@ -161,9 +161,13 @@ def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -
         d = change_interval(np.array(clean[e]["p1_points"]) - np.array(clean[best]["p1_points"]))
         return f"{points(d.point)} ({points_span(d)})"
 
-    head = ["encoder", "P@1", "points from the best", "mAP", f"mCE of mAP against {BASELINE}, {edits} edits"]
-    rows = [[e, measure(e, "p1"), change(e) if e in others else "", measure(e, "map"), f"{errors[e]:.2f}"] for e in clean]
-    return table(head, rows, "llllr")
+    head = ["encoder", "P@1", "points from the best", "mAP"]
+    rows = [[e, measure(e, "p1"), change(e) if e in others else "", measure(e, "map")] for e in clean]
+    if edits:
+        errors = scores(both).set_index("encoder")["mCE"]
+        head.append(f"mCE of mAP against {BASELINE}, {edits} edits")
+        rows = [[*row, f"{errors[row[0]]:.2f}"] for row in rows]
+    return table(head, rows, "llllr"[: len(head)])
 
 
 def broken_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:

@@ -101,6 +101,11 @@ def severities() -> tuple[pd.DataFrame, dict[str, Any]]:
     return read_table(DATA / "severity.json")
 
 
+def encoders() -> tuple[pd.DataFrame, dict[str, Any]]:
+    """More encoders on a part of the scenes, without an edit, as a table of severities, and where its numbers come from."""
+    return read_table(DATA / "encoders.json")
+
+
 def abouts() -> dict[str, dict[str, Any]]:
     """What was measured -> its settings, versions and fingerprints, for the records beside the table of severities."""
     return {
