@@ -5,6 +5,7 @@ data set -> photographs -> embeddings (clean, manipulated) -> neighbours -> dist
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Collection, Mapping
@@ -167,7 +168,7 @@ def saved_or_new(spec: RunSpec) -> Result:
     """The current result of a specification; if there is none, that of a new run, which is saved."""
     if (result := current_result(spec)) is None:
         require_writable(results_root())
-        result = run(spec, progress=False)
+        result = run(spec, progress=sys.stderr.isatty())
         result.save()
     return result
 

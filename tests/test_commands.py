@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import papermill  # noqa: F401 - it loads the plug-in, not the reverse
@@ -51,6 +52,7 @@ def in_terminal(command: list[str]) -> tuple[int, str]:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvp(command[0], command)
+    termios.tcsetwinsize(terminal, (40, 120))
     shown = bytearray()
     while True:
         try:
@@ -177,6 +179,15 @@ def test_results_alone_need_no_project(tmp_path: Path, photo_folder: PhotoFolder
     assert main([*sweep, "--dry-run"]) == 0
     assert main([*sweep, "--no-pages"]) == 0
     assert main(sweep) == 1
+
+
+def test_a_run_of_many_photographs_shows_them_on_a_terminal(project: Path, nba: Path) -> None:
+    status, shown = in_terminal(["clipnb", "sweep", "nba", "--manips", "grey", "--encoders", "histogram", "--no-pages"])
+    assert status == 0, shown
+    assert "/18 [" in shown, "photographs, below the bar of the runs"
+    assert "/2 [" in shown
+    piped = run(["clipnb", "sweep", "nba", "--manips", "blurred", "--encoders", "histogram", "--no-pages"])
+    assert "/18 [" not in piped.stderr
 
 
 def test_report_says_which_settings_it_ignores(

@@ -89,6 +89,8 @@ def test_a_factory_that_fails_says_where(here: Path) -> None:
     write(here, "asks", argument="size")
     with pytest.raises(UserError, match="an encoder or a function without arguments: missing a required argument: 'size'"):
         load_encoder("asks:build")
+    with pytest.raises(UserError, match=r"encoder 'asks.py:build': No module named 'asks.py'"):
+        load_encoder("asks.py:build")
     (here / "broken.py").write_text("def build(:\n")
     with pytest.raises(UserError, match="encoder 'broken:build' cannot be imported: SyntaxError"):
         load_encoder("broken:build")
@@ -100,6 +102,9 @@ def test_an_encoder_that_fails_on_photographs_says_where(here: Path, photo_folde
     with pytest.raises(UserError, match=r"encoder 'raises:build' failed: NameError: .*'absent'.* \(raises.py, line \d+\)"):
         run(RunSpec(folder, "original", "raises:build", k=2), progress=False)
     write(here, "prepares", body="Mine.prepare = lambda self, image: image.resize((2, 2))")
+    write(here, "shapes", body="Mine.prepare = lambda self, image: image[: 1 + int(image.sum()) % 7]")
+    with pytest.raises(UserError, match=r"encoder 'shapes:build' prepares inputs of different shapes: \(\S+, .*\) of \d"):
+        run(RunSpec(folder, "original", "shapes:build", k=2), progress=False)
     said = r"none of the 6 images in .* can be used; the first: b/00.png: ValueError: .* \(prepares.py, line \d+\)"
     with pytest.raises(UserError, match=said):
         run(RunSpec(folder, "original", "prepares:build", k=2), progress=False)

@@ -164,7 +164,15 @@ def embed(
                 with suppress(OSError):
                     screen = stack.enter_context(open(place, "w", encoding="utf-8"))  # noqa: PTH123 - a device
             bar = stack.enter_context(
-                tqdm(total=len(photos), desc="embedding", unit="photo", disable=not progress, mininterval=0.5, file=screen)
+                tqdm(
+                    total=len(photos),
+                    desc="embedding",
+                    unit="photo",
+                    disable=not progress,
+                    mininterval=0.5,
+                    file=screen,
+                    leave=None,
+                )
             )
             stack.enter_context(batches)
             done: list[_Work] = []

@@ -31,7 +31,8 @@ def start(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str]
             return n finite vectors of length 1.
     """
     if len(shapes := {np.shape(pixels) for pixels in inputs}) > 1:
-        raise UserError(f"encoder {encoder.name!r} prepares inputs of different shapes: {', '.join(map(str, sorted(shapes)))}")
+        two = " and ".join(map(str, sorted(shapes)[:2]))
+        raise UserError(f"encoder {encoder.name!r} prepares inputs of different shapes: {two} of {len(shapes)}")
     with _named(encoder):
         if begin := getattr(getattr(encoder, "loaded", encoder), "start", None):
             wait = begin(inputs)

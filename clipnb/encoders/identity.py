@@ -24,7 +24,10 @@ _SOURCES: dict[str, str] = {}
 def imported(module: str) -> str:
     """Import a module, again if its source has changed, and return the digest of its source."""
     importlib.invalidate_caches()
-    found = find_spec(module)
+    try:
+        found = find_spec(module)
+    except ModuleNotFoundError:  # of a package that is a file, as in `mine.py`
+        found = None
     if found is None:
         raise ModuleNotFoundError(f"No module named {module!r}")
     files = _sources(module, Path(found.origin)) if found.origin and Path(found.origin).is_file() else {}
