@@ -50,7 +50,7 @@ def test_the_caption_of_the_scatter_gives_the_rank_correlation_of_its_points() -
 
 def test_the_caption_of_thresholds_gives_what_the_threshold_accepts() -> None:
     for name in records.SETS:
-        recall, fpr = records.calibration(name).at(0.8)[:2]
+        recall, fpr = records.calibration(name).curve.at(0.8)[:2]
         assert captions.pairs(name).count(f"{recall:.1%}") == 1
         assert f"{fpr:.1%} of pairs of different kinds" in captions.pairs(name)
 

@@ -33,7 +33,7 @@ def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(phot
     assert f"{found.prevalence:.1%} of pairs are of one kind" in said
     pairs = found.values["tau_fpr_1"].point
     assert "This rate over pairs does not control what a search returns: of the 10 nearest photographs, " in said
-    assert f"{found.results.precision_at(pairs):.1%} of those below {pairs:.3f} are of the query's kind" in said
+    assert f"{found.results.curve.at(pairs)[2]:.1%} of those below {pairs:.3f} are of the query's kind" in said
     assert f"**Take {found.results.tau.point:.3f}**" in said
     assert f"{found.results.precision.point:.1%}" in said
     frame = threshold_frame(found)

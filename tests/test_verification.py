@@ -204,7 +204,7 @@ def test_the_threshold_for_results_reaches_its_precision_and_is_checked_category
     below = [same for _, d, same in results if d < found.tau.point]
     assert np.mean(below) >= 0.8
     more = [same for _, d, same in results if d < found.tau.point + 2 / BINS + 1e-4]
-    assert found.precision_at(found.tau.point) == pytest.approx(np.mean(below))
+    assert found.curve.at(found.tau.point)[2] == pytest.approx(np.mean(below))
     assert np.mean(more) < 0.8 or len(more) == len(below)
     accepted: list[bool] = []
     counts = result_counts(vectors, labels, images, 5)
@@ -243,13 +243,13 @@ def test_half_of_many_categories_is_held_out_and_the_promise_checked_on_it() -> 
     vectors, names = clusters(24, 12, 3)
     images = [str(i) for i in range(len(names))]
     found = calibrate(vectors, names, images)
-    assert found.held_out
+    assert found.check
     assert len(found.calibrated_on) == len(found.scored_on) == 12
     assert not set(found.calibrated_on) & set(found.scored_on)
     tau = found.values["tau_fpr_5"]
     assert tau.low < tau.point < tau.high
-    assert found.at(tau.point)[1] <= 0.05
-    assert found.at(tau.point, checked=True)[1] == pytest.approx(0.05, abs=0.04)
+    assert found.curve.at(tau.point)[1] <= 0.05
+    assert found.check.at(tau.point)[1] == pytest.approx(0.05, abs=0.04)
     rest = [at for at, name in enumerate(names) if name in found.scored_on]
     checked = pair_counts(vectors[rest], codes([names[at] for at in rest])[0], np.arange(len(rest))).curve()
     assert_allclose(found.check.recall, checked.recall)
@@ -262,7 +262,7 @@ def test_half_of_many_categories_is_held_out_and_the_promise_checked_on_it() -> 
 def test_few_categories_serve_for_both_and_one_category_has_no_threshold() -> None:
     vectors, names = clusters(4, 6, 4)
     found = calibrate(vectors, names, [str(i) for i in range(24)])
-    assert not found.held_out
+    assert not found.check
     assert found.calibrated_on == found.scored_on
     with pytest.raises(UserError, match="two categories"):
         calibrate(vectors[:6], names[:6], [str(i) for i in range(6)])

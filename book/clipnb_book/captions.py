@@ -142,7 +142,7 @@ def slopes() -> str:
 
 def pairs(name: str, tau: float = 0.8) -> str:
     """What the study's threshold accepts."""
-    recall, fpr = records.calibration(name).at(tau)[:2]
+    recall, fpr = records.calibration(name).curve.at(tau)[:2]
     same, different = share(recall, ".1%"), share(fpr, ".1%")
     return f"The study's threshold accepts {same} of pairs of one kind and {different} of pairs of different kinds."
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -60,24 +59,9 @@ class Calibration:
     results: ResultThreshold
 
     @property
-    def held_out(self) -> bool:
-        return self.check is not None
-
-    @property
     def prevalence(self) -> float:
         """Share of same-kind pairs among all pairs, on which precision depends."""
         return float(self.curve.precision[-1])
-
-    def at(self, tau: float, *, checked: bool = False) -> tuple[float, float, float]:
-        """(recall, FPR, precision) of a threshold, each in [0, 1]; (0, 0, NaN) if no pair is that close.
-
-        They refer to the calibration categories or, with `checked`, to the scoring categories.
-        """
-        curve = self.check if checked and self.check is not None else self.curve
-        below = np.flatnonzero(curve.tau <= tau + 1e-12)
-        if not below.size:
-            return 0.0, 0.0, math.nan
-        return float(curve.recall[below[-1]]), float(curve.fpr[below[-1]]), float(curve.precision[below[-1]])
 
 
 def calibrate(
@@ -106,18 +90,18 @@ def calibrate(
         raise UserError(f"a wanted precision must be above 0 and at most 1, not {wanted:g}")
     names = sorted(set(categories))
     divided = len(names) >= ENOUGH
-    chosen = drawn(names, len(names) // 2, seed, "calibration") if divided else set(names)
+    chosen = set(drawn(names, len(names) // 2, seed, "calibration")) if divided else set(names)
     labels = np.asarray(categories)
     content = codes(images)[0]
 
-    def counted(wanted: set[str]) -> PairCounts:
-        rows = np.flatnonzero([label in wanted for label in labels])
+    def counted(names: set[str]) -> PairCounts:
+        rows = np.flatnonzero(np.isin(labels, list(names)))
         return pair_counts(vectors[rows], codes(labels[rows])[0], content[rows])
 
-    counts = counted(set(chosen))
+    counts = counted(chosen)
     if not (counts.same.sum() and counts.different.sum()):
         raise UserError("a threshold needs at least two categories, and two photographs in one of them")
-    rest = set(names) - set(chosen)
+    rest = set(names) - chosen
     return Calibration(
         values=jackknife(counts, STATISTICS),
         curve=counts.curve(),

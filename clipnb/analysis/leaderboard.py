@@ -58,7 +58,10 @@ def leaderboard(
     }
     errors = _corruption_errors(clean, manips, make)
     best = max(clean.values(), key=lambda r: r.mean(CLEAN_MEASURES[0]))
-    rows = [_row(result, best) | {"mCE": errors[name]} | _strengths(points[name]) for name, result in clean.items()]
+    rows = [
+        _row(result, best) | {"mCE": errors[name]} | {f"breaks: {m}": t.point.strength for m, t in points[name].items()}
+        for name, result in clean.items()
+    ]
     return pd.DataFrame(rows).sort_values("p1", ascending=False, kind="stable", ignore_index=True), points
 
 
@@ -75,10 +78,6 @@ def _row(result: Result, best: Result) -> dict[str, Any]:
         "images_per_second": about["embedded_now"] / about["seconds"] if fresh else math.nan,
         "identity": about["encoder"]["identity"],
     }
-
-
-def _strengths(points: Mapping[str, Tolerance]) -> dict[str, float]:
-    return {f"breaks: {manip}": t.point.strength for manip, t in points.items()}
 
 
 def _corruption_errors(clean: Mapping[str, Result], manips: Iterable[str], make: Callable[[RunSpec], Result]) -> dict[str, float]:

@@ -43,7 +43,6 @@ class Account:
         label: label of the run's condition.
         queries: number of queries.
         fates: fate -> number of results of all queries; the numbers sum to the number of requested results.
-        empty: number of queries without any usable result.
         available: macro mean of the available case with its interval over categories.
         categories: category -> mean of the available case, for categories with a usable result.
         worst, best: macro means of the worst and the best case.
@@ -53,7 +52,6 @@ class Account:
     label: str
     queries: int
     fates: dict[str, int]
-    empty: int
     available: Interval
     categories: dict[str, float]
     worst: float
@@ -94,7 +92,6 @@ def account(result: Result) -> Account:
             "unreadable": totals["n_unreadable"],
             "not returned": totals["n_asked"] - totals["n_returned"],
         },
-        empty=int((rows["n_results"] == 0).sum()),
         available=mean_interval(list(available.values()), bounds=(0.0, 1.0)),
         categories=available,
         worst=_macro(result, worst),

@@ -18,7 +18,7 @@ from scipy import stats
 from ..metrics.ranking import Integers, in_steps, similarity_blocks
 from ..metrics.validity import Floats
 from ..metrics.verification import OperatingCurve, curve_of_counts
-from ..stats.intervals import FEWEST, Interval, ticks
+from ..stats.intervals import ALPHA, FEWEST, Interval, ticks
 
 BINS = 8192
 """Number of bins for distances from 0 to 2; the resolution of a threshold is 0.00025."""
@@ -96,21 +96,19 @@ def result_counts(vectors: Floats, categories: Integers, images: Integers, k: in
     return PairCounts(same=counts[1::2], different=counts[::2], both_ways=False)
 
 
-def jackknife(
-    counts: PairCounts, statistics: Mapping[str, Callable[[OperatingCurve], float]], *, level: float = 0.95
-) -> dict[str, Interval]:
+def jackknife(counts: PairCounts, statistics: Mapping[str, Callable[[OperatingCurve], float]]) -> dict[str, Interval]:
     """Compute statistics of the operating curve with jackknife intervals over categories (`jackknife_interval`)."""
     groups = len(counts.same)
     whole, reduced = counts.curve(), [counts.curve(without=c) for c in range(groups)] if groups >= FEWEST else []
     weights = (counts.same + counts.different).sum(axis=1)
     return {
-        name: jackknife_interval(statistic(whole), [statistic(curve) for curve in reduced], weights, level=level)
+        name: jackknife_interval(statistic(whole), [statistic(curve) for curve in reduced], weights)
         for name, statistic in statistics.items()
     }
 
 
-def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray[np.integer], *, level: float = 0.95) -> Interval:
-    """Jackknife interval over G categories (Efron 1982), clipped at 0.
+def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray[np.integer]) -> Interval:
+    """95% jackknife interval over G categories (Efron 1982), clipped at 0.
 
     The interval is θ ± t(G* - 1) s with s² = (G - 1) / G · Σ (θ₍c₎ - mean of θ₍c₎)², where θ₍c₎ is the statistic without
     category c. G* = (Σ w)² / Σ w², at least 2, is the effective number of categories: G if they weigh the same, fewer if some
@@ -121,13 +119,12 @@ def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray
         point: θ, the statistic of all categories.
         left_out: G values θ₍c₎. There are no bounds for fewer than `FEWEST`, if all are equal, or if one is NaN.
         weights: (G,) numbers of pairs.
-        level: nominal coverage.
     """
     values, groups = np.asarray(left_out, dtype=np.float64), len(weights)
     constant = bool(values.size) and not np.ptp(ticks(values))
     if values.size < FEWEST or constant or np.isnan(values).any():
-        return Interval(point, math.nan, math.nan, "jackknife", groups, level, constant)
+        return Interval(point, math.nan, math.nan, "jackknife", groups, constant=constant)
     effective = float(weights.sum()) ** 2 / float((weights.astype(np.float64) ** 2).sum())
     error = math.sqrt((groups - 1) / groups * float(((values - values.mean()) ** 2).sum()))
-    arm = float(stats.t.ppf((1 + level) / 2, max(1.0, effective - 1))) * error
-    return Interval(point, max(0.0, point - arm), point + arm, "jackknife", groups, level)
+    arm = float(stats.t.ppf(1 - ALPHA / 2, max(1.0, effective - 1))) * error
+    return Interval(point, max(0.0, point - arm), point + arm, "jackknife", groups)

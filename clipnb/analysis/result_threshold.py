@@ -43,11 +43,6 @@ class ResultThreshold:
     accepted: float
     curve: OperatingCurve
 
-    def precision_at(self, tau: float) -> float:
-        """Share of same-kind results among the results that a threshold accepts; NaN if it accepts none."""
-        below = np.flatnonzero(self.curve.tau <= tau + 1e-12)
-        return float(self.curve.precision[below[-1]]) if below.size else math.nan
-
 
 def result_threshold(vectors: Floats, categories: Integers, images: Integers, k: int, *, wanted: float = WANTED) -> ResultThreshold:
     """Find the threshold for a wanted precision, and check it on categories that did not set it.
@@ -59,7 +54,7 @@ def result_threshold(vectors: Floats, categories: Integers, images: Integers, k:
     >>> angles = np.array([0.0, 0.1, 1.5, 1.6])  # two categories of two images each
     >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     >>> found = result_threshold(vectors, np.array([0, 0, 1, 1]), np.arange(4), k=2)
-    >>> round(found.tau.point, 1), found.precision_at(2.0)  # below 1.4, the distance to the nearest of the other category
+    >>> round(found.tau.point, 1), found.curve.at(2.0)[2]  # below 1.4, the distance to the nearest of the other category
     (1.3, 0.5)
     """
     counts = result_counts(vectors, categories, images, k)

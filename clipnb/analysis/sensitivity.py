@@ -22,11 +22,14 @@ from ..metrics.validity import Floats
 from ..result import Result
 from ..runs import drawn_for
 from ..spec import RunSpec
-from ..stats.intervals import FEWEST, Interval, category_means, macro_mean, mean_interval
+from ..stats.intervals import ALPHA, FEWEST, Interval, category_means, macro_mean, mean_interval
 from ..stats.sign_flips import change_interval
 
 CURVES = {"valid": "valid@k", "p_at_k": "P@k by category", "found": "original found first"}
 """Measures of a curve -> their labels."""
+
+RESAMPLES = 2_000
+"""Resamples of `nested_interval`."""
 
 
 def gallery_curve(
@@ -97,7 +100,7 @@ def _by_category(values: NDArray[np.float64], categories: Integers) -> list[floa
     return list(category_means({str(c): list(part) for c, part in images.groupby(categories)}).values())
 
 
-def gallery_curve_of(spec: RunSpec, sizes: Sequence[int], *, repeats: int = 5, progress: bool = True) -> pd.DataFrame:
+def gallery_curve_of(spec: RunSpec, sizes: Sequence[int], *, progress: bool = True) -> pd.DataFrame:
     """Compute `gallery_curve` for the photographs, the first draw of the condition, k, tau and seed of a run.
 
     Raises:
@@ -110,7 +113,7 @@ def gallery_curve_of(spec: RunSpec, sizes: Sequence[int], *, repeats: int = 5, p
     found = embed(drawn_for(spec).photos, asked, encoder, kept_embeddings(encoder), **options)
     labels = codes([photo.category for photo in found.photos])[0], codes(found.digests)[0]
     vectors = found.vectors[condition], found.vectors[CLEAN]
-    return gallery_curve(*vectors, *labels, sizes, k=spec.k, tau=spec.tau, repeats=repeats, seed=spec.seed)
+    return gallery_curve(*vectors, *labels, sizes, k=spec.k, tau=spec.tau, seed=spec.seed)
 
 
 def draw_changes(clean: Result, edited: Result, measure: str = "valid") -> list[Floats]:
@@ -124,8 +127,8 @@ def draw_changes(clean: Result, edited: Result, measure: str = "valid") -> list[
     return [part.to_numpy() for _, part in changes.groupby(level="category", sort=True)]
 
 
-def nested_interval(scores: Sequence[Floats], *, level: float = 0.95, resamples: int = 2_000, seed: int = 0) -> Interval:
-    """Hierarchical bootstrap interval of a macro mean: categories, their images and the images' draws are resampled in turn.
+def nested_interval(scores: Sequence[Floats], seed: int = 0) -> Interval:
+    """95% hierarchical bootstrap interval of a macro mean: categories, their images and the images' draws are resampled in turn.
 
     It is wider than an interval that resamples categories alone. Like every percentile interval, it covers too little with few
     categories. There are no bounds for fewer than `FEWEST`.
@@ -136,15 +139,15 @@ def nested_interval(scores: Sequence[Floats], *, level: float = 0.95, resamples:
     rng, groups = rng_for(seed, "nested"), len(scores)
     point = macro_mean([float(values.mean()) for values in scores])
     if groups < FEWEST:
-        return Interval(point, np.nan, np.nan, "percentile", groups, level)
-    drawn = rng.integers(0, groups, (resamples, groups))
+        return Interval(point, np.nan, np.nan, "percentile", groups)
+    drawn = rng.integers(0, groups, (RESAMPLES, groups))
     means = np.empty(drawn.shape)
     for category, values in enumerate(scores):
         (images, draws), here = values.shape, drawn == category
         chosen = rng.integers(0, images, (here.sum(), images, 1))
         means[here] = values[chosen, rng.integers(0, draws, (len(chosen), images, draws))].mean(axis=(1, 2))
-    low, high = np.quantile(means.mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(point, float(low), float(high), "percentile", groups, level)
+    low, high = np.quantile(means.mean(axis=1), [ALPHA / 2, 1 - ALPHA / 2])
+    return Interval(point, float(low), float(high), "percentile", groups)
 
 
 def draws_frame(results: Sequence[Result], measure: str = "valid") -> pd.DataFrame:

@@ -96,17 +96,15 @@ class Table(TypedDict):
 
 
 def require_table(path: Path) -> Table:
-    """The table in a file; an empty one if there is no file.
+    """The table in a file.
 
     Raises:
-        UserError: the file is not a table that `write_table` wrote.
+        UserError: the file is missing, or is not a table that `write_table` wrote.
     """
     try:
         kept: Table = read_json(path)
         if said := misfit(kept, Table, path.name):
             raise ValueError(said)
-    except FileNotFoundError:
-        return {"sources": {}, "rows": []}
     except (OSError, ValueError) as error:
         raise UserError(f"{path.name} is not a table of severities: {error}") from error
     return kept
@@ -120,7 +118,7 @@ def write_table(results: Sequence[Result], path: Path) -> None:
     Raises:
         UserError: the file exists and is not such a table.
     """
-    kept = require_table(path)
+    kept: Table = require_table(path) if path.exists() else {"sources": {}, "rows": []}
     sources: dict[str, Any] = {}
     for r in results:
         p = r.provenance
@@ -150,14 +148,11 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     Raises:
         UserError: the file is missing or is not such a table.
     """
-    try:
-        record = read_json(path)
-        rows = pd.DataFrame(record["rows"])
-        others = ("dataset", "encoder", "manip", "unit", "severity", "categories", "sizes", "queries")
-        numbers = [c for c in rows if c not in others and not str(c).endswith("_points")]
-        return rows.astype({"severity": int, **dict.fromkeys(numbers, float)}), dict(record["sources"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path.name} is not a table of severities: {error}") from error
+    kept = require_table(path)
+    rows = pd.DataFrame(kept["rows"])
+    others = ("dataset", "encoder", "manip", "unit", "severity", "categories", "sizes", "queries")
+    numbers = [c for c in rows if c not in others and not str(c).endswith("_points")]
+    return rows.astype(dict.fromkeys(numbers, float)), kept["sources"]
 
 
 def clean_value(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> float:
@@ -175,10 +170,7 @@ def clean_value(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -
 def performance(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Performance:
     """Map manipulation -> severity -> performance, without fixed settings."""
     rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["severity"] > 0)]
-    found: dict[str, dict[int, float]] = {}
-    for row in rows.to_dict("records"):
-        found.setdefault(str(row["manip"]), {})[int(row["severity"])] = float(row[measure])
-    return found
+    return {str(m): dict(zip(part["severity"], part[measure], strict=True)) for m, part in rows.groupby("manip", sort=False)}
 
 
 def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> pd.DataFrame:

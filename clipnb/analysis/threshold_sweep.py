@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import pandas as pd
@@ -92,10 +93,7 @@ def sweep(clean: Result, manipulated: Result, taus: NDArray[np.float64] = TAUS) 
 
 def _profiles(result: Result, taus: NDArray[np.float64]) -> pd.DataFrame:
     """valid@k,tau of every image at every threshold, the mean over draws."""
-    lists = result.rows["distances"].to_list()
-    table = np.full((len(lists), max((len(row) for row in lists), default=1)), math.nan)
-    for at, row in enumerate(lists):
-        table[at, : len(row)] = row
+    table = np.array([*zip_longest(*result.rows["distances"], fillvalue=math.nan)]).T
     frame = pd.DataFrame(profile(table, taus), columns=[f"{tau:g}" for tau in taus])
     frame[["category", "image"]] = result.rows[["category", "image"]].to_numpy()
     return frame.groupby(["category", "image"]).mean()

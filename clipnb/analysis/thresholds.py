@@ -61,7 +61,7 @@ def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
     for name, wanted in [*ACCEPTS.items(), *last]:
         interval = results.tau if name == "tau_results" else calibration.values.get(name)
         value = interval.point if interval else tau
-        recall, fpr, precision = calibration.at(value) if not math.isnan(value) else (math.nan,) * 3
+        recall, fpr, precision = calibration.curve.at(value)
         row = {
             "threshold": name,
             "accepts": wanted,
@@ -73,11 +73,10 @@ def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
             "fpr": fpr,
             "precision": precision,
             "prevalence": calibration.prevalence,
-            "precision_of_results": math.nan if math.isnan(value) else results.precision_at(value),
+            "precision_of_results": results.curve.at(value)[2],
         }
-        if calibration.held_out:
-            checked = calibration.at(value, checked=True) if not math.isnan(value) else (math.nan,) * 3
-            row |= dict(zip(("recall_held_out", "fpr_held_out", "precision_held_out"), checked, strict=True))
+        if calibration.check:
+            row |= dict(zip(("recall_held_out", "fpr_held_out", "precision_held_out"), calibration.check.at(value), strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
 

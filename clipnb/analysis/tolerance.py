@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,6 @@ ANSWERS = ("found", "p1", "map", "zero_shot")
 
 FRACTION = 0.5
 """Share of a measure's excess over chance whose loss counts as broken."""
-
 
 MOST = 8
 """Largest number of runs between or beyond the severities for one manipulation."""
@@ -96,7 +94,7 @@ def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", f
     Raises:
         UserError: there is no run, or no category has a value in all of them; or the measure has no level of chance.
     """
-    runs = sorted(edited, key=_strength_order)
+    runs = sorted(edited, key=lambda r: MANIPULATIONS[r.spec.manip].rises * r.spec.condition.value)
     if not runs:
         raise UserError(f"there is no run of {clean.spec.dataset} under a manipulation at a severity or strength")
     sizes = clean.rows.groupby("category", sort=True)["image"].nunique()
@@ -135,27 +133,18 @@ def of_means(
     return Tolerance(*names, fraction, point, tuple(strengths), tuple(map(float, means[1:].mean(axis=1))), level, means.shape[1])
 
 
-def from_table(
-    table: pd.DataFrame, dataset: str, encoder: str, measure: str = "found", fraction: float = FRACTION
-) -> list[Tolerance]:
+def from_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "found") -> list[Tolerance]:
     """Compute the breaking points of all manipulations in a table of severities (`clipnb.analysis.severity.tabulate`)."""
     own = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
     clean = own[own["manip"] == CLEAN].iloc[0]
     chance = np.array(list(by_chance({str(at): int(n) for at, n in enumerate(clean["sizes"])}, measure).values()))
     found = []
     for manip, rows in own[own["value"] > 0].groupby("manip", sort=False):
-        falls = MANIPULATIONS[str(manip)].levels[0] > MANIPULATIONS[str(manip)].levels[-1]
-        ordered = rows.sort_values("value", ascending=not falls)
+        ordered = rows.sort_values("value", ascending=MANIPULATIONS[str(manip)].rises > 0)
         strengths = [float(value) for value in ordered["value"]]
         means = np.array([clean[f"{measure}_points"], *ordered[f"{measure}_points"]], dtype=float)
-        found.append(of_means((dataset, encoder, str(manip), measure), strengths, means, chance, fraction))
+        found.append(of_means((dataset, encoder, str(manip), measure), strengths, means, chance))
     return found
-
-
-def _strength_order(result: Result) -> float:
-    """Sorts runs of a manipulation from the weakest to the strongest."""
-    first, *_, last = MANIPULATIONS[result.spec.manip].levels
-    return math.copysign(result.spec.condition.value, last - first)
 
 
 def graded(manips: Sequence[str] = ()) -> list[str]:
@@ -212,7 +201,7 @@ def next_strength(found: Tolerance, width: float) -> float | None:
     kind, (weak, strong) = MANIPULATIONS[found.manip], found.point.bracket
     if not kind.limits or math.isnan(found.point.strength):
         return None
-    weakest, strongest = kind.limits if kind.levels[0] < kind.levels[-1] else reversed(kind.limits)
+    weakest, strongest = kind.limits[:: kind.rises]
     weak, strong = weakest if math.isnan(weak) else weak, strongest if math.isnan(strong) else strong
     if abs(strong - weak) <= width * min(abs(weak), abs(strong)):
         return None
@@ -221,7 +210,7 @@ def next_strength(found: Tolerance, width: float) -> float | None:
     return None if middle in (weak, strong) else middle
 
 
-def saved(clean: RunSpec, measure: str = "found", fraction: float = FRACTION) -> list[Tolerance]:
+def saved(clean: RunSpec, measure: str = "found") -> list[Tolerance]:
     """Compute the breaking points of a data set from its saved runs alone; empty without runs at severities or strengths."""
     group = [r for r in load_results() if r.spec.clean == clean.clean]
     first = [r for r in group if r.spec.manip == CLEAN]
@@ -229,7 +218,7 @@ def saved(clean: RunSpec, measure: str = "found", fraction: float = FRACTION) ->
     for r in group:
         if first and comparable(r, first[0]) and (r.spec.severity or r.spec.strength) and measure in r.rows:
             by_manip.setdefault(r.spec.manip, []).append(r)
-    return [tolerance(first[0], runs, measure, fraction) for runs in by_manip.values()]
+    return [tolerance(first[0], runs, measure) for runs in by_manip.values()]
 
 
 def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:
@@ -238,28 +227,15 @@ def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:
     `strength`, `low` and `high` are values of the manipulation's parameter; -inf and inf stand for "before the weakest" and
     "beyond the strongest" measured one.
     """
-    return pd.DataFrame([record(t) for t in sorted(found, key=position)])
-
-
-def record(t: Tolerance) -> dict[str, Any]:
-    """One breaking point as a row of a table."""
-    return {
-        "dataset": t.dataset,
-        "encoder": t.encoder,
-        "manip": t.manip,
-        "measure": t.measure,
-        "fraction": t.fraction,
-        "parameter": MANIPULATIONS[t.manip].parameter,
-        "strength": t.point.strength,
-        "low": t.point.low,
-        "high": t.point.high,
-        "clean": t.point.clean,
-        "target": t.point.target,
-        "chance": t.chance,
-        "categories": t.categories,
-        "strengths": list(t.strengths),
-        "means": list(t.means),
-    }
+    return pd.DataFrame(
+        [
+            {name: getattr(t, name) for name in ("dataset", "encoder", "manip", "measure", "fraction")}
+            | {"parameter": MANIPULATIONS[t.manip].parameter}
+            | {name: getattr(t.point, name) for name in ("strength", "low", "high", "clean", "target")}
+            | {"chance": t.chance, "categories": t.categories, "strengths": list(t.strengths), "means": list(t.means)}
+            for t in sorted(found, key=position)
+        ]
+    )
 
 
 def position(found: Tolerance) -> float:
@@ -267,11 +243,10 @@ def position(found: Tolerance) -> float:
 
     Beyond it, they are ordered by the share of the measure's excess over chance at the strongest severity.
     """
-    point, levels = found.point.strength, np.array(MANIPULATIONS[found.manip].levels)
+    point, kind = found.point.strength, MANIPULATIONS[found.manip]
     if math.isnan(point):
         return math.inf
     if math.isinf(point):
         left = (found.means[-1] - found.chance) / max(found.point.clean - found.chance, 1e-9)
         return 0.0 if point < 0 else 6.0 + left
-    rising = levels if levels[-1] > levels[0] else -levels
-    return float(np.interp(point if rising is levels else -point, rising, np.arange(1, 6)))
+    return float(np.interp(kind.rises * point, kind.rises * np.array(kind.levels), SEVERITIES))

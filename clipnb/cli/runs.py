@@ -108,7 +108,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from ..analysis import severity
     from ..execution import pages, sweep
 
-    if options.table:
+    if options.table and Path(options.table).exists():
         severity.require_table(Path(options.table))  # fails before hours of runs
     if not options.no_pages and not options.dry_run:
         pages.template()  # fails at once outside a project

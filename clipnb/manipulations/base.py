@@ -70,7 +70,6 @@ class Manipulation:
         unit: unit of `at_input`.
         at_input: computes the effective strength at the encoder's input from the value and sizes; None if pixels must be
             compared.
-        falls: whether a smaller effective strength is a stronger manipulation.
         aliases: other spellings of the name.
     """
 
@@ -90,7 +89,6 @@ class Manipulation:
     fixed: bool = False
     unit: str = DIFFERENCE
     at_input: AtInput | None = None
-    falls: bool = False
     aliases: tuple[str, ...] = ()
 
     def settle(self, severity: int, strength: float = 0.0) -> tuple[int, float]:
@@ -115,6 +113,11 @@ class Manipulation:
         if not self.levels:
             return 0, 0.0
         return severity or (0 if self.fixed else 3), 0.0
+
+    @property
+    def rises(self) -> int:
+        """1 if a larger value of the parameter is a stronger manipulation, -1 if a smaller one is."""
+        return 1 if self.levels[0] < self.levels[-1] else -1
 
     def value(self, severity: int, strength: float = 0.0) -> float:
         """The value of the parameter at a severity or strength; 0 for the fixed setting."""

@@ -120,7 +120,6 @@ ENTRIES: tuple[Manipulation, ...] = (
         wording="a short side of {} px",
         unit="pixels of the short side",
         at_input=lambda value, before, after, view: float(min(after[:2])),
-        falls=True,
         aliases=("rescale", "thumbnail"),
     ),
     Manipulation(

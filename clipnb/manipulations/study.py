@@ -142,7 +142,6 @@ ENTRIES: tuple[Manipulation, ...] = (
         fixed=True,
         unit="share of the seen area kept",
         at_input=_kept_at_input,
-        falls=True,
         aliases=("crop",),
     ),
     Manipulation(

@@ -1,4 +1,4 @@
-"""Ranking quality: how high images of the query's category rank (P@k, R@k, Success@k, AP, AP@R), and the query's original.
+"""Ranking quality: how high images of the query's category rank (P@k, R@k, AP, AP@R), and the query's original.
 
 A query's own image is junk: it counts neither as relevant nor as irrelevant (revisitop; Radenović et al. 2018).
 
@@ -61,15 +61,6 @@ def recall_at_k(hits: Bools, relevant: Integers) -> NDArray[np.float64]:
     return np.asarray(np.divide(found, relevant, out=np.full(len(hits), np.nan), where=np.asarray(relevant) > 0))
 
 
-def success_at_k(hits: Bools) -> Bools:
-    """Success@k: whether at least one of the k results is relevant, (q,). It differs from recall: one hit is enough.
-
-    >>> success_at_k(np.array([[False, True], [False, False]]))
-    array([ True, False])
-    """
-    return np.asarray(hits.any(axis=1))
-
-
 def in_steps(values: Floats) -> NDArray[np.float64]:
     """Round to whole multiples of `TIE`: values with equal results are ties."""
     return np.asarray(np.rint(np.asarray(values, dtype=np.float64) / TIE))
@@ -123,37 +114,33 @@ class Precisions:
         ap: average precision, AP = Σ_{i ≤ R} i / rank_i / R over the R relevant images (TREC). Its mean is mAP.
         ap_at_r: AP@R = Σ_{rank_i ≤ R} i / rank_i / R, which counts only the first R ranks (Musgrave et al. 2020). Its
             mean is mAP@R.
-        first: 1 / rank of the first relevant image.
         relevant: R, the number of relevant images.
     """
 
     ap: NDArray[np.float64]
     ap_at_r: NDArray[np.float64]
-    first: NDArray[np.float64]
     relevant: NDArray[np.int64]
 
 
 def average_precisions(hits: Bools) -> Precisions:
-    """AP, AP@R and the reciprocal rank of the first hit, for each ranking.
+    """AP and AP@R of each ranking.
 
     Args:
         hits: (q, n) relevance in ranked order, from `ordered_hits`; it includes all relevant images.
 
     >>> summary = average_precisions(np.array([[True, False, False, True]]))
-    >>> summary.ap, summary.ap_at_r, summary.first  # (1 / 1 + 2 / 4) / 2, (1 / 1) / 2, 1 / 1
-    (array([0.75]), array([0.5]), array([1.]))
+    >>> summary.ap, summary.ap_at_r  # (1 / 1 + 2 / 4) / 2, (1 / 1) / 2
+    (array([0.75]), array([0.5]))
     """
     relevant = hits.sum(axis=1)
     at, rank = np.nonzero(hits)
     nth = np.arange(1, len(at) + 1) - np.repeat(np.cumsum(relevant) - relevant, relevant)
     precision = nth / (rank + 1)
     within = rank < relevant[at]
-    none = relevant == 0
     with np.errstate(invalid="ignore"):
         ap = np.bincount(at, precision, len(hits)) / relevant
         ap_at_r = np.bincount(at, precision * within, len(hits)) / relevant
-    first = np.where(none, np.nan, 1.0 / (1 + np.argmax(hits, axis=1)))
-    return Precisions(ap, ap_at_r, first, relevant.astype(np.int64))
+    return Precisions(ap, ap_at_r, relevant.astype(np.int64))
 
 
 def expected_ap(relevant: NDArray[np.integer], candidates: int) -> NDArray[np.float64]:
@@ -192,7 +179,7 @@ def reciprocal_rank(similarity: Floats, target: Floats, junk: Bools | None = Non
     return np.where(np.isnan(target), np.nan, 1.0 / (1 + before.sum(axis=1)))
 
 
-def similarity_blocks(queries: Floats, gallery: Floats, rows: int = 0) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+def similarity_blocks(queries: Floats, gallery: Floats) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Yield cosine similarities block by block: the slice of b queries and their (b, n) similarities.
 
     They are computed in float64, because a float32 product depends on the place of an image in the gallery.
@@ -200,9 +187,8 @@ def similarity_blocks(queries: Floats, gallery: Floats, rows: int = 0) -> Iterat
     Args:
         queries: (q, dim) unit vectors.
         gallery: (n, dim) unit vectors.
-        rows: queries per block; by default as many as fit `BLOCK_BYTES`.
     """
-    rows = rows or max(1, BLOCK_BYTES // (8 * max(1, len(gallery))))
+    rows = max(1, BLOCK_BYTES // (8 * max(1, len(gallery))))
     wide = np.asarray(gallery, dtype=np.float64).T
     for start in range(0, len(queries), rows):
         part = slice(start, min(start + rows, len(queries)))
@@ -230,7 +216,6 @@ def rank_all(
     same_category: tuple[Integers, Integers],
     same_image: tuple[Integers, Integers],
     copies: Callable[[slice], NDArray[np.bool_]] | None = None,
-    rows: int = 0,
 ) -> Ranked:
     """Rank the whole gallery for every query. Memory does not grow with the number of queries.
 
@@ -240,7 +225,6 @@ def rank_all(
         same_category: (q,) and (n,) category codes; an image with the query's code is relevant.
         same_image: (q,) and (n,) content codes; an image with the query's code is the query's own image or a copy of it.
         copies: a slice of b queries -> (b, n) whether each image is a near-copy of the query and so junk.
-        rows: queries per block; by default as many as fit `BLOCK_BYTES`.
 
     >>> gallery = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     >>> ranked = rank_all(gallery[:1], gallery, codes(["cat"], ["cat", "cat", "dog"]), codes(["a"], ["a", "b", "c"]))
@@ -250,7 +234,7 @@ def rank_all(
     kept: list[Precisions] = []
     own_rr: list[NDArray[np.float64]] = []
     others: list[NDArray[np.int64]] = []
-    for part, similarity in similarity_blocks(queries, gallery, rows):
+    for part, similarity in similarity_blocks(queries, gallery):
         own = same_image[0][part, None] == same_image[1]
         junk = own if copies is None else own | copies(part)
         relevant = (same_category[0][part, None] == same_category[1]) & ~junk

@@ -44,6 +44,15 @@ class OperatingCurve:
     fpr: Vector
     precision: Vector
 
+    def at(self, tau: float) -> tuple[float, float, float]:
+        """(recall, FPR, precision) of a threshold; (0, 0, NaN) if no pair is that close, NaN for a threshold of NaN."""
+        if np.isnan(tau):
+            return np.nan, np.nan, np.nan
+        below = np.flatnonzero(self.tau <= tau + 1e-12)
+        if not below.size:
+            return 0.0, 0.0, np.nan
+        return float(self.recall[below[-1]]), float(self.fpr[below[-1]]), float(self.precision[below[-1]])
+
 
 def curve_of_counts(tau: Floats, same: NDArray[Any], different: NDArray[Any]) -> OperatingCurve:
     """Operating curve from the number of pairs between successive thresholds.

@@ -15,22 +15,22 @@ FARTHEST = 2.0
 """Distance of opposite unit vectors: a threshold here accepts everything."""
 
 
-def threshold_table(calibration: Calibration, tau: float = 0.8) -> str:
+def threshold_table(calibration: Calibration) -> str:
     """Show `threshold_frame` as a Markdown table."""
     head = ["accepts", "threshold", "95% interval", "cosine", "same kind accepted", "different kinds accepted"]
     head.append(f"precision of {calibration.results.k} results")
-    if calibration.held_out:
+    if calibration.check:
         head += ["same, held out", "different, held out"]
     intervals = calibration.values | {"tau_results": calibration.results.tau}
     rows = []
-    for r in threshold_frame(calibration, tau).to_dict("records"):
+    for r in threshold_frame(calibration).to_dict("records"):
         if math.isnan(r["tau"]):
             rows.append([r["accepts"], "no threshold is that precise"] + [""] * (len(head) - 2))
             continue
         interval = span(intervals[r["threshold"]]) if r["threshold"] in intervals else ""
         cells = [r["accepts"], f"{r['tau']:.3f}", interval, f"{r['cosine']:.3f}", share(r["recall"], ".1%"), share(r["fpr"], ".1%")]
         cells.append("" if math.isnan(r["precision_of_results"]) else share(r["precision_of_results"], ".1%"))
-        if calibration.held_out:
+        if calibration.check:
             cells += [share(r["recall_held_out"], ".1%"), share(r["fpr_held_out"], ".1%")]
         rows.append(cells)
     return table(head, rows, "l" + "r" * (len(head) - 1))
@@ -46,22 +46,22 @@ def _shares(interval: Interval) -> str:
 
 
 def _held_out(calibration: Calibration, tau: float) -> str:
-    if not calibration.held_out:
+    if not calibration.check:
         return ""
-    recall, fpr = (share(found, ".1%") for found in calibration.at(tau, checked=True)[:2])
+    recall, fpr = (share(found, ".1%") for found in calibration.check.at(tau)[:2])
     return f"; on the held-out categories it accepts {recall} of pairs of one kind and {fpr} of pairs of different kinds"
 
 
 def _of_results(found: ResultThreshold, pairs: float) -> str:
     """What a threshold means for the results of a search, in sentences."""
     said = "This rate over pairs does not control what a search returns"
-    if not math.isnan(precision := found.precision_at(pairs)):
+    if not math.isnan(precision := found.curve.at(pairs)[2]):
         said += f": of the {found.k} nearest photographs, {precision:.1%} of those below {pairs:.3f} are of the query's kind"
     if math.isnan(found.tau.point):
         return f"{said}. No threshold makes {found.wanted:.0%} of accepted results of the query's kind."
     tau, got = found.tau, found.precision
     if tau.point >= FARTHEST:
-        everything = found.precision_at(FARTHEST)
+        everything = found.curve.at(FARTHEST)[2]
         return f"{said}. Of all results, {everything:.1%} are of the query's kind: {found.wanted:.0%} needs no threshold."
     goal = f"to make {found.wanted:.0%} of accepted results of the query's kind"
     checked = "Checked on each category in turn, with the threshold that the others set"
@@ -76,9 +76,9 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     """Recommend a threshold, and describe the effect of the given one, in sentences."""
     v = calibration.values
     one = v["tau_fpr_1"]
-    recall, fpr = (share(found, ".1%") for found in calibration.at(tau)[:2])
+    recall, fpr = (share(found, ".1%") for found in calibration.curve.at(tau)[:2])
     who = f"Calibrated on all {len(calibration.calibrated_on)} categories; of {ENOUGH} or more, half would be held out as a check"
-    if calibration.held_out:
+    if calibration.check:
         who = f"Calibrated on {len(calibration.calibrated_on)} categories, and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]
     lines = [
@@ -90,7 +90,7 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     if math.isnan(one.point):
         lines.append("No threshold keeps pairs of different kinds below 1%.")
     else:
-        got = calibration.at(one.point)[0]
+        got = calibration.curve.at(one.point)[0]
         lines.append(f"**Take {one.point:.3f}**{_span(one)} to accept at most 1% of pairs of different kinds:")
         lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
     lines.append(_of_results(calibration.results, one.point))

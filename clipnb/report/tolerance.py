@@ -48,7 +48,7 @@ def in_words(found: Tolerance) -> str:
 def interval_in_words(found: Tolerance) -> str:
     """The bounds of the interval, `25% to 38%`; a bound outside the measured strengths is `before` or `beyond` them."""
     number, point = MANIPULATIONS[found.manip].text, found.point
-    covers = note(INVERTED, point.n, point.level)
+    covers = note(INVERTED, point.n)
     if math.isfinite(point.low) and math.isfinite(point.high):
         return " to ".join(map(number, sorted((point.low, point.high)))) + covers
     ends = {-math.inf: f"before {number(found.strengths[0])}", math.inf: f"beyond {number(found.strengths[-1])}"}
@@ -178,7 +178,7 @@ def _curve(ax: Axes, t: Tolerance, line: int, name: str) -> None:
         ax.plot([limits.get(end, end) for end in (t.point.low, t.point.high)], [at, at], color=colour, lw=3, solid_capstyle="butt")
     if t.point.reached:
         ax.plot(t.point.strength, t.point.target, "X", color=colour, mec="white", ms=7, zorder=4)
-    if kind.levels[-1] < kind.levels[0] and not ax.xaxis_inverted():
+    if kind.rises < 0 and not ax.xaxis_inverted():
         ax.invert_xaxis()
     ticks = _apart(t.strengths, 0.13 * abs(t.strengths[-1] - untouched))
     ax.set_xticks([untouched, *ticks], ["clean", *map(kind.text, ticks)], fontsize=6.5)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.optimize import isotonic_regression
 
-from .intervals import FEWEST, TICK, ticks
+from .intervals import ALPHA, FEWEST, TICK, ticks
 
 STEPS = 200
 """Points at which the curve is examined between two measured strengths."""
@@ -19,7 +19,7 @@ STEPS = 200
 
 @dataclass(frozen=True)
 class BreakingPoint:
-    """A strength with a confidence interval. Strengths are ordered from the weakest to the strongest edit.
+    """A strength with a 95% confidence interval. Strengths are ordered from the weakest to the strongest edit.
 
     Attributes:
         strength: the breaking point, in the unit of the strengths; -inf if the measure is broken at the weakest strength,
@@ -29,7 +29,6 @@ class BreakingPoint:
         bracket: the two measured strengths between which the measure breaks; NaN for a missing one.
         clean, target: macro mean of the measure on clean photographs, and the value at which it counts as broken.
         n: number of categories.
-        level: nominal coverage.
     """
 
     strength: float
@@ -39,7 +38,6 @@ class BreakingPoint:
     clean: float
     target: float
     n: int
-    level: float = 0.95
 
     @property
     def reached(self) -> bool:
@@ -59,7 +57,6 @@ def breaking_point(
     *,
     chance: ArrayLike = 0.0,
     fraction: float = 0.5,
-    level: float = 0.95,
 ) -> BreakingPoint:
     """Breaking point with its interval over categories.
 
@@ -75,7 +72,6 @@ def breaking_point(
         strengths: (S,) strengths, from the weakest to the strongest; they rise or fall.
         chance: (G,) value of the measure by chance in each category, or one value for all.
         fraction: share of the measure's excess over chance that is lost, in (0, 1).
-        level: nominal coverage.
 
     Returns:
         The breaking point. It has no interval with fewer than `FEWEST` categories, or if they do not differ where it breaks.
@@ -102,7 +98,7 @@ def breaking_point(
     excess = later - target
     start, goal = float(first.mean()), float(target.mean())
     if float((first - by_chance).mean()) < TICK:
-        return BreakingPoint(math.nan, math.nan, math.nan, (math.nan, math.nan), start, goal, first.size, level)
+        return BreakingPoint(math.nan, math.nan, math.nan, (math.nan, math.nan), start, goal, first.size)
     fitted = isotonic_regression(excess.mean(axis=1), increasing=False).x
     broken, same = np.flatnonzero(fitted <= TICK), False
     if not broken.size:
@@ -114,17 +110,17 @@ def breaking_point(
         share = fitted[j - 1] / (fitted[j - 1] - fitted[j])
         strength, bracket = float(at[j - 1] + share * (at[j] - at[j - 1])), (float(at[j - 1]), float(at[j]))
         same = not np.ptp(ticks(excess[j - 1 : j + 1]), axis=1).any()
-    low, high = (math.nan, math.nan) if same or first.size < FEWEST else _inverted(excess, at, level)
-    return BreakingPoint(strength, low, high, bracket, start, goal, first.size, level)
+    low, high = (math.nan, math.nan) if same or first.size < FEWEST else _inverted(excess, at)
+    return BreakingPoint(strength, low, high, bracket, start, goal, first.size)
 
 
-def _inverted(excess: NDArray[np.float64], at: NDArray[np.float64], level: float) -> tuple[float, float]:
+def _inverted(excess: NDArray[np.float64], at: NDArray[np.float64]) -> tuple[float, float]:
     """First and last strength at which the mean excess over categories is not shown to differ from zero."""
     share = np.linspace(0, 1, STEPS, endpoint=False)[:, None]
     dense = [a + share * (b - a) for a, b in pairwise(excess)] + [excess[-1:]]
     where = [a + share[:, 0] * (b - a) for a, b in pairwise(at)] + [at[-1:]]
     d, s = np.concatenate(dense), np.concatenate(where)
-    arm = stats.t.ppf((1 + level) / 2, d.shape[1] - 1) * stats.sem(d, axis=1)
+    arm = stats.t.ppf(1 - ALPHA / 2, d.shape[1] - 1) * stats.sem(d, axis=1)
     may_be_broken, may_be_whole = np.flatnonzero(d.mean(axis=1) - arm <= 0), np.flatnonzero(d.mean(axis=1) + arm >= 0)
     low = math.inf if not may_be_broken.size else -math.inf if may_be_broken[0] == 0 else float(s[may_be_broken[0]])
     high = -math.inf if not may_be_whole.size else math.inf if may_be_whole[-1] == len(s) - 1 else float(s[may_be_whole[-1]])

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from .._core.random import rng_for
-from .intervals import Interval, t_interval, ticks, unpaired_difference
+from .intervals import ALPHA, Interval, t_interval, ticks, unpaired_difference
 from .sign_flips import sign_flip
 
 
@@ -85,26 +86,23 @@ class Equivalence:
     """Result of a test of equivalence.
 
     Attributes:
-        margin: the largest change that counts as no change.
         p: p-value of the hypothesis that the change is at least as large as the margin. If it is below alpha, the test
-            shows a change smaller than the margin.
+            shows a change smaller than the margin; NaN without an interval.
         interval: interval of level 1 - 2 alpha; it lies within ±margin if and only if p < alpha.
     """
 
-    margin: float
     p: float
     interval: Interval
 
 
-def tost(differences: ArrayLike, margin: float, *, alpha: float = 0.05) -> Equivalence:
+def tost(differences: ArrayLike, margin: float) -> Equivalence:
     """Two one-sided t tests (Schuirmann 1987) that show that the mean change lies within ±margin.
 
     `ttost_paired` of statsmodels is ten times as fast, but gives no interval.
 
     Args:
         differences: (G,) d_c; p is NaN for fewer than `FEWEST` categories and for equal values.
-        margin: margin in the unit of the differences, above 0.
-        alpha: level of the test.
+        margin: the largest change that counts as no change, in the unit of the differences, above 0.
 
     Raises:
         ValueError: the margin is not positive.
@@ -112,17 +110,8 @@ def tost(differences: ArrayLike, margin: float, *, alpha: float = 0.05) -> Equiv
     >>> round(tost([0.0, 0.1, -0.1, 0.0, 0.1, -0.1], margin=0.1).p, 4)  # t = 2.739 with 5 degrees of freedom
     0.0204
     """
-    if not margin > 0:
-        raise ValueError(f"the margin of an equivalence test must be above 0, not {margin!r}")
     d = np.asarray(differences, dtype=np.float64)
-    interval = t_interval(d, 1 - 2 * alpha)
-    if not interval.bounded:
-        return Equivalence(margin, float("nan"), interval)
-    sides = (
-        stats.ttest_1samp(d, -margin, alternative="greater").pvalue,
-        stats.ttest_1samp(d, margin, alternative="less").pvalue,
-    )
-    return Equivalence(margin, float(max(sides)), interval)
+    return _equivalence(margin, t_interval(d, 1 - 2 * ALPHA), lambda at, side: stats.ttest_1samp(d, at, alternative=side))
 
 
 def tost_unpaired(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0.05) -> Equivalence:
@@ -130,7 +119,7 @@ def tost_unpaired(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0
 
     Args:
         a, b: (G1,) and (G2,) values of independent categories.
-        margin: margin in the unit of the values, above 0.
+        margin: as in `tost`.
         alpha: level of the test.
 
     Raises:
@@ -139,17 +128,18 @@ def tost_unpaired(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0
     >>> round(tost_unpaired([0, 1] * 3, [0, 1] * 3, margin=0.5).p, 4)  # t = 1.581 with 10 degrees of freedom
     0.0725
     """
-    if not margin > 0:
-        raise ValueError(f"the margin of an equivalence test must be above 0, not {margin!r}")
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     interval = unpaired_difference(x, y, level=1 - 2 * alpha)
+    return _equivalence(margin, interval, lambda at, side: stats.ttest_ind(x - at, y, equal_var=False, alternative=side))
+
+
+def _equivalence(margin: float, interval: Interval, test: Callable[[float, str], Any]) -> Equivalence:
+    """Two one-sided tests; `test` takes a value and the side of it on which the change may lie."""
+    if not margin > 0:
+        raise ValueError(f"the margin of an equivalence test must be above 0, not {margin!r}")
     if not interval.bounded:
-        return Equivalence(margin, float("nan"), interval)
-    sides = (
-        stats.ttest_ind(x + margin, y, equal_var=False, alternative="greater").pvalue,
-        stats.ttest_ind(x - margin, y, equal_var=False, alternative="less").pvalue,
-    )
-    return Equivalence(margin, float(max(sides)), interval)
+        return Equivalence(math.nan, interval)
+    return Equivalence(float(max(test(-margin, "greater").pvalue, test(margin, "less").pvalue)), interval)
 
 
 @dataclass(frozen=True)
@@ -186,7 +176,7 @@ def interaction(a: ArrayLike, b: ArrayLike, *, seed: int = 0, permutations: int 
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     difference = unpaired_difference(x, y)
     if not difference.bounded:
-        return Interaction(difference, float("nan"), float("nan"))
+        return Interaction(difference, math.nan, math.nan)
     method = stats.PermutationMethod(n_resamples=permutations, batch=1_000, rng=rng_for(seed, "interaction"))
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a permutation may leave a set without spread
         shuffled = stats.ttest_ind(x, y, equal_var=False, method=method)

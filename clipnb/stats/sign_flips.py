@@ -122,24 +122,22 @@ def _bounds(d: _Vector, sums: _Vector, sizes: _Vector, alpha: float) -> tuple[_V
 
 
 @lru_cache
-def _standardised(categories: int, power: float, alpha: float, data_sets: int = 2_000, flips: int = 1_023) -> float:
-    rng = rng_for(0, "detectable change", categories)
-    d = rng.standard_normal((categories, data_sets))
-    low, _ = _bounds(d, *_groups(d, flips, 0), alpha=alpha)
-    needed = float(np.quantile(-low, power, method="higher"))
+def _standardised(categories: int) -> float:
+    """`detectable_change` for a standard deviation of 1."""
+    d = rng_for(0, "detectable change", categories).standard_normal((categories, 2_000))
+    low, _ = _bounds(d, *_groups(d, 1_023, 0), alpha=ALPHA)
+    needed = float(np.quantile(-low, 0.8, method="higher"))
     return needed if math.isfinite(needed) else math.nan
 
 
-def detectable_change(sd: float, categories: int, *, power: float = 0.8, alpha: float = ALPHA) -> float:
-    """Minimum detectable effect: the mean change that `sign_flip` finds with the given power, if changes are normal.
+def detectable_change(sd: float, categories: int) -> float:
+    """Minimum detectable effect: the mean change that `sign_flip` finds with a power of 80%, if changes are normal.
 
     It is simulated: 2,000 data sets with standard deviation 1, for each the smallest shift that the test detects.
 
     Args:
         sd: standard deviation of the categories' changes.
         categories: G, the number of categories.
-        power: probability that the test finds the change.
-        alpha: level of the test.
 
     Returns:
         A change in the unit of `sd`, known to about 2%; NaN if so few categories never give p <= alpha (5 at 5%), 0 if `sd` is 0.
@@ -147,4 +145,4 @@ def detectable_change(sd: float, categories: int, *, power: float = 0.8, alpha: 
     >>> round(detectable_change(sd=0.1, categories=10), 2), detectable_change(sd=0.1, categories=5)
     (0.1, nan)
     """
-    return sd * _standardised(categories, power, alpha) if categories and not math.isnan(sd) else math.nan
+    return sd * _standardised(categories) if categories and not math.isnan(sd) else math.nan
