@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from clipnb.encoders import DEFAULT, Compute
-from clipnb.encoders.open_clip_models import OpenClip
 from clipnb.encoders.openai_clip import MEAN, STD, OpenAIClip
 from clipnb.encoders.preprocessing import Preprocessing
+from clipnb.encoders.torch_base import TextTorchEncoder
 
 if torch.version.cuda is None:
     # with a CPU build of torch, torchvision lacks two operators; their names suffice for its import
@@ -30,7 +30,7 @@ def _open_clip_model(name: str) -> Any:
     return open_clip.create_model(name, pretrained=None)
 
 
-def random_vit(name: str, path: Path | None = None, compute: Compute = DEFAULT) -> OpenClip:
+def random_vit(name: str, path: Path | None = None, compute: Compute = DEFAULT) -> TextTorchEncoder:
     """Make an open_clip model such as `ViT-L-14`, and write its weights to `path` if one is given."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -40,7 +40,9 @@ def random_vit(name: str, path: Path | None = None, compute: Compute = DEFAULT) 
         torch.save(model.state_dict(), path)
     dim = int(open_clip.get_model_config(name)["embed_dim"])
     about: dict[str, Any] = {"dim": dim, "weights": path or Path(name), "weights_sha256": "random", "compute": compute}
-    return OpenClip(f"random:{name}", model, open_clip.get_tokenizer(name), preprocessing=Preprocessing(224, MEAN, STD), **about)
+    return TextTorchEncoder(
+        f"random:{name}", model, open_clip.get_tokenizer(name), preprocessing=Preprocessing(224, MEAN, STD), **about
+    )
 
 
 def random_clip(dim: int, compute: Compute = DEFAULT) -> OpenAIClip:

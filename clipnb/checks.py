@@ -26,10 +26,8 @@ NOTICED = 0.25
 ALIKE = 0.95
 """Share of equal scores from which two lists of scores may be the same list."""
 
-
 FLOOR = 0.5
 """Share of clean queries without a valid result from which the threshold does not fit the encoder."""
-
 
 RECALL = 0.95
 """Recall of an approximate index below which a warning is given."""
@@ -57,14 +55,11 @@ class Agreement(NamedTuple):
         return self.equal >= ALIKE and self.p < 0.01
 
 
-def score_agreement(
-    a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]], *, resamples: int = 999, seed: int = 0
-) -> Agreement:
+def score_agreement(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]]) -> Agreement:
     """Test by permutation whether two conditions' scores agree beyond chance. It needs no photographs.
 
     Args:
         a, b: category -> one score per image, with the same images in the same order.
-        resamples: number B of random matchings within categories.
 
     Raises:
         ValueError: the two do not score the same images.
@@ -73,10 +68,9 @@ def score_agreement(
         raise ValueError("the two do not score the same images")
     left, right = (np.concatenate([np.asarray(scores[c], dtype=float) for c in a]) for scores in (a, b))
     group = np.repeat(np.arange(len(a)), [len(v) for v in a.values()])
-    rng = rng_for(seed, "score agreement")
+    rng = rng_for(0, "score agreement")
     equal = float(np.mean(left == right))
-    if equal < ALIKE:
-        resamples = 19  # enough to estimate `by_chance`; p does not matter here
+    resamples = 999 if equal >= ALIKE else 19  # enough to estimate `by_chance`; p does not matter here
     chance = np.empty(resamples)
     for i in range(resamples):
         order = np.lexsort((rng.random(len(group)), group))  # shuffles within each category

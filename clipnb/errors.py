@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -31,6 +33,11 @@ class UnreadableImage(UserError):
     """A file cannot be decoded as an image; the message says why."""
 
 
+def text_of(error: Exception) -> str:
+    """The message of an error on one line, shortened, or its kind if it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def of_one_photograph(name: str, error: Exception) -> str:
     """The reason why one photograph is left out, on one line; an error that is not of the photograph is raised again."""
     if isinstance(error, UnreadableImage):
@@ -43,7 +50,7 @@ def of_one_photograph(name: str, error: Exception) -> str:
 def in_one_line(error: Exception) -> str:
     """Kind, text and place of an error."""
     at = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {' '.join(str(error).split())} ({Path(at.filename).name}, line {at.lineno})"
+    return f"{type(error).__name__}: {text_of(error)} ({Path(at.filename).name}, line {at.lineno})"
 
 
 class ServiceError(UserError):
@@ -60,6 +67,15 @@ class MissingExtra(UserError):
     def __init__(self, what: str, extra: str, instead: str = "") -> None:
         way_round = f", or {instead}" if instead else ""
         super().__init__(f"{what} needs packages that are not installed: pip install 'clipnb[{extra}]'{way_round}")
+
+
+@contextmanager
+def needs(what: str, extra: str, instead: str = "") -> Iterator[None]:
+    """Raise `MissingExtra` if a package that the block imports is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(what, extra, instead) from error
 
 
 def user_errors(kind: type[UserError] = UserError) -> set[str]:

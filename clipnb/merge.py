@@ -51,7 +51,7 @@ def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
     return found
 
 
-def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
+def merge_saved() -> list[tuple[Path, int]]:
     """Merge all batches among the saved runs, and save the merged runs.
 
     Returns:
@@ -60,12 +60,12 @@ def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
     Raises:
         UserError: there are no batches, batches do not belong together, or a saved run holds queries that its batches do not.
     """
-    found = groups(load_results(root))
+    found = groups(load_results())
     if not found:
         raise UserError("there are no runs with -p start or -p step to merge")
     whole = [merge(batches) for batches in found.values()]
     for result in whole:
-        if saved := saved_result(result.spec, root):
+        if saved := saved_result(result.spec):
             lost = set(saved.rows[KEY].itertuples(index=False)) - set(result.rows[KEY].itertuples(index=False))
             if lost:
                 raise UserError(
@@ -76,5 +76,5 @@ def merge_saved(root: Path | None = None) -> list[tuple[Path, int]]:
     for result in whole:
         if left := len(set(drawn_for(result.spec).categories) - set(result.rows["category"])):
             result = replace(result, provenance=result.provenance | {"categories_missing": left})
-        written.append((result.save(root), left))
+        written.append((result.save(), left))
     return written

@@ -30,7 +30,7 @@ from . import study_log
 from ._core.files import file_sha256, read_bytes, read_text, replaced_folder, write_text
 from ._core.paths import results_root, shown
 from .datasets.dataset import NESTED, locate
-from .errors import DatasetError, UserError
+from .errors import DatasetError, UserError, text_of
 from .manipulations import CLEAN, MANIPULATIONS
 from .metrics.measures import MEASURES
 from .provenance import Provenance, checked, folder_sha256
@@ -202,7 +202,7 @@ class Result:
                 raise ValueError("rows.parquet is not the file that run.json was written for")
             return cls(RunSpec(**record["spec"]), checked(record["provenance"]), stored.read(content))
         except Exception as error:  # damaged files raise errors of many kinds
-            raise UserError(f"{shown(folder)} is not the folder of a finished run: {' '.join(str(error).split()):.300}") from error
+            raise UserError(f"{shown(folder)} is not the folder of a finished run: {text_of(error)}") from error
 
 
 def same_photographs(a: Result, b: Result) -> bool:

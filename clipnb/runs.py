@@ -91,15 +91,15 @@ def run(
     if not asked.photos:
         reason = next(iter(asked.unreadable.values()))
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be used; the first: {reason}")
-    searched = open_search(spec, asked, gallery, encoder, store, workers=workers, progress=progress)
+    look_up, searched = open_search(spec, asked, gallery, encoder, store, workers=workers, progress=progress)
     texts = texts_of(spec, dataset, asked, encoder, store) if isinstance(encoder, TextEncoder) and not dataset.flat else {}
-    rows = score(spec, asked, searched.look_up, texts)
+    rows = score(spec, asked, look_up, texts)
     if not rows["n_results"].any():
-        reason = next(iter(searched.about["unusable"].values()), "nothing was returned")
+        reason = next(iter(searched["unusable"].values()), "nothing was returned")
         raise UserError(f"not one result of {spec.gallery or spec.dataset} can be scored; the first: {reason}")
     computed = asked.computed + (gallery.computed if gallery is not asked else 0)
     about = describe(dataset, encoder, gallery, computed, time.monotonic() - started)
-    about["gallery"] = cast(GalleryRecord, searched.about)
+    about["gallery"] = cast(GalleryRecord, searched)
     result = Result(spec, about, rows)
     result.provenance["warnings"] = checks.warnings(result)
     return result
@@ -136,9 +136,9 @@ def _require_photographs(spec: RunSpec) -> None:
     require_own_folder(results_root() / spec.run_id, spec, folder_sha256(dataset.root), of_files)
 
 
-def saved_result(spec: RunSpec, root: Path | None = None) -> Result | None:
+def saved_result(spec: RunSpec) -> Result | None:
     """The saved result of this specification; None if there is none, with a warning if it is damaged."""
-    folder = (root or results_root()) / spec.run_id
+    folder = results_root() / spec.run_id
     if not (folder / "run.json").is_file():
         return None
     try:

@@ -130,7 +130,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, photo_host: str) -> Iterat
     folder = tmp_path_factory.mktemp("service")
     model = str(Checkpoints(folder).state)
     photos = load_dataset("sample-figures").root
-    ours = build_gallery("sample-figures", folder / "ours", encoder=model, shard_size=40, progress=False).path
+    ours = build_gallery("sample-figures", folder / "ours", encoder=model, shard_size=40).path
     must(theirs("inference", photos, folder / "embeddings", model))
     must(theirs("index", folder / "embeddings", folder / "theirs"))
     aesthetic = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)

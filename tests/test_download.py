@@ -89,7 +89,7 @@ def sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nba_comes_from_kaggle(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     sign_in(monkeypatch)
     web.archive = zipped(PLAYERS)
-    folder = fetch("nba", progress=False)
+    folder = fetch("nba")
     dataset = load_dataset("nba")
     assert dataset.root == folder
     assert dataset.categories == ["Nikola Jokić", "Stephen Curry"]
@@ -109,7 +109,7 @@ def test_kaggle_credentials_come_from_the_usual_file(web: Web, tmp_path: Path) -
     keys = tmp_path / "home" / ".kaggle" / "kaggle.json"
     keys.parent.mkdir(parents=True)
     keys.write_text(json.dumps({"username": "me", "key": "secret"}))
-    assert len(list(fetch("nba", progress=False).rglob("*.jpg"))) == 6
+    assert len(list(fetch("nba").rglob("*.jpg"))) == 6
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])
@@ -118,7 +118,7 @@ def test_missing_credentials_are_one_line(web: Web, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("KAGGLE_USERNAME", "me")
         monkeypatch.setenv("KAGGLE_KEY", key)
     with pytest.raises(UserError, match=r"Kaggle .*kaggle\.json, or set KAGGLE_USERNAME and KAGGLE_KEY") as caught:
-        fetch("nba", progress=False)
+        fetch("nba")
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="choose from nba, miniplaces"):
         fetch("imagenet")
@@ -126,7 +126,7 @@ def test_missing_credentials_are_one_line(web: Web, monkeypatch: pytest.MonkeyPa
 
 def test_miniplaces_comes_from_drive_past_its_confirmation(web: Web) -> None:
     web.archive = tarred(SCENES)
-    fetch("miniplaces", progress=False)
+    fetch("miniplaces")
     dataset = load_dataset("miniplaces")
     assert dataset.categories == ["abbey", "church_outdoor"]
     assert len(dataset.photos) == 6
@@ -138,9 +138,9 @@ def test_an_interrupted_download_is_resumed(web: Web, tmp_path: Path, monkeypatc
     web.archive = tarred({**SCENES, "data/notes.bin": os.urandom(2 * 2**20)})
     web.break_after = 1_500_000
     with pytest.raises(UserError, match="run this again to resume"):
-        fetch("miniplaces", progress=False)
+        fetch("miniplaces")
     assert not (tmp_path / "data" / "miniplaces").exists()
-    fetch("miniplaces", progress=False)
+    fetch("miniplaces")
     *_, host, _, part = web.asked[-1]
     assert host == "drive.usercontent.google.com"
     assert 0 < int(part.removeprefix("bytes=").rstrip("-")) <= 1_500_000
@@ -157,7 +157,7 @@ def breaks_off(web: Web, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pat
     web.archive = zipped({**PLAYERS, "data/notes.bin": os.urandom(4 * MEBIBYTE)})
     web.break_after = 5 * MEBIBYTE // 2
     with pytest.raises(UserError, match="run this again to resume") as caught:
-        fetch("nba", progress=False)
+        fetch("nba")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "data" / "nba").exists()
     (left,) = (tmp_path / "cache" / "downloads" / "nba").iterdir()
@@ -172,7 +172,7 @@ def parts(web: Web) -> list[str]:
 
 def test_an_interrupted_download_from_kaggle_is_resumed(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = breaks_off(web, monkeypatch, tmp_path)
-    fetch("nba", progress=False)
+    fetch("nba")
     assert parts(web) == ["", "", f"bytes={2 * MEBIBYTE}-"]
     assert len(load_dataset("nba").photos) == 6
     assert not left.exists()
@@ -182,16 +182,16 @@ def test_a_server_that_restarts_a_download_costs_one_more_try(web: Web, tmp_path
     left = breaks_off(web, monkeypatch, tmp_path)
     web.deaf = True
     with pytest.raises(UserError, match=r"could not be fetched: .* checksum"):
-        fetch("nba", progress=False)
+        fetch("nba")
     assert not left.exists()
-    fetch("nba", progress=False)
+    fetch("nba")
     assert len(load_dataset("nba").photos) == 6
 
 
 def test_a_partial_download_of_an_older_version_is_not_resumed(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left = breaks_off(web, monkeypatch, tmp_path)
     web.version, web.archive = 2, zipped({**PLAYERS, "data/img/Nikola Jokić/9.jpg": jpeg(99)})
-    fetch("nba", progress=False)
+    fetch("nba")
     assert parts(web) == ["", ""]
     assert len(load_dataset("nba").photos) == 7
     assert not left.exists()
@@ -200,7 +200,7 @@ def test_a_partial_download_of_an_older_version_is_not_resumed(web: Web, tmp_pat
 def test_drives_refusal_is_one_line(web: Web) -> None:
     web.quota = True
     with pytest.raises(UserError, match=r"Google Drive does not deliver .*Too many users") as caught:
-        fetch("miniplaces", progress=False)
+        fetch("miniplaces")
     assert "\n" not in str(caught.value)
 
 
@@ -211,20 +211,20 @@ def test_a_network_that_is_not_there_is_one_line(web: Web, monkeypatch: pytest.M
     sign_in(monkeypatch)
     for name in ("nba", "miniplaces"):
         with pytest.raises(UserError, match="could not be fetched"):
-            fetch(name, progress=False)
+            fetch(name)
 
 
 def test_the_checksum_of_the_first_download_is_required(web: Web, tmp_path: Path) -> None:
     web.archive = tarred(SCENES)
-    folder = fetch("miniplaces", progress=False)
+    folder = fetch("miniplaces")
     with pytest.raises(UserError, match="exists already: pass --again"):
-        fetch("miniplaces", progress=False)
+        fetch("miniplaces")
     folder.rename(tmp_path / "elsewhere")
     web.archive = tarred({**SCENES, "data/images/train/a/abbey/extra.jpg": jpeg(99)})
     with pytest.raises(UserError, match="differs from the first one"):
-        fetch("miniplaces", progress=False)
+        fetch("miniplaces")
     assert not folder.exists()
-    fetch("miniplaces", again=True, progress=False)
+    fetch("miniplaces", again=True)
     assert len(load_dataset("miniplaces").photos) == 7
 
 
@@ -266,7 +266,7 @@ def test_nothing_of_a_hostile_archive_is_unpacked(
     made, said = HOSTILE[kind]
     web.archive = made()
     with pytest.raises(HostileArchive, match=said):
-        fetch(name, progress=False)
+        fetch(name)
     assert not list(tmp_path.rglob("evil.jpg"))
     assert not list(tmp_path.rglob("1.jpg"))
     assert not list((tmp_path / "cache").rglob("*.archive"))  # the next try starts anew
@@ -383,7 +383,7 @@ def test_a_common_folder_is_no_category_and_a_sole_one_is() -> None:
 
 def test_two_photographs_of_one_name_are_both_kept_and_copies_once(web: Web) -> None:
     web.archive = tarred({"x/cats/1.jpg": jpeg(1), "x/c/cats/1.jpg": jpeg(2), "x/dogs/1.jpg": jpeg(3), "x/d/dogs/1.jpg": jpeg(3)})
-    fetch("miniplaces", progress=False)
+    fetch("miniplaces")
     assert [p.category for p in load_dataset("miniplaces").photos] == ["cats", "cats", "dogs"]
 
 
@@ -397,9 +397,9 @@ def test_archives_of_real_photographs_give_the_folders_they_were_made_from(
             for path in sorted(folder.iterdir())[:3]:
                 wanted[name][f"{folder.name}/{path.name}"] = path.read_bytes()
     web.archive = zipped({f"nba/img/{inside}": content for inside, content in wanted["nba"].items()})
-    fetch("nba", progress=False)
+    fetch("nba")
     web.archive = tarred({f"data/images/train/{i[0]}/{i}": content for i, content in wanted["miniplaces"].items()})
-    fetch("miniplaces", progress=False)
+    fetch("miniplaces")
     for name, files in wanted.items():
         assert {p.id: p.path.read_bytes() for p in load_dataset(name).photos} == files
 
@@ -412,7 +412,7 @@ def test_no_half_written_set_is_left(web: Web, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr("clipnb.datasets.download.fetching.destination", full)
     with pytest.raises(UserError, match="cannot be written: No space left on device; make room"):
-        fetch("miniplaces", progress=False)
+        fetch("miniplaces")
     assert not list((tmp_path / "data").iterdir())
 
 
@@ -420,9 +420,9 @@ def test_a_damaged_archive_is_fetched_anew_the_next_time(web: Web) -> None:
     whole = tarred(SCENES)
     web.archive = whole[:-200]
     with pytest.raises(UserError, match="damaged"):
-        fetch("miniplaces", progress=False)
+        fetch("miniplaces")
     web.archive = whole
-    fetch("miniplaces", progress=False)
+    fetch("miniplaces")
     assert len(load_dataset("miniplaces").photos) == 6
 
 
@@ -432,4 +432,4 @@ def test_a_missing_library_is_one_line_with_what_to_type(
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtra, match=r"pip install 'clipnb\[download\]'"):
-        fetch(name, progress=False)
+        fetch(name)

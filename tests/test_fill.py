@@ -37,11 +37,11 @@ def test_runs_find_all_their_embeddings(photo_folder: PhotoFolder) -> None:
     folder = photo_folder({"cats": 4, "dogs": 3})
     (folder / "cats" / "broken.jpg").write_bytes(b"no image")
     asked = specs(folder, seed=3)
-    done = fill(asked, photos=3, progress=False)
+    done = fill(asked, photos=3)
     assert done.wanted == 7 * 3 + 7 * 4
     assert 0 < done.computed <= done.wanted
     assert [name for name, _ in done.unreadable] == ["cats/broken.jpg"]
-    assert fill(asked, progress=False).computed == 0
+    assert fill(asked).computed == 0
     for spec in asked:
         assert run(spec, progress=False).provenance["embedded_now"] == 0
 
@@ -49,7 +49,7 @@ def test_runs_find_all_their_embeddings(photo_folder: PhotoFolder) -> None:
 def test_a_sample_is_what_its_runs_draw(photo_folder: PhotoFolder) -> None:
     folder = photo_folder({"cats": 5, "dogs": 5, "yards": 5})
     asked = RunSpec(str(folder), "typographic", "histogram", severity=2, categories=2, per_category=3, k=2)
-    assert fill([asked], progress=False).wanted == 2 * 3 * 2
+    assert fill([asked]).wanted == 2 * 3 * 2
     assert run(asked, progress=False).provenance["embedded_now"] == 0
 
 
@@ -68,7 +68,7 @@ def test_no_readable_photograph_is_one_line(photo_folder: PhotoFolder) -> None:
     for path in (folder / "cats").iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(UserError, match="no photograph can be read; the first: cats/"):
-        fill([RunSpec(str(folder), "grey", "histogram")], progress=False)
+        fill([RunSpec(str(folder), "grey", "histogram")])
 
 
 def test_the_command_says_what_it_did(

@@ -152,7 +152,7 @@ def bytes_of(gallery: Path) -> dict[str, bytes]:
 
 
 def build(photos: Path, out: Path, **options: Any) -> Path:
-    return build_gallery(str(photos), out, **{"encoder": "tiny", "shard_size": 3, "progress": False} | options).path
+    return build_gallery(str(photos), out, **{"encoder": "tiny", "shard_size": 3} | options).path
 
 
 def test_a_gallery_of_the_data_set_gives_the_data_sets_own_numbers(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ def test_on_ray_the_bytes_are_the_same_after_a_worker_and_the_command_are_killed
         "    for number, _ in zip(engine(shards, plan), range(25)):\n"
         "        yield number\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "options = {'encoder': 'slow:Slow', 'shard_size': 2, 'progress': False}\n"
+        "options = {'encoder': 'slow:Slow', 'shard_size': 2}\n"
         "if sys.argv[3] == 'killed':\n"
         "    threading.Thread(target=kill_one, daemon=True).start()\n"
         "    engine_now = stops\n"

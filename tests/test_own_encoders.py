@@ -135,7 +135,7 @@ def test_the_result_of_an_edited_encoder_is_not_current(
     monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
     spec = RunSpec(str(photo_folder({"b": 3, "c": 3})), "grey", "swept:build", k=2)
     write(here, "swept")
-    assert not numbers_only([spec], progress=False)
+    assert not numbers_only([spec])
     assert outstanding([spec], with_pages=False) == []
     first = saved_or_new(spec).provenance["encoder"]["identity"]
     write(here, "swept", "unit[:, ::-1]")

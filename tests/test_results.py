@@ -178,7 +178,7 @@ def test_a_damaged_result_counts_as_none_so_that_a_sweep_makes_it_again(
     result = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey")
     (result.save() / "rows.parquet").write_bytes(b"damaged")
     with pytest.warns(UserWarning, match="photos-grey-tiny-k2 is not the folder of a finished run"):
-        assert numbers_only([result.spec], progress=False) == {}
+        assert numbers_only([result.spec]) == {}
     assert_same_rows(Result.load(tmp_path / "results" / result.spec.run_id).rows, result.rows)
 
 

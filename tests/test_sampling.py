@@ -105,11 +105,16 @@ def test_of_two_batches_with_one_query_the_later_counts(photo_folder: PhotoFolde
     assert (first.rows["valid"] != 0.25).all()
 
 
-def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+@pytest.fixture
+def own_results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path))
+
+
+def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, own_results: None) -> None:
     root = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4}))
     for result in batches(root, 0, 1):
-        result.save(tmp_path / "results")
-    (folder, missing), *others = merge_saved(tmp_path / "results")
+        result.save()
+    (folder, missing), *others = merge_saved()
     merged = Result.load(folder)
     assert (missing, others) == (1, [])
     assert len(merged.rows) == 3 * 4 * 2
@@ -117,22 +122,22 @@ def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, 
     assert any("1 categories are still to be run" in w for w in warnings(merged))
 
 
-def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    root, saved = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4})), tmp_path / "results"
-    folder = run(RunSpec(root, "cropped", "tiny", 2, draws=2), progress=False).save(saved)
+def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, own_results: None) -> None:
+    root = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4}))
+    folder = run(RunSpec(root, "cropped", "tiny", 2, draws=2), progress=False).save()
     part, rest = batches(root, 0, 2)
-    part.save(saved)
+    part.save()
     with pytest.raises(UserError, match=f"the saved run {folder.name} holds 16 queries that its batches do not: move it away"):
-        merge_saved(saved)
+        merge_saved()
     assert len(Result.load(folder).rows) == 32
-    rest.save(saved)
-    assert merge_saved(saved) == [(folder, 0)]
+    rest.save()
+    assert merge_saved() == [(folder, 0)]
     assert len(Result.load(folder).rows) == 32
 
 
-def test_runs_that_are_no_batches_of_one_are_not_merged(photo_folder: PhotoFolder, tmp_path: Path) -> None:
+def test_runs_that_are_no_batches_of_one_are_not_merged(photo_folder: PhotoFolder, own_results: None) -> None:
     root = str(photo_folder({"cats": 4, "dogs": 4}))
     with pytest.raises(UserError, match="are not batches of one run"):
         merge([*batches(root, 0), run(RunSpec(root, "grey", "tiny", 2, start=1, step=2), progress=False)])
     with pytest.raises(UserError, match="no runs with -p start"):
-        merge_saved(tmp_path / "nothing")
+        merge_saved()

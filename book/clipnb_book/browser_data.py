@@ -64,8 +64,8 @@ def answers(name: str, offered: Sequence[Condition]) -> tuple[list[Photo], dict[
     spec, encoder = RunSpec(name, CLEAN, OFFLINE), load_encoder(OFFLINE)
     store = kept_embeddings(encoder)
     asked = embed(photos, list(map(str, offered)), encoder, store, progress=False)
-    searched = open_search(spec, asked, asked, encoder, store, progress=False)
-    return list(asked.photos), {c: score(spec.under(c.manip, c.severity), asked, searched.look_up) for c in offered}
+    look_up, _ = open_search(spec, asked, asked, encoder, store, progress=False)
+    return list(asked.photos), {c: score(spec.under(c.manip, c.severity), asked, look_up) for c in offered}
 
 
 def describe_set(name: str, offered: Sequence[Condition], folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import MissingExtra
+from ..errors import needs
 
 
 class _Actor:
@@ -23,7 +23,7 @@ class _Actor:
         self.work = make()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"made": self.work(pickle.loads(row["piece"]))}
+        return {"made": pickle.dumps(self.work(pickle.loads(row["piece"])))}
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,8 @@ class RayPool:
     def __post_init__(self) -> None:
         if not self.address:  # Ray then listens on the loopback address alone; from "127.0.0.1" it makes one that others reach
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-        try:
+        with needs("the engine ray", "scale"):
             import ray.data  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise MissingExtra("the engine ray", "scale") from error
 
     def work(self, make: Callable[[], Callable[[Any], Any]], pieces: Sequence[Any]) -> Iterator[Any]:
         """Call a worker for each piece of work, and yield each result as soon as it is ready.
@@ -79,7 +77,7 @@ class RayPool:
                 num_gpus=self.gpus or None,
             )
             for row in rows.iter_rows():
-                yield row["made"]
+                yield pickle.loads(row["made"])
         finally:
             if started:
                 ray.shutdown()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+
+from ..errors import UserError
 
 
 def from_text(text: str, like: object) -> Any:
@@ -22,6 +25,18 @@ def from_text(text: str, like: object) -> Any:
         return float(text) if isinstance(like, float) else text
     except ValueError:
         return text
+
+
+def number_in(variable: str, default: int, unit: str) -> int:
+    """The whole number in an environment variable, or the default.
+
+    Raises:
+        UserError: the variable holds something else.
+    """
+    named = os.environ.get(variable) or str(default)
+    if not named.isdecimal():
+        raise UserError(f"{variable} must be a whole number of {unit}, not {named!r}")
+    return int(named)
 
 
 def misfit(value: object, hint: Any, name: str = "value") -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import stat
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
+from .._core.files import read_bytes
+from .._core.typed import number_in
 from ..errors import UnreadableImage, UserError
 
 RGB = NDArray[np.uint8]
@@ -43,9 +43,6 @@ SUFFIXES = frozenset(
 
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are decoded, whatever the suffix. PostScript is not among them, because it would start another program."""
-
-MAX_BYTES = 2**30
-"""Size of the largest file that is read."""
 
 MAX_PIXELS = 300_000_000
 """Number of pixels of the largest picture that is decoded; `$CLIPNB_MAX_PIXELS` replaces it."""
@@ -90,29 +87,12 @@ def read(path: Path) -> bytes:
     """The bytes of an image file.
 
     Raises:
-        UnreadableImage: the file cannot be opened, is not a regular file (a pipe, a device), or is larger than `MAX_BYTES`.
+        UnreadableImage: `read_bytes` cannot read the file.
     """
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise UnreadableImage(f"{path.name}: not a regular file")
-        if about.st_size > MAX_BYTES:
-            raise UnreadableImage(f"{path.name}: larger than {MAX_BYTES >> 20} MiB")
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
-        raise UnreadableImage(f"{path.name}: {error.strerror or error}") from error
-
-
-def max_pixels() -> int:
-    """Number of pixels of the largest picture that is decoded.
-
-    Raises:
-        UserError: `$CLIPNB_MAX_PIXELS` is not a number.
-    """
-    named = os.environ.get("CLIPNB_MAX_PIXELS") or str(MAX_PIXELS)
-    if not named.isdecimal():
-        raise UserError(f"CLIPNB_MAX_PIXELS must be a whole number of pixels, not {named!r}")
-    return int(named)
+        raise UnreadableImage(f"{path.name}: {error.strerror}" if error.strerror else str(error)) from error
 
 
 def opened(content: bytes) -> Image.Image:
@@ -143,11 +123,12 @@ def decode(content: bytes, name: str = "image", colour: str = "srgb") -> RGB:
     of 255 levels.
 
     Raises:
-        UnreadableImage: the image is empty, truncated, of an unknown format, or has more than `max_pixels()` pixels.
+        UnreadableImage: the image is empty, truncated, of an unknown format, or has more than `MAX_PIXELS` pixels.
+        UserError: `$CLIPNB_MAX_PIXELS` is not a number.
     """
     if not content:
         raise UnreadableImage(f"{name}: the file is empty")
-    most = max_pixels()
+    most = number_in("CLIPNB_MAX_PIXELS", MAX_PIXELS, "pixels")
     if content[4:8] == b"ftyp" and content[8:12] not in (b"avif", b"avis") and not _reads_heif():
         raise UnreadableImage(f"{name}: HEIC needs a package: pip install 'clipnb[heif]'")
     try:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from .._core.files import replaced_folder
 from .._core.paths import cache_root, project_root
-from ..errors import DatasetError, MissingExtra
+from ..errors import DatasetError, needs, text_of
 from .images import SUFFIXES, destination, digest, read
 
 VERSION = 2
@@ -87,10 +87,8 @@ def _plain(name: str) -> str:
 
 
 def _hugging_face(name: str) -> tuple[Iterator[Sample], str]:
-    try:
+    with needs("reading a Hugging Face set", "datasets"):
         import datasets
-    except ModuleNotFoundError as error:
-        raise MissingExtra("reading a Hugging Face set", "datasets") from error
     where, _, split = name.partition("@")
     here = project_root() / where
     try:
@@ -100,7 +98,7 @@ def _hugging_face(name: str) -> tuple[Iterator[Sample], str]:
         else:
             loaded = datasets.load_dataset(str(here) if here.is_dir() else where, split=split or "train")
     except Exception as error:  # the library raises errors of many kinds
-        raise DatasetError(f"hf:{name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise DatasetError(f"hf:{name} cannot be loaded: {text_of(error)}") from error
     images = [column for column, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
     labels = [column for column, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)]
     labels += [column for column in LABELS if column in loaded.features and column not in labels]
@@ -134,11 +132,9 @@ def _hugging_face(name: str) -> tuple[Iterator[Sample], str]:
 
 
 def _webdataset(pattern: str) -> tuple[Iterator[Sample], str]:
-    try:
+    with needs("reading WebDataset tar files", "datasets"):
         import webdataset
         from webdataset.shardlists import expand_urls
-    except ModuleNotFoundError as error:
-        raise MissingExtra("reading WebDataset tar files", "datasets") from error
     shards = [project_root() / part for part in expand_urls(pattern)]
     if missing := [shard.name for shard in shards if not shard.is_file()]:
         raise DatasetError(f"wds:{pattern}: no such file: {', '.join(missing[:3])}")
@@ -154,7 +150,7 @@ def _webdataset(pattern: str) -> tuple[Iterator[Sample], str]:
                 if image and category:
                     yield category, f"{sample['__key__']}.{image.rsplit('.', 1)[-1]}", sample[image]
         except Exception as error:  # a damaged tar, as the library reports it
-            raise DatasetError(f"wds:{pattern} cannot be read: {' '.join(str(error).split())[:300]}") from error
+            raise DatasetError(f"wds:{pattern} cannot be read: {text_of(error)}") from error
 
     return samples(), "|".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in map(Path.stat, shards))
 

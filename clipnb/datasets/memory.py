@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
-from ..errors import UserError
+from .._core.typed import number_in
 from .images import opened
 
 MEBIBYTES = 2048
@@ -46,10 +46,7 @@ def budget() -> int:
     Raises:
         UserError: `$CLIPNB_MEMORY` is not a number of MiB.
     """
-    named = os.environ.get("CLIPNB_MEMORY") or str(MEBIBYTES)
-    if not named.isdecimal():
-        raise UserError(f"CLIPNB_MEMORY must be a whole number of MiB, not {named!r}")
-    return int(named) << 20
+    return number_in("CLIPNB_MEMORY", MEBIBYTES, "MiB") << 20
 
 
 @contextmanager

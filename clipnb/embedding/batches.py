@@ -94,7 +94,5 @@ class Batches:
 
     def _store_first(self) -> None:
         groups, vectors = self._begun.pop(0)
-        self._add((item, vector) for vector, same in zip(vectors(), groups.values(), strict=True) for item in same)
-
-    def _add(self, embedded: Iterable[tuple[Item, NDArray[np.float32]]]) -> None:
-        self._store.add((item.key, Entry(vector, item.input, *item.effect)) for item, vector in embedded)
+        embedded = zip(vectors(), groups.values(), strict=True)
+        self._store.add((item.key, Entry(vector, item.input, *item.effect)) for vector, same in embedded for item in same)

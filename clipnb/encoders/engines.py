@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingExtra, UserError
+from ..errors import UserError, needs
 
 Forward = Callable[[Any], Any]
 """Normalised images, a torch tensor (n, 3, size, size), to features (n, dim)."""
@@ -51,10 +51,8 @@ def _compiled(forward: Forward) -> Forward:
 
 
 def _openvino(forward: Forward, batch_size: int, size: int, precision: str) -> Forward:
-    try:
+    with needs("the engine 'openvino'", "openvino", "use -p engine torch"):
         import openvino
-    except ModuleNotFoundError as error:
-        raise MissingExtra("the engine 'openvino'", "openvino", "use -p engine torch") from error
     import torch
 
     core = openvino.Core()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._core.paths import typed_path
-from ..errors import MissingExtra, UserError
+from ..errors import UserError, needs
 from . import DEFAULT, INSTEAD, Compute, transforms
 from .torch_base import TextTorchEncoder, TorchEncoder, features, matching_torchvision, output_dim, reason, state_sha256
 
@@ -23,13 +23,10 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     """
     source = name.removeprefix("hf:")
     source = str(typed_path(source)) if "~" in source else source
-    with matching_torchvision(f"the encoder {name!r}"):
-        try:
-            import torch
-            import torchvision  # noqa: F401  (image processors need it)
-            from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-        except ModuleNotFoundError as error:
-            raise MissingExtra(f"the encoder {name!r}", "hf") from error
+    with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "hf"):
+        import torch
+        import torchvision  # noqa: F401  (image processors need it)
+        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
     safe = {"trust_remote_code": False}  # without it, transformers asks whether to run the code
     try:
         found, about = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True, **safe)

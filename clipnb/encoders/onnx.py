@@ -15,7 +15,7 @@ from typing import Any
 
 from .._core.files import hashed, read_bytes
 from .._core.paths import typed_path
-from ..errors import MissingExtra, UserError
+from ..errors import UserError, needs
 from . import DEFAULT, Compute
 from .torch_base import TorchEncoder, output_dim, reason
 from .torchscript import beside
@@ -32,11 +32,9 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         raise UserError(f"the encoder {name!r} runs in fp32 by ONNX Runtime on the CPU: leave precision, engine and device alone")
     path = typed_path(name.removeprefix("onnx:"))
     preprocessing = beside(name, path)
-    try:
+    with needs(f"the encoder {name!r}", "onnx"):
         import onnxruntime
         import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"the encoder {name!r}", "onnx") from error
 
     def forward(pixels: Any) -> Any:
         return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0])

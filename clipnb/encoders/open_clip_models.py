@@ -14,7 +14,7 @@ from typing import Any
 
 from .._core.files import hashed, read_json
 from .._core.paths import typed_path
-from ..errors import MissingExtra, UserError
+from ..errors import MissingExtra, UserError, needs
 from . import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, matching_torchvision, reason
@@ -22,12 +22,7 @@ from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, matching_tor
 LOOKS = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
 """Fields of a tag that describe the preprocessing and the activation of its weights."""
 
-
 CONFIG = "open_clip_config.json"
-
-
-class OpenClip(TextTorchEncoder):
-    """An open_clip model that embeds images and texts."""
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
@@ -38,10 +33,8 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         MissingExtra: open_clip, or a package that the model needs, is not installed.
     """
     with matching_torchvision(f"the encoder {name!r}"):
-        try:
+        with needs(f"the encoder {name!r}", "open_clip"):
             import open_clip
-        except ModuleNotFoundError as error:
-            raise MissingExtra(f"the encoder {name!r}", "open_clip") from error
         code: Any = sys.modules.get("transformers.dynamic_module_utils")
         if code:
             code.TIME_OUT_REMOTE_CODE = 0  # transformers refuses code in a repository, and does not ask whether to run it
@@ -68,7 +61,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     noted = path if options else None  # a note would not see that the configuration in a folder has changed
     rest = (_preprocessing(name, open_clip.get_model_preprocess_cfg(model)), about["embed_dim"], noted, sha256, compute)
     try:
-        return OpenClip(settled, model, open_clip.get_tokenizer(source), *rest)
+        return TextTorchEncoder(settled, model, open_clip.get_tokenizer(source), *rest)
     except Exception as error:  # the tokenizer needs a package or a file that is not here
         why = "packages that are not installed" if isinstance(error, ModuleNotFoundError) else f"a vocabulary ({reason(error)})"
         left_out = f"zero-shot is left out: the texts of {name!r} need {why}: pip install 'clipnb[hf]'"

@@ -15,7 +15,7 @@ from urllib.error import URLError
 
 from .._core.files import hashed
 from .._core.paths import expanded, typed_path
-from ..errors import MissingExtra, UserError
+from ..errors import UserError, needs
 from . import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TextTorchEncoder, matching_torchvision, reason, trusted
@@ -35,11 +35,6 @@ class OpenAIClip(TextTorchEncoder):
         super().__init__(name, model, tokenizer, preprocessing, dim, weights, weights_sha256, compute)
 
 
-def weights_folder() -> Path:
-    """Folder in which the `clip` package stores its models."""
-    return expanded("~/.cache/clip")
-
-
 def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
     """Load a model by OpenAI's name or by the path of a checkpoint (a state dict, or an archive as OpenAI published it).
 
@@ -48,14 +43,12 @@ def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
         MissingExtra: the `clip` package is not installed.
     """
     with matching_torchvision(f"the encoder {name!r}"), warnings.catch_warnings(action="ignore"):  # clip imports pkg_resources
-        try:
+        with needs(f"the encoder {name!r}", "clip", INSTEAD):
             import clip
-        except ModuleNotFoundError as error:
-            raise MissingExtra(f"the encoder {name!r}", "clip", INSTEAD) from error
         models: dict[str, str] = clip.clip._MODELS
         path, published = typed_path(name), ""
         if name in models:
-            path, published = weights_folder() / Path(models[name]).name, models[name].split("/")[-2]
+            path, published = expanded("~/.cache/clip") / Path(models[name]).name, models[name].split("/")[-2]
         elif not path.is_file():
             raise UserError(f"no checkpoint {name!r}: pass the path of a .pt file or one of OpenAI's names ({', '.join(models)})")
         try:

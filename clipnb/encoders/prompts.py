@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import MissingExtra
+from ..errors import needs
 
 PHOTO, IMAGENET = "photo", "imagenet"
 
@@ -38,9 +38,6 @@ def templates(prompts: str) -> tuple[str, ...]:
         return tuple(template.strip() for template in prompts.split("|"))
     from .torch_base import matching_torchvision
 
-    with matching_torchvision(f"the prompts {IMAGENET!r}"):
-        try:
-            from open_clip import OPENAI_IMAGENET_TEMPLATES
-        except ModuleNotFoundError as error:
-            raise MissingExtra(f"the prompts {IMAGENET!r}", "open_clip") from error
+    with matching_torchvision(f"the prompts {IMAGENET!r}"), needs(f"the prompts {IMAGENET!r}", "open_clip"):
+        from open_clip import OPENAI_IMAGENET_TEMPLATES
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)

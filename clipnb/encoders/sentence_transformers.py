@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._core.paths import typed_path
-from ..errors import MissingExtra, UserError
+from ..errors import UserError, needs
 from . import DEFAULT, INSTEAD, Compute, transforms
 from .torch_base import TextTorchEncoder, matching_torchvision, output_dim, reason, state_sha256
 
@@ -18,13 +18,10 @@ def load(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
         MissingExtra: sentence-transformers is not installed.
     """
     source = name.removeprefix("st:")
-    with matching_torchvision(f"the encoder {name!r}"):
-        try:
-            import torchvision  # noqa: F401  (image processors need it)
-            from sentence_transformers import SentenceTransformer
-            from transformers import BatchEncoding
-        except ModuleNotFoundError as error:
-            raise MissingExtra(f"the encoder {name!r}", "st") from error
+    with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "st"):
+        import torchvision  # noqa: F401  (image processors need it)
+        from sentence_transformers import SentenceTransformer
+        from transformers import BatchEncoding
     try:
         model = SentenceTransformer(str(typed_path(source)) if "~" in source else source, device="cpu")
         preprocessing = transforms.of(model[0].processor)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .._core.paths import typed_path
 from .._core.registry import nearest
-from ..errors import MissingExtra, UserError
+from ..errors import UserError, needs
 from . import DEFAULT, INSTEAD, Compute, transforms
 from .torch_base import TorchEncoder, agreed_tag, matching_torchvision, output_dim, reason, state_sha256
 
@@ -27,11 +27,8 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         MissingExtra: timm is not installed.
     """
     source, at, path = name.removeprefix("timm:").partition("@")
-    with matching_torchvision(f"the encoder {name!r}"):
-        try:
-            import timm
-        except ModuleNotFoundError as error:
-            raise MissingExtra(f"the encoder {name!r}", "timm") from error
+    with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "timm"):
+        import timm
     if not timm.is_model(source):
         raise UserError(f"timm knows no model {source!r}{nearest(source, timm.list_models())}: timm.list_models() lists them")
     weights = typed_path(path) if at else None

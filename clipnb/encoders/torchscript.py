@@ -20,7 +20,7 @@ import yaml
 from .._core import yaml_text
 from .._core.files import hashed, read_text
 from .._core.paths import typed_path
-from ..errors import MissingExtra, UserError
+from ..errors import UserError, needs
 from . import DEFAULT, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TorchEncoder, output_dim, reason, trusted
@@ -37,10 +37,8 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     preprocessing = beside(name, path)
     if not trusted():
         raise UserError(f"{path} holds a program: if you trust its origin, set CLIPNB_TRUST_CHECKPOINT=1 to run it")
-    try:
+    with needs(f"the encoder {name!r}", "torchscript"):
         import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"the encoder {name!r}", "torchscript") from error
     try:
         with hashed(path) as sha256:
             model = torch.jit.load(str(path), map_location="cpu")

@@ -6,10 +6,9 @@ whose embeddings are in the store costs next to nothing, so the same command con
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from .._core.ray_pool import RayPool
 from ..datasets.dataset import Photo
 from ..embedding.embed import embed, kept_embeddings
-from ..encoders import Encoder, load_encoder
+from ..encoders import load_encoder
 from ..errors import UserError
 from ..manipulations import CLEAN
 from ..retrieval.sources import hashes_for
@@ -100,9 +99,7 @@ def do(task: Task) -> Filled:
     return Filled(len(done.photos) * len(task.conditions), done.computed, tuple(done.unreadable.items()))
 
 
-@lru_cache(maxsize=1)
-def _encoder(name: str, precision: str, engine: str, device: str) -> Encoder:
-    return load_encoder(name, precision, engine, device)
+_encoder = lru_cache(maxsize=1)(load_encoder)
 
 
 def local(tasks: Sequence[Task]) -> Iterator[Filled]:
@@ -110,22 +107,12 @@ def local(tasks: Sequence[Task]) -> Iterator[Filled]:
     return map(do, tasks)
 
 
-def _as_json(task: Task) -> str:
-    return json.dumps(vars(do(task)))
-
-
 def on_ray(pool: RayPool) -> Engine:
     """An engine that does tasks on Ray. All processes write to one cache, so a cluster needs a file system that it shares."""
-
-    def run(tasks: Sequence[Task]) -> Iterator[Filled]:
-        for text in pool.work(lambda: _as_json, tasks):
-            done = json.loads(text)
-            yield Filled(done["wanted"], done["computed"], tuple((name, why) for name, why in done["unreadable"]))
-
-    return run
+    return partial(pool.work, lambda: do)
 
 
-def fill(specs: Sequence[RunSpec], engine: Engine = local, *, photos: int = PHOTOS, progress: bool = True) -> Filled:
+def fill(specs: Sequence[RunSpec], engine: Engine = local, *, photos: int = PHOTOS) -> Filled:
     """Embed the photographs of runs under their conditions.
 
     Args:
@@ -137,7 +124,7 @@ def fill(specs: Sequence[RunSpec], engine: Engine = local, *, photos: int = PHOT
     """
     total = Filled()
     tasks = tasks_of(specs, photos)
-    with tqdm(total=len(tasks), desc="embedding", unit="task", disable=not progress) as bar:
+    with tqdm(total=len(tasks), desc="embedding", unit="task") as bar:
         for done in engine(tasks):
             total += done
             bar.update()

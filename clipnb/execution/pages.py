@@ -27,7 +27,7 @@ from .._core.paths import project_root, results_root, runs_root, shown
 from ..datasets.dataset import listing_digest, load_dataset
 from ..datasets.samples import SAMPLES
 from ..encoders import OFFLINE
-from ..errors import MissingExtra, UserError, user_errors
+from ..errors import MissingExtra, UserError, needs, user_errors
 from ..manipulations import CLEAN, STUDY
 from ..provenance import code_sha256, folder_sha256
 from ..retrieval.image_paths import gallery_files
@@ -105,11 +105,9 @@ def run_page(spec: RunSpec, state: str) -> None:
         UserError: the notebook raised a UserError.
         PapermillExecutionError: the notebook raised another error.
     """
-    try:
+    with needs("running notebooks", "notebook"):
         import nbformat
         import papermill
-    except ModuleNotFoundError as error:
-        raise MissingExtra("running notebooks", "notebook") from error
     try:
         executed = papermill.execute_notebook(
             template(), None, spec.to_dict() | {"progress": False}, cwd=str(Path.cwd()), progress_bar=False
@@ -149,9 +147,7 @@ def outstanding(specs: Sequence[RunSpec]) -> tuple[dict[RunSpec, str], dict[str,
     return due, failures
 
 
-def ensure(
-    specs: Sequence[RunSpec], *, jobs: int = 1, progress: bool = True, announce: Callable[[list[RunSpec]], None] | None = None
-) -> dict[str, str]:
+def ensure(specs: Sequence[RunSpec], *, jobs: int = 1, announce: Callable[[list[RunSpec]], None] | None = None) -> dict[str, str]:
     """Run the specifications whose pages are not current. A run that fails does not stop the others.
 
     Args:
@@ -163,13 +159,13 @@ def ensure(
     """
     due, failures = outstanding(specs)
     possible = len(specs) - len(failures)
-    if progress and len(due) < possible:
+    if len(due) < possible:
         print(f"{possible - len(due)} of {possible} runs are up to date", flush=True)
     if due:
         require_writable(results_root(), runs_root())
     if announce and due:
         announce(list(due))
-    with tqdm(total=len(due), desc="runs", unit="run", disable=not (progress and due)) as bar:
+    with tqdm(total=len(due), desc="runs", unit="run", disable=not due) as bar:
         for spec, failure in _pages(due, jobs, bar):
             bar.update()
             if failure:

@@ -33,7 +33,7 @@ from .._core.registry import nearest
 from .._core.typed import from_text
 from ..datasets.importers import is_imported
 from ..encoders import imports_code
-from ..errors import UserError, user_errors
+from ..errors import UserError, text_of, user_errors
 from ..spec import FIELDS, RunSpec, spec_of
 
 _TYPED = ("-p", "--parameters")
@@ -71,7 +71,7 @@ def _from_yaml(source: str, kind: str) -> dict[str, Any]:
             text = base64.b64decode(source).decode("utf-8")
         found = yaml_text.load(text) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"the parameters in {source!r:.80} cannot be read: {' '.join(str(error).split())}") from error
+        raise UserError(f"the parameters in {source!r:.80} cannot be read: {text_of(error)}") from error
     if not isinstance(found, dict):
         raise UserError(f"the parameters in {source!r:.80} must be name: value pairs")
     return found

@@ -31,7 +31,7 @@ from ..datasets.sampling import batch
 from ..embedding.embed import embed
 from ..embedding.store import EmbeddingStore
 from ..encoders import default_encoder, imports_code, load_encoder
-from ..errors import MissingExtra, UserError
+from ..errors import UserError, needs, text_of
 from ..manipulations import CLEAN, MANIPULATIONS, STUDY
 from ..runs import current_result, drawn_for, saved_or_new
 from ..spec import FIELDS, RunSpec
@@ -96,14 +96,12 @@ def read_grid(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not YAML, or does not describe a grid.
     """
-    try:
+    with needs("reading a grid", "notebook"):
         import yaml
-    except ModuleNotFoundError as error:
-        raise MissingExtra("reading a grid", "notebook") from error
     try:
         found = yaml_text.load(read_text(path, LARGEST), "BaseLoader")  # texts alone: `no` and `010` may be names
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{shown(path)} cannot be read as a grid: {' '.join(str(error).split())}") from error
+        raise UserError(f"{shown(path)} cannot be read as a grid: {text_of(error)}") from error
     names = set(Grid.__dataclass_fields__)
     if not isinstance(found, dict) or set(found) - names:
         strange = f" ({', '.join(sorted(map(str, set(found) - names)))})" if isinstance(found, dict) else ""
@@ -188,10 +186,10 @@ def outstanding(specs: Sequence[RunSpec], *, with_pages: bool) -> list[RunSpec]:
     return [spec for spec in specs if current_result(spec) is None]
 
 
-def numbers_only(specs: Sequence[RunSpec], *, progress: bool = True) -> dict[str, str]:
+def numbers_only(specs: Sequence[RunSpec]) -> dict[str, str]:
     """Compute the results that are not saved yet, without pages, and return run -> message for each run that failed."""
     failures: dict[str, str] = {}
-    bar = tqdm(specs, desc="runs", unit="run", disable=not progress)
+    bar = tqdm(specs, desc="runs", unit="run")
     for spec in bar:
         bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
         if failure := pages.failure_of(saved_or_new, spec):

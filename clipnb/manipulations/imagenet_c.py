@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..datasets.images import RGB, centre_of_strip, opencv
-from ..errors import MissingExtra
+from ..errors import needs
 from .base import REFERENCE, SEVERITIES, Manipulation, Shape, View
 
 CORRUPTIONS = {
@@ -61,10 +61,8 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def _corrupted(image: RGB, rng: np.random.Generator, value: float, name: str) -> RGB:
     opencv()
-    try:
+    with needs(f"the corruption {name!r}", "corruptions"):
         from imagecorruptions import corrupt
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"the corruption {name!r}", "corruptions") from error
     scaled = at_reference(image)
     options: dict[str, Any] = {"seed": int(rng.integers(2**31))} if name in ("impulse_noise", "glass_blur") else {}
     with _ONE_AT_A_TIME:

@@ -202,7 +202,6 @@ def build_gallery(
     engine: Engine = local_engine,
     shard_size: int = SHARD,
     threads: int = 0,
-    progress: bool = True,
 ) -> GalleryFolder:
     """Embed and index a folder of photographs.
 
@@ -231,16 +230,16 @@ def build_gallery(
     threads = threads or os.cpu_count() or 1
     plan = Plan(name, precision, found.identity, found.dim, len(photos), listing, shard_size, threads, colour)
     with alone_in(out):
-        return _build(out, plan, photos, index, engine, progress)
+        return _build(out, plan, photos, index, engine)
 
 
-def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, engine: Engine, progress: bool) -> GalleryFolder:
+def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, engine: Engine) -> GalleryFolder:
     _begin(out, plan)
     count = -(-len(photos) // plan.shard)
     shards = [Shard(n, count, part, out.resolve(), plan.colour) for n, part in enumerate(_chunks(photos, plan.shard))]
     due = [shard for shard in shards if not shard.done]
     begun = sum(len(shard.photos) for shard in shards if shard.done)
-    with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo", disable=not progress) as bar:
+    with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo") as bar:
         for number in engine(due, plan) if due else ():
             bar.update(len(shards[number].photos))
     if left := sum(not shard.done for shard in shards):

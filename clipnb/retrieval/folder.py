@@ -25,7 +25,7 @@ from .._core.files import read_json
 from .._core.parquet import refuse_bomb
 from .._core.paths import shown
 from .._core.typed import misfit
-from ..errors import UserError
+from ..errors import UserError, text_of
 from . import faiss_index
 
 ABOUT = "clipnb.json"
@@ -156,7 +156,7 @@ def open_folder(path: Path) -> GalleryFolder:
         if said := misfit(about, About, ABOUT):
             raise ValueError(said)
     except Exception as error:  # damaged files raise errors of many kinds
-        raise UserError(f"{shown(path)} is a damaged gallery: {' '.join(str(error).split()):.300}") from error
+        raise UserError(f"{shown(path)} is a damaged gallery: {text_of(error)}") from error
     if not tables:
         raise UserError(f"{shown(path)} has no metadata/*.parquet: clip-retrieval index copies them with --copy_metadata True")
     opened = GalleryFolder(path, pd.concat(tables, ignore_index=True), about)
@@ -189,7 +189,7 @@ def _mapped(file: Path) -> NDArray[np.floating]:
     try:
         array: NDArray[np.floating] = np.load(file, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # damaged headers raise errors of many kinds
-        raise UserError(f"{shown(file)} is damaged: {' '.join(str(error).split()):.300}") from error
+        raise UserError(f"{shown(file)} is damaged: {text_of(error)}") from error
     if not isinstance(array, np.ndarray):
         raise UserError(f"{shown(file)} holds several arrays: give each its own .npy file")
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):

@@ -134,7 +134,7 @@ def search(
     if spec.deduplicate:
         rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])
     status = np.where(rows < 0, ABSENT, USABLE).astype(np.uint8)
-    return Retrieved(gallery.vectors, rows, status, gallery.ids, gallery.categories, {}, gallery.about)
+    return Retrieved(gallery.vectors, rows, status, gallery.ids, gallery.categories)
 
 
 def exclusion(spec: RunSpec, gallery: Gallery, embedded: Embeddings, hashes: NDArray[np.uint8]) -> duplicates.Excluded:

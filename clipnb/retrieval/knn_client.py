@@ -23,7 +23,7 @@ from tqdm import tqdm
 from .._core.files import writing
 from .._core.markdown import plain
 from .._core.typed import misfit
-from ..errors import NoAnswer, ServiceError, UserError
+from ..errors import NoAnswer, ServiceError
 from . import network
 
 PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
@@ -87,14 +87,8 @@ class ServiceResult:
 
 
 def base_address(address: str) -> str:
-    """Reduce the address of any page of a service to `http://host:port`.
-
-    Raises:
-        UserError: the text is not an http or https address.
-    """
+    """Reduce the address of any page of a service to `http://host:port`."""
     split = urlsplit(address)
-    if split.scheme not in ("http", "https") or not split.hostname:
-        raise UserError(f"a service's address is http://host:port or https://host, not {address!r}")
     return f"{split.scheme}://{split.netloc}{split.path.rstrip('/').removesuffix('/knn-service')}"
 
 

@@ -44,11 +44,11 @@ class Ties:
         return tie_order(similarity, self.kinds[rows] == self.own[of][:, None], distances, self.names[rows])
 
 
-def cosines(queries: NDArray[np.float32], gallery: Any, rows: NDArray[np.integer], block: int = 256) -> NDArray[np.float64]:
-    """(q, f) cosines of queries and gallery rows, computed in float64, `block` queries at a time."""
+def cosines(queries: NDArray[np.float32], gallery: Any, rows: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(q, f) cosines of queries and gallery rows, computed in float64, some queries at a time."""
     out = np.empty(rows.shape)
-    for start in range(0, len(rows), block):
-        part = slice(start, start + block)
+    for start in range(0, len(rows), 256):
+        part = slice(start, start + 256)
         out[part] = np.einsum("qd,qfd->qf", queries[part].astype(np.float64), gallery[rows[part]].astype(np.float64))
     return out
 

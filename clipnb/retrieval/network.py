@@ -10,7 +10,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from ..errors import MissingExtra
+from ..errors import needs
 
 T = TypeVar("T")
 
@@ -21,10 +21,8 @@ def aiohttp() -> Any:
     Raises:
         MissingExtra: the library is not installed.
     """
-    try:
+    with needs("a gallery that is a service", "service"):
         import aiohttp
-    except ModuleNotFoundError as error:
-        raise MissingExtra("a gallery that is a service", "service") from error
     return aiohttp
 
 

@@ -35,6 +35,6 @@ def ray_engine(workers: int = 2, address: str | None = None, gpus: float = 0) ->
     pool = RayPool(workers, address, gpus)
 
     def run(shards: Sequence[Shard], plan: Plan) -> Iterable[int]:
-        return map(int, pool.work(partial(Worker, plan), shards))
+        return pool.work(partial(Worker, plan), shards)
 
     return run

@@ -64,22 +64,9 @@ LookUp = Callable[[str], SearchResults]
 """Condition -> results of the queries under it."""
 
 
-@dataclass(frozen=True)
-class OpenSearch:
-    """An opened gallery.
-
-    Attributes:
-        look_up: searches the gallery for the queries under a condition.
-        about: the gallery and its unusable results, in plain JSON values; complete after the search under the last condition.
-    """
-
-    look_up: LookUp
-    about: dict[str, Any]
-
-
 def open_search(
     spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, **options: Any
-) -> OpenSearch:
+) -> tuple[LookUp, dict[str, Any]]:
     """Open the gallery of a run.
 
     Args:
@@ -88,6 +75,10 @@ def open_search(
         encoder: encoder of the queries and the gallery; it also embeds the result images of a service.
         store: embeddings of that encoder.
         options: `workers` and `progress`, as `embed` takes them.
+
+    Returns:
+        The function that searches the gallery, and the gallery with its unusable results in plain JSON values, which are complete
+        after the search under the last condition.
 
     Raises:
         UserError: the gallery is missing, too small, or made with another encoder, or the service answers with an error.
@@ -105,7 +96,7 @@ def open_search(
             about.update(retrieved.about | {"unusable": about["unusable"] | retrieved.problems})
             return SearchResults(retrieved, None, None)
 
-        return OpenSearch(ask, about)
+        return ask, about
 
     own = sources.from_photos(spec.dataset_name, data, sources.hashes_for(spec, data.photos, **options))
     row = {photo.id: at for at, photo in enumerate(data.photos)}
@@ -129,4 +120,4 @@ def open_search(
     def look_up(condition: str) -> SearchResults:
         return SearchResults(before if condition == CLEAN else search(condition), before.rows, labels)
 
-    return OpenSearch(look_up, about)
+    return look_up, about

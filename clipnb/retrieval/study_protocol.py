@@ -42,10 +42,10 @@ def aesthetic_direction(encoder: str, dim: int, score: int, seed: int) -> tuple[
     return (drawn / np.linalg.norm(drawn)).astype(np.float32), "a random direction that stands in for the aesthetic vector"
 
 
-def without_lookalikes(rows: NDArray[np.int64], vectors: Any, cosine: float = 0.94) -> NDArray[np.int64]:
+def without_lookalikes(rows: NDArray[np.int64], vectors: Any) -> NDArray[np.int64]:
     """Drop results of a query that look like a better result, as clip-retrieval's `deduplicate` does.
 
-    Two results are linked if their cosine is above `cosine`; the best result of each connected group is kept.
+    Two results are linked if their cosine is above 0.94; the best result of each connected group is kept.
 
     Args:
         rows: (k,) rows of `vectors`, best first, -1 where there is none.
@@ -59,7 +59,7 @@ def without_lookalikes(rows: NDArray[np.int64], vectors: Any, cosine: float = 0.
 
     there = rows[rows >= 0]
     held = vectors[there].astype(np.float64)
-    _, group = connected_components(csr_array(held @ held.T > cosine), directed=False)
+    _, group = connected_components(csr_array(held @ held.T > 0.94), directed=False)
     _, first = np.unique(group, return_index=True)
     kept = there[np.sort(first)]
     return np.concatenate([kept, np.full(len(rows) - len(kept), -1, dtype=rows.dtype)])

@@ -15,7 +15,7 @@ from string import Formatter
 from typing import Any
 
 from clipnb._core.paths import project_root
-from clipnb.errors import UserError
+from clipnb.errors import UserError, text_of
 from clipnb.manipulations import CLEAN
 from clipnb.report.format import table
 from clipnb.stats.intervals import ALPHA
@@ -98,7 +98,7 @@ def read(path: Path | None = None) -> list[Claim]:
     except OSError as error:
         raise UserError(f"{path.name}: {error.strerror or error}") from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path.name}: not YAML ({' '.join(str(error).split())})") from error
+        raise UserError(f"{path.name}: not YAML ({text_of(error)})") from error
     claims, mistakes = [], []
     for at, entry in enumerate(entries or [], start=1):
         name = entry.get("id", f"entry {at}") if isinstance(entry, dict) else f"entry {at}"

@@ -20,7 +20,7 @@ ABOUT = ".clipnb.json"
 """File in a fetched data set that records its origin."""
 
 
-def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
+def fetch(name: str, *, again: bool = False) -> Path:
     """Download a data set of the study to `$CLIPNB_DATA`.
 
     An interrupted download is resumed. The folder, which is returned, appears when it is complete.
@@ -47,7 +47,7 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
         )
     try:
         with replaced_folder(folder) as partial:
-            counts = _lay_out(archive, partial, progress)
+            counts = _lay_out(archive, partial)
             fetched = datetime.now(UTC).isoformat(timespec="seconds")
             about = {"source": source.origin, "sha256": checksum, "fetched": fetched, **counts}
             write_text(partial / ABOUT, json.dumps(about, indent=1) + "\n")
@@ -59,12 +59,12 @@ def fetch(name: str, *, again: bool = False, progress: bool = True) -> Path:
     return folder
 
 
-def _lay_out(archive: Path, root: Path, progress: bool) -> dict[str, int]:
+def _lay_out(archive: Path, root: Path) -> dict[str, int]:
     """Write every photograph to <category>/<image>, and count photographs, categories and other files."""
     paths = [path for path, _ in members(archive)]
     categories = dict(labelled(paths))
     written = 0
-    with tqdm(total=len(categories), desc="unpacking", unit="photo", disable=not progress) as bar:
+    with tqdm(total=len(categories), desc="unpacking", unit="photo") as bar:
         for path, content in members(archive):
             if (kind := categories.get(path)) is None:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import PurePosixPath
 
 from ...errors import DatasetError
@@ -35,15 +36,6 @@ def category(path: PurePosixPath) -> str:
     return "_".join(part for part in kept if part)
 
 
-def below_common_folder(paths: Iterable[PurePosixPath]) -> int:
-    """Number of leading folders that all paths share, without the folder of a category."""
-    folders = [path.parts[:-1] for path in paths]
-    shared = 0
-    while folders and all(len(f) > shared + 1 for f in folders) and len({f[shared] for f in folders}) == 1:
-        shared += 1
-    return shared
-
-
 def labelled(paths: Iterable[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str]]:
     """Yield photographs and their categories. If there is a training split, only its photographs are used.
 
@@ -53,7 +45,8 @@ def labelled(paths: Iterable[PurePosixPath]) -> Iterator[tuple[PurePosixPath, st
     photographs = sorted({path for path in paths if is_photograph(path)})
     trained = [p for p in photographs if any(part.lower() in SPLITS for part in p.parts[:-1])]
     photographs = trained or [p for p in photographs if not any(part.lower() in OTHER_SPLITS for part in p.parts[:-1])]
-    shared = below_common_folder(photographs)
+    folders = zip(*(path.parts[:-2] for path in photographs), strict=False)  # without the folder of a category
+    shared = len(list(takewhile(lambda names: len(set(names)) == 1, folders)))
     found = [(path, category(PurePosixPath(*path.parts[shared:]))) for path in photographs]
     if not any(name for _, name in found):
         raise DatasetError("the archive holds no photographs in category folders")

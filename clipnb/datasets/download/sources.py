@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ...errors import MissingExtra, UserError
+from ...errors import MissingExtra, UserError, needs, text_of
 
 TIMEOUT = 60.0
 """Seconds to wait for the next bytes."""
@@ -59,22 +59,20 @@ def _kaggle(name: str, folder: Path) -> Path:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
             raise UserError(f"Kaggle refuses access to {name}: {keys}") from error
-        raise UserError(f"Kaggle does not deliver {name}: {_line(error)}") from error
+        raise UserError(f"Kaggle does not deliver {name}: {text_of(error)}") from error
     except RequestException as error:
-        raise UserError(f"{name} could not be fetched completely, run this again to resume: {_line(error)}") from error
+        raise UserError(f"{name} could not be fetched completely, run this again to resume: {text_of(error)}") from error
     except Exception as error:
         if type(error).__module__.startswith("kagglehub"):
-            raise UserError(f"{name} could not be fetched: {_line(error)}") from error
+            raise UserError(f"{name} could not be fetched: {text_of(error)}") from error
         raise
     return target
 
 
 def _drive(file_id: str, name: str, folder: Path) -> Path:
     """Download a file on Google Drive."""
-    try:
+    with needs("fetching from Google Drive", "download"):
         import gdown
-    except ModuleNotFoundError as error:
-        raise MissingExtra("fetching from Google Drive", "download") from error
     from gdown.exceptions import DownloadError, FileURLRetrievalError
     from requests.exceptions import RequestException
 
@@ -84,16 +82,13 @@ def _drive(file_id: str, name: str, folder: Path) -> Path:
         gdown.download(id=file_id, output=str(target), resume=True, use_cookies=False, timeout=TIMEOUT, retries=RETRIES)
     except FileURLRetrievalError as error:
         raise UserError(
-            f"Google Drive does not deliver the file {file_id} (moved, or requested too often?): {_line(error)}"
+            f"Google Drive does not deliver the file {file_id} (moved, or requested too often?): {text_of(error)}"
         ) from error
     except (DownloadError, RequestException) as error:
-        raise UserError(f"the file {file_id} could not be fetched completely, run this again to resume: {_line(error)}") from error
+        raise UserError(
+            f"the file {file_id} could not be fetched completely, run this again to resume: {text_of(error)}"
+        ) from error
     return target
-
-
-def _line(error: Exception) -> str:
-    """The message of an error on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 _NBA = "djjerrish/nba-player-image-dataset-201920"
