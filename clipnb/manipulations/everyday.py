@@ -12,16 +12,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ..datasets.images import RGB, opencv
 from .base import Manipulation
 
-JPEG_QUALITY = (60.0, 40.0, 25.0, 15.0, 7.0)
-THUMBNAIL = (192.0, 128.0, 96.0, 64.0, 32.0)
-DEGREES = (5.0, 10.0, 20.0, 45.0, 90.0)
-LINES = (1.0, 2.0, 3.0, 4.0, 6.0)
 LETTERS = 0.09
 """Font size of a caption as a share of the short side."""
-
-BORDER = (0.05, 0.1, 0.15, 0.2, 0.3)
-CAST = (0.1, 0.2, 0.3, 0.4, 0.6)
-SCREEN = (0.2, 0.35, 0.5, 0.65, 0.8)
 
 CAPTION = "when you find the photograph you were looking for and it was on the other telephone all the time, once again"
 WHITE, BLACK, PAPER, INK = (255, 255, 255), (0, 0, 0), (242, 242, 245), (60, 60, 67)
@@ -100,7 +92,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         "saved as JPEG",
         _jpeg,
         parameter="JPEG quality",
-        levels=JPEG_QUALITY,
+        levels=(60.0, 40.0, 25.0, 15.0, 7.0),
         limits=(1, 95),
         whole=True,
         number="{:.0f}",
@@ -113,7 +105,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         "reduced to a thumbnail",
         _rescaled,
         parameter="largest short side in pixels",
-        levels=THUMBNAIL,
+        levels=(192.0, 128.0, 96.0, 64.0, 32.0),
         limits=(4, 10_000),
         whole=True,
         number="{:.0f}",
@@ -129,7 +121,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         _rotated,
         draws=True,
         parameter="angle in degrees",
-        levels=DEGREES,
+        levels=(5.0, 10.0, 20.0, 45.0, 90.0),
         limits=(0.1, 180.0),
         number="{:.0f}",
         wording="a rotation by {} degrees",
@@ -151,7 +143,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         "text over the lower part",
         _captioned,
         parameter="lines",
-        levels=LINES,
+        levels=(1.0, 2.0, 3.0, 4.0, 6.0),
         limits=(1, 20),
         whole=True,
         number="{:.0f}",
@@ -164,7 +156,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         "a white border around the photograph",
         _bordered,
         parameter="width as a share of the short side",
-        levels=BORDER,
+        levels=(0.05, 0.1, 0.15, 0.2, 0.3),
         limits=(0.01, 2.0),
         number="{:.0%}",
         wording="a border of {} of the short side",
@@ -177,7 +169,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         _tinted,
         draws=True,
         parameter="share of the colour mixed in",
-        levels=CAST,
+        levels=(0.1, 0.2, 0.3, 0.4, 0.6),
         limits=(0.01, 1.0),
         number="{:.0%}",
         wording="a colour cast of {}",
@@ -189,7 +181,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         "on a page with bars around the photograph",
         _screenshot,
         parameter="border as a share of the screenshot's area",
-        levels=SCREEN,
+        levels=(0.2, 0.35, 0.5, 0.65, 0.8),
         limits=(0.01, 0.99),
         number="{:.0%}",
         wording="a border of {} of the area",

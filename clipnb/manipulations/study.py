@@ -32,9 +32,6 @@ CROP_KEPT = (0.85, 0.7, 0.55, 0.4, 0.25)
 CROP_ASPECT = 4 / 3
 """Largest factor between the aspect ratios of a crop and of the photograph."""
 
-GREY_LOST = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Shares of the saturation that are removed."""
-
 ROUNDING = 1e-4
 """Added before truncation, so that float32 sums just below a whole number do not lose a grey level."""
 
@@ -150,7 +147,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         "luma only (ITU-R 601)",
         _grey,
         parameter="share of the saturation removed",
-        levels=GREY_LOST,
+        levels=(0.2, 0.4, 0.6, 0.8, 1.0),
         limits=(0.01, 1.0),
         number="{:.0%}",
         wording="{} of the colour removed",

@@ -20,9 +20,9 @@ EXACT = 1e-9
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def minus(value: float, digits: int = 2) -> str:
+def minus(value: float) -> str:
     """Format a number with a typographic minus."""
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # + 0.0: no negative zero
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")  # + 0.0: no negative zero
 
 
 def share(value: float, spec: str = ".0%") -> str:
@@ -75,11 +75,11 @@ def covers(interval: Interval) -> str:
     return note(interval.method, interval.n, interval.level)
 
 
-def span(interval: Interval, digits: int = 3) -> str:
+def span(interval: Interval) -> str:
     """Format the bounds of an interval, or the reason for missing bounds."""
     if not interval.bounded:
         return f"none: {interval.why_unbounded}"
-    return f"{interval.low:.{digits}f}{NB}to{NB}{interval.high:.{digits}f}{covers(interval)}"
+    return f"{interval.low:.3f}{NB}to{NB}{interval.high:.3f}{covers(interval)}"
 
 
 def percent_span(interval: Interval) -> str:

@@ -84,11 +84,11 @@ def jitter(n: int) -> np.ndarray:
     return (np.arange(1, n + 1) * 0.618034) % 1.0 * 0.24 - 0.12
 
 
-def histograms(groups: Groups, bins: int = 20) -> Figure:
+def histograms(groups: Groups) -> Figure:
     """Draw a histogram of valid@k by category for each condition, with the mean as a line and the categories as ticks."""
     figure, axes = new_figure(WIDTH, 1.15 * len(groups) + 0.7, len(groups), sharex=True, sharey=True)
     for ax, (name, values) in zip(axes[:, 0], groups.items(), strict=True):
-        ax.hist(values, bins=np.linspace(0, 1, bins + 1).tolist(), color=PALE, edgecolor=MID)
+        ax.hist(values, bins=np.linspace(0, 1, 21).tolist(), color=PALE, edgecolor=MID)
         ax.plot(values, np.zeros(len(values)), "|", color=INK, ms=7, clip_on=False)
         mean = float(np.mean(values))
         ax.axvline(mean, color=INK, lw=1.4)
@@ -99,7 +99,7 @@ def histograms(groups: Groups, bins: int = 20) -> Figure:
     return figure
 
 
-def boxes(groups: Groups, title: str = "") -> Figure:
+def boxes(groups: Groups) -> Figure:
     """Draw a box plot of each condition: median, quartiles, whiskers at 1.5 IQR, categories as dots, the mean as a diamond."""
     figure, axes = new_figure(WIDTH, 3.2)
     ax = axes[0, 0]
@@ -118,20 +118,18 @@ def boxes(groups: Groups, title: str = "") -> Figure:
         ax.plot(at + jitter(len(values)), values, "o", color=INK, ms=3, alpha=0.6, mew=0, clip_on=False)
         ax.plot(at, np.mean(values), "D", mfc="white", mec=INK, ms=5)
     ax.set(ylabel=AXIS, ylim=(-0.02, 1.03))
-    axis_title(ax, title)
     return figure
 
 
-def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title: str = "") -> Figure:
-    """Draw the macro mean of each condition with its interval; `points` adds the category means."""
+def bars(intervals: Mapping[str, Interval], points: Groups) -> Figure:
+    """Draw the macro mean of each condition with its interval, and the category means."""
     figure, axes = new_figure(WIDTH, 3.2)
     ax = axes[0, 0]
     at = np.arange(len(intervals))
     means = np.array([i.point for i in intervals.values()])
     ax.bar(at, means, color=PALE, edgecolor=MID, width=0.62)
-    if points:
-        for x, name in zip(at, intervals, strict=True):
-            ax.plot(x + jitter(len(points[name])), points[name], "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
+    for x, name in zip(at, intervals, strict=True):
+        ax.plot(x + jitter(len(points[name])), points[name], "o", color=INK, ms=3, alpha=0.5, mew=0, clip_on=False)
     arms = np.array([[i.point - i.low for i in intervals.values()], [i.high - i.point for i in intervals.values()]])
     ax.errorbar(at, means, yerr=np.nan_to_num(arms), fmt="none", ecolor=INK, capsize=4, lw=1.4)
     for x, mean in zip(at, means, strict=True):
@@ -139,7 +137,6 @@ def bars(intervals: Mapping[str, Interval], points: Groups | None = None, title:
     ax.set_xticks(at, [plain(name) for name in intervals])
     methods = " / ".join(sorted({f"{i.method}, {i.n} categories" for i in intervals.values()}))
     ax.set(ylabel="mean " + AXIS, ylim=(0, 1.06))
-    axis_title(ax, title)
     ax.set_xlabel(f"error bars: 95% interval over categories ({methods})", fontsize=8)
     return figure
 

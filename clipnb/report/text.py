@@ -20,9 +20,6 @@ from ..stats.hypothesis import holm
 from ..stats.intervals import ALPHA
 from .format import captioned, minus, p_short, p_value, percent_span, points, points_span, share, span, stated, table
 
-NOTHING = "Nothing to report."
-"""Text for an empty list of warnings."""
-
 Conditions = Mapping[str, Result]
 """Manipulation -> result. The runs differ in nothing else, saw the same photographs, and include the clean one."""
 
@@ -210,4 +207,4 @@ def warnings_list(results: Sequence[Result]) -> str:
             said.append("this run and the clean run used different photographs or weights and are not compared: run it again")
         lines += [f"- `{r.spec.run_id}`: {warning}." for warning in said]
     lines += [f"- {warning}." for warning in duplicate_conditions(results)]
-    return "\n".join(lines) or NOTHING
+    return "\n".join(lines) or "Nothing to report."
