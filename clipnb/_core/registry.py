@@ -64,6 +64,3 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)

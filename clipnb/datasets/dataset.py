@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .._core.paths import data_root, expanded, project_root, shown, typed_as_path
 from .._core.registry import nearest
+from .._core.slugs import file_slug
 from ..errors import DatasetError
 from . import importers, samples
 from .images import digest
@@ -107,7 +108,7 @@ def slug(text: str) -> str:
     if text.startswith(NESTED):
         return f"nested-{slug(text.removeprefix(NESTED))}"
     named = re.split(r"[/\\]", text.rstrip("/\\"))[-1]
-    return re.sub(r"[^\w.+-]+", "-", named).strip("-.") or "photos"
+    return file_slug(named) or "photos"
 
 
 def readable(category: str) -> str:
