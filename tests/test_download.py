@@ -6,9 +6,12 @@ import gzip
 import io
 import json
 import os
+import signal
 import stat
+import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -20,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from conftest import picture
+from conftest import HANGS, picture
 
 pytest.importorskip("gdown", reason="needs pip install 'clipnb[download]'")
 pytest.importorskip("kagglehub", reason="needs pip install 'clipnb[download]'")
@@ -270,6 +273,31 @@ def test_nothing_of_a_hostile_archive_is_unpacked(
     assert not list(tmp_path.rglob("evil.jpg"))
     assert not list(tmp_path.rglob("1.jpg"))
     assert not list((tmp_path / "cache").rglob("*.archive"))  # the next try starts anew
+
+
+@pytest.mark.parametrize("folders", ["x" * 300, f"{'x' * 200}/{'y' * 200}"])
+def test_a_name_that_no_file_can_have_is_one_line(web: Web, tmp_path: Path, folders: str) -> None:
+    web.archive = zipped({f"{folders}/1.jpg": jpeg(1), "b/2.jpg": jpeg(2)})
+    with pytest.raises(UserError, match="miniplaces cannot be written: File name too long"):
+        fetch("miniplaces")
+    assert not list(tmp_path.rglob("*.jpg"))
+
+
+@pytest.mark.parametrize("when", ["downloading", "unpacking"])
+def test_a_fetch_that_was_killed_is_completed_by_the_same_command(web: Web, tmp_path: Path, when: str) -> None:
+    web.archive = zipped({f"{place}/{i}.jpg": jpeg(i) + bytes(100_000) for place in "abc" for i in range(200)})
+    seen = {"downloading": "cache/downloads/miniplaces/miniplaces.archive*", "unpacking": "data/.miniplaces.*/b/*"}[when]
+    command = [sys.executable, "-m", "clipnb", "fetch", "miniplaces"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not any(path.stat().st_size for path in tmp_path.glob(seen)):
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+    assert done.returncode == 0, done.stderr
+    assert len(load_dataset("miniplaces").photos) == 600
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["miniplaces"]
+    assert not list((tmp_path / "cache").rglob("*.archive*"))
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])

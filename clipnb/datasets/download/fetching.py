@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from ..._core.files import file_sha256, replaced_folder, write_text
+from ..._core.files import file_sha256, replaced_folder, write_text, writing
 from ..._core.paths import cache_root, data_root, shown
 from ...errors import UserError
 from ..images import destination
@@ -46,23 +47,23 @@ def fetch(name: str, *, again: bool = False) -> Path:
             "pass --again to accept it"
         )
     try:
-        with replaced_folder(folder) as partial:
-            counts = _lay_out(archive, partial)
-            fetched = datetime.now(UTC).isoformat(timespec="seconds")
-            about = {"source": source.origin, "sha256": checksum, "fetched": fetched, **counts}
-            write_text(partial / ABOUT, json.dumps(about, indent=1) + "\n")
+        paths = [path for path, _ in members(archive)]
+        categories = dict(labelled(paths))
     except UserError:  # damaged or hostile: the next try must not resume this file
         archive.unlink()
         raise
+    with replaced_folder(folder) as partial, writing(folder):
+        about = {"source": source.origin, "sha256": checksum, "fetched": datetime.now(UTC).isoformat(timespec="seconds")}
+        written = _lay_out(archive, categories, partial)
+        counts = {"photographs": written, "categories": len(set(categories.values())), "other_files": len(paths) - len(categories)}
+        write_text(partial / ABOUT, json.dumps(about | counts, indent=1) + "\n")
     write_text(_known(), json.dumps({**_checksums(), name: checksum}, indent=1) + "\n")
     archive.unlink()
     return folder
 
 
-def _lay_out(archive: Path, root: Path) -> dict[str, int]:
-    """Write every photograph to <category>/<image>, and count photographs, categories and other files."""
-    paths = [path for path, _ in members(archive)]
-    categories = dict(labelled(paths))
+def _lay_out(archive: Path, categories: Mapping[PurePosixPath, str], root: Path) -> int:
+    """Write every photograph to <category>/<image>, and count those that are no copies."""
     written = 0
     with tqdm(total=len(categories), desc="unpacking", unit="photo") as bar:
         for path, content in members(archive):
@@ -73,7 +74,7 @@ def _lay_out(archive: Path, root: Path) -> dict[str, int]:
             written += not target.exists()
             target.write_bytes(content)
             bar.update()
-    return {"photographs": written, "categories": len(set(categories.values())), "other_files": len(paths) - len(categories)}
+    return written
 
 
 def _known() -> Path:
