@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import ClassVar
@@ -235,6 +236,23 @@ def test_kept_answers_that_are_damaged_are_asked_for_again(
         Failing.asked, Failing.good = [], 100
         run(spec, progress=False)
     assert len(Failing.asked) == 5
+
+
+def test_an_answer_that_comes_a_byte_at_a_time_has_a_time_limit() -> None:
+    class Dripping(Failing):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(1000):
+                    self.wfile.write(b" ")
+                    time.sleep(0.05)
+
+    with serving(Dripping) as server:
+        client = KnnClient(f"http://127.0.0.1:{server.server_port}", "x", timeout=1, attempts=1)
+        with pytest.raises(ServiceError, match=r"/indices-list failed \(no answer within 1 s\)"):
+            client.check(192)
 
 
 def test_a_service_that_does_not_answer_the_probe_is_asked_no_other_length() -> None:
