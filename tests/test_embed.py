@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from clipnb.embedding.embed import Embeddings, _array, colour_difference, embed
 from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import Encoder
 from clipnb.errors import UserError
+from clipnb.manipulations import MANIPULATIONS
 from clipnb.metrics.ranking import codes
 from clipnb.metrics.validity import result_distances, valid_at_k
 from clipnb.retrieval import faiss_index
@@ -183,6 +185,22 @@ def test_what_is_raised_on_one_photograph_is_named_and_the_rest_is_embedded(phot
     ((name, why),) = found.unreadable.items()
     assert name == photos[4].id
     assert why.startswith(f"{photos[4].id}: ValueError: 33 rows are odd (test_embed.py, line ")
+    assert len(found.photos) == len(photos) - 1
+
+
+def test_what_a_manipulation_cannot_take_is_said_for_that_manipulation(
+    photos: tuple[Photo, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(picture(3, 40, 33)).save(photos[4].path)
+    grey = MANIPULATIONS["grey"]
+
+    def picky(image: RGB, rng: np.random.Generator, value: float) -> RGB:
+        return grey.apply(image, rng, value) if len(image) != 33 else image.reshape(5, 5)
+
+    monkeypatch.setitem(MANIPULATIONS._items, "grey", replace(grey, apply=picky))
+    found = go(photos, TinyEncoder(), tmp_path)
+    assert list(found.unreadable) == [photos[4].id]
+    assert found.unreadable[photos[4].id].startswith(f"{photos[4].id} (grey): ValueError: cannot reshape array")
     assert len(found.photos) == len(photos) - 1
 
 

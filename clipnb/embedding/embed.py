@@ -25,7 +25,7 @@ from ..datasets.images import RGB, decode, digest, read
 from ..datasets.memory import room_for
 from ..encoders import Encoder
 from ..encoders.checked import encode
-from ..errors import UserError, of_one_photograph
+from ..errors import UnreadableImage, UserError, of_one_photograph
 from ..manipulations import CLEAN, Condition, View, condition
 from .batches import Batches, Item
 from .store import EmbeddingStore, LostEmbeddings, embedding_key
@@ -124,7 +124,10 @@ def embed(
             image = decode(content, work.photo.id, colour)
             clean = to_input(image)
             for key, asked in wanted.items():
-                made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
+                try:
+                    made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
+                except Exception as error:
+                    raise UnreadableImage(of_one_photograph(f"{work.photo.id} ({asked.label})", error)) from error
                 pixels = clean if asked.manip == CLEAN else to_input(made)
                 difference = colour_difference(clean, pixels)
                 strength = asked.at_input(image.shape, made.shape, view, difference)
