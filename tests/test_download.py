@@ -349,7 +349,10 @@ def test_headers_of_a_tar_count_in_the_size_limit(tmp_path: Path, monkeypatch: p
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404</html>", tarred(SCENES)[:-200]])
+NAMELESS = zipped({"ok/1.jpg": b""}).replace(b"ok/1.jpg", b"\0k/1.jpg")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", tarred(SCENES)[:-200], NAMELESS])
 def test_what_is_no_archive_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(UserError, match=r"neither a zip nor a tar|damaged") as caught:

@@ -102,6 +102,8 @@ class _Metered:
 def _zip(archive: Path, budget: _Budget) -> Iterator[tuple[PurePosixPath, bytes]]:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
+            if not member.filename:
+                raise zipfile.BadZipFile("a member has no name")
             path = safe_path(member.filename, archive)
             kind = member.external_attr >> 28  # file type of the Unix mode, 0 if there is none
             if kind not in (0, 4, 8):
