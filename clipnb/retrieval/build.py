@@ -285,14 +285,9 @@ def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> Galle
         raise UserError(f"none of the {plan.images} images can be read; the first: {next(iter(unreadable.values()))}")
     kind = index or ("exact" if opened.size < APPROXIMATE_FROM else "hnsw")
     faiss_index.write(faiss_index.build(kind, opened.vectors.blocks(), opened.size, plan.dim), out / INDEX)
-    about = {
-        "format": 1,
-        "encoder": {"name": plan.encoder, "precision": plan.precision, "identity": plan.identity, "dim": plan.dim},
-        "colour": plan.colour,
-        "images": opened.size,
-        "index": kind,
-        "unreadable": unreadable,
-    }
+    made_with = {"name": plan.encoder, "precision": plan.precision, "identity": plan.identity, "dim": plan.dim}
+    counts = {"images": opened.size, "index": kind, "unreadable": unreadable}
+    about = {"format": 1, "encoder": made_with, "colour": plan.colour, **counts}
     write_text(out / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return open_folder(out)
 
