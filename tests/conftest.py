@@ -170,6 +170,13 @@ def photo_folder(tmp_path: Path) -> PhotoFolder:
 
 
 @pytest.fixture
+def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of results of this test alone."""
+    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+@pytest.fixture
 def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with nothing run yet, as the current folder, whose results go where they usually do."""
     folder = tmp_path / "checkout"

@@ -33,9 +33,9 @@ def pair(a: list[int], b: list[int]) -> tuple[np.ndarray, np.ndarray]:
 lists = st.lists(st.integers(0, 12), unique=True, max_size=8)
 
 
-@pytest.mark.parametrize(("a", "b", "p", "expected"), GOLDEN)
-def test_rbo_equals_the_reference_implementation(a: list[int], b: list[int], p: float, expected: float) -> None:
-    assert_allclose(rbo(*pair(a, b), p), [expected], atol=1e-9)
+def test_rbo_equals_the_reference_implementation() -> None:
+    found = [rbo(*pair(a, b), p)[0] for a, b, p, _ in GOLDEN]
+    assert_allclose(found, [expected for *_, expected in GOLDEN], atol=1e-9)
 
 
 def test_by_hand() -> None:

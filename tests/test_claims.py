@@ -199,12 +199,6 @@ def test_every_claim_of_the_study_is_judged_on_our_own_numbers_too() -> None:
     assert ours == theirs
 
 
-def test_a_wrong_verdict_on_measured_numbers_is_caught() -> None:
-    entry = next(c for c in measured_claims() if c.id == "blur_grey_scenes_ours")
-    with pytest.raises(LedgerError, match="says 'cannot tell', but the numbers say 'holds'"):
-        settle([Claim(**{**vars(entry), "verdict": UNDECIDED})], {"findings": from_findings()})
-
-
 def test_two_verdicts_of_the_book_on_one_claim_that_contradict_each_other_are_caught() -> None:
     found = {"clear": CLEAR, "reverse": made(original=0.5, blurred=0.9)}
     told = claim("lower", conditions=["blurred"], than=["original"])
@@ -231,16 +225,11 @@ def test_the_books_ledger_is_true_of_what_the_study_prints() -> None:
     assert "p = 0.092" in said["normal_players"].replace("\u00a0", " ")
 
 
-@pytest.mark.parametrize("at", range(len(printed_claims())))
-@pytest.mark.parametrize("lie", [HOLDS, FAILS, UNDECIDED])
-def test_every_wrong_verdict_is_caught(at: int, lie: str) -> None:
-    entries = printed_claims()
-    told = Claim(**{**vars(entries[at]), "verdict": lie})
-    if lie == entries[at].verdict:
-        settle([told], {})
-    else:
-        with pytest.raises(LedgerError, match=f"{told.id} says '{lie}', but the numbers say '{entries[at].verdict}'"):
-            settle([told], {})
+def test_every_wrong_verdict_is_caught() -> None:
+    for entry in {c.verdict: c for c in printed_claims()}.values():
+        for lie in {HOLDS, FAILS, UNDECIDED} - {entry.verdict}:
+            with pytest.raises(LedgerError, match=f"{entry.id} says '{lie}', but the numbers say '{entry.verdict}'"):
+                settle([replace(entry, verdict=lie)], {})
 
 
 def ledger(tmp_path: Path, **changes: Any) -> Path:

@@ -115,8 +115,7 @@ def test_the_studys_shortened_logs_count_by_the_means_that_they_list() -> None:
 
 
 @pytest.fixture
-def runs(photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Result]:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+def runs(photo_folder: PhotoFolder, own_results: Path) -> list[Result]:
     root = photo_folder({"cats": 4, "dogs": 4, "owls": 4})
     made = [tiny_run(root, manip, encoder=encoder) for encoder in ("tiny", "tiny-other") for manip in ("original", "grey")]
     for result in made:
@@ -285,9 +284,8 @@ def test_saved_runs_are_analysed_by_name(runs: list[Result], capsys: pytest.Capt
 
 
 def test_where_the_threshold_does_not_fit_found_is_analysed_and_nothing_is_no_change(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str], own_results: Path
 ) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
     root = photo_folder(dict.fromkeys("abcdefg", 2))
     for manip in ("original", "grey"):
         tiny_run(root, manip, tau=1e-3).save()
@@ -302,9 +300,8 @@ def test_where_the_threshold_does_not_fit_found_is_analysed_and_nothing_is_no_ch
 
 
 def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_results: Path
 ) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
     roots = [photo_folder(dict.fromkeys(kinds, 3), name) for name, kinds in (("pets", "abcd"), ("roads", "efghi"))]
     for root in roots:
         for manip, severity in (("original", 0), ("grey", 0), ("blurred", 0), ("grey", 2), ("grey", 5)):
@@ -461,9 +458,8 @@ def test_a_log_without_a_score_is_one_line(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_runs_on_other_photographs_are_left_out_with_a_message(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str], own_results: Path
 ) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
     root = photo_folder({"cats": 3, "dogs": 3})
     for manip in ("original", "grey"):
         run(RunSpec(str(root), manip, "tiny", 2), progress=False).save()

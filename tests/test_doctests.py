@@ -8,26 +8,18 @@ from pathlib import Path
 
 import pytest
 
+import clipnb
 from conftest import REPOSITORY as ROOT
 
 WITH_EXAMPLES = sorted(path for path in (ROOT / "clipnb").rglob("*.py") if ">>> " in path.read_text(encoding="utf-8"))
-PUBLIC = (
-    "RunSpec",
-    "run",
-    "Result",
-    "load_results",
-    "study_runs",
-    "compare",
-    "calibrate",
-    "load_dataset",
-    "load_encoder",
-    "embed_images",
-)
+PUBLIC = [
+    *("RunSpec", "run", "Result", "load_results", "study_runs"),
+    *("compare", "calibrate", "load_dataset", "load_encoder", "embed_images"),
+]
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_the_examples_of_a_module_give_what_they_show(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+def test_the_examples_of_a_module_give_what_they_show(path: Path, own_results: Path) -> None:
     parts = path.relative_to(ROOT).with_suffix("").parts
     module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     done = doctest.testmod(module)
@@ -35,7 +27,5 @@ def test_the_examples_of_a_module_give_what_they_show(path: Path, tmp_path: Path
     assert done.failed == 0
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_every_public_name_has_an_example(name: str) -> None:
-    clipnb = importlib.import_module("clipnb")
-    assert ">>> " in (getattr(clipnb, name).__doc__ or ""), name
+def test_every_public_name_has_an_example() -> None:
+    assert [name for name in PUBLIC if ">>> " not in (getattr(clipnb, name).__doc__ or "")] == []

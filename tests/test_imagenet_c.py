@@ -32,8 +32,8 @@ AS_MUCH = {"snow": 2, "fog": 3}
 """Severities whose next one looks different and is no stronger: what the docstring of imagenet_c says."""
 
 
-SHAPES = {"16 bits": (224, 321), "one pixel": (224, 224), "a line": (224, 224 * LONGEST), "a column": (224 * LONGEST, 224)}
-"""What a corruption makes of these of the odd files, at a short side of 224; the others decode to arrays like the first."""
+SHAPES = {"a small one": (224, 321), "one pixel": (224, 224), "a line": (224, 224 * LONGEST), "a column": (224 * LONGEST, 224)}
+"""What a corruption makes of the odd images, at a short side of 224."""
 
 
 @needs_imagecorruptions

@@ -17,8 +17,7 @@ from conftest import PhotoFolder
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_results: Path) -> Path:
     monkeypatch.setenv("CLIPNB_PROJECT", str(tmp_path))
     monkeypatch.setenv("CLIPNB_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)

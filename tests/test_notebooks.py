@@ -36,18 +36,12 @@ def test_the_golden_copy_has_the_code_of_the_run_notebook() -> None:
     assert code(ROOT / "tests" / "run.ipynb") == code(ROOT / "notebooks" / "run.ipynb")
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
-def test_committed_notebooks_have_no_outputs(path: Path) -> None:
-    cells = [c for c in read(path).cells if c.cell_type == "code"]
-    assert cells
-    assert not any(c.outputs or c.execution_count for c in cells)
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
-def test_every_notebook_installs_itself_in_colab(path: Path) -> None:
-    notebook = read(path)
-    first = next(c for c in notebook.cells if c.cell_type == "code").source
-    assert first.index('if "google.colab" in sys.modules:') < first.index("%pip install") < first.index("from IPython")
+def test_committed_notebooks_have_no_outputs_and_install_themselves_in_colab() -> None:
+    for path in NOTEBOOKS:
+        cells = [c for c in read(path).cells if c.cell_type == "code"]
+        assert not any(c.outputs or c.execution_count for c in cells), path
+        parts = ('if "google.colab" in sys.modules:', "%pip install", "from IPython")
+        assert sorted(parts, key=cells[0].source.index) == list(parts), path
 
 
 def test_every_parameter_is_typed_explained_and_named_like_the_specification() -> None:

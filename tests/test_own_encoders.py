@@ -129,10 +129,7 @@ def test_an_edited_encoder_gives_new_embeddings(here: Path, photo_folder: PhotoF
     assert second.provenance["encoder"]["identity"] != first.provenance["encoder"]["identity"]
 
 
-def test_the_result_of_an_edited_encoder_is_not_current(
-    here: Path, photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+def test_the_result_of_an_edited_encoder_is_not_current(here: Path, photo_folder: PhotoFolder, own_results: Path) -> None:
     spec = RunSpec(str(photo_folder({"b": 3, "c": 3})), "grey", "swept:build", k=2)
     write(here, "swept")
     assert not numbers_only([spec])

@@ -157,9 +157,8 @@ def test_a_data_set_that_is_too_small_names_the_files_that_it_does_not_use(photo
 
 
 def test_two_data_sets_of_one_name_are_reported_before_the_kernel_starts(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photo_folder: PhotoFolder, tmp_path: Path, own_results: Path
 ) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
     first, second = photo_folder({"a": 2}, name="first/beach"), photo_folder({"b": 2}, name="second/beach")
     spec = RunSpec(str(first), encoder="histogram", k=1)
     run(spec, progress=False).save()
@@ -216,10 +215,7 @@ def test_the_shell_completes_commands_flags_and_folders(tmp_path: Path) -> None:
     assert completed("clipnb", "card", "hol") == ["holiday"]
 
 
-def test_the_answer_of_a_flat_folder_leaves_out_what_has_no_value(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+def test_the_answer_of_a_flat_folder_leaves_out_what_has_no_value(photo_folder: PhotoFolder, own_results: Path) -> None:
     spec = RunSpec(str(photo_folder({"cats": 4}) / "cats"), encoder="histogram", k=2)
     run(spec, progress=False).save()
     answer = Handler(spec).answer("page.ipynb")

@@ -130,28 +130,28 @@ def test_the_commands_of_the_readme_run_in_order(project: Path) -> None:
             raise AssertionError(f"{command!r} fails: {error}") from error
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "make reprot",
-        "clipnb reprot",
-        "clipnb report hoilday",
-        "clipnb fetch nab",
-        "clipnb sweep --severity 1",
-        "clipnb compare histogram histograms",
-        "papermill notebooks/run.ipynb -p manpi grey",
-        "papermill notebooks/run.ipynb -p manip grye",
-        "papermill notebooks/rum.ipynb -p manip grey",
-        ".venv/bin/clipnb reprot",
-        '.venv/bin/python -m pip install -c constraints.txt -e ".[reprot]"',
-        "conda env create -f environment.yaml",
-        "export CLIPNB_ENCODER=histogramm",
-        "jb build book",
-    ],
-)
-def test_a_mistyped_command_is_noticed(command: str, project: Path) -> None:
-    with pytest.raises((AssertionError, OSError, SystemExit, UserError)):
-        check(command, project)
+MISTYPED = [
+    "make reprot",
+    "clipnb reprot",
+    "clipnb report hoilday",
+    "clipnb fetch nab",
+    "clipnb sweep --severity 1",
+    "clipnb compare histogram histograms",
+    "papermill notebooks/run.ipynb -p manpi grey",
+    "papermill notebooks/run.ipynb -p manip grye",
+    "papermill notebooks/rum.ipynb -p manip grey",
+    ".venv/bin/clipnb reprot",
+    '.venv/bin/python -m pip install -c constraints.txt -e ".[reprot]"',
+    "conda env create -f environment.yaml",
+    "export CLIPNB_ENCODER=histogramm",
+    "jb build book",
+]
+
+
+def test_a_mistyped_command_is_noticed(project: Path) -> None:
+    for command in MISTYPED:
+        with pytest.raises((AssertionError, OSError, SystemExit, UserError)):
+            check(command, project)
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))

@@ -32,13 +32,18 @@ def contents(root: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def test_every_file_has_the_address_of_the_setting(copy: Path) -> None:
-    assert set_address(copy, address_of(copy)) == []
-
-
 def test_an_address_is_written_and_taken_out_and_nothing_else_changes(copy: Path) -> None:
+    assert set_address(copy, address_of(copy)) == [], "every file has the address of the setting"
     set_address(copy, "")
     before = contents(copy)
+    for path in notebooks(copy):
+        text = path.read_text(encoding="utf-8")
+        assert "colab-badge" not in text
+        assert re.search(r'%pip install -q \\"clipnb\[[\w,]+\]\\"\\n', text)
+    assert not [name for name, content in before.items() if not name.startswith("tests/") and b"github.com/OWNER" in content]
+    with pytest.raises(UserError, match=r"is https://github\.com/<owner>/<name>, not 'github\.com/me'"):
+        set_address(copy, "github.com/me")
+    assert contents(copy) == before
     set_address(copy, ADDRESS + ".git/")
     after = contents(copy)
     named = {path.relative_to(copy).as_posix() for path in notebooks(copy)}
@@ -52,23 +57,6 @@ def test_an_address_is_written_and_taken_out_and_nothing_else_changes(copy: Path
     set_address(copy, "https://github.com/you/other")
     assert not any(b"some.project" in content for name, content in contents(copy).items() if name in named)
     set_address(copy, "")
-    assert contents(copy) == before
-
-
-def test_without_an_address_no_file_names_a_repository(copy: Path) -> None:
-    set_address(copy, "")
-    for path in notebooks(copy):
-        text = path.read_text(encoding="utf-8")
-        assert "colab-badge" not in text
-        assert re.search(r'%pip install -q \\"clipnb\[[\w,]+\]\\"\\n', text)
-    published = [p for p in copy.rglob("*") if p.suffix in {".md", ".yml", ".cff", ".ipynb", ".toml"} and p.is_file()]
-    assert [p for p in published if "github.com/OWNER" in p.read_text(encoding="utf-8")] == []
-
-
-def test_an_address_of_another_form_is_refused_and_changes_nothing(copy: Path) -> None:
-    before = contents(copy)
-    with pytest.raises(UserError, match=r"is https://github\.com/<owner>/<name>, not 'github\.com/me'"):
-        set_address(copy, "github.com/me")
     assert contents(copy) == before
 
 

@@ -64,10 +64,11 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in BAD.items() for value in values])
-def test_a_setting_that_makes_no_sense_is_refused(field: str, value: object) -> None:
-    with pytest.raises(UserError, match=f"^{field} must be .*, not "):
-        RunSpec(**{field: value})  # type: ignore[arg-type]
+def test_a_setting_that_makes_no_sense_is_refused() -> None:
+    for field, values in BAD.items():
+        for value in values:
+            with pytest.raises(UserError, match=f"^{field} must be .*, not "):
+                RunSpec(**{field: value})  # type: ignore[arg-type]
 
 
 def test_names_are_brought_to_their_registered_spelling() -> None:
@@ -82,10 +83,10 @@ def test_the_run_id_names_the_settings_that_are_not_the_usual_ones() -> None:
     assert RunSpec("nba", "crop", "tiny", k=10, tau=0.8, seed=0).run_id == "nba-cropped-tiny"
 
 
-@pytest.mark.parametrize("settings", [("seed", 20240101, 20240102), ("k", 1234567, 1234568), ("tau", 0.75, 0.75000001)])
-def test_runs_that_differ_have_ids_that_differ(settings: tuple[str, Any, Any]) -> None:
-    field, one, other = settings
-    assert RunSpec(**{field: one}).run_id != RunSpec(**{field: other}).run_id
+def test_runs_that_differ_have_ids_that_differ() -> None:
+    settings: dict[str, tuple[Any, Any]] = {"seed": (20240101, 20240102), "k": (1234567, 1234568), "tau": (0.75, 0.75000001)}
+    for field, (one, other) in settings.items():
+        assert RunSpec(**{field: one}).run_id != RunSpec(**{field: other}).run_id
 
 
 def test_an_accuracy_is_what_the_study_defines(photo_folder: PhotoFolder) -> None:
@@ -164,15 +165,6 @@ def test_one_category_gives_a_number_without_interval_and_says_so(photo_folder: 
     assert headline == {"valid": result.valid.point, "low": None, "high": None}
 
 
-def test_a_crop_of_square_images_is_called_no_manipulation_and_one_that_does_something_is_not(photo_folder: PhotoFolder) -> None:
-    square, wide = photo_folder({"cats": 3, "dogs": 3}, "square", (32, 32)), photo_folder({"cats": 3, "dogs": 3})
-    cropped, clean, grey = tiny_run(square, "cropped"), tiny_run(square), tiny_run(wide, "grey")
-    assert (cropped.noop_share, clean.noop_share, grey.noop_share) == (1.0, 1.0, 0.0)
-    assert any("cropped leaves 100% of the photographs pixel-identical" in w for w in warnings(cropped))
-    assert cropped.category_means == clean.category_means
-    assert not [w for w in warnings(grey) + warnings(tiny_run(wide)) if "pixel-identical" in w]
-
-
 def test_a_missing_data_set_is_named_before_an_encoder_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clipnb.runs.load_encoder", lambda *_: pytest.fail("the encoder was loaded first"))
     with pytest.raises(UserError, match="no data set 'nowhere'"):
@@ -207,20 +199,19 @@ def test_provenance_says_where_the_numbers_come_from(
     assert run(spec, progress=False).provenance["data_fingerprint"] != about["data_fingerprint"]
 
 
-@pytest.mark.parametrize(
-    ("encoder", "slug"),
-    [
-        ("ViT-L/14@336px", "ViT-L-14@336px"),
-        ("/home/me/tiny@2.pt", "tiny@2.pt"),
-        ("open_clip:ViT-B-32/openai", "open_clip-ViT-B-32-openai"),
-        ("open_clip:ViT-B-32/openai@/home/me/w.pt", "open_clip-ViT-B-32-openai@w.pt"),
-        ("hf:/home/me/model", "hf-model"),
-        ("hf:google/siglip2", "hf-google-siglip2"),
-        ("my.module:mine", "my.module-mine"),
-    ],
-)
-def test_no_path_of_a_machine_is_in_the_name_of_a_run(encoder: str, slug: str) -> None:
-    assert RunSpec("nba", "grey", encoder).run_id == f"nba-grey-{slug}"
+SLUGS = {
+    "ViT-L/14@336px": "ViT-L-14@336px",
+    "/home/me/tiny@2.pt": "tiny@2.pt",
+    "open_clip:ViT-B-32/openai": "open_clip-ViT-B-32-openai",
+    "open_clip:ViT-B-32/openai@/home/me/w.pt": "open_clip-ViT-B-32-openai@w.pt",
+    "hf:/home/me/model": "hf-model",
+    "hf:google/siglip2": "hf-google-siglip2",
+    "my.module:mine": "my.module-mine",
+}
+
+
+def test_no_path_of_a_machine_is_in_the_name_of_a_run() -> None:
+    assert {encoder: RunSpec("nba", "grey", encoder).run_id.removeprefix("nba-grey-") for encoder in SLUGS} == SLUGS
 
 
 def test_the_precision_auto_is_recorded_as_what_it_became(monkeypatch: pytest.MonkeyPatch) -> None:

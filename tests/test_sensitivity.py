@@ -80,9 +80,8 @@ def test_draws_and_images_are_levels_of_their_own() -> None:
 
 
 def test_analyse_says_how_far_a_change_depends_on_the_draw(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_results: Path
 ) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
     root = str(photo_folder(dict.fromkeys("abcdef", 3)))
     clean, edited, steady = (
         run(RunSpec(root, manip, "tiny", 3, severity=severity, draws=4), progress=False)

@@ -22,15 +22,7 @@ categories = st.text().filter(lambda name: name != "total/")  # no folder is cal
 accuracies = st.lists(st.floats(0, 1), max_size=4)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_category_survives_whatever_its_name(name: str) -> None:
-    log = loads(dumps("grey", {"before": [1.0], name: [0.25, 0.75], "zz": []}))
-    assert log.manip == "grey"
-    assert log.scores == {"before": [1.0], name: [0.25, 0.75], "zz": []}
-    assert log.total == [1.0, 0.5, 0.0]
-
-
-def test_all_of_them_at_once_keep_their_order() -> None:
+def test_categories_survive_in_their_order_whatever_their_names() -> None:
     scores = {name: [i / 16] for i, name in enumerate(NAMES)}
     log = loads(dumps("grey", scores))
     assert list(log.scores.items()) == list(scores.items())

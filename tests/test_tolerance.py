@@ -140,9 +140,8 @@ def test_the_command_prints_a_table_and_leaves_json_and_a_figure(
 
 
 def test_a_mistake_is_one_line_before_the_first_run(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_results: Path
 ) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
     folder = str(photo_folder({"a": 2, "b": 2}))
     for words, why in (
         (["tolerance", folder, "--encoder", "tiny", "--manips", "flipped"], "flipped: no severities"),
@@ -189,10 +188,7 @@ def test_curves_mark_every_breaking_point_that_is_reached() -> None:
     assert [float(cross.get_xdata()[0]) for cross in crosses] == [lines[0][0].point.strength]
 
 
-def test_saved_runs_at_severities_and_strengths_give_the_breaking_points(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "results"))
+def test_saved_runs_at_severities_and_strengths_give_the_breaking_points(photo_folder: PhotoFolder, own_results: Path) -> None:
     asked = RunSpec(str(photo_folder(dict.fromkeys(CATEGORIES, 3), name="kept")), encoder="tiny", k=3)
     assert saved(asked) == []
     for spec in (asked, asked.under("blurred", 1), asked.under("blurred", strength=2.5), asked.under("grey")):
