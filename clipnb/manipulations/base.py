@@ -131,10 +131,6 @@ class Manipulation:
         """A value of the parameter in words, such as `31% of the area kept`."""
         return self.wording.format(self.text(value))
 
-    def level(self, severity: int) -> str:
-        """The setting at a severity (0: the fixed setting), in words."""
-        return f"{self.parameter} {self.levels[severity - 1]:g}" if severity and self.levels else self.summary
-
     def key(self, seed: int, severity: int = 0, draw: int = 0, strength: float = 0.0, word: str = "") -> str:
         """Identifies the embedding of an image under this manipulation in the embedding store."""
         key = f"{self.name}@{self.version}" + f"/s{severity}" * (severity > 0) + f"/={strength!r}" * (strength > 0)

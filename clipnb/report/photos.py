@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from .._core.paths import shown
 from ..datasets.dataset import Dataset, Photo, load_dataset, readable
@@ -47,21 +50,16 @@ def show_result(ax: Axes, path: Path | None, category: str, distance: float, spe
 
 def _spread(dataset: Dataset, n: int) -> list[Photo]:
     """Choose n readable photographs from as many categories as possible."""
-    chosen: list[Photo] = []
-    by_category: dict[str, list[Photo]] = {}
-    for photo in dataset.photos:
-        by_category.setdefault(photo.category, []).append(photo)
-    while len(chosen) < n and any(by_category.values()):
-        for waiting in by_category.values():
-            while waiting and len(chosen) < n:
-                photo = waiting.pop(0)
-                try:
-                    decode(read(photo.path), photo.id)
-                except UnreadableImage:
-                    continue
-                chosen.append(photo)
-                break
-    return chosen
+    categories = pd.Series([photo.category for photo in dataset.photos], dtype=str)
+    turns = categories.groupby(categories).cumcount().sort_values(kind="stable")
+    return list(islice(filter(_is_readable, (dataset.photos[at] for at in turns.index)), n))
+
+
+def _is_readable(photo: Photo) -> bool:
+    with suppress(UnreadableImage):
+        decode(read(photo.path), photo.id)
+        return True
+    return False
 
 
 def _edited(image: RGB, content: bytes, category: str, spec: RunSpec, words: list[str], draw: int = 0) -> RGB:
@@ -94,7 +92,7 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
     return figure
 
 
-def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
+def query_results(result: Result, queries: int = 3) -> Figure:
     """Draw queries with their nearest results: the clean photograph, the manipulated query, and each result with its distance.
 
     The queries have evenly spaced ranks of valid@k, from the lowest to the highest. A result within the threshold has a
@@ -104,7 +102,7 @@ def query_results(result: Result, queries: int = 3, columns: int = 4) -> Figure:
     by_id = {photo.id: photo for photo in dataset.photos}
     rows = result.rows[result.rows["n_results"] > 0].sort_values(["valid", "category", "image"], kind="stable")
     picked = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(queries, len(rows))).round().astype(int))]
-    top = min(columns, result.spec.k)
+    top = min(4, result.spec.k)
     where, words = image_finder(result.spec), drawn_for(result.spec).words
     figure, axes = new_figure(WIDTH, 1.4 * len(picked) + 0.1, len(picked), top + 2)
     manipulation = result.spec.condition
