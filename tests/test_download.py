@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -259,17 +259,14 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", ["nba", "miniplaces"])
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_nothing_of_a_hostile_archive_is_unpacked(
-    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
-) -> None:
+def test_nothing_of_a_hostile_archive_is_unpacked(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(archives, "SLACK", MEBIBYTE)
     sign_in(monkeypatch)
     made, said = HOSTILE[kind]
     web.archive = made()
     with pytest.raises(HostileArchive, match=said):
-        fetch(name)
+        fetch("miniplaces" if kind == "absolute" else "nba")  # a tar from Drive, zip files from Kaggle
     assert not list(tmp_path.rglob("evil.jpg"))
     assert not list(tmp_path.rglob("1.jpg"))
     assert not list((tmp_path / "cache").rglob("*.archive"))  # the next try starts anew
@@ -320,7 +317,7 @@ def header(size: int, kind: bytes, content: bytes = b"") -> bytes:
     return bytes(block) + content + bytes(-len(content) % 512)
 
 
-LONG = b"a" * (64 * MEBIBYTE)
+LONG = b"a" * (32 * MEBIBYTE)
 
 
 @pytest.mark.parametrize(
@@ -339,7 +336,7 @@ LONG = b"a" * (64 * MEBIBYTE)
 )
 def test_headers_of_a_tar_count_in_the_size_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr(archives, "SLACK", MEBIBYTE)
-    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(content + bytes(1024), 9))
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(content + bytes(1024), 1))
     tracemalloc.start()
     try:
         with pytest.raises(HostileArchive, match=r"expands to more than photographs would|sparse file"):
@@ -373,8 +370,11 @@ PACKED = {
 }
 
 
-@pytest.mark.parametrize("kind", PACKED)
-@given(damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8))
+bytes_anywhere = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8)
+
+
+@settings(max_examples=200)
+@given(st.sampled_from([*PACKED]), bytes_anywhere)
 def test_damaged_bytes_are_unpacked_or_refused_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, kind: str, damage: list[tuple[float, int]]
 ) -> None:

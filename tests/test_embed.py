@@ -118,7 +118,7 @@ def test_equal_inputs_of_the_network_are_embedded_once_and_marked(
     assert go(square, tiny, tmp_path / "store", ("original", "cropped"), seed=1).computed == 0
 
 
-@pytest.mark.parametrize("options", [{"batch_size": b, "workers": w} for b in (1, 7, 64) for w in (1, 4)])
+@pytest.mark.parametrize("options", [{"batch_size": 1, "workers": 4}, {"batch_size": 7, "workers": 1}])
 def test_batches_and_workers_do_not_change_the_result(
     photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path, options: dict[str, int]
 ) -> None:
