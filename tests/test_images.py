@@ -342,6 +342,7 @@ def test_pictures_wait_for_their_share_of_the_budget(monkeypatch: pytest.MonkeyP
         pass
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux says how much memory one process had at most")
 def test_the_memory_of_a_run_with_large_pictures_stays_within_the_budget(tmp_path: Path) -> None:
     """Nine threads, pictures of 9 megapixels and one of 18 with 16 bits: 1.3 GB without a budget."""
     for i in range(9):
@@ -352,20 +353,19 @@ def test_the_memory_of_a_run_with_large_pictures_stays_within_the_budget(tmp_pat
     deep[:1500] = 40_000
     Image.fromarray(deep).save(tmp_path / "set" / "a" / "deep.png", compress_level=1)
     script = (
-        "import resource, sys, clipnb\n"
+        "import re, sys, clipnb\n"
         "from clipnb.runs import run\n"
-        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == 'darwin' else 2**10)\n"
+        "def peak(): return int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 2**10\n"
         "before = peak()\n"
         "run(clipnb.RunSpec(sys.argv[1], 'blurred', 'histogram', k=2), workers=9, progress=False)\n"
         "print(peak() - before)\n"
     )
-    pytest.importorskip("resource", reason="Windows does not say how much memory a process had")
     environment = os.environ | {"CLIPNB_MEMORY": "512", "CLIPNB_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "set")], env=environment, capture_output=True, text=True, timeout=HANGS
     )
     assert done.returncode == 0, done.stderr
-    assert 300 < float(done.stdout) < 512 + 64  # and the code that the run loads
+    assert 300 < float(done.stdout) < 512 + 256  # and the code that the run loads; 969 if freed memory does not go back
 
 
 @pytest.mark.parametrize("name", ["blurred", "blurred/3", "grey/3", "tinted/3", "screenshot/5"])
