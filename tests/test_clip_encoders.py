@@ -253,7 +253,7 @@ def test_a_named_model_comes_from_the_cache_and_is_checked(tiny: Checkpoints, mo
         ("open_clip:tiny/{text}", "is not a checkpoint of tiny"),
         ("{text}", "is not a CLIP checkpoint"),
         ("missing.pt", "no checkpoint 'missing.pt'"),
-        ("no.such:encoder", "No module named 'no'"),
+        ("no.such:encoder", "No module named 'no.such'"),
         ("json:dumps", "should be an encoder or a function without arguments"),
         ("locale:localeconv", "returns an object without dim"),
     ],
