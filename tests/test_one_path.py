@@ -65,7 +65,7 @@ def test_the_same_contrast_has_the_same_interval_wherever_it_is_printed(project:
         for key, intervals in in_sentences(text).items():
             for interval in intervals:
                 add(key, interval)
-    for row in rows(html / "how-far.html")[1]:
+    for row in rows(html / "how-far.html")[0]:
         for kind, name in SETS.items():
             for low, high in re.findall(r"\((\S+) to (\S+)\)", row.get(kind, "")):
                 add(("breaks", name, row["edit"]), f"{low} to {high}")
