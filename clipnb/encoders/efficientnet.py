@@ -36,24 +36,9 @@ def load(name: str = OFFLINE, compute: Compute = DEFAULT) -> TorchEncoder:
     model = EfficientNet.from_name(name)
     with hashed(weights) as sha256:
         model.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-    _fold_norms(model.eval())
 
     def pooled(pixels: Any) -> Any:
         return model.extract_features(pixels).mean(dim=(2, 3))
 
     preprocessing = Preprocessing(size=SIDES[name], mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)
     return TorchEncoder(name, pooled, model, preprocessing, 1280, weights, sha256, compute)
-
-
-def _fold_norms(model: Any) -> None:
-    """Fold each batch norm into the convolution before it: the same up to rounding, and faster."""
-    from torch.nn import Identity
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    pairs = [(model, "_conv_stem", "_bn0"), (model, "_conv_head", "_bn1")]
-    for block in model._blocks:
-        names = (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2"))
-        pairs += [(block, *pair) for pair in names if hasattr(block, pair[0])]
-    for part, convolution, norm in pairs:
-        setattr(part, convolution, fuse_conv_bn_eval(getattr(part, convolution), getattr(part, norm)))
-        setattr(part, norm, Identity())
