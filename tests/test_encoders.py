@@ -71,6 +71,18 @@ def test_any_photograph_is_prepared_to_the_networks_square(encoder: Encoder) -> 
         assert (prepared.shape, prepared.dtype) == ((260, 260, 3), np.uint8)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of the C library of Linux")
+def test_a_batch_uses_the_memory_of_the_one_before() -> None:
+    import resource
+
+    encoder, inputs = load_encoder("efficientnet-lite2"), np.zeros((8, 260, 260, 3), np.uint8)
+    for _ in range(5):
+        encoder.encode(inputs)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    encoder.encode(inputs)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 10_000  # 150,000 new pages otherwise
+
+
 def test_the_network_sees_the_centre_square(encoder: Encoder) -> None:
     wide = picture(0, 400, 260)
     assert_array_equal(encoder.prepare(wide), wide[:, 70:330])

@@ -6,8 +6,10 @@ OpenAI's models these are the operations that the package `clip` itself runs in 
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -66,7 +68,9 @@ class TorchEncoder:
         self.identity += "" if self.engine == "torch" else f"|{self.engine}"
         self.preparation, self._forward, self.device = preprocessing, forward, device_of(compute)
         sizes = (4, 8, 16) if self.engine == "torch" else (8,)
-        if self.device != "cpu":
+        if self.device == "cpu":
+            _keep_freed_memory()
+        else:
             sizes = (64, 128, 256)
         self._size, self.batch_size = FastestSize(sizes), max(sizes)
         self._lower = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision] if lowered else None
@@ -177,6 +181,13 @@ class TextTorchEncoder(TorchEncoder):
         with self.computing():
             vectors: NDArray[np.float32] = unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device))).cpu().numpy()
             return vectors
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep freed memory for the next batch. Linux clears new pages: a third of the time on one core."""
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of glibc
+            mallopt(threshold, 2**30)
 
 
 def features(output: Any) -> Any:
