@@ -196,7 +196,7 @@ def test_report_says_which_settings_it_ignores(
     monkeypatch.setattr("clipnb.execution.pages.ensure", lambda specs, **options: {})
     monkeypatch.setenv("CLIPNB_PROJECT", str(ROOT))
     assert main(["report", "--k", "5", "--no-book"]) == 0
-    assert "--k ignored: they apply only to data sets that you name" in capsys.readouterr().err
+    assert "--k ignored: name a data set" in capsys.readouterr().err
 
 
 def test_a_report_on_a_mistyped_data_set_runs_nothing(project: Path, nba: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ def _report(options: argparse.Namespace) -> int:
     pages.template()  # fails at once outside a project
     if (settings := given_settings(options)) and not options.datasets:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
-        print(f"clipnb: {flags} ignored: they apply only to data sets that you name (clipnb report <folder> ...)", file=sys.stderr)
+        print(f"clipnb: {flags} ignored: name a data set (clipnb report <folder> ...)", file=sys.stderr)
     own = pages.specs_for(options.datasets, **given_settings(options))
     specs = pages.sample_specs() + own
     if options.dry_run:
