@@ -99,9 +99,8 @@ def _index_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", help="the gallery's folder; a build that was stopped continues there")
     parser.add_argument("--encoder", default="", help="encoder ($CLIPNB_ENCODER, else ViT-L/14)")
     parser.add_argument("--precision", default="auto", help="of the network: fp32, bf16, fp16, or auto: fp16 on CUDA, else fp32")
-    parser.add_argument(
-        "--colour", default="srgb", choices=["srgb", "stored"], help="as that of the runs: stored in mode study (srgb)"
-    )
+    how = "treatment of colour profiles, the same as in the runs: srgb (default), or stored, for mode study"
+    parser.add_argument("--colour", default="srgb", choices=["srgb", "stored"], help=how)
     parser.add_argument("--index", default="", choices=["exact", "hnsw", "ivf"], help="exact up to a million images, else hnsw")
     parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where shards are made (ray: clipnb[scale])")
     parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
