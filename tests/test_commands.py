@@ -20,7 +20,7 @@ from clipnb import RunSpec
 from clipnb.cli import main
 from clipnb.errors import UserError
 from clipnb.execution import pages
-from clipnb.execution.papermill_plugin import planned, with_types
+from clipnb.execution.papermill_plugin import as_options, planned
 from conftest import HANGS, PhotoFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,7 +138,7 @@ def test_the_type_in_the_notebook_decides_the_type_of_a_value(
     assert plan is not None
     assert plan.spec.dataset == name
     assert (plan.spec.k, plan.spec.tau) == (3, 0.1)
-    assert with_types(arguments, plan.parameters)[1:] == [
+    assert as_options(plan.parameters) == [
         *("-r", "dataset", name, "-p", "keep", "False", "-p", "batch_size", "8", "-p", "k", "3", "-p", "tau", "0.1")
     ]
 

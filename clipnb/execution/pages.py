@@ -40,6 +40,9 @@ MADE_BY_THE_BUILD = ("api", "cards", "datasets")
 STATE = ".clipnb_state"
 """File beside the first page of the book with the state that the book was built from."""
 
+TEMPLATE = Path("notebooks", "run.ipynb")
+"""The parameterised notebook in a project."""
+
 RUN_BYTES = 3 * 2**29
 """Memory that is set aside for a run with its kernel, in bytes."""
 
@@ -58,7 +61,7 @@ def template() -> Path:
     Raises:
         UserError: the current folder is in no project.
     """
-    path = project_root() / "notebooks" / "run.ipynb"
+    path = project_root() / TEMPLATE
     if not path.is_file():
         raise UserError(f"{shown(path)} is missing: run this in a project (clipnb init <folder> makes one)")
     return path
@@ -66,7 +69,7 @@ def template() -> Path:
 
 def in_project() -> bool:
     """Whether there is a project folder, with the notebook from which pages are made."""
-    return (project_root() / "notebooks" / "run.ipynb").is_file()
+    return (project_root() / TEMPLATE).is_file()
 
 
 def page(spec: RunSpec) -> Path:

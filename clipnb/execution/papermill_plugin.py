@@ -23,6 +23,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
+import click
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
@@ -36,23 +37,26 @@ from ..encoders import imports_code
 from ..errors import UserError, text_of, user_errors
 from ..spec import FIELDS, RunSpec, spec_of
 
-_TYPED = ("-p", "--parameters")
-_TWO_VALUES = (*_TYPED, "-r", "--parameters_raw")
-_FILES = {
-    "-f": "file",
-    "--parameters_file": "file",
-    "-y": "yaml",
-    "--parameters_yaml": "yaml",
-    "-b": "base64",
-    "--parameters_base64": "base64",
-}
-_ONE_VALUE = (
-    *_FILES, "--engine", "-k", "--kernel", "-l", "--language", "--cwd", "--stdout-file", "--stderr-file", "--log-level",
-    "--start-timeout", "--start_timeout", "--execution-timeout", "--autosave-cell-every",
-)  # fmt: skip
 LARGEST = 100_000
 """Size of the largest file of parameters that is read, in bytes."""
-_ASK_ONLY = ("--help", "-h", "--help-notebook", "--version")
+
+_OTHER_VALUES = (
+    "-k", "--kernel", "-l", "--language", "--engine", "--cwd", "--stdout-file", "--stderr-file", "--log-level",
+    "--start-timeout", "--start_timeout", "--execution-timeout", "--autosave-cell-every",
+)  # fmt: skip
+
+_COMMAND = click.Command(  # papermill's own is not defined yet when papermill loads this module
+    "papermill",
+    params=[
+        *(click.Option([kind, f"-{kind[0]}", f"--parameters_{kind}"], multiple=True) for kind in ("base64", "file", "yaml")),
+        click.Option(["typed", "-p", "--parameters"], nargs=2, multiple=True),
+        click.Option(["raw", "-r", "--parameters_raw"], nargs=2, multiple=True),
+        click.Option(["other", *_OTHER_VALUES], multiple=True),
+        click.Argument(["words"], nargs=-1, type=click.UNPROCESSED),
+    ],
+    context_settings={"ignore_unknown_options": True},
+    add_help_option=False,
+)
 
 
 def _from_yaml(source: str, kind: str) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def _from_yaml(source: str, kind: str) -> dict[str, Any]:
 
 
 def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> tuple[list[str], dict[str, Any]]:
-    """Read the positional arguments and the parameters of a papermill command line.
+    """Read the positional arguments and the parameters of a papermill command line; none of a line that papermill refuses.
 
     Args:
         arguments: the words after `papermill`.
@@ -87,33 +91,23 @@ def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = Mappin
     Raises:
         UserError: a file of parameters cannot be read.
     """
-    positional: list[str] = []
+    given = _COMMAND.make_context("papermill", list(arguments), resilient_parsing=True).params
+    positional = [word for word in given["words"] if word == "-" or not word.startswith("-")]
     parameters: dict[str, Any] = {}
-    rest = iter(arguments)
-    for argument in rest:
-        name, equals, inline = argument.partition("=")
-        if argument[:2] in _ONE_VALUE and len(argument) > 2:  # -fparameters.yml
-            name, equals, inline = argument[:2], "attached", argument[2:]
-        if argument in _TWO_VALUES:
-            key, text = next(rest, ""), next(rest, "")
-            parameters[key] = from_text(text, defaults.get(key, "")) if argument in _TYPED else text
-        elif name in _ONE_VALUE:
-            value = inline if equals else next(rest, "")
-            if name in _FILES and defaults:
-                parameters.update(_from_yaml(value, _FILES[name]))
-        elif argument == "-" or not argument.startswith("-"):
-            positional.append(argument)
-    return positional, parameters
+    for kind in ("base64", "file", "yaml") if defaults else ():  # in papermill's order: the last one counts
+        for source in given[kind]:
+            parameters |= _from_yaml(source, kind)
+    typed = {name: from_text(text, defaults.get(name, "")) for name, text in given["typed"]}
+    return positional, parameters | typed | dict(given["raw"])
 
 
-def with_types(arguments: list[str], parameters: Mapping[str, Any]) -> list[str]:
-    """A papermill command line whose -p options give papermill these parameters: texts as -r, values as Python writes them."""
-    typed = list(arguments)
-    for at, option in enumerate(arguments[:-2]):
-        if option in _TYPED and (key := arguments[at + 1]) in parameters:
-            value = parameters[key]
-            typed[at : at + 3] = ["-r", key, value] if isinstance(value, str) else ["-p", key, repr(value)]
-    return typed
+def as_options(parameters: Mapping[str, Any]) -> list[str]:
+    """Options that give papermill exactly these parameters, after all others: texts as -r, values as Python writes them."""
+    return [
+        word
+        for name, value in parameters.items()
+        for word in (("-r", name, value) if isinstance(value, str) else ("-p", name, repr(value)))
+    ]
 
 
 def default_parameters(notebook: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,16 +116,16 @@ def default_parameters(notebook: Mapping[str, Any]) -> dict[str, Any]:
     for cell in notebook["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
             for node in ast.parse("".join(cell["source"])).body:
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-                for target in targets:
-                    if isinstance(target, ast.Name) and isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-                        values[target.id] = ast.literal_eval(node.value)
+                if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
+                    target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+                    values[ast.unparse(target)] = ast.literal_eval(node.value)
     return values
 
 
 class Planned(NamedTuple):
-    """What a command line asks for: the run, the output path if none is stated, and the parameters by the notebook's types."""
+    """What a command line asks for: notebook, run, output path if none is stated, and parameters by the notebook's types."""
 
+    notebook: Path
     spec: RunSpec
     output: Path | None
     parameters: dict[str, Any]
@@ -143,8 +137,8 @@ def planned(arguments: list[str]) -> Planned | None:
     Raises:
         UserError: the parameters are wrong, or the data set is missing or too small.
     """
-    positional, parameters = read_command_line(arguments)
-    if not positional or any(a in _ASK_ONLY for a in arguments):
+    positional, _ = read_command_line(arguments)
+    if not positional or {"-h", "--help", "--help-notebook", "--version"} & {*arguments}:
         return None
     if not (path := Path(positional[0])).is_file():
         project = find_project(Path.cwd())
@@ -187,7 +181,7 @@ def planned(arguments: list[str]) -> Planned | None:
     require_possible(spec)
     output = project_root() / str(template).format(run_id=spec.run_id) if len(positional) == 1 else None
     require_writable(*[results_root()] * bool((defaults | parameters).get("keep")), *([output.parent] if output else []))
-    return Planned(spec, output, parameters)
+    return Planned(path, spec, output, parameters)
 
 
 class Handler(LocalHandler):  # type: ignore[misc]
@@ -211,19 +205,16 @@ class Handler(LocalHandler):  # type: ignore[misc]
         self.running = names in ([], ["KeyboardInterrupt"]) and not finished(notebook)
         if not notebook["metadata"]["papermill"].get("end_time"):
             return
-        if finished(notebook):
+        if done := finished(notebook):
             notebook["metadata"]["clipnb_state"] = self.state
             notebook["metadata"]["papermill"]["parameters"] |= self.spec.to_dict()  # a default may change
-            write_text(Path(path), json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
-            if not self.reported:
-                print(self.answer(path))
-            self.reported = True
-        else:
-            kept = results_root() / "failed" / Path(path).name
-            write_text(kept, buf)
-            if not self.reported:
-                print(f"The incomplete notebook is in {shown(kept)}", file=sys.stderr)
-            self.reported = True
+            buf = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        place = Path(path) if done else results_root() / "failed" / Path(path).name
+        write_text(place, buf)
+        if not self.reported:
+            said = self.answer(path) if done else f"The incomplete notebook is in {shown(place)}"
+            print(said, file=sys.stdout if done else sys.stderr)
+        self.reported = True
 
     def answer(self, path: str) -> str:
         """The numbers of the run, its page, and the next commands; without a saved result, only the page."""
@@ -242,7 +233,7 @@ def state_of_page(notebook: Path, spec: RunSpec) -> str:
     """The digest by which `clipnb report` recognises a page as current; "" if the notebook is not the template of the project."""
     from . import pages
 
-    own = pages.in_project() and notebook.resolve() == pages.template().resolve()
+    own = notebook.resolve() == (project_root() / pages.TEMPLATE).resolve()
     return pages.state_of(spec) if own and not is_imported(spec.dataset) else ""
 
 
@@ -278,14 +269,13 @@ def fill_in() -> None:
     try:
         if (plan := planned(sys.argv[1:])) is None:
             return
-        notebook = read_command_line(sys.argv[1:])[0][0]
-        state = state_of_page(Path(notebook), plan.spec) if plan.output else ""
+        state = state_of_page(plan.notebook, plan.spec) if plan.output else ""
     except UserError as error:
         _complain(str(error))
         sys.exit(2)
     if sys.stderr.isatty():
         os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
-    sys.argv[1:] = with_types(sys.argv[1:], plan.parameters)
+    sys.argv += as_options(plan.parameters)
     if plan.output is None:
         return
     place = shown(plan.output)
@@ -293,7 +283,7 @@ def fill_in() -> None:
     atexit.register(handler.say_if_stopped)
     papermill_io.register(place, handler)
     plan.output.parent.mkdir(parents=True, exist_ok=True)
-    sys.argv.insert(sys.argv.index(notebook) + 1, place)
+    sys.argv.append(place)
 
 
 fill_in()
