@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ._core.markdown import literal
 from ._core.random import rng_for
+from ._core.text import literal
 from .datasets.listing import HIDDEN
 from .manipulations import CLEAN
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from ._core.parquet import refuse_bomb
+from ._core.typed import refuse_bomb
 from .metrics.measures import MEASURES
 
 TEXTS = ("category", "image")

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ._core.paths import normalized_dataset
-from ._core.slugs import file_slug, gallery_slug, is_service
+from ._core.text import file_slug, gallery_slug, is_service
 from .datasets.dataset import slug
 from .datasets.images import COLOURS, digest
 from .datasets.picture_hash import BITS, NEAR

@@ -15,7 +15,7 @@ import papermill  # noqa: F401  # loads its plug-in, which cannot be imported be
 import pytest
 
 import clipnb
-from clipnb._core.slugs import is_service
+from clipnb._core.text import is_service
 from clipnb.cli import main, parser
 from clipnb.datasets.dataset import KNOWN
 from clipnb.datasets.samples import ensure

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import clipnb
-from clipnb._core.files import write_generated
+from clipnb._core.files import write_text
 from clipnb.report.format import table
 
 if TYPE_CHECKING:
@@ -63,6 +64,17 @@ def write_pages(folder: Path) -> None:
     """Write a page for each module of `PAGES` to `folder`; unchanged pages are not touched, other pages there are removed."""
     texts = {f"{name}.md": PAGE.format(module=name, body=_public() if name == "clipnb" else _whole(name)) for name in PAGES}
     write_generated(folder, "*.md", texts)
+
+
+def write_generated(folder: Path, pattern: str, texts: Mapping[str, str]) -> None:
+    """Write generated files (name -> content) where they change, and delete files that match `pattern` but are not generated."""
+    for name, text in texts.items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+    for path in folder.glob(pattern):
+        if path.name not in texts:
+            path.unlink()
 
 
 def _whole(module: str) -> str:

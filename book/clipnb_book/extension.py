@@ -19,7 +19,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from clipnb._core.files import write_generated
 from clipnb._core.paths import runs_root
 from clipnb.datasets.dataset import load_dataset, slug
 from clipnb.errors import UserError
@@ -29,6 +28,7 @@ from clipnb.runs import saved_result
 from clipnb.spec import spec_of
 
 from . import api_reference, browser_data, captions, html, latex, slider, table_captions
+from .api_reference import write_generated
 from .claims import ledger
 from .measured import records
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clipnb._core.markdown import literal
+from clipnb._core.text import literal
 from clipnb.analysis.contrasts import InteractionContrast
 from clipnb.analysis.severity import BASELINE, clean_value, scores
 from clipnb.analysis.tolerance import Tolerance, from_table

@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -42,23 +42,15 @@ def hashed(path: Path) -> Iterator[str]:
         UserError: the file was changed or replaced meanwhile, so that its digest may be that of other bytes.
     """
 
-    def state() -> tuple[int, ...]:
-        about = path.stat()
-        return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
-
-    before = state()
+    before = path.stat()
     yield file_sha256(path)
-    if state() != before:
+    after = path.stat()
+    if any(getattr(before, of) != getattr(after, of) for of in ("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")):
         raise UserError(f"{shown(path)} was changed while it was loaded: run the same again")
 
 
 def read_text(path: Path, most: int = 64 * 2**20) -> str:
-    """The UTF-8 text of a file, without a byte order mark.
-
-    Raises:
-        OSError: as for `read_bytes`.
-        UnicodeDecodeError: it is not UTF-8 text.
-    """
+    """The UTF-8 text of a file, without a byte order mark. Errors are those of `read_bytes`, and UnicodeDecodeError."""
     return read_bytes(path, most).decode("utf-8-sig")
 
 
@@ -77,12 +69,7 @@ def read_bytes(path: Path, most: int = 2**30) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file.
-
-    Raises:
-        OSError: as for `read_bytes`.
-        ValueError: it is not JSON in UTF-8.
-    """
+    """The JSON value in a file. Errors are those of `read_bytes`, and ValueError if it is not JSON in UTF-8."""
     try:
         return json.loads(read_text(path))
     except RecursionError as error:
@@ -91,14 +78,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def writing(path: Path, *errors: int) -> Iterator[None]:
-    """Make one line of the error of a drive on which `path` cannot be written.
-
-    Args:
-        errors: numbers of errors, in a block that does more than write; all by default.
-
-    Raises:
-        UserError: the drive is full, or the folder may not be written.
-    """
+    """Make a `UserError` of an error of the drive while `path` is written: of all errors, or of those with the numbers `errors`."""
     try:
         yield
     except OSError as error:
@@ -115,11 +95,7 @@ def writing(path: Path, *errors: int) -> Iterator[None]:
 
 
 def require_writable(*folders: Path) -> None:
-    """Check, before the work, that folders can be written or made.
-
-    Raises:
-        UserError: one of them cannot.
-    """
+    """Raise a `UserError`, before the work, if a folder can be neither written nor made."""
     for folder in folders:
         there = next(path for path in (folder, *folder.parents) if path.exists())
         with writing(folder):
@@ -194,23 +170,11 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
-def write_generated(folder: Path, pattern: str, texts: Mapping[str, str]) -> None:
-    """Write generated files (name -> content) where they change, and delete files that match `pattern` but are not generated."""
-    for name, text in texts.items():
-        path = folder / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-    for path in folder.glob(pattern):
-        if path.name not in texts:
-            path.unlink()
-
-
 @contextmanager
 def replaced_folder(folder: Path, *, keep: bool = False) -> Iterator[Path]:
     """Create an empty folder beside `folder`; it replaces `folder` if the block succeeds and is deleted otherwise.
 
-    Args:
-        keep: a `folder` that another process has made in the meantime stays.
+    With `keep`, a `folder` that another process has made in the meantime stays.
     """
     with writing(folder):
         partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder)))
@@ -235,11 +199,7 @@ def replaced_folder(folder: Path, *, keep: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder that is being built, by a lock beside it that ends with the process.
-
-    Raises:
-        UserError: another process builds it.
-    """
+    """Keep other processes out of a folder that is being built, by a lock beside it; a `UserError` if one builds it already."""
     folder = folder.resolve()
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)

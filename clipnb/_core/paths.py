@@ -26,10 +26,8 @@ def project_root() -> Path:
 
 def find_project(here: Path) -> Path | None:
     """The nearest folder, at or above `here`, that holds `_config.yml` and `notebooks/`; None if there is none."""
-    for folder in (here, *here.parents):
-        if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
-            return folder
-    return None
+    folders = (here, *here.parents)
+    return next((f for f in folders if (f / "_config.yml").is_file() and (f / "notebooks").is_dir()), None)
 
 
 def data_root() -> Path:
@@ -38,11 +36,7 @@ def data_root() -> Path:
 
 
 def cache_root() -> Path:
-    """$CLIPNB_CACHE, else the user's cache folder. It holds sample photographs and embeddings and is safe to delete.
-
-    Raises:
-        UserError: the user has no home folder, and the variable is not set.
-    """
+    """$CLIPNB_CACHE, else the user's cache folder. It holds sample photographs and embeddings and is safe to delete."""
     if named := os.environ.get("CLIPNB_CACHE"):
         return project_root() / named
     try:
@@ -67,11 +61,7 @@ def runs_root() -> Path:
 
 
 def typed_path(text: str) -> Path:
-    """The path that a person typed, with `~` for a home; that of an unknown user stays as it is.
-
-    Raises:
-        UserError: the drive refuses the path: it is too long, or in a folder that must not be read.
-    """
+    """`expanded` for a path that a person typed; a `UserError` if the drive refuses it: it is too long, or must not be read."""
     path = expanded(text)
     try:
         path.exists()

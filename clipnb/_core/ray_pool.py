@@ -28,16 +28,12 @@ class _Actor:
 
 @dataclass(frozen=True)
 class RayPool:
-    """Processes on Ray.
+    """A number of processes (`workers`) on Ray; `MissingExtra` if Ray is not installed.
 
     Attributes:
-        workers: number of processes.
         address: address of a running cluster ("auto" or "host:port"); None starts a cluster on this machine.
         gpus: number of GPUs, or share of a GPU, for each process.
         environment: environment variables of the processes, besides this one's CLIPNB_ variables.
-
-    Raises:
-        MissingExtra: Ray is not installed.
     """
 
     workers: int = 2
@@ -52,12 +48,7 @@ class RayPool:
             import ray.data  # noqa: F401
 
     def work(self, make: Callable[[], Callable[[Any], Any]], pieces: Sequence[Any]) -> Iterator[Any]:
-        """Call a worker for each piece of work, and yield each result as soon as it is ready.
-
-        Args:
-            make: makes a worker, in each process.
-            pieces: arguments of the workers.
-        """
+        """Call a worker, which `make` makes in each process, for each piece of work; yield each result as soon as it is ready."""
         import ray.data
 
         started = not ray.is_initialized()

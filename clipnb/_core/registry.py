@@ -41,11 +41,7 @@ class Registry(Generic[T]):
         return add
 
     def canonical(self, name: str) -> str:
-        """The registered name for a name or an alias.
-
-        Raises:
-            UserError: the name is unknown; the message has the nearest names, or all.
-        """
+        """The registered name for a name or an alias; of an unknown one, a `UserError` with the nearest names, or all."""
         if name in self._aliases:
             return self._aliases[name]
         raise UserError(f"unknown {self.kind} {name!r}{self.guess(name) or '; choose from ' + ', '.join(self)}")

@@ -1,4 +1,4 @@
-"""Convert typed values, and check the values in files, by the expected type."""
+"""Convert values that a person typed, and refuse files that hold other types, more values, or deeper lists than they may."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import os
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from ..errors import UserError
+
+DEEPEST = 10
+"""Largest depth of nested lists and tables in YAML."""
+
+VALUES_PER_BYTE = 50
+"""Largest number of values per byte of a parquet file. Distances hardly compress; a hostile file holds billions in a kilobyte."""
 
 
 def from_text(text: str, like: object) -> Any:
@@ -28,11 +34,7 @@ def from_text(text: str, like: object) -> Any:
 
 
 def number_in(variable: str, default: int, unit: str) -> int:
-    """The whole number in an environment variable, or the default.
-
-    Raises:
-        UserError: the variable holds something else.
-    """
+    """The whole number in an environment variable, or the default; a `UserError` if the variable holds something else."""
     named = os.environ.get(variable) or str(default)
     if not named.isdecimal():
         raise UserError(f"{variable} must be a whole number of {unit}, not {named!r}")
@@ -65,3 +67,32 @@ def misfit(value: object, hint: Any, name: str = "value") -> str:
         fits = number and (kind is float or isinstance(value, int)) if kind in (int, float) else isinstance(value, kind)
         return "" if fits else f"{name} must be {kind.__name__}, not {value!r:.40}"
     return next((said for part, of, key in parts if (said := misfit(part, of, f"{name}.{key}"))), "")
+
+
+def load_yaml(text: str, loader: str = "SafeLoader") -> Any:
+    """The content of a YAML text, by a loader of PyYAML that makes no objects (BaseLoader reads all values as text).
+
+    Raises:
+        yaml.YAMLError: the text is not YAML, holds a wrong number or date, has an alias (`*name`), or nests deeper than `DEEPEST`.
+    """
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, yaml.BaseLoader):  # does not recurse, and builds nothing
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1} has an alias (*{event.anchor}): write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1} nests more than {DEEPEST} lists or tables")
+    try:
+        return yaml.load(text, getattr(yaml, loader))
+    except (AttributeError, TypeError, ValueError) as error:  # PyYAML's own, of a number or date
+        raise yaml.YAMLError(str(error)) from error
+
+
+def refuse_bomb(file: Any, name: str, size: int) -> None:
+    """Raise a ValueError if an opened `pyarrow.parquet.ParquetFile` of `size` bytes states over `VALUES_PER_BYTE` values a byte."""
+    about = file.metadata
+    held = sum(about.row_group(g).column(c).num_values for g in range(about.num_row_groups) for c in range(about.num_columns))
+    if held > VALUES_PER_BYTE * (size + 1_000):
+        raise ValueError(f"{name} states {held:,} values in {size:,} bytes")

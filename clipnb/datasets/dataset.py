@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .._core.paths import data_root, expanded, project_root, shown, typed_as_path
 from .._core.registry import nearest
-from .._core.slugs import file_slug
+from .._core.text import file_slug
 from ..errors import DatasetError
 from . import importers, samples
 from .images import digest

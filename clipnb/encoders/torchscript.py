@@ -17,9 +17,9 @@ from pathlib import Path
 
 import yaml
 
-from .._core import yaml_text
 from .._core.files import hashed, read_text
 from .._core.paths import typed_path
+from .._core.typed import load_yaml
 from ..errors import UserError, needs
 from . import DEFAULT, Compute
 from .preprocessing import Preprocessing
@@ -60,7 +60,7 @@ def beside(name: str, path: Path) -> Preprocessing:
     if not path.is_file():
         raise UserError(f"the encoder {name!r}: no file {path}")
     try:
-        fields = yaml_text.load(read_text(settings))
+        fields = load_yaml(read_text(settings))
         made = Preprocessing(**fields)
         wrong = not made.usable()
     except (OSError, TypeError, UnicodeDecodeError, yaml.YAMLError):

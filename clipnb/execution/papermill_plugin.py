@@ -27,11 +27,10 @@ import click
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
-from .._core import yaml_text
 from .._core.files import read_json, read_text, require_writable, write_text
 from .._core.paths import TERMINAL, find_project, project_root, results_root, shown
 from .._core.registry import nearest
-from .._core.typed import from_text
+from .._core.typed import from_text, load_yaml
 from ..datasets.importers import is_imported
 from ..encoders import imports_code
 from ..errors import UserError, text_of, user_errors
@@ -73,7 +72,7 @@ def _from_yaml(source: str, kind: str) -> dict[str, Any]:
             text = read_text(Path(source), LARGEST)
         elif kind == "base64":
             text = base64.b64decode(source).decode("utf-8")
-        found = yaml_text.load(text) or {}
+        found = load_yaml(text) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"the parameters in {source!r:.80} cannot be read: {text_of(error)}") from error
     if not isinstance(found, dict):

@@ -22,10 +22,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .._core import yaml_text
 from .._core.files import read_json, read_text
 from .._core.paths import results_root, shown
-from .._core.typed import from_text
+from .._core.typed import from_text, load_yaml
 from ..datasets.dataset import load_dataset
 from ..datasets.sampling import batch
 from ..embedding.embed import embed
@@ -99,7 +98,7 @@ def read_grid(path: Path) -> dict[str, Any]:
     with needs("reading a grid", "notebook"):
         import yaml
     try:
-        found = yaml_text.load(read_text(path, LARGEST), "BaseLoader")  # texts alone: `no` and `010` may be names
+        found = load_yaml(read_text(path, LARGEST), "BaseLoader")  # texts alone: `no` and `010` may be names
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{shown(path)} cannot be read as a grid: {text_of(error)}") from error
     names = set(Grid.__dataclass_fields__)

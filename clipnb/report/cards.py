@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .._core.markdown import literal
+from .._core.text import literal
 from ..datasets.card import Card
 from ..datasets.dataset import UNREAD
 from ..datasets.listing import DEEPER

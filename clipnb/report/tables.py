@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from .._core.files import atomic, write_text
-from .._core.markdown import escaped, plain
+from .._core.text import escaped, plain
 from ..analysis.contrasts import contrasts, contrasts_frame
 from ..analysis.scores import Scores, of_result
 from ..errors import UserError

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .._core.markdown import literal
+from .._core.text import literal
 from ..analysis.contrasts import Contrast, contrast
 from ..analysis.scores import of_result
 from ..checks import duplicate_conditions, warnings

@@ -22,9 +22,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .._core.files import read_json
-from .._core.parquet import refuse_bomb
 from .._core.paths import shown
-from .._core.typed import misfit
+from .._core.typed import misfit, refuse_bomb
 from ..errors import UserError, text_of
 from . import faiss_index
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .._core.paths import cache_root
-from .._core.slugs import is_service
+from .._core.text import is_service
 from ..datasets.dataset import is_same, load_dataset
 from ..errors import UserError
 from ..spec import RunSpec

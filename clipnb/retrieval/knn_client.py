@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .._core.files import writing
-from .._core.markdown import plain
+from .._core.text import plain
 from .._core.typed import misfit
 from ..errors import NoAnswer, ServiceError
 from . import network

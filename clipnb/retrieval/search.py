@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.slugs import is_service
+from .._core.text import is_service
 from ..datasets.picture_hash import near_copies
 from ..embedding.embed import Embeddings
 from ..embedding.store import EmbeddingStore
