@@ -41,11 +41,11 @@ SHAPES = {"a small one": (224, 321), "one pixel": (224, 224), "a line": (224, 22
 def test_corruptions_take_any_file(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for kind, shape in SHAPES.items():
         if max(shape) > 400:  # seconds each, so it is made once
-            made = [MANIPULATIONS[name](ODD[kind], 3, "digest", 3)]
+            made = [Condition(name, 3)(ODD[kind], 3, "digest")]
         else:
             made = [keeps_the_rules(MANIPULATIONS[name], ODD[kind], severity) for severity in (1, 5)]
         assert {image.shape for image in made} == {(*shape, 3)}, kind
-    draws = [MANIPULATIONS[name](picture(0), seed, "d", 5) for seed in (0, 1)]
+    draws = [Condition(name, 5)(picture(0), seed, "d") for seed in (0, 1)]
     assert np.array_equal(*draws) != MANIPULATIONS[name].draws
     assert capsys.readouterr().out == ""  # the library prints where it cannot do what it should
 
@@ -108,7 +108,7 @@ def test_on_real_photographs_every_severity_is_stronger_than_the_one_before(name
 @needs_imagecorruptions
 @pytest.mark.parametrize("name", ["glass_blur", "frost"])
 def test_the_colour_difference_would_misjudge_two_corruptions(name: str, photographs: list[RGB]) -> None:
-    found = [[difference(p, MANIPULATIONS[name](p, 0, str(at), s)) for at, p in enumerate(photographs)] for s in (3, 4)]
+    found = [[difference(p, Condition(name, s)(p, 0, str(at))) for at, p in enumerate(photographs)] for s in (3, 4)]
     assert np.mean(found[0]) > np.mean(found[1])  # or the docstring of imagenet_c is out of date
 
 
@@ -119,7 +119,7 @@ def test_frosted_glass_scatters_a_stripe_as_far_as_its_strength_says(severity: i
     for turned in (False, True):
         stripe = np.zeros((224, 224, 3), np.uint8)
         stripe[:, 108 : 108 + wide] = 255
-        made = [MANIPULATIONS["glass_blur"](np.swapaxes(stripe, 0, turned), 0, str(i), severity) for i in range(10)]
+        made = [Condition("glass_blur", severity)(np.swapaxes(stripe, 0, turned), 0, str(i)) for i in range(10)]
         profile = np.mean(made, axis=0)[20:204, 20:204, 0].mean(axis=1 if turned else 0)
         means.append(np.average(at, weights=profile))
         variances.append(np.average((at - means[-1]) ** 2, weights=profile) - (wide**2 - 1) / 12)
@@ -134,7 +134,7 @@ def test_frosted_glass_scatters_a_stripe_as_far_as_its_strength_says(severity: i
 @pytest.mark.parametrize("severity", range(1, 6))
 def test_frost_mixes_photograph_and_ice_as_its_strength_says(severity: int) -> None:
     def frosted(level: int, severity: int) -> np.ndarray:
-        return MANIPULATIONS["frost"](np.full((224, 224, 3), level, np.uint8), 0, "d", severity).astype(np.float64)
+        return Condition("frost", severity)(np.full((224, 224, 3), level, np.uint8), 0, "d").astype(np.float64)
 
     alone, weakest, over = frosted(0, severity), frosted(0, 1), frosted(100, severity)
     photograph, ice = ICE[severity - 1]
@@ -147,11 +147,11 @@ def test_frost_mixes_photograph_and_ice_as_its_strength_says(severity: int) -> N
 @needs_imagecorruptions
 def test_threads_that_corrupt_at_once_get_what_each_would_alone() -> None:
     images = [picture(i, 64, 64) for i in range(8)]
-    alone = [MANIPULATIONS["gaussian_noise"](image, 0, str(i), 3) for i, image in enumerate(images)]
+    alone = [Condition("gaussian_noise", 3)(image, 0, str(i)) for i, image in enumerate(images)]
     made: dict[int, RGB] = {}
 
     def work(i: int) -> None:
-        made[i] = MANIPULATIONS["gaussian_noise"](images[i], 0, str(i), 3)
+        made[i] = Condition("gaussian_noise", 3)(images[i], 0, str(i))
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
     state = np.random.get_state()[1].copy()  # noqa: NPY002
@@ -167,7 +167,7 @@ def test_threads_that_corrupt_at_once_get_what_each_would_alone() -> None:
 def test_a_missing_library_is_one_line_with_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imagecorruptions", None)
     with pytest.raises(MissingExtra, match=r"the corruption 'fog' needs .*pip install 'clipnb\[corruptions\]'"):
-        MANIPULATIONS["fog"](picture(0), 0, "d", 1)
+        Condition("fog", 1)(picture(0), 0, "d")
 
 
 @pytest.mark.parametrize("name", ["blurred", "rotated", "fog"])
@@ -176,5 +176,5 @@ def test_a_machine_without_a_desktops_libraries_is_one_line(name: str, tmp_path:
     monkeypatch.delitem(sys.modules, "cv2", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"OpenCV cannot be loaded \(libGL\.so\.1.*opencv-python-headless") as caught:
-        MANIPULATIONS[name](picture(0), 0, "d", 1)
+        Condition(name, 1)(picture(0), 0, "d")
     assert "\n" not in str(caught.value)

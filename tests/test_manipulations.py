@@ -12,14 +12,14 @@ from scipy import ndimage
 
 from clipnb.datasets.images import RGB, decode
 from clipnb.errors import UserError
-from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
+from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY, Condition
 from conftest import picture
 
 WIDE, SQUARE = picture(0, 48, 32), picture(0, 40, 40)
 
 
 def apply(name: str, image: RGB, seed: int = 0, digest: str = "d") -> RGB:
-    return MANIPULATIONS[name](image, seed, digest)
+    return Condition(name)(image, seed, digest)
 
 
 def test_the_conditions_are_the_studys_in_its_order() -> None:
@@ -132,6 +132,6 @@ def test_the_crop_of_a_square_is_the_square() -> None:
 
 
 def test_only_a_condition_that_draws_is_kept_apart_by_seed() -> None:
-    keys = {name: {MANIPULATIONS[name].key(seed) for seed in range(3)} for name in STUDY}
+    keys = {name: {Condition(name).key(seed) for seed in range(3)} for name in STUDY}
     assert {name: len(found) for name, found in keys.items()} == {"original": 1, "blurred": 1, "cropped": 3, "grey": 1}
     assert len(set().union(*keys.values())) == 6

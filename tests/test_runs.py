@@ -20,7 +20,7 @@ from clipnb.checks import warnings
 from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.images import decode, digest, read
 from clipnb.errors import DatasetError
-from clipnb.manipulations import MANIPULATIONS
+from clipnb.manipulations import Condition
 from clipnb.report.text import summary
 from conftest import PhotoFolder, TinyEncoder, picture, tiny_run
 
@@ -95,7 +95,7 @@ def test_an_accuracy_is_what_the_study_defines(photo_folder: PhotoFolder) -> Non
     contents = [read(photo.path) for photo in photos]
 
     def vectors(manip: str) -> np.ndarray:
-        images = [MANIPULATIONS[manip](decode(c), 4, digest(c)) for c in contents]
+        images = [Condition(manip)(decode(c), 4, digest(c)) for c in contents]
         return encoder.encode(np.stack([encoder.prepare(image) for image in images])).astype(np.float64)
 
     def nearest(queries: np.ndarray, row: int) -> list[int]:

@@ -35,13 +35,13 @@ ODD = {
 
 def keeps_the_rules(manipulation: Manipulation, image: RGB, severity: int, seed: int = 3) -> RGB:
     before = image.copy()
-    made = manipulation(image, seed, "digest", severity)
+    made = Condition(manipulation.name, severity)(image, seed, "digest")
     assert made.dtype == np.uint8
     assert made.ndim == 3
     assert made.shape[2] == 3
     assert min(made.shape) >= 1
     assert_array_equal(image, before)
-    assert_array_equal(manipulation(image.copy(), seed, "digest", severity), made)
+    assert_array_equal(Condition(manipulation.name, severity)(image.copy(), seed, "digest"), made)
     return made
 
 
@@ -135,18 +135,18 @@ def test_the_scaled_blur_is_scipys(height: int, width: int, severity: int, seed:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     sigma = BLUR_SIGMAS[severity - 1] * min(height, width) / REFERENCE
     expected = ndimage.gaussian_filter(image.astype(np.float64), (sigma, sigma, 0))  # 0: never across channels
-    made = MANIPULATIONS["blurred"](image, 0, "d", severity)
+    made = Condition("blurred", severity)(image, 0, "d")
     assert np.abs(made - expected).max() <= 0.51
 
 
 def test_full_desaturation_is_the_studys_grey() -> None:
     image = picture(0)
-    assert_array_equal(MANIPULATIONS["grey"](image, 0, "d", 5), MANIPULATIONS["grey"](image, 0, "d"))
+    assert_array_equal(Condition("grey", 5)(image, 0, "d"), Condition("grey")(image, 0, "d"))
 
 
 def test_severities_of_a_draw_share_it_and_draws_differ() -> None:
     row = np.repeat(np.arange(200, dtype=np.uint8)[None, :, None], 3, axis=2)
-    middles = {draw: [MANIPULATIONS["cropped"](row, 0, "d", s, draw)[0, :, 0].mean() for s in (4, 5)] for draw in range(6)}
+    middles = {draw: [Condition("cropped", s, draw)(row, 0, "d")[0, :, 0].mean() for s in (4, 5)] for draw in range(6)}
     assert len({round(m[1]) for m in middles.values()}) > 3
     assert np.corrcoef([m[0] for m in middles.values()], [m[1] for m in middles.values()])[0, 1] > 0.8
 
@@ -154,8 +154,8 @@ def test_severities_of_a_draw_share_it_and_draws_differ() -> None:
 def test_a_composition_is_one_after_the_other() -> None:
     image = picture(0)
     for severity in (0, 2):
-        grey = MANIPULATIONS["grey"](image, 0, "d", severity)
-        assert_array_equal(MANIPULATIONS["gray + blur"](image, 0, "d", severity), MANIPULATIONS["blurred"](grey, 0, "d", severity))
+        grey = Condition("grey", severity)(image, 0, "d")
+        assert_array_equal(Condition("gray + blur", severity)(image, 0, "d"), Condition("blurred", severity)(grey, 0, "d"))
     assert RunSpec(manip="gray+blur", encoder="tiny").run_id == "sample-figures-grey+blurred-tiny"
     with pytest.raises(UserError, match="unknown manipulation 'gry'"):
         RunSpec(manip="gry+blurred", encoder="tiny")
@@ -164,12 +164,12 @@ def test_a_composition_is_one_after_the_other() -> None:
 def test_conditions_are_told_apart_in_the_store() -> None:
     names = [*MANIPULATIONS, "grey+blurred", "blurred+grey", "grey+cropped"]
     keys = [
-        MANIPULATIONS[name].key(seed, severity, draw)
+        Condition(name, severity, draw).key(seed)
         for name in names
         for severity in severities(MANIPULATIONS[name])
         for seed, draw in ([(0, 0), (0, 1), (1, 0)] if MANIPULATIONS[name].draws else [(0, 0)])
     ]
-    keys += [MANIPULATIONS["blurred"].key(0, strength=strength) for strength in (0.5, 2.5)]
+    keys += [Condition("blurred", strength=strength).key(0) for strength in (0.5, 2.5)]
     assert len(set(keys)) == len(keys)
 
 

@@ -21,7 +21,7 @@ from clipnb._core.paths import project_root
 from clipnb.analysis.tolerance import Tolerance, from_table
 from clipnb.datasets.samples import SAMPLES
 from clipnb.encoders import OFFLINE
-from clipnb.manipulations import MANIPULATIONS
+from clipnb.manipulations import MANIPULATIONS, Condition
 from clipnb.metrics.measures import MEASURES
 from clipnb.report.plots import INK, MID, WIDTH, new_figure
 from clipnb.report.tolerance import in_words, interval_in_words
@@ -137,14 +137,12 @@ def strengths(found: Sequence[Tolerance]) -> list[float]:
 def _strip(ax: Axes, edit: str, shown: Sequence[float]) -> None:
     """The photograph of the slider, as it is and at each strength, above the points of the curves."""
     image, seed = slider.photograph()
-    kind = MANIPULATIONS[edit]
     for at, value in enumerate((0.0, *shown)):
-        severity, strength = kind.settle(0, value)
-        made = Image.fromarray(kind(image, 0, seed, severity, strength=strength) if value else image)
+        made = Image.fromarray(Condition(edit, strength=value)(image, 0, seed) if value else image)
         square = ImageOps.fit(made, (120, 120), Image.Resampling.LANCZOS)
         ax.imshow(square, extent=(at - 0.46, at + 0.46, -0.46, 0.46), aspect="equal")
     ax.set(xlim=(-0.5, len(shown) + 0.5), ylim=(-0.46, 0.46))
-    ax.set_title(kind.label, fontsize=9, loc="left")
+    ax.set_title(MANIPULATIONS[edit].label, fontsize=9, loc="left")
     ax.set_axis_off()
 
 

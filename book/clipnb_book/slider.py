@@ -17,7 +17,7 @@ from clipnb import manipulations
 from clipnb._core.files import write_text
 from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.images import RGB, decode, digest, read
-from clipnb.manipulations import MANIPULATIONS, SEVERITIES, STUDY
+from clipnb.manipulations import MANIPULATIONS, SEVERITIES, STUDY, Condition
 from clipnb.manipulations.imagenet_c import CORRUPTIONS
 from clipnb.report.photos import show
 from clipnb.report.plots import WIDTH, new_figure
@@ -70,7 +70,7 @@ def grid(manips: Sequence[str] = GRADED, severities: Sequence[int] = tuple(SEVER
         manipulation = MANIPULATIONS[manips[at]]
         for ax, severity in zip(line, shown, strict=True):
             value = f"{severity}" if manipulation.name in CORRUPTIONS else f"{severity}: {manipulation.levels[severity - 1]:g}"
-            picture = manipulation(image, 0, seed, severity) if severity else image
+            picture = Condition(manipulation.name, severity)(image, 0, seed) if severity else image
             show(ax, picture, value if severity else "0: as it is")
         line[0].set_ylabel(manipulation.label.replace(" ", "\n"), fontsize=8)
     return figure
@@ -109,7 +109,7 @@ def write(folder: Path) -> None:
     for name in (*GRADED, *EVERYDAY):
         manipulation, pictures = MANIPULATIONS[name], []
         for severity in (0, *SEVERITIES):
-            made = Image.fromarray(manipulation(image, 0, seed, severity) if severity else image)
+            made = Image.fromarray(Condition(manipulation.name, severity)(image, 0, seed) if severity else image)
             made.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
             file = f"{name}-{severity}.jpg" if severity else "as-it-is.jpg"
             made.save(folder / file, quality=QUALITY)

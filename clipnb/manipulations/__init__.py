@@ -24,17 +24,5 @@ EVERYDAY = tuple(entry.name for entry in everyday.ENTRIES)
 for _manipulation in (*study.ENTRIES, *everyday.ENTRIES, *typographic.ENTRIES, *imagenet_c.ENTRIES):
     MANIPULATIONS.register(_manipulation.name, *_manipulation.aliases)(_manipulation)
 
-__all__ = [
-    "BLUR_SIGMA",
-    "CLEAN",
-    "DIFFERENCE",
-    "EVERYDAY",
-    "MANIPULATIONS",
-    "SEVERITIES",
-    "STUDY",
-    "Condition",
-    "Manipulation",
-    "View",
-    "apply",
-    "condition",
-]
+__all__ = ["BLUR_SIGMA", "CLEAN", "DIFFERENCE", "EVERYDAY", "MANIPULATIONS", "SEVERITIES", "STUDY", "Condition", "Manipulation"]
+__all__ += ["View", "apply", "condition"]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._core.random import rng_for
 from .._core.registry import Registry
 from ..datasets.images import RGB
 from ..errors import UserError
@@ -54,10 +53,10 @@ class Manipulation:
 
     Attributes:
         name: the name to type; the study's manipulations keep the study's spelling.
-        label: name in figures and sentences.
         summary: description in one line.
         apply: (image (h, w, 3) uint8, generator, value) -> image (h', w', 3) uint8; the value is that of
             the parameter, and 0 is the fixed setting. If it writes a word, the word follows.
+        label: name in figures and sentences; the name by default.
         draws: whether `apply` uses the generator, or the word is drawn; otherwise the seed does not matter.
         writes: whether it writes a word on the image; in a run, the name of another category.
         version: increase it when `apply` or `at_input` returns other values, so that older stored embeddings are not used.
@@ -74,9 +73,9 @@ class Manipulation:
     """
 
     name: str
-    label: str
     summary: str
     apply: Callable[..., RGB]
+    label: str = ""
     draws: bool = False
     writes: bool = False
     version: int = 1
@@ -90,6 +89,9 @@ class Manipulation:
     unit: str = DIFFERENCE
     at_input: AtInput | None = None
     aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", self.label or self.name)
 
     def settle(self, severity: int, strength: float = 0.0) -> tuple[int, float]:
         """The severity and the strength to use; at least one of them is 0.
@@ -120,44 +122,18 @@ class Manipulation:
         return 1 if self.levels[0] < self.levels[-1] else -1
 
     def value(self, severity: int, strength: float = 0.0) -> float:
-        """The value of the parameter at a severity or strength; 0 for the fixed setting."""
+        """The value of the parameter at a severity or strength that `settle` completes; 0 for the fixed setting."""
+        severity, strength = self.settle(severity, strength)
         return self.levels[severity - 1] if severity else strength
 
     def text(self, value: float) -> str:
         """A value of the parameter as text, such as `31%`; a whole number has no decimals."""
-        return self.number.format(value).removesuffix(".0" if value == round(value) else "")
+        number = "{:.0f}" if self.whole else self.number
+        return number.format(value).removesuffix(".0" if value == round(value) else "")
 
     def in_words(self, value: float) -> str:
         """A value of the parameter in words, such as `31% of the area kept`."""
         return self.wording.format(self.text(value))
-
-    def key(self, seed: int, severity: int = 0, draw: int = 0, strength: float = 0.0, word: str = "") -> str:
-        """Identifies the embedding of an image under this manipulation in the embedding store."""
-        key = f"{self.name}@{self.version}" + f"/s{severity}" * (severity > 0) + f"/={strength!r}" * (strength > 0)
-        key += f"/{seed}" * self.draws + f"/draw{draw}" * (self.draws and draw > 0)
-        return key + f"/{word!r}" * self.writes
-
-    def __call__(
-        self, image: RGB, seed: int, image_digest: str, severity: int = 0, draw: int = 0, strength: float = 0.0, word: str = ""
-    ) -> RGB:
-        """Manipulate one image.
-
-        Random choices depend only on the seed, the image's content and the draw's number. All strengths of a draw share
-        them, so that a severity curve compares like with like.
-
-        Args:
-            image: (h, w, 3) uint8.
-            severity: 1 to 5, or 0 for the fixed setting or a strength.
-            draw: number of the draw, for several draws per image.
-            strength: value of the parameter.
-            word: the word to write, if it writes; "" for its default.
-        """
-        rng = rng_for(seed, image_digest, self.name, *([draw] if draw else []))
-        return self.made(image, rng, self.value(*self.settle(severity, strength)), word)
-
-    def made(self, image: RGB, rng: np.random.Generator, value: float, word: str) -> RGB:
-        """Manipulate one image by `apply`, with the word if it writes."""
-        return self.apply(image, rng, value, word) if self.writes else self.apply(image, rng, value)
 
 
 class Manipulations(Registry[Manipulation]):
@@ -180,25 +156,23 @@ class Manipulations(Registry[Manipulation]):
 def composed(parts: list[Manipulation]) -> Manipulation:
     """Apply manipulations one after another, each at the same severity if it has severities."""
 
-    writes = any(part.writes for part in parts)
-
-    def apply(image: RGB, rng: np.random.Generator, value: float, word: str = "") -> RGB:
+    def apply(image: RGB, rng: np.random.Generator, value: float, *word: str) -> RGB:
         for part in parts:
-            image = part.made(image, rng, part.value(*part.settle(int(value) if part.levels else 0)), word)
+            image = part.apply(image, rng, part.value(int(value)), *(word if part.writes else ()))
         return image
 
-    graded = [part for part in parts if part.levels]
+    graded = any(part.levels for part in parts)
     return Manipulation(
         "+".join(part.name for part in parts),
-        " + ".join(part.label for part in parts),
         ", then ".join(part.summary for part in parts),
         apply,
+        " + ".join(part.label for part in parts),
         draws=any(part.draws for part in parts),
-        writes=writes,
+        writes=any(part.writes for part in parts),
         version=int("".join(f"{part.version:02d}" for part in parts)),
         parameter="each at severity" if graded else "",
         levels=tuple(map(float, SEVERITIES)) if graded else (),
-        fixed=all(part.fixed or not part.levels for part in parts),
+        fixed=all(part.fixed for part in parts),
     )
 
 

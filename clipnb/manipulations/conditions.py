@@ -38,7 +38,7 @@ class Condition:
 
     @property
     def value(self) -> float:
-        """The value of the manipulation's parameter; 0 at its fixed setting."""
+        """The value of the manipulation's parameter; 0 for its fixed setting."""
         return self.manipulation.value(self.severity, self.strength)
 
     @property
@@ -50,7 +50,14 @@ class Condition:
 
     def key(self, seed: int) -> str:
         """Identifies the embedding of an image under this condition in the embedding store."""
-        return self.manipulation.key(seed, self.severity, self.draw, self.strength, self.word)
+        kind = self.manipulation
+        key = (
+            f"{kind.name}@{kind.version}"
+            + f"/s{self.severity}" * (self.severity > 0)
+            + f"/={self.strength!r}" * (self.strength > 0)
+        )
+        key += f"/{seed}" * kind.draws + f"/draw{self.draw}" * (kind.draws and self.draw > 0)
+        return key + f"/{self.word!r}" * kind.writes
 
     def on(self, words: Sequence[str], own: str, seed: int, image_digest: str) -> Condition:
         """This condition with the word that it writes on one image, if it writes.
@@ -79,14 +86,18 @@ class Condition:
             view: the part of a photograph that the encoder sees.
             difference: mean colour difference between the two at the encoder's input.
         """
-        kind = self.manipulation
-        if kind.at_input is None:
-            return difference
-        return kind.at_input(kind.value(*kind.settle(self.severity, self.strength)), before, after, view)
+        at_input = self.manipulation.at_input
+        return at_input(self.value, before, after, view) if at_input else difference
 
     def __call__(self, image: RGB, seed: int, image_digest: str) -> RGB:
-        """Manipulate one image; see `Manipulation.__call__`."""
-        return self.manipulation(image, seed, image_digest, self.severity, self.draw, self.strength, self.word)
+        """Manipulate one image, (h, w, 3) uint8.
+
+        Random choices depend only on the seed, the image's content and the draw's number. All strengths of a draw share
+        them, so that a severity curve compares like with like.
+        """
+        kind = self.manipulation
+        rng = rng_for(seed, image_digest, kind.name, *([self.draw] if self.draw else []))
+        return kind.apply(image, rng, self.value, *([self.word] if kind.writes else []))
 
 
 def condition(text: str) -> Condition:

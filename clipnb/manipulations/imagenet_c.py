@@ -26,7 +26,7 @@ from PIL import Image, ImageOps
 
 from ..datasets.images import RGB, centre_of_strip, opencv
 from ..errors import needs
-from .base import REFERENCE, SEVERITIES, Manipulation, Shape, View
+from .base import REFERENCE, SEVERITIES, Manipulation
 
 CORRUPTIONS = {
     "gaussian_noise": "Gaussian noise",
@@ -80,26 +80,26 @@ def at_reference(image: RGB) -> RGB:
     return np.asarray(ImageOps.scale(picture, REFERENCE / min(picture.size), Image.Resampling.BICUBIC))
 
 
-def _scatter(value: float, before: Shape, after: Shape, view: View) -> float:
-    return GLASS_SCATTER[int(value) - 1] * view.scale(*after[:2])
-
-
-def _ice(value: float, *_: object) -> float:
-    return ICE[int(value) - 1][1] / sum(ICE[int(value) - 1])
-
-
 _OWN: dict[str, dict[str, Any]] = {
-    "glass_blur": {"unit": "scatter in input pixels", "at_input": _scatter, "version": 2},
-    "frost": {"unit": "share of ice", "at_input": _ice, "version": 2},
+    "glass_blur": {
+        "unit": "scatter in input pixels",
+        "at_input": lambda value, before, after, view: GLASS_SCATTER[int(value) - 1] * view.scale(*after[:2]),
+        "version": 2,
+    },
+    "frost": {
+        "unit": "share of ice",
+        "at_input": lambda value, *_: ICE[int(value) - 1][1] / sum(ICE[int(value) - 1]),
+        "version": 2,
+    },
 }
 """Corruptions whose strength is not the mean colour difference."""
 
 ENTRIES = tuple(
     Manipulation(
         name,
-        name.replace("_", " "),
         f"{what} (ImageNet-C)",
         partial(_corrupted, name=name),
+        name.replace("_", " "),
         draws=name not in STEADY,
         parameter="severity of ImageNet-C",
         levels=tuple(map(float, SEVERITIES)),

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..datasets.images import RGB, opencv
-from .base import REFERENCE, Manipulation, Shape, View
+from .base import REFERENCE, Manipulation, Shape
 
 CLEAN = "original"
 """The condition without a manipulation."""
@@ -63,10 +63,6 @@ def _blurred(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     return image
 
 
-def _blur_at_input(value: float, before: Shape, after: Shape, view: View) -> float:
-    return _sigma(value, before) * view.scale(*before[:2])
-
-
 def _cropped(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     """Draw the study's square, or, with a value, a window with that share of the area and a random aspect ratio.
 
@@ -86,10 +82,6 @@ def _cropped(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     return image[top : top + new_h, left : left + new_w]
 
 
-def _kept_at_input(value: float, before: Shape, after: Shape, view: View) -> float:
-    return view.area(*after[:2]) / view.area(*before[:2])
-
-
 def _grey(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
     if value in (0.0, 1.0):
@@ -104,14 +96,12 @@ def _grey(image: RGB, rng: np.random.Generator, value: float) -> RGB:
 ENTRIES: tuple[Manipulation, ...] = (
     Manipulation(
         "original",
-        "original",
         "the photograph as it is",
         lambda image, *_: image,
         fixed=True,
         aliases=("none", "clean"),
     ),
     Manipulation(
-        "blurred",
         "blurred",
         "Gaussian blur of each colour channel, sigma 3 source pixels",
         _blurred,
@@ -122,11 +112,10 @@ ENTRIES: tuple[Manipulation, ...] = (
         wording="a blur of sigma {} px",
         fixed=True,
         unit="blur sigma in input pixels",
-        at_input=_blur_at_input,
+        at_input=lambda value, before, after, view: _sigma(value, before) * view.scale(*before[:2]),
         aliases=("blur",),
     ),
     Manipulation(
-        "cropped",
         "cropped",
         "random square of side min(width, height)",
         _cropped,
@@ -138,11 +127,10 @@ ENTRIES: tuple[Manipulation, ...] = (
         wording="{} of the area kept",
         fixed=True,
         unit="share of the seen area kept",
-        at_input=_kept_at_input,
+        at_input=lambda value, before, after, view: view.area(*after[:2]) / view.area(*before[:2]),
         aliases=("crop",),
     ),
     Manipulation(
-        "grey",
         "grey",
         "luma only (ITU-R 601)",
         _grey,

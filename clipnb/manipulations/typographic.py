@@ -68,7 +68,6 @@ def _share_of_input(value: float, before: Shape, after: Shape, view: View) -> fl
 ENTRIES: tuple[Manipulation, ...] = (
     Manipulation(
         "typographic",
-        "typographic",
         "the name of another category written on the photograph",
         _typographic,
         draws=True,
