@@ -44,9 +44,10 @@ from clipnb._core.files import write_text
 from clipnb._core.random import rng_for
 from clipnb.analysis.calibration import STATISTICS
 from clipnb.analysis.pair_counts import jackknife, pair_counts
-from clipnb.stats.hypothesis import holm, interaction, spread_changes, tost, wilcoxon
+from clipnb.stats.hypothesis import holm, interaction, tost, wilcoxon
 from clipnb.stats.intervals import Interval, mean_interval, t_interval, ticks
 from clipnb.stats.sign_flips import change_interval, sign_flip
+from clipnb_book.claims.tests import spread_changes
 from clipnb_book.simulation import GALLERIES, RESAMPLES
 
 SIZES = (5, 6, 10, 28, 51, 100)

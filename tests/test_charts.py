@@ -12,9 +12,9 @@ from matplotlib.collections import LineCollection
 
 from clipnb.analysis import severity
 from clipnb.manipulations import STUDY
-from clipnb.report import plots, plots_contrasts, plots_severity
+from clipnb.report import plots
 from clipnb.stats.intervals import mean_interval
-from clipnb_book import performance, scale
+from clipnb_book import performance, scale, severities
 from clipnb_book import plots as book_plots
 from clipnb_book.claims import evidence
 from clipnb_book.measured import findings, records
@@ -48,7 +48,7 @@ def test_a_printed_mean_has_the_interval_of_its_list_or_the_widest_that_is_possi
 @pytest.mark.parametrize("encoder", findings.ENCODERS)
 def test_an_interaction_is_drawn_with_both_changes_and_their_difference(encoder: str) -> None:
     pairs = evidence.findings_crossed(encoder)
-    left, right = plots_contrasts.interactions(pairs).axes
+    left, right = book_plots.interactions(pairs).axes
     values = [v for x in pairs for c in (x.first, x.second) for v in c.values]
     assert sorted(x for x, _ in dots(left)) == pytest.approx(sorted(100 * v for v in values))
     drawn = [sorted(map(float, line.get_xdata())) for line in right.lines if line.get_linewidth() == 2]
@@ -59,7 +59,7 @@ def test_an_interaction_is_drawn_with_both_changes_and_their_difference(encoder:
 def test_a_curve_of_severity_has_a_dot_for_each_category_and_an_interval_at_each_severity() -> None:
     table, _ = records.severities()
     table = table[table["manip"].isin(STUDY)]
-    figure = plots_severity.curves(table, "map")
+    figure = severities.curves(table, "map")
     panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
     graded = table[table["severity"] > 0]
     cells = graded.groupby(["dataset", "manip"], sort=False)

@@ -13,10 +13,11 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 import clipnb
-from clipnb.report import plots, plots_contrasts, plots_severity
+from clipnb.report import plots
 from clipnb.report.plots import INK, MID, PALE
 from clipnb_book import corrections, scale
 from clipnb_book import plots as book_plots
+from clipnb_book import severities as book_severities
 from clipnb_book.claims import evidence
 from clipnb_book.measured import records
 
@@ -53,7 +54,7 @@ def series(figure: Any) -> list[list[Any]]:
 
 def severities() -> Any:
     table, _ = records.severities()
-    return plots_severity.curves(table, "map")
+    return book_severities.curves(table, "map")
 
 
 def calibrated() -> Any:
@@ -77,7 +78,7 @@ CHARTS: dict[str, Callable[[], Any]] = {
     "severities": severities,
     "scale": scale.figure,
     "operating points": calibrated,
-    "interactions": lambda: plots_contrasts.interactions(evidence.findings_crossed("histogram")),
+    "interactions": lambda: book_plots.interactions(evidence.findings_crossed("histogram")),
     "corrections": corrected,
     "distances": lambda: plots.distances(ran()),
     "accounts": lambda: book_plots.accounts(clipnb.study_runs("sample-scenes", "histogram")),

@@ -17,9 +17,10 @@ from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from clipnb.report.format import minus, p_value, points
 from clipnb.stats.effect_sizes import cliffs_delta, nesting, rank_biserial
-from clipnb.stats.hypothesis import holm, interaction, spread_changes, tost, tost_unpaired, wilcoxon
+from clipnb.stats.hypothesis import holm, interaction, tost, tost_unpaired, wilcoxon
 from clipnb.stats.intervals import direction, t_interval
 from clipnb.stats.sign_flips import change_interval, detectable_change, sign_flip
+from clipnb_book.claims.tests import spread_changes
 
 NAN = math.nan
 thousandths = st.lists(st.integers(-1000, 1000), min_size=1, max_size=10)

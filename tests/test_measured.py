@@ -15,8 +15,9 @@ from clipnb.manipulations import STUDY
 from clipnb.report import threshold_tables
 from clipnb.spec import RunSpec
 from clipnb.stats.sign_flips import change_interval
-from clipnb_book import corrections, values
+from clipnb_book import corrections, tables, values
 from clipnb_book.measured import findings, gallery_size, records
+from clipnb_book.threshold_sweep import sweeps_of
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def read(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_calibration_that_was_kept_gives_the_same_table_and_answer() -> None:
     now = thresholds.calibration_of(RunSpec("sample-scenes", encoder="histogram"), progress=False)
     then = records.calibration("sample-scenes")
-    assert threshold_tables.threshold_table(then) == threshold_tables.threshold_table(now)
+    assert tables.threshold_table(then) == tables.threshold_table(now)
     assert threshold_tables.threshold_answer(then) == threshold_tables.threshold_answer(now)
     assert len(then.curve.tau) < 250 < len(now.curve.tau)
     at = np.searchsorted(now.curve.tau, then.curve.tau - 1e-6)
@@ -50,7 +51,7 @@ def test_a_calibration_that_was_kept_gives_the_same_table_and_answer() -> None:
 
 @pytest.mark.usefixtures("read")
 def test_sweeps_that_were_kept_give_the_same_verdicts() -> None:
-    now = thresholds.sweeps_of([run(RunSpec("sample-scenes", m, "histogram"), progress=False) for m in STUDY])
+    now = sweeps_of([run(RunSpec("sample-scenes", m, "histogram"), progress=False) for m in STUDY])
     then = records.sweeps("sample-scenes")
     assert [s.holds for s in then] == [s.holds for s in now]
     assert [s.verdicts for s in then] == [s.verdicts for s in now]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
 
 from clipnb.errors import UserError
 from clipnb.metrics.corruption import (
     corruption_error,
     mean_corruption_error,
     mean_performance,
-    profile,
     relative_performance,
 )
 
-NAN = float("nan")
 OURS = {"blur": {1: 0.9, 2: 0.7}, "grey": {1: 0.8}}
 WEAK = {"blur": {1: 0.6, 2: 0.2}, "grey": {1: 0.6}, "other": {1: 0.0}}
 
@@ -40,8 +37,3 @@ def test_a_missing_baseline_is_a_line_and_nothing_to_average_an_error() -> None:
     for nothing in (lambda: mean_performance({}), lambda: mean_corruption_error({}, WEAK)):
         with pytest.raises(ValueError, match="at least one"):
             nothing()
-
-
-def test_the_profile_is_valid_at_each_threshold() -> None:
-    distances = np.array([[0.1, 0.5, NAN], [NAN, NAN, NAN]])
-    assert_array_equal(profile(distances, np.array([0.1, 0.3, 0.6])), [[0, 0.5, 1], [NAN, NAN, NAN]])

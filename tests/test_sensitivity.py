@@ -13,11 +13,11 @@ from scipy import stats
 from clipnb import RunSpec, UserError, run
 from clipnb.analysis.contrasts import contrast
 from clipnb.analysis.scores import of_result
-from clipnb.analysis.sensitivity import gallery_curve, gallery_curve_of, nested_interval
+from clipnb.analysis.sensitivity import nested_interval
 from clipnb.cli import main
-from clipnb.report.plots_sensitivity import over_gallery_sizes
 from clipnb.stats.intervals import t_interval
-from clipnb_book.measured import draws
+from clipnb_book.measured import draws, gallery_size
+from clipnb_book.measured.gallery_size import gallery_curve, gallery_curve_of
 from conftest import PhotoFolder
 
 
@@ -37,7 +37,7 @@ def test_at_its_whole_size_the_curve_is_the_run(photo_folder: PhotoFolder) -> No
         expected = whole.macro(measure)
         assert last["value"][measure] == pytest.approx(expected.point), measure
         np.testing.assert_allclose([last["low"][measure], last["high"][measure]], [expected.low, expected.high])
-    assert len(over_gallery_sizes(curve).axes) == 3
+    assert len(gallery_size.figure(curve).axes) == 3
 
 
 def test_a_larger_gallery_finds_nearer_results_and_hides_the_original() -> None:

@@ -15,8 +15,8 @@ from clipnb.cli import parser
 from clipnb.cli.flags import given_settings
 from clipnb.execution import sweep
 from clipnb.manipulations import STUDY
-from clipnb.report import plots_severity, text
-from clipnb_book import tables
+from clipnb.report import text
+from clipnb_book import severities, tables
 from clipnb_book.measured import records
 from conftest import PhotoFolder
 
@@ -40,14 +40,14 @@ BY_HAND = table(
 
 
 def test_scores_by_hand() -> None:
-    found = severity.scores(BY_HAND).set_index("encoder").loc["mine"]
+    found = severities.scores(BY_HAND).set_index("encoder").loc["mine"]
     assert found["clean"] == 0.9
     assert found["mPC"] == pytest.approx(0.75)
     assert found["rPC"] == pytest.approx(0.75 / 0.9)
     assert found["CE blurred"] == pytest.approx(0.6 / 1.4)
     assert found["CE grey"] == pytest.approx(0.4 / 1.8)
     assert found["mCE"] == pytest.approx((0.6 / 1.4 + 0.4 / 1.8) / 2)
-    assert severity.scores(BY_HAND).set_index("encoder").loc["histogram", "mCE"] == 1
+    assert severities.scores(BY_HAND).set_index("encoder").loc["histogram", "mCE"] == 1
 
 
 def test_the_table_of_scores_has_a_column_an_encoder() -> None:
@@ -87,7 +87,7 @@ def test_a_baseline_that_lacks_a_run_is_one_line(without: tuple[str, str, int | 
     gone = (BY_HAND["encoder"] == encoder) & (BY_HAND["manip"] == manip)
     gone &= True if level is None else BY_HAND["severity"] == level
     with pytest.raises(UserError, match=said):
-        severity.scores(BY_HAND[~gone])
+        severities.scores(BY_HAND[~gone])
 
 
 def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tm
     assert made["map"][1] == pytest.approx(first.rows.groupby("category")["map"].mean().mean())
     assert made["strength"][3] > made["strength"][4]  # area kept
     severity.write_table(results, tmp_path / "table.json")
-    read, sources = severity.read_table(tmp_path / "table.json")
+    read, sources = severities.read_table(tmp_path / "table.json")
     pd.testing.assert_frame_equal(read, made, atol=1e-6, check_dtype=False)
     assert sources["photos, tiny"]["images"] == 10
     assert str(tmp_path) not in (tmp_path / "table.json").read_text()
@@ -111,21 +111,21 @@ def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tm
     other = [run(spec, progress=False) for spec in (weak, weak.under("blurred", 1))]
     severity.write_table(other, tmp_path / "table.json")
     severity.write_table(results[:2], tmp_path / "table.json")
-    rows = severity.read_table(tmp_path / "table.json")[0].groupby("encoder").size().to_dict()
+    rows = severities.read_table(tmp_path / "table.json")[0].groupby("encoder").size().to_dict()
     assert rows == {"histogram": 2, "tiny": 2}
 
 
 def test_a_file_that_is_no_table_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text("[]")
     with pytest.raises(UserError, match=r"t\.json is not a table of severities"):
-        severity.read_table(tmp_path / "t.json")
+        severities.read_table(tmp_path / "t.json")
 
 
 def test_figures_show_every_cell_and_curve() -> None:
-    figure = plots_severity.heat_map(BY_HAND, "d", "mine", "map")
+    figure = severities.heat_map(BY_HAND, "d", "mine", "map")
     cells = sorted(t.get_text() for t in figure.axes[0].texts)
     assert cells == sorted(["0.90", "0.80", "0.60", "0.90", "0.90", "0.70"])
-    figure = plots_severity.curves(BY_HAND, "map")
+    figure = severities.curves(BY_HAND, "map")
     assert len(figure.axes) == 2
     lines = figure.axes[0].get_lines()
     assert any(list(line.get_ydata()) == [0.9, 0.8, 0.6] for line in lines)
@@ -143,7 +143,7 @@ def test_the_measured_table_holds_what_the_book_says_of_it() -> None:
     square = measured[(measured["dataset"] == "miniplaces") & (measured["manip"] == "cropped") & (measured["value"] == 0)]
     assert (square["untouched"] == 1).all()
     for encoder, value in square.set_index("encoder")["valid"].items():
-        assert value == severity.clean_value(measured, "miniplaces", str(encoder), "valid")
+        assert value == severities.clean_value(measured, "miniplaces", str(encoder), "valid")
 
 
 def test_sizes_of_one_network_are_compared_on_the_same_photographs_without_a_corruption_error() -> None:

@@ -20,11 +20,11 @@ from clipnb.stats.intervals import (
     category_means,
     macro_mean,
     mean_interval,
-    paired_differences,
     t_interval,
     unpaired_difference,
 )
 from clipnb.stats.sign_flips import change_interval
+from clipnb_book.measured.findings import paired_differences
 
 NAN = math.nan
 SCORES = {"a": [1.0, 0.5], "b": [NAN, 0.25], "c": [], "d": [NAN, NAN]}

@@ -14,11 +14,11 @@ import pytest
 
 from clipnb import Result, RunSpec, UserError, run
 from clipnb._core.paths import results_root
-from clipnb.analysis.severity import read_table
 from clipnb.cli import main
 from clipnb.execution import pages
 from clipnb.execution.sweep import Grid, cost, merged, read_grid, typed_grid
 from clipnb.result import load_results
+from clipnb_book.severities import read_table
 from clipnb_book.tables import sources_table
 from conftest import HANGS, PhotoFolder, TinyEncoder
 

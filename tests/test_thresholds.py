@@ -11,14 +11,15 @@ import pytest
 
 from clipnb import RunSpec
 from clipnb.analysis.calibration import calibrate
-from clipnb.analysis.threshold_sweep import sweep
-from clipnb.analysis.thresholds import calibration_of, sweeps_of, threshold_frame
+from clipnb.analysis.thresholds import calibration_of, threshold_frame
 from clipnb.cli import main
 from clipnb.metrics.validity import valid_at_k
 from clipnb.report.plots import operating_points
-from clipnb.report.threshold_tables import threshold_answer, threshold_table
-from clipnb.stats.intervals import paired_differences
+from clipnb.report.threshold_tables import threshold_answer
+from clipnb_book.measured.findings import paired_differences
 from clipnb_book.plots import over_thresholds
+from clipnb_book.tables import threshold_table
+from clipnb_book.threshold_sweep import sweep, sweeps_of
 from conftest import PhotoFolder, tiny_run
 
 MANY = {f"kind{i:02d}": 4 for i in range(12)}

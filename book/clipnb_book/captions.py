@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from clipnb.analysis.contrasts import InteractionContrast
-from clipnb.analysis.severity import clean_value
 from clipnb.analysis.tolerance import Tolerance
 from clipnb.encoders import OFFLINE
 from clipnb.manipulations import MANIPULATIONS, STUDY
@@ -21,6 +20,7 @@ from .first_page import EDITS, SETS
 from .measured import draws, findings, gallery_size, records
 from .measured.findings import SCENES
 from .published import original
+from .severities import clean_value
 
 BREAKS = {"found": "lose half of the originals", "p1": "take P@1 halfway to chance"}
 

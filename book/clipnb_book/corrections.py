@@ -24,7 +24,7 @@ from clipnb.report.format import points, share, table
 from clipnb.result import Result
 from clipnb.runs import run
 from clipnb.spec import AS_STUDY, RunSpec
-from clipnb.stats.intervals import category_means, macro_mean, paired_differences
+from clipnb.stats.intervals import category_means, macro_mean
 from clipnb.stats.sign_flips import change_interval
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def measured(dataset: str, encoder: str, **settings: Any) -> tuple[pd.DataFrame,
             means = category_means(result.by_category(_valid(result, at)), absent="skip" if correction.skips_empty else "zero")
             before = first.setdefault(manip, means)
             touched = manip in correction.manips
-            changes = paired_differences(before, means) if touched and before.keys() == means.keys() else []
+            changes = [means[c] - before[c] for c in before] if touched and before.keys() == means.keys() else []
             interval = change_interval(changes) if changes else None
             value = macro_mean(list(means.values()))
             if correction is CORRECTIONS[0]:

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 from clipnb._core.files import write_text
 from clipnb._core.paths import project_root
-from clipnb.analysis.tolerance import Tolerance, from_table
+from clipnb.analysis.tolerance import Tolerance
 from clipnb.datasets.samples import SAMPLES
 from clipnb.encoders import OFFLINE
 from clipnb.manipulations import MANIPULATIONS, Condition
@@ -29,6 +29,7 @@ from clipnb.report.tolerance import in_words, interval_in_words
 from . import slider
 from .measured import records
 from .measured.findings import FIGURES, SCENES
+from .severities import from_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

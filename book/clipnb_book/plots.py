@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clipnb.analysis.contrasts import InteractionContrast
 from clipnb.analysis.missing import FATES, account
-from clipnb.analysis.threshold_sweep import Sweep
 from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
-from clipnb.report.plots import INK, MID, PALE, WIDTH, axis_title, jitter, new_figure, plain
+from clipnb.report.plots import INK, MID, PALE, WIDTH, axis_title, jitter, mean_row, new_figure, plain
 from clipnb.result import Result
 
 from .claims.evidence import ByCondition, mean_of
 from .first_page import SETS
+from .threshold_sweep import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,6 +63,29 @@ def slopes(found: Findings, encoder: str) -> Figure:
             ax.set_xticks([0, 1], ["unedited", MANIPULATIONS[manip].label], fontsize=8)
             ax.set(xlim=(-0.45, 1.45), ylim=(-0.02, 1.02))
         line[0].set_ylabel(f"{who}: valid@k", fontsize=9)
+    return figure
+
+
+def interactions(pairs: Sequence[InteractionContrast], what: str = "valid@k") -> Figure:
+    """Draw, for each condition, the changes on two data sets on the left and the difference of the changes on the right."""
+    figure, axes = new_figure(WIDTH, 0.75 * len(pairs) + 1.1, 1, 2, sharey=True, width_ratios=(3, 2))
+    left, right = axes[0]
+    for at, x in enumerate(reversed(pairs)):
+        mean_row(left, at + 0.2, x.first.interval, x.first.values)
+        mean_row(left, at - 0.2, x.second.interval, x.second.values, "s", INK)
+        mean_row(right, at, x.test.difference)
+    for ax in (left, right):
+        ax.axvline(0, color=INK, lw=0.8, ls=":")
+        for between in range(1, len(pairs)):
+            ax.axhline(between - 0.5, color="0.85", lw=0.6)
+    x = pairs[0]
+    for c, marker, fill in ((x.first, "D", "white"), (x.second, "s", INK)):
+        left.plot([], [], marker, mfc=fill, mec=INK, ms=5, ls="none", label=plain(f"{c.dataset}, {len(c.changes)} categories"))
+    left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+    left.set_yticks(range(len(pairs)), [plain(x.first.after) for x in reversed(pairs)])
+    left.set(xlabel=f"change of {what}, percentage points", ylim=(-0.6, len(pairs) - 0.45))
+    right.set_xlabel("difference of the changes, points")
+    right.set_title(plain(f"{x.first.dataset} − {x.second.dataset}"), fontsize=8, loc="left")
     return figure
 
 

@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from clipnb._core.text import literal
+from clipnb.analysis.calibration import Calibration
 from clipnb.analysis.contrasts import InteractionContrast
-from clipnb.analysis.severity import BASELINE, clean_value, scores
-from clipnb.analysis.tolerance import Tolerance, from_table
+from clipnb.analysis.severity import BASELINE
+from clipnb.analysis.thresholds import threshold_frame
+from clipnb.analysis.tolerance import Tolerance
 from clipnb.datasets.card import Card
 from clipnb.manipulations import CLEAN, MANIPULATIONS
-from clipnb.report.format import minus, p_short, percent_span, points, points_span, share, table
+from clipnb.report.format import minus, p_short, percent_span, points, points_span, share, span, table
 from clipnb.report.tolerance import in_order, in_words
 from clipnb.result import Result
 from clipnb.stats.hypothesis import holm
@@ -25,6 +27,7 @@ from clipnb.stats.intervals import direction
 from clipnb.stats.sign_flips import change_interval
 
 from .first_page import SETS
+from .severities import clean_value, from_table, scores
 
 SCORES = {"clean": 3, "mPC": 3, "rPC": 2, "mCE": 2}
 """Scores over all manipulations, each with its number of decimals in a table."""
@@ -91,9 +94,9 @@ def on_all_encoders(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame.groupby(["dataset", "manip", "severity"])["encoder"].transform("nunique") == encoders]
 
 
-def scores_table(frame: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> str:
+def scores_table(frame: pd.DataFrame) -> str:
     """Show `scores` over the rows that all encoders of a data set have, with a column for each data set and encoder."""
-    columns = scores(on_all_encoders(frame), measure, baseline).to_dict("records")
+    columns = scores(on_all_encoders(frame)).to_dict("records")
     manips = dict.fromkeys(str(name).removeprefix("CE ") for row in columns for name in row if str(name).startswith("CE "))
     rows = [[name, *(f"{row[name]:.{digits}f}" for row in columns)] for name, digits in SCORES.items()]
     rows += [[f"CE {m}", *(_or_dash(row[f"CE {m}"]) for row in columns)] for m in manips]
@@ -144,6 +147,27 @@ def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) ->
         numbers = ", ".join(map(kind.text, settings))
         rows.append([kind.label, kind.wording.format(numbers), *cells])
     return table(["edit", "mild, medium, strong setting", *(f"found, {name}" for name in names)], rows, "ll" + "r" * len(names))
+
+
+def threshold_table(calibration: Calibration) -> str:
+    """Show `threshold_frame` as a Markdown table: a row for each threshold."""
+    head = ["accepts", "threshold", "95% interval", "cosine", "same kind accepted", "different kinds accepted"]
+    head.append(f"precision of {calibration.results.k} results")
+    if calibration.check:
+        head += ["same, held out", "different, held out"]
+    intervals = calibration.values | {"tau_results": calibration.results.tau}
+    rows = []
+    for r in threshold_frame(calibration).to_dict("records"):
+        if math.isnan(r["tau"]):
+            rows.append([r["accepts"], "no threshold is that precise"] + [""] * (len(head) - 2))
+            continue
+        interval = span(intervals[r["threshold"]]) if r["threshold"] in intervals else ""
+        cells = [r["accepts"], f"{r['tau']:.3f}", interval, f"{r['cosine']:.3f}", share(r["recall"], ".1%"), share(r["fpr"], ".1%")]
+        cells.append("" if math.isnan(r["precision_of_results"]) else share(r["precision_of_results"], ".1%"))
+        if calibration.check:
+            cells += [share(r["recall_held_out"], ".1%"), share(r["fpr_held_out"], ".1%")]
+        rows.append(cells)
+    return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
 def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -> str:

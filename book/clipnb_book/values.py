@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ def _claims(results: Sequence[Result]) -> dict[str, Any]:
     family = [c for name in (findings.FIGURES, findings.SCENES) for c in contrasts(findings_scores(name, OFFLINE))]
     return {
         **ledger.pages(ledger.settle(entries, {"runs": from_runs(results), "findings": from_findings(), "severities": graded})),
-        "contrasts": text.family_table(family),
+        "contrasts": text.contrasts_table(["data set", "condition"], [[c.dataset, c.after] for c in family], family),
         "interactions": tables.crossed_table(findings_crossed(OFFLINE)),
     }
 
@@ -149,6 +150,11 @@ def sample_conditions(results: Sequence[Result], dataset: str) -> dict[str, Resu
     return {manip: by_spec[RunSpec(dataset, manip, OFFLINE)] for manip in STUDY}
 
 
+def at_least(value: float) -> str:
+    """A lower limit of a share in percent; it is rounded down, so that "at least" stays true."""
+    return f"{math.floor(1000 * value + format.EXACT) / 1000:.1%}"
+
+
 def _samples(results: Sequence[Result]) -> dict[str, Any]:
     sets: dict[str, Any] = {}
     for name, sources in SAMPLES.items():
@@ -156,7 +162,7 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
         sets[name.removeprefix("sample-")] = {
             "categories": str(len(sources)),
             "photographs": str(len(conditions["original"].rows)),
-            "same_kind": format.at_least(min(r.mean("p1") for r in conditions.values())),
+            "same_kind": at_least(min(r.mean("p1") for r in conditions.values())),
             "noop": {m: format.share(r.noop_share) for m, r in conditions.items()},
         }
     credit = ["| set | category | photograph |", "|:--|:--|:--|"]

@@ -1,7 +1,6 @@
-"""Severity curves: performance and strength at the encoder's input by severity, and scores over all manipulations.
+"""Tables of performance and strength at the encoder's input by severity, and JSON files of them.
 
-A table has a row for each data set, encoder, manipulation and severity or strength; severity 0 of `original` is the clean
-row. A table is made from results, or read from a JSON file that another machine wrote.
+A table has a row for each data set, encoder, manipulation and severity or strength; severity 0 of `original` is the clean row.
 """
 
 from __future__ import annotations
@@ -19,13 +18,6 @@ from .._core.files import read_json, rounded, write_text
 from .._core.typed import misfit
 from ..errors import UserError
 from ..manipulations import CLEAN, MANIPULATIONS
-from ..metrics.corruption import (
-    Performance,
-    corruption_error,
-    mean_corruption_error,
-    mean_performance,
-    relative_performance,
-)
 from ..result import Result
 
 BASELINE = "histogram"
@@ -140,56 +132,3 @@ def write_table(results: Sequence[Result], path: Path) -> None:
     ordered = sorted(others + rows, key=lambda row: (row["dataset"], row["encoder"]))
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in ordered)  # one row per line, because a row has many points
     write_text(path, f'{{"sources": {sources_text},\n"rows": [\n{lines}\n]}}\n')
-
-
-def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read a table that `write_table` wrote, and the provenance of its numbers.
-
-    Raises:
-        UserError: the file is missing or is not such a table.
-    """
-    kept = require_table(path)
-    rows = pd.DataFrame(kept["rows"])
-    others = ("dataset", "encoder", "manip", "unit", "severity", "categories", "sizes", "queries")
-    numbers = [c for c in rows if c not in others and not str(c).endswith("_points")]
-    return rows.astype(dict.fromkeys(numbers, float)), kept["sources"]
-
-
-def clean_value(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> float:
-    """Performance on the clean photographs.
-
-    Raises:
-        UserError: the table has no clean row for the data set and encoder.
-    """
-    rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["manip"] == CLEAN)]
-    if rows.empty:
-        raise UserError(f"there is no clean run of {dataset} with {encoder}")
-    return float(rows[measure].iloc[0])
-
-
-def performance(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Performance:
-    """Map manipulation -> severity -> performance, without fixed settings."""
-    rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["severity"] > 0)]
-    return {str(m): dict(zip(part["severity"], part[measure], strict=True)) for m, part in rows.groupby("manip", sort=False)}
-
-
-def scores(table: pd.DataFrame, measure: str = "map", baseline: str = BASELINE) -> pd.DataFrame:
-    """Compute mPC, rPC, mCE, and CE by manipulation: a row for each data set and encoder with severities.
-
-    The error is 1 - `measure`. The measure must be comparable across encoders, so it must depend on labels (such as map)
-    and not on a distance threshold (such as valid). There is no relative CE, because it would divide by the loss of the
-    baseline, and a weak baseline loses almost nothing.
-
-    Raises:
-        UserError: the baseline lacks a run that an encoder has.
-    """
-    rows = []
-    pairs = dict.fromkeys(table.loc[table["severity"] > 0, ["dataset", "encoder"]].itertuples(index=False, name=None))
-    for dataset, encoder in pairs:
-        own, base = performance(table, dataset, encoder, measure), performance(table, dataset, baseline, measure)
-        clean = clean_value(table, dataset, encoder, measure)
-        row: dict[str, Any] = {"dataset": dataset, "encoder": encoder, "clean": clean}
-        row |= {"mPC": mean_performance(own), "rPC": relative_performance(own, clean), "mCE": mean_corruption_error(own, base)}
-        row |= {f"CE {manip}": corruption_error(levels, base[manip]) for manip, levels in own.items()}
-        rows.append(row)
-    return pd.DataFrame(rows)

@@ -1,9 +1,8 @@
-"""Choose a threshold for a data set and an encoder: its calibration, and the change of each condition at every threshold."""
+"""Choose a threshold for a data set and an encoder: its calibration on the clean photographs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,12 +11,10 @@ from ..embedding.embed import embed, kept_embeddings
 from ..encoders import load_encoder
 from ..manipulations import CLEAN
 from ..metrics.validity import Floats
-from ..result import Result
 from ..runs import drawn_for
 from ..spec import RunSpec
 from .calibration import Calibration, calibrate
 from .result_threshold import WANTED
-from .threshold_sweep import Sweep, sweep
 
 ACCEPTS = {
     "tau_fpr_1": "at most 1% of pairs of different kinds",
@@ -79,9 +76,3 @@ def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
             row |= dict(zip(("recall_held_out", "fpr_held_out", "precision_held_out"), calibration.check.at(value), strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def sweeps_of(conditions: Sequence[Result]) -> list[Sweep]:
-    """Compute the change of each condition against the clean one at every threshold."""
-    clean = next(r for r in conditions if r.spec.manip == CLEAN)
-    return [sweep(clean, r) for r in conditions if r.spec.manip != CLEAN]

@@ -133,20 +133,6 @@ def of_means(
     return Tolerance(*names, fraction, point, tuple(strengths), tuple(map(float, means[1:].mean(axis=1))), level, means.shape[1])
 
 
-def from_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "found") -> list[Tolerance]:
-    """Compute the breaking points of all manipulations in a table of severities (`clipnb.analysis.severity.tabulate`)."""
-    own = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
-    clean = own[own["manip"] == CLEAN].iloc[0]
-    chance = np.array(list(by_chance({str(at): int(n) for at, n in enumerate(clean["sizes"])}, measure).values()))
-    found = []
-    for manip, rows in own[own["value"] > 0].groupby("manip", sort=False):
-        ordered = rows.sort_values("value", ascending=MANIPULATIONS[str(manip)].rises > 0)
-        strengths = [float(value) for value in ordered["value"]]
-        means = np.array([clean[f"{measure}_points"], *ordered[f"{measure}_points"]], dtype=float)
-        found.append(of_means((dataset, encoder, str(manip), measure), strengths, means, chance))
-    return found
-
-
 def graded(manips: Sequence[str] = ()) -> list[str]:
     """The registered names of these manipulations; without any, those of the study and the everyday edits with severities.
 

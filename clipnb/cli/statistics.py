@@ -190,7 +190,7 @@ def _export(options: argparse.Namespace) -> int:
 def _write(folder: Path, tables: dict[str, pd.DataFrame], families: Mapping[str, Sequence[Contrast]]) -> None:
     """Write tables, and a picture of the contrasts of each measure."""
     from .._core.paths import shown
-    from ..report.plots_contrasts import forest
+    from ..report.plots import forest
     from ..report.tables import write
 
     for name, frame in tables.items():

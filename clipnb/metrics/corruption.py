@@ -1,4 +1,4 @@
-"""Robustness over manipulations and severities (mPC, rPC, CE, mCE) and valid@k as a function of the threshold."""
+"""Robustness over manipulations and severities: mPC, rPC, CE and mCE."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .validity import Floats, valid_at_k
 
 Performance = Mapping[str, Mapping[int, float]]
 """Manipulation -> severity -> performance in [0, 1]; higher is better."""
@@ -83,19 +82,3 @@ def _errors(row: Mapping[int, float], severities: Mapping[int, float]) -> NDArra
     if missing:
         raise UserError(f"the baseline encoder has no run at severity {', '.join(missing)}: run it, or leave that severity out")
     return 1.0 - np.array([row[s] for s in severities], dtype=np.float64)
-
-
-def profile(distances: Floats, taus: Floats) -> NDArray[np.float64]:
-    """valid@k,tau at several thresholds: a performance profile (Agarwal et al. 2021).
-
-    Args:
-        distances: (q, k) distances of the results to the clean query, NaN for an unusable result.
-        taus: (t,) thresholds.
-
-    Returns:
-        (q, t) in [0, 1], NaN for a query without usable results.
-
-    >>> profile(np.array([[0.5, 1.5]]), np.array([0.4, 0.8, 1.6]))
-    array([[0. , 0.5, 1. ]])
-    """
-    return np.stack([valid_at_k(distances, float(tau)) for tau in taus], axis=1)

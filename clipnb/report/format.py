@@ -27,23 +27,12 @@ def minus(value: float) -> str:
 
 def share(value: float, spec: str = ".0%") -> str:
     """Format a share in [0, 1]; a share that is 0 or 1 only by rounding is "below" or "above" the nearest other value."""
-    text, step = format(value, spec), _step(spec)
+    text, step = format(value, spec), 10.0 ** -(int(spec[1:-1]) + 2 * spec.endswith("%"))
     if text == format(0.0, spec) and value > EXACT:
         return f"below{NB}{step:{spec}}"
     if text == format(1.0, spec) and value < 1 - EXACT:
         return f"above{NB}{1 - step:{spec}}"
     return text
-
-
-def at_least(value: float, spec: str = ".1%") -> str:
-    """Format a lower limit of a share in [0, 1]; it is rounded down, so that "at least" stays true."""
-    step = _step(spec)
-    return format(math.floor(value / step + EXACT) * step, spec)
-
-
-def _step(spec: str) -> float:
-    """The smallest step that a format shows."""
-    return 10.0 ** -(int(spec[1:-1]) + 2 * spec.endswith("%"))
 
 
 def p_value(p: float) -> str:

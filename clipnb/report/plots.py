@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..analysis.calibration import Calibration
+    from ..analysis.contrasts import Contrast
 
 INK, MID, PALE = "#222222", "#4477aa", "#bccde1"
 STYLE: Any = {
@@ -138,6 +139,26 @@ def bars(intervals: Mapping[str, Interval], points: Groups) -> Figure:
     methods = " / ".join(sorted({f"{i.method}, {i.n} categories" for i in intervals.values()}))
     ax.set(ylabel="mean " + AXIS, ylim=(0, 1.06))
     ax.set_xlabel(f"error bars: 95% interval over categories ({methods})", fontsize=8)
+    return figure
+
+
+def mean_row(ax: Axes, at: float, interval: Interval, values: Sequence[float] = (), marker: str = "D", fill: str = "white") -> None:
+    """Draw a mean with its interval and, below it, the values, all multiplied by 100."""
+    ax.plot(100 * np.asarray(values), at - 0.13 + 0.5 * jitter(len(values)), "o", color=MID, ms=3, alpha=0.45, mew=0)
+    if interval.bounded:
+        ax.plot([100 * interval.low, 100 * interval.high], [at, at], color=INK, lw=2)
+    ax.plot(100 * interval.point, at, marker, mfc=fill, mec=INK, ms=5)
+
+
+def forest(family: Sequence[Contrast], xlabel: str = "change of valid@k, percentage points") -> Figure:
+    """Draw a row for each contrast: the mean change with its interval, categories as dots, and a line at zero."""
+    figure, axes = new_figure(WIDTH, 0.42 * len(family) + 0.9)
+    ax = axes[0, 0]
+    for at, c in enumerate(reversed(family)):
+        mean_row(ax, at, c.interval, c.values)
+    ax.axvline(0, color=INK, lw=0.8, ls=":")
+    ax.set_yticks(range(len(family)), [plain(f"{c.dataset}\n{c.before} → {c.after}") for c in reversed(family)], fontsize=7)
+    ax.set(xlabel=xlabel, ylim=(-0.6, len(family) - 0.4))
     return figure
 
 

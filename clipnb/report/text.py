@@ -129,15 +129,11 @@ def changes_table(conditions: Conditions) -> str:
     """One row per manipulation: its change against the clean run, paired by image, and the test; p is Holm-adjusted over the rows."""
     clean = of_result(conditions[CLEAN])
     family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
-    return _changes(["condition"], [[label] for label in family], list(family.values()))
+    return contrasts_table(["condition"], [[label] for label in family], list(family.values()))
 
 
-def family_table(family: Sequence[Contrast]) -> str:
-    """As `changes_table`, for contrasts of several data sets; p is Holm-adjusted over all rows."""
-    return _changes(["data set", "condition"], [[c.dataset, c.after] for c in family], family)
-
-
-def _changes(head: list[str], names: list[list[str]], family: Sequence[Contrast]) -> str:
+def contrasts_table(head: list[str], names: list[list[str]], family: Sequence[Contrast]) -> str:
+    """One row per contrast, after the cells `names` below `head`; p is Holm-adjusted over all rows."""
     rows = [
         [
             *name,

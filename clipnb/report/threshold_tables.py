@@ -1,4 +1,4 @@
-"""Thresholds in sentences and Markdown tables."""
+"""Thresholds in sentences (Markdown)."""
 
 from __future__ import annotations
 
@@ -7,33 +7,11 @@ from collections.abc import Callable
 
 from ..analysis.calibration import ENOUGH, Calibration
 from ..analysis.result_threshold import ResultThreshold
-from ..analysis.thresholds import threshold_frame
 from ..stats.intervals import Interval
-from .format import covers, share, span, stated, table
+from .format import covers, share, span, stated
 
 FARTHEST = 2.0
 """Distance of opposite unit vectors: a threshold here accepts everything."""
-
-
-def threshold_table(calibration: Calibration) -> str:
-    """Show `threshold_frame` as a Markdown table."""
-    head = ["accepts", "threshold", "95% interval", "cosine", "same kind accepted", "different kinds accepted"]
-    head.append(f"precision of {calibration.results.k} results")
-    if calibration.check:
-        head += ["same, held out", "different, held out"]
-    intervals = calibration.values | {"tau_results": calibration.results.tau}
-    rows = []
-    for r in threshold_frame(calibration).to_dict("records"):
-        if math.isnan(r["tau"]):
-            rows.append([r["accepts"], "no threshold is that precise"] + [""] * (len(head) - 2))
-            continue
-        interval = span(intervals[r["threshold"]]) if r["threshold"] in intervals else ""
-        cells = [r["accepts"], f"{r['tau']:.3f}", interval, f"{r['cosine']:.3f}", share(r["recall"], ".1%"), share(r["fpr"], ".1%")]
-        cells.append("" if math.isnan(r["precision_of_results"]) else share(r["precision_of_results"], ".1%"))
-        if calibration.check:
-            cells += [share(r["recall_held_out"], ".1%"), share(r["fpr_held_out"], ".1%")]
-        rows.append(cells)
-    return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
 def _span(interval: Interval, spelled: Callable[[Interval], str] = span) -> str:

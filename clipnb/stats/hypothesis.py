@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from .._core.random import rng_for
@@ -42,22 +42,6 @@ def wilcoxon(differences: ArrayLike) -> float:
     if d.size <= 13 and (len(np.unique(ranks)) < d.size or not d.all()):
         return sign_flip(ranks * np.sign(d))  # equals scipy's exact test with ties, which takes seconds
     return float(stats.wilcoxon(d, zero_method="pratt").pvalue)
-
-
-def spread_changes(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    """How much farther from the median each category is in b than in a: |b - median(b)| - |a - median(a)|.
-
-    `sign_flip` of these values tests equal spread of paired lists, as Brown and Forsythe do for independent ones. The test of
-    Pitman and Morgan errs far more often on lists that are not normal.
-
-    Args:
-        a, b: (G,) means of the same categories under two conditions.
-
-    >>> spread_changes([0.5, 0.5, 0.5], [0.25, 0.5, 1.0]).tolist()
-    [0.25, 0.0, 0.5]
-    """
-    far_a, far_b = (np.abs(x - np.median(x)) for x in (np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)))
-    return np.asarray(far_b - far_a)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

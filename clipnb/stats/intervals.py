@@ -194,15 +194,6 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(point, float(low), float(high), "t", n, level)
 
 
-def paired_differences(clean: Mapping[str, float], manipulated: Mapping[str, float]) -> list[float]:
-    """d_c, manipulated minus clean, of each category that both contain, in the order of `clean`.
-
-    >>> paired_differences({"cat": 0.75, "dog": 1.0}, {"cat": 0.5})
-    [-0.25]
-    """
-    return [manipulated[c] - clean[c] for c in clean if c in manipulated]
-
-
 def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Interval:
     """Difference of two independent means, mean(a) - mean(b), with Welch's interval.
 

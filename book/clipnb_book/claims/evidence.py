@@ -19,10 +19,11 @@ from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN, STUDY
 from clipnb.result import Result, comparable_with_clean
 from clipnb.spec import RunSpec
-from clipnb.stats.intervals import Interval, mean_interval, paired_differences, unpaired_difference
+from clipnb.stats.intervals import Interval, mean_interval, unpaired_difference
 from clipnb.stats.sign_flips import change_interval, sign_flip
 
 from ..measured import findings, records
+from ..measured.findings import paired_differences
 from ..published.original import printed_log, printed_means
 
 

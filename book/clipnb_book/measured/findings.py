@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -24,11 +24,20 @@ from clipnb.report.format import points, points_span, share, span, table
 from clipnb.result import Result
 from clipnb.spec import RunSpec
 from clipnb.stats.hypothesis import holm
-from clipnb.stats.intervals import Interval, direction, mean_interval, paired_differences
+from clipnb.stats.intervals import Interval, direction, mean_interval
 from clipnb.stats.sign_flips import change_interval, sign_flip
 
 ENCODERS = ("efficientnet-lite2", "histogram")
 FIGURES, SCENES = "athletes", "miniplaces"
+
+
+def paired_differences(clean: Mapping[str, float], manipulated: Mapping[str, float]) -> list[float]:
+    """d_c, manipulated minus clean, of each category that both contain, in the order of `clean`.
+
+    >>> paired_differences({"cat": 0.75, "dog": 1.0}, {"cat": 0.5})
+    [-0.25]
+    """
+    return [manipulated[c] - clean[c] for c in clean if c in manipulated]
 
 
 @dataclass(frozen=True)

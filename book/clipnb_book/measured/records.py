@@ -18,9 +18,7 @@ import pandas as pd
 from clipnb._core.files import rounded, write_text
 from clipnb.analysis.calibration import Calibration
 from clipnb.analysis.result_threshold import ResultThreshold
-from clipnb.analysis.severity import read_table
-from clipnb.analysis.threshold_sweep import Sweep
-from clipnb.analysis.tolerance import Tolerance, from_table
+from clipnb.analysis.tolerance import Tolerance
 from clipnb.datasets.card import Card, card_from
 from clipnb.encoders import OFFLINE
 from clipnb.manipulations import EVERYDAY, STUDY
@@ -29,6 +27,8 @@ from clipnb.runs import run
 from clipnb.spec import RunSpec
 from clipnb.stats.intervals import Interval
 
+from ..severities import from_table, read_table
+from ..threshold_sweep import Sweep, sweeps_of
 from .findings import FIGURES, SCENES, describe, load
 
 DATA = Path(__file__).parent / "data"
@@ -180,7 +180,7 @@ def write(folder: Path) -> None:
     Raises:
         UserError: the photographs are not in $CLIPNB_DATA.
     """
-    from clipnb.analysis.thresholds import calibration_of, sweeps_of
+    from clipnb.analysis.thresholds import calibration_of
 
     from ..corrections import measured
 

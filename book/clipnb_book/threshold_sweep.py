@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -10,11 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import UserError
-from ..metrics.corruption import profile
-from ..result import Result
-from ..stats.intervals import Interval, direction
-from ..stats.sign_flips import change_interval
+from clipnb.errors import UserError
+from clipnb.manipulations import CLEAN
+from clipnb.metrics.validity import valid_at_k
+from clipnb.result import Result
+from clipnb.stats.intervals import Interval, direction
+from clipnb.stats.sign_flips import change_interval
 
 TAUS = np.round(np.arange(0.05, 2.0001, 0.025), 3)
 """Thresholds of a sweep."""
@@ -91,9 +93,15 @@ def sweep(clean: Result, manipulated: Result, taus: NDArray[np.float64] = TAUS) 
     return Sweep(manipulated.label, taus, old.mean(axis=0), new.mean(axis=0), changes, clean.spec.tau)
 
 
+def sweeps_of(conditions: Sequence[Result]) -> list[Sweep]:
+    """Compare each condition with the clean one at many thresholds."""
+    clean = next(r for r in conditions if r.spec.manip == CLEAN)
+    return [sweep(clean, r) for r in conditions if r.spec.manip != CLEAN]
+
+
 def _profiles(result: Result, taus: NDArray[np.float64]) -> pd.DataFrame:
-    """valid@k,tau of every image at every threshold, the mean over draws."""
+    """valid@k,tau of every image at every threshold, the mean over draws: a performance profile (Agarwal et al. 2021)."""
     table = np.array([*zip_longest(*result.rows["distances"], fillvalue=math.nan)]).T
-    frame = pd.DataFrame(profile(table, taus), columns=[f"{tau:g}" for tau in taus])
+    frame = pd.DataFrame({f"{tau:g}": valid_at_k(table, float(tau)) for tau in taus})
     frame[["category", "image"]] = result.rows[["category", "image"]].to_numpy()
     return frame.groupby(["category", "image"]).mean()

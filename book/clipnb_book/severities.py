@@ -1,16 +1,26 @@
-"""Figures of severities: curves by encoder, and a heat map of manipulation x severity."""
+"""Tables of severities, which `clipnb.analysis.severity` writes: breaking points, scores over all manipulations, and figures."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..analysis.severity import clean_value, performance
-from ..manipulations import CLEAN
-from ..metrics.measures import MEASURES
-from .plots import INK, MID, PALE, WIDTH, jitter, new_figure, plain
+from clipnb.analysis.severity import BASELINE, require_table
+from clipnb.analysis.tolerance import Tolerance, by_chance, of_means
+from clipnb.errors import UserError
+from clipnb.manipulations import CLEAN, MANIPULATIONS
+from clipnb.metrics.corruption import (
+    Performance,
+    corruption_error,
+    mean_corruption_error,
+    mean_performance,
+    relative_performance,
+)
+from clipnb.metrics.measures import MEASURES
+from clipnb.report.plots import INK, MID, PALE, WIDTH, jitter, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +29,73 @@ MARKS = ("o", "s", "D", "^", "v", "P")
 FILLS = (INK, "white", MID, PALE)
 
 
-def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figure:
+def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a table that `write_table` wrote, and the provenance of its numbers.
+
+    Raises:
+        UserError: the file is missing or is not such a table.
+    """
+    kept = require_table(path)
+    rows = pd.DataFrame(kept["rows"])
+    others = ("dataset", "encoder", "manip", "unit", "severity", "categories", "sizes", "queries")
+    numbers = [c for c in rows if c not in others and not str(c).endswith("_points")]
+    return rows.astype(dict.fromkeys(numbers, float)), kept["sources"]
+
+
+def clean_value(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> float:
+    """Performance on the clean photographs.
+
+    Raises:
+        UserError: the table has no clean row for the data set and encoder.
+    """
+    rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["manip"] == CLEAN)]
+    if rows.empty:
+        raise UserError(f"there is no clean run of {dataset} with {encoder}")
+    return float(rows[measure].iloc[0])
+
+
+def performance(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Performance:
+    """Map manipulation -> severity -> performance, without fixed settings."""
+    rows = table[(table["dataset"] == dataset) & (table["encoder"] == encoder) & (table["severity"] > 0)]
+    return {str(m): dict(zip(part["severity"], part[measure], strict=True)) for m, part in rows.groupby("manip", sort=False)}
+
+
+def scores(table: pd.DataFrame) -> pd.DataFrame:
+    """Compute mPC, rPC, mCE, and CE of mAP by manipulation: a row for each data set and encoder with severities.
+
+    The error is 1 - mAP, which encoders share, unlike a measure with a distance threshold. There is no relative CE, because it
+    would divide by the loss of the baseline, and a weak baseline loses almost nothing.
+
+    Raises:
+        UserError: the baseline lacks a run that an encoder has.
+    """
+    rows = []
+    pairs = dict.fromkeys(table.loc[table["severity"] > 0, ["dataset", "encoder"]].itertuples(index=False, name=None))
+    for dataset, encoder in pairs:
+        own, base = (performance(table, dataset, name, "map") for name in (encoder, BASELINE))
+        clean = clean_value(table, dataset, encoder, "map")
+        row: dict[str, Any] = {"dataset": dataset, "encoder": encoder, "clean": clean}
+        row |= {"mPC": mean_performance(own), "rPC": relative_performance(own, clean), "mCE": mean_corruption_error(own, base)}
+        row |= {f"CE {manip}": corruption_error(levels, base[manip]) for manip, levels in own.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def from_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "found") -> list[Tolerance]:
+    """Compute the breaking points of all manipulations in a table of severities (`clipnb.analysis.severity.tabulate`)."""
+    own = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
+    clean = own[own["manip"] == CLEAN].iloc[0]
+    chance = np.array(list(by_chance({str(at): int(n) for at, n in enumerate(clean["sizes"])}, measure).values()))
+    found = []
+    for manip, rows in own[own["value"] > 0].groupby("manip", sort=False):
+        ordered = rows.sort_values("value", ascending=MANIPULATIONS[str(manip)].rises > 0)
+        strengths = [float(value) for value in ordered["value"]]
+        means = np.array([clean[f"{measure}_points"], *ordered[f"{measure}_points"]], dtype=float)
+        found.append(of_means((dataset, encoder, str(manip), measure), strengths, means, chance))
+    return found
+
+
+def curves(table: pd.DataFrame, measure: str) -> Figure:
     """Draw performance against severity, with a row for each data set, a column for each manipulation, a line for each encoder.
 
     Error bars are 95% intervals, and dots are categories. The label of a severity gives the mean strength at the input of
@@ -78,8 +154,6 @@ def curves(table: pd.DataFrame, measure: str = "valid", title: str = "") -> Figu
         line[0].set_ylabel(MEASURES[measure].label, fontsize=8)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper right", ncols=len(labels))
-    if title:
-        figure.suptitle(plain(title), fontsize=9)
     return figure
 
 
@@ -88,7 +162,7 @@ def _short(strength: float) -> str:
     return f"{strength:.2g}".removeprefix("0")
 
 
-def heat_map(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "valid") -> Figure:
+def heat_map(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Figure:
     """Draw performance by manipulation and severity, printed in every cell; the first column is the clean run.
 
     The colours span the range of the measure, so that figures of several data sets can be compared.
