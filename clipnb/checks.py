@@ -5,6 +5,7 @@ Two photographs are the same for a network if and only if its inputs are equal, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,17 +38,11 @@ CROWD = 0.1
 
 
 class Agreement(NamedTuple):
-    """Agreement of two lists of scores of the same images.
+    """Agreement of two lists of scores of the same images."""
 
-    Attributes:
-        equal: share of images with exactly the same score in both lists.
-        by_chance: mean of this share over B random matchings of the images within each category.
-        p: (b + 1) / (B + 1), where b matchings agree at least as much as the lists do.
-    """
-
-    equal: float
-    by_chance: float
-    p: float
+    equal: float  # share of images with exactly the same score in both lists
+    by_chance: float  # mean of this share over B random matchings of the images within each category
+    p: float  # (b + 1) / (B + 1), where b matchings agree at least as much as the lists do
 
     @property
     def suspicious(self) -> bool:
@@ -78,7 +73,7 @@ def score_agreement(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[f
     return Agreement(equal, float(chance.mean()), float((np.sum(chance >= equal) + 1) / (resamples + 1)))
 
 
-def equal_inputs(a: pd.DataFrame, b: pd.DataFrame) -> float:
+def _equal_inputs(a: pd.DataFrame, b: pd.DataFrame) -> float:
     """Share of the common queries of two runs whose network inputs are equal in the first draw; NaN without common queries."""
     both = [rows[rows["draw"] == 0].set_index(["category", "image"])["input"] for rows in (a, b)]
     left, right = both[0].align(both[1], join="inner")
@@ -93,7 +88,7 @@ def duplicate_conditions(results: Sequence[Result]) -> list[str]:
             continue
         both = f"`{a.spec.group_id}`: {a.label} and {b.label}"
         if {"input", "draw"} <= set(a.rows) & set(b.rows):
-            if (share := equal_inputs(a.rows, b.rows)) >= NOTICED:
+            if (share := _equal_inputs(a.rows, b.rows)) >= NOTICED:
                 what = f"are the same for the encoder on {share:.0%} of the photographs"
                 said.append(f"{both} {what}: they are one condition, not two")
         elif (a.spec.draws, len(a.rows)) == (b.spec.draws, len(b.rows)) and a.scores.keys() == b.scores.keys():
@@ -108,9 +103,8 @@ def duplicate_conditions(results: Sequence[Result]) -> list[str]:
 
 def floor_warning(scores: Mapping[str, Sequence[float]]) -> str:
     """A warning that the threshold does not fit the encoder if half of the clean queries have no valid result; else ""."""
-    values = np.concatenate([np.asarray(part, dtype=float) for part in scores.values()] or [np.empty(0)])
-    share = float(np.mean(values[~np.isnan(values)] == 0)) if (~np.isnan(values)).any() else 0.0
-    if share < FLOOR:
+    values = [value for part in scores.values() for value in part if not math.isnan(value)]
+    if not values or (share := values.count(0) / len(values)) < FLOOR:
         return ""
     return (
         f"{share:.0%} of the clean queries have no valid result, so that valid@k can hardly fall: the threshold does not fit "

@@ -29,9 +29,7 @@ class EncoderRecord(TypedDict):
 
 
 class GalleryRecord(TypedDict, total=False):
-    """What a run searched: a service with its address and the options of a query, or a number of images, with index; `unusable`
-    is result -> reason.
-    """
+    """What a run searched: a service with its address and the options of a query, or a number of images, with index."""
 
     kind: str
     address: str
@@ -39,56 +37,34 @@ class GalleryRecord(TypedDict, total=False):
     index: str
     options: dict[str, Any]
     recall: dict[str, float]
-    unusable: dict[str, str]
+    unusable: dict[str, str]  # result -> reason why it cannot be scored
 
 
 class _InEveryVersion(TypedDict):
-    created: str
-    seconds: float
-    versions: dict[str, str]
-    code_sha256: str
-    machine: str
+    created: str  # time at which the run ended, ISO 8601, UTC
+    seconds: float  # duration of the run
+    versions: dict[str, str]  # package -> version, with Python's under `python`
+    code_sha256: str  # digest of the code that the numbers depend on
+    machine: str  # operating system and processor
     encoder: EncoderRecord
-    data_fingerprint: str
-    categories: int
-    images: int
-    embedded_now: int
-    unreadable: dict[str, str]
-    other_files: dict[str, int]
-    empty_categories: list[str]
+    data_fingerprint: str  # digest of the ids and contents of the photographs
+    categories: int  # number of categories with a readable photograph
+    images: int  # number of readable photographs
+    embedded_now: int  # number of embeddings that the cache did not have
+    unreadable: dict[str, str]  # id of an unreadable photograph -> reason
+    other_files: dict[str, int]  # reason (mostly the suffix) -> number of files that are not used
+    empty_categories: list[str]  # categories without a readable photograph
 
 
 class Provenance(_InEveryVersion, total=False):
-    """The origin of a run's numbers, as plain JSON values. A run of an earlier version lacks some keys.
+    """The origin of a run's numbers, as plain JSON values. A run of an earlier version lacks some keys."""
 
-    Attributes:
-        created: time at which the run ended, ISO 8601, UTC.
-        seconds: duration of the run.
-        versions: package -> version, with Python's under `python`.
-        code_sha256: digest of the code that the numbers depend on.
-        device: device of the encoder, such as `cpu`.
-        machine: operating system and processor.
-        encoder: `identity`, `weights_sha256` ("" without weights) and `dim` of the encoder.
-        root_sha256: digest of the path of the data set's folder; the path itself is private.
-        data_fingerprint: digest of the ids and contents of the photographs.
-        categories: number of categories with a readable photograph.
-        images: number of readable photographs.
-        embedded_now: number of embeddings that the cache did not have.
-        unreadable: id of an unreadable photograph -> reason.
-        other_files: reason (mostly the suffix) -> number of files that are not used.
-        empty_categories: categories without a readable photograph.
-        gallery: what was searched, with `unusable`: result -> reason why it cannot be scored.
-        warnings: warnings about the numbers (`clipnb.checks.warnings`).
-        batches: run ids of the batches, in a merged run.
-        categories_missing: number of categories that no batch covers, in a merged run that lacks some.
-    """
-
-    device: str
-    root_sha256: str
+    device: str  # device of the encoder, such as `cpu`
+    root_sha256: str  # digest of the path of the data set's folder; the path itself is private
     gallery: GalleryRecord
-    warnings: list[str]
-    batches: list[str]
-    categories_missing: int
+    warnings: list[str]  # warnings about the numbers (`clipnb.checks.warnings`)
+    batches: list[str]  # run ids of the batches, in a merged run
+    categories_missing: int  # number of categories that no batch covers, in a merged run that lacks some
 
 
 _RENAMED = {"passed_over": "other_files"}

@@ -16,7 +16,7 @@ from clipnb import Result, RunSpec, UserError, run
 from clipnb._core.paths import results_root
 from clipnb.cli import main
 from clipnb.execution import pages
-from clipnb.execution.sweep import Grid, cost, merged, read_grid, typed_grid
+from clipnb.execution.sweep import Grid, cost, read_grid, typed_grid
 from clipnb.result import load_results
 from clipnb_book.severities import read_table
 from clipnb_book.tables import sources_table
@@ -35,7 +35,7 @@ def test_a_grid_is_every_combination_once_clean_first() -> None:
 def test_names_in_a_grid_are_the_texts_that_stand_there(tmp_path: Path) -> None:
     file = tmp_path / "grid.yml"
     file.write_text("datasets: [no, 010, 2024_05]\nseverities: [0, 3]\nsettings: {k: 3, tau: 1e-1, deduplicate: false}\n")
-    grid = merged(read_grid(file))
+    grid = typed_grid([str(file)])
     assert (grid.datasets, grid.severities) == (("no", "010", "2024_05"), (0, 3))
     spec = grid.specs()[0]
     assert (spec.dataset, spec.k, spec.tau, spec.deduplicate) == ("no", 3, 0.1, False)
@@ -49,7 +49,7 @@ def test_names_in_a_grid_are_the_texts_that_stand_there(tmp_path: Path) -> None:
 def test_a_yaml_grid_is_read_and_flags_win(tmp_path: Path) -> None:
     file = tmp_path / "grid.yml"
     file.write_text("datasets: [a, b]\nseverities: 2\nencoders: tiny\nsettings: {k: 3, seed: 1}\n")
-    grid = merged(read_grid(file), datasets=("c",), manips=(), settings={"k": 4})
+    grid = typed_grid(["c", str(file)], manips=(), settings={"k": 4})
     assert (grid.datasets, grid.severities, grid.encoders) == (("c",), (2,), ("tiny",))
     assert grid.settings == {"k": 4, "seed": 1}
     assert RunSpec("c", "blurred", "tiny", 4, seed=1, severity=2) in grid.specs()
@@ -82,7 +82,7 @@ def test_a_wrong_grid_is_one_line(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "grid.yml"
     file.write_text(text)
     with pytest.raises(UserError, match=said) as caught:
-        merged(read_grid(file)).specs()
+        typed_grid([str(file)]).specs()
     assert "\n" not in str(caught.value)
 
 

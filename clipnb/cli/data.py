@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from .flags import Command, typed_folder
+from .flags import Command, add_engines, typed_folder
 
 SPELLINGS = (
     "open_clip:<model>/<tag>",
@@ -102,10 +102,7 @@ def _index_arguments(parser: argparse.ArgumentParser) -> None:
     how = "treatment of colour profiles, the same as in the runs: srgb (default), or stored, for mode study"
     parser.add_argument("--colour", default="srgb", choices=["srgb", "stored"], help=how)
     parser.add_argument("--index", default="", choices=["exact", "hnsw", "ivf"], help="exact up to a million images, else hnsw")
-    parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where shards are made (ray: clipnb[scale])")
-    parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
-    parser.add_argument("--address", help="address of a running Ray cluster; by default one is started here")
-    parser.add_argument("--gpus", type=float, default=0, help="GPUs for each worker of the engine ray")
+    add_engines(parser)
     parser.add_argument("--shard-size", type=int, default=1000, help="images per shard; a killed worker loses at most one shard")
     parser.add_argument("--threads", type=int, default=0, help="threads of each encoder; by default all cores")
 

@@ -13,19 +13,12 @@ from ..errors import UserError
 
 
 class Command(NamedTuple):
-    """One command.
-
-    Attributes:
-        name: the word to type.
-        help: line in the list of commands.
-        arguments: adds arguments to the parser of the command; called only for the command that was typed.
-        go: runs the command and returns the exit status.
-    """
+    """One command."""
 
     name: str
-    help: str
-    arguments: Callable[[argparse.ArgumentParser], None]
-    go: Callable[[argparse.Namespace], int]
+    help: str  # its line in the list of commands
+    arguments: Callable[[argparse.ArgumentParser], None]  # called only for the command that was typed
+    go: Callable[[argparse.Namespace], int]  # runs the command and returns the exit status
 
 
 def add_settings(parser: argparse.ArgumentParser, *names: str, note: str = "") -> None:
@@ -36,6 +29,14 @@ def add_settings(parser: argparse.ArgumentParser, *names: str, note: str = "") -
         flag, kind = f"--{name.replace('_', '-')}", type(FIELDS[name].default)
         what = FIELDS[name].metadata["help"].replace("%", "%%") + note
         parser.add_argument(flag, type=kind, metavar=name.upper(), default=argparse.SUPPRESS, help=what)
+
+
+def add_engines(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose between this machine and Ray."""
+    parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where to compute (ray: clipnb[scale])")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
+    parser.add_argument("--address", help="address of a running Ray cluster; by default one is started here")
+    parser.add_argument("--gpus", type=float, default=0, help="GPUs for each worker of the engine ray")
 
 
 def given_settings(options: argparse.Namespace) -> dict[str, Any]:

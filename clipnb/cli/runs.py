@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .flags import Command, add_settings, as_typed, given_settings
+from .flags import Command, add_engines, add_settings, as_typed, given_settings
 
 if TYPE_CHECKING:
     from ..spec import RunSpec
@@ -30,12 +30,14 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace) -> int:
     from .._core.paths import shown
     from ..execution import pages
+    from ..manipulations import STUDY
+    from ..spec import RunSpec
 
     pages.template()  # fails at once outside a project
     if (settings := given_settings(options)) and not options.datasets:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in settings)
         print(f"clipnb: {flags} ignored: name a data set (clipnb report <folder> ...)", file=sys.stderr)
-    own = pages.specs_for(options.datasets, **given_settings(options))
+    own = [RunSpec(dataset, manip, **settings) for dataset in options.datasets for manip in STUDY]
     specs = pages.sample_specs() + own
     if options.dry_run:
         return _report_dry(specs, options)
@@ -107,6 +109,7 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     from ..analysis import severity
     from ..execution import pages, sweep
+    from ..runs import current_result, saved_result
 
     if options.table and Path(options.table).exists():
         severity.require_table(Path(options.table))  # fails before hours of runs
@@ -123,7 +126,8 @@ def _sweep(options: argparse.Namespace) -> int:
         print(sweep.cost(due).sentence(jobs), flush=True)
 
     if options.dry_run:
-        announce(sweep.outstanding(specs, with_pages=not options.no_pages and pages.in_project()))
+        with_pages = not options.no_pages and pages.in_project()
+        announce(list(pages.outstanding(specs)[0]) if with_pages else [spec for spec in specs if current_result(spec) is None])
         return 1 if len(specs) < len(asked) else 0
     if options.no_pages:
         failures = sweep.numbers_only(specs)
@@ -133,8 +137,6 @@ def _sweep(options: argparse.Namespace) -> int:
         shown_by = "; `jb build book` shows them" if len(failures) < len(specs) else ""
         print(f"{len(specs) - len(failures)} of {len(asked)} runs are there{shown_by}", flush=True)
     if options.table:
-        from ..runs import saved_result
-
         severity.write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
     _tell(failures, "failed", options)
     return 1 if failures or len(specs) < len(asked) else 0
@@ -146,10 +148,7 @@ def _embed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--conditions", nargs="+", default=[], metavar="CONDITION", help=what)
     parser.add_argument("--encoders", nargs="+", default=[""], metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
     add_settings(parser, "seed", "precision", "device", "draws", "categories", "per_category", "colour")
-    parser.add_argument("--engine", default="local", choices=["local", "ray"], help="where to compute (ray: clipnb[scale])")
-    parser.add_argument("--workers", type=int, default=2, help="processes of the engine ray")
-    parser.add_argument("--address", help="address of a running Ray cluster; by default one is started here")
-    parser.add_argument("--gpus", type=float, default=0, help="GPUs for each worker of the engine ray")
+    add_engines(parser)
     parser.add_argument("--threads", type=int, default=0, help="threads of each worker; by default its share of the cores")
 
 
@@ -176,7 +175,7 @@ def _embed(options: argparse.Namespace) -> int:
     done = fill.fill(specs, engine)
     print(f"{done.wanted} embeddings are stored; {done.computed} were computed now")
     if done.unreadable:
-        print(f"{len(done.unreadable)} images cannot be read; the first: {done.unreadable[0][1]}")
+        print(f"{len(done.unreadable)} images cannot be read; the first: {next(iter(done.unreadable.values()))}")
     return 0
 
 

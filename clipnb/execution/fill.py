@@ -7,7 +7,7 @@ whose embeddings are in the store costs next to nothing, so the same command con
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -28,41 +28,20 @@ PHOTOS = 50
 
 
 class Task(NamedTuple):
-    """Photographs to embed under conditions.
+    """Photographs to embed under conditions."""
 
-    Attributes:
-        spec: names encoder, precision, engine, device, colour and seed.
-        conditions: conditions as text.
-        photos: the photographs.
-        words: names of the data set's categories.
-    """
-
-    spec: RunSpec
-    conditions: tuple[str, ...]
+    spec: RunSpec  # names encoder, precision, engine, device, colour and seed
+    conditions: tuple[str, ...]  # as text
     photos: tuple[Photo, ...]
-    words: tuple[str, ...]
+    words: tuple[str, ...]  # names of the data set's categories
 
 
-@dataclass(frozen=True)
-class Filled:
-    """The outcome of a fill.
+class Filled(NamedTuple):
+    """The outcome of a task or of a fill."""
 
-    Attributes:
-        wanted: number of embeddings that the runs use, of readable photographs.
-        computed: number of images that the encoders embedded; equal inputs are embedded once.
-        unreadable: photograph -> reason.
-    """
-
-    wanted: int = 0
-    computed: int = 0
-    unreadable: tuple[tuple[str, str], ...] = ()
-
-    def __add__(self, other: Filled) -> Filled:
-        return Filled(
-            self.wanted + other.wanted,
-            self.computed + other.computed,
-            tuple(dict.fromkeys(self.unreadable + other.unreadable)),
-        )
+    wanted: int  # number of embeddings that the runs use, of readable photographs
+    computed: int  # number of images that the encoders embedded; equal inputs are embedded once
+    unreadable: dict[str, str]  # photograph -> reason
 
 
 Engine = Callable[[Sequence[Task]], Iterable[Filled]]
@@ -96,7 +75,7 @@ def do(task: Task) -> Filled:
     options: Any = {"seed": spec.seed, "words": task.words, "colour": spec.colour, "progress": False}
     done = embed(task.photos, task.conditions, encoder, store, **options)
     hashes_for(spec, done.photos, progress=False)
-    return Filled(len(done.photos) * len(task.conditions), done.computed, tuple(done.unreadable.items()))
+    return Filled(len(done.photos) * len(task.conditions), done.computed, done.unreadable)
 
 
 _encoder = lru_cache(maxsize=1)(load_encoder)
@@ -122,12 +101,9 @@ def fill(specs: Sequence[RunSpec], engine: Engine = local, *, photos: int = PHOT
     Raises:
         UserError: a data set or an encoder is missing, or no photograph can be read.
     """
-    total = Filled()
     tasks = tasks_of(specs, photos)
-    with tqdm(total=len(tasks), desc="embedding", unit="task") as bar:
-        for done in engine(tasks):
-            total += done
-            bar.update()
-    if not total.wanted:
-        raise UserError(f"no photograph can be read; the first: {total.unreadable[0][1]}")
-    return total
+    done = list(tqdm(engine(tasks), total=len(tasks), desc="embedding", unit="task"))
+    unreadable = {photo: why for part in done for photo, why in part.unreadable.items()}
+    if not (wanted := sum(part.wanted for part in done)):
+        raise UserError(f"no photograph can be read; the first: {next(iter(unreadable.values()))}")
+    return Filled(wanted, sum(part.computed for part in done), unreadable)

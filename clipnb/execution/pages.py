@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -223,11 +223,6 @@ def failure_of(task: Callable[..., object], *arguments: object) -> str:
     except Exception as error:  # one broken run must not stop the others
         return f"{type(error).__name__}: {error}"
     return ""
-
-
-def specs_for(datasets: Iterable[str], **settings: Any) -> list[RunSpec]:
-    """The study's conditions on each data set, with the same settings (fields of `RunSpec`)."""
-    return [RunSpec(dataset, manip, **settings) for dataset in datasets for manip in STUDY]
 
 
 def book_state() -> str:

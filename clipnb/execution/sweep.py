@@ -32,7 +32,7 @@ from ..embedding.store import EmbeddingStore
 from ..encoders import default_encoder, imports_code, load_encoder
 from ..errors import UserError, needs, text_of
 from ..manipulations import CLEAN, MANIPULATIONS, STUDY
-from ..runs import current_result, drawn_for, saved_or_new
+from ..runs import drawn_for, saved_or_new
 from ..spec import FIELDS, RunSpec
 from . import pages
 
@@ -48,21 +48,13 @@ NOTEBOOK_SECONDS = 12.0
 
 @dataclass(frozen=True)
 class Grid:
-    """The axes of a sweep.
+    """The axes of a sweep."""
 
-    Attributes:
-        datasets: names or folders of data sets.
-        manips: names of manipulations; the clean condition is always added.
-        severities: severities from 0 (the fixed setting) to 5; a manipulation without severities runs once.
-        encoders: names of encoders; if empty, the default encoder.
-        settings: further fields of `RunSpec`, which all runs share.
-    """
-
-    datasets: tuple[str, ...]
-    manips: tuple[str, ...] = STUDY
-    severities: tuple[int, ...] = (0,)
-    encoders: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    datasets: tuple[str, ...]  # names or folders
+    manips: tuple[str, ...] = STUDY  # the clean condition is always added
+    severities: tuple[int, ...] = (0,)  # a manipulation without severities runs once
+    encoders: tuple[str, ...] = ()  # if empty, the default encoder
+    settings: Mapping[str, Any] = field(default_factory=dict)  # further fields of `RunSpec`, which all runs share
 
     def specs(self) -> list[RunSpec]:
         """List the runs of the grid without duplicates, clean runs first, because all others use their embeddings.
@@ -124,17 +116,11 @@ def read_grid(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimated cost of runs.
-
-    Attributes:
-        runs: number of runs.
-        embeddings: largest number of embeddings; stored embeddings of earlier runs cost nothing.
-        seconds: estimated time in one process.
-    """
+    """Estimated cost of runs."""
 
     runs: int
-    embeddings: int
-    seconds: float
+    embeddings: int  # at most; stored embeddings of earlier runs cost nothing
+    seconds: float  # in one process
 
     def sentence(self, jobs: int) -> str:
         minutes = self.seconds / jobs / 60
@@ -178,13 +164,6 @@ def _trial(spec: RunSpec) -> float:
     return (time.monotonic() - started) / max(1, done.computed)
 
 
-def outstanding(specs: Sequence[RunSpec], *, with_pages: bool) -> list[RunSpec]:
-    """Select the runs that have no current result or, with pages, no current page."""
-    if with_pages:
-        return [spec for spec in specs if not pages.is_current(spec, pages.state_of(spec))]
-    return [spec for spec in specs if current_result(spec) is None]
-
-
 def numbers_only(specs: Sequence[RunSpec]) -> dict[str, str]:
     """Compute the results that are not saved yet, without pages, and return run -> message for each run that failed."""
     failures: dict[str, str] = {}
@@ -197,7 +176,7 @@ def numbers_only(specs: Sequence[RunSpec]) -> dict[str, str]:
 
 
 def typed_grid(words: Sequence[str], **given: Any) -> Grid:
-    """Make a grid from what is typed: data sets, or a file .yml with the fields of a grid, and flags.
+    """Make a grid from what is typed: data sets, a file .yml with the fields of a grid, and flags, which have precedence.
 
     Raises:
         UserError: there are several files, the file is wrong, or it names an encoder whose code would be imported.
@@ -205,19 +184,11 @@ def typed_grid(words: Sequence[str], **given: Any) -> Grid:
     files = [word for word in words if Path(word).suffix in (".yml", ".yaml")]
     if len(files) > 1:
         raise UserError(f"a sweep takes one grid, not {len(files)}: {', '.join(files)}")
-    datasets = tuple(word for word in words if word not in files)
-    return merged(read_grid(Path(files[0])) if files else {}, datasets=datasets, **given)
-
-
-def merged(grid: Mapping[str, Any], **given: Any) -> Grid:
-    """Make a grid from the fields of a file and from flags, which have precedence.
-
-    Raises:
-        UserError: the file names an encoder whose code would be imported.
-    """
+    grid = read_grid(Path(files[0])) if files else {}
     encoders = () if given.get("encoders") else grid.get("encoders", ())
     if own := [name for name in encoders if imports_code(name)]:
         typed = f"--encoders {shlex.join(encoders)}"
         raise UserError(f"the grid names the encoder {own[0]!r}, whose code is imported only if you type it: {typed}")
-    settings = {**grid.get("settings", {}), **given.pop("settings", {})}
-    return replace(Grid(()), **{**grid, **{k: v for k, v in given.items() if v}, "settings": settings})
+    given["settings"] = {**grid.get("settings", {}), **given.get("settings", {})}
+    given["datasets"] = tuple(word for word in words if word not in files)
+    return replace(Grid(()), **grid | {name: value for name, value in given.items() if value})

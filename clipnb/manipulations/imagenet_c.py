@@ -1,18 +1,8 @@
 """The fifteen corruptions of ImageNet-C (Hendrycks & Dietterich 2019) at their five severities, by `imagecorruptions`.
 
-Their parameters are chosen for images of 224 x 224 pixels. A photograph is therefore scaled to a short side of 224
-pixels first, as in CLIP's own preprocessing.
-
-For most corruptions the mean colour difference grows with the severity and serves as strength. Two have another strength:
-
-- `glass_blur` also shifts the whole image, by up to two pixels and furthest at severity 3. The shift changes the colours
-  more than the scatter does. Its strength is the scatter.
-- `frost` mixes the photograph with ice. Severity 4 has less of the photograph but no more ice than severity 3, so that the
-  mixture is darker and closer to the photograph. Its strength is the share of ice.
-
-Two steps of ImageNet-C change the kind of a corruption rather than its amount: `snow` from severity 2 to 3 (fewer, longer
-and brighter streaks) and `fog` from 3 to 4 (finer wisps). There the mean colour difference hardly changes, and it may fall
-on a given photograph.
+Their parameters are chosen for images of 224 x 224 pixels, so a photograph is first scaled to a short side of 224 pixels, as
+in CLIP's own preprocessing. The strength of most is the mean colour difference. It hardly changes, and may fall, where a
+severity changes the kind of a corruption: `snow` from 2 to 3 (longer, brighter streaks) and `fog` from 3 to 4 (finer wisps).
 """
 
 from __future__ import annotations
@@ -92,7 +82,8 @@ _OWN: dict[str, dict[str, Any]] = {
         "version": 2,
     },
 }
-"""Corruptions whose strength is not the mean colour difference."""
+"""Corruptions whose strength is not the mean colour difference: `glass_blur` also shifts the whole image, furthest at severity 3,
+and `frost` at severity 4 has less of the photograph but no more ice than at 3, so that the mixture is closer to the photograph."""
 
 ENTRIES = tuple(
     Manipulation(
