@@ -30,11 +30,10 @@ pytest.importorskip("kagglehub", reason="needs pip install 'clipnb[download]'")
 pytest.importorskip("trustme", reason="needs pip install 'clipnb[test]'")
 
 from clipnb import UserError
+from clipnb.datasets import archives
+from clipnb.datasets.archives import HostileArchive, members
 from clipnb.datasets.dataset import load_dataset
-from clipnb.datasets.download import archives
-from clipnb.datasets.download.archives import HostileArchive, members
-from clipnb.datasets.download.fetching import fetch
-from clipnb.datasets.download.layout import category, labelled
+from clipnb.datasets.download import category, fetch, labelled
 from clipnb.errors import MissingExtra
 from standins import Web, standing_in
 
@@ -137,7 +136,7 @@ def test_miniplaces_comes_from_drive_past_its_confirmation(web: Web) -> None:
 
 
 def test_an_interrupted_download_is_resumed(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipnb.datasets.download.sources.RETRIES", 0)
+    monkeypatch.setattr("clipnb.datasets.download.RETRIES", 0)
     web.archive = tarred({**SCENES, "data/notes.bin": os.urandom(2 * 2**20)})
     web.break_after = 1_500_000
     with pytest.raises(UserError, match="run this again to resume"):
@@ -208,7 +207,7 @@ def test_drives_refusal_is_one_line(web: Web) -> None:
 
 
 def test_a_network_that_is_not_there_is_one_line(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clipnb.datasets.download.sources.RETRIES", 0)
+    monkeypatch.setattr("clipnb.datasets.download.RETRIES", 0)
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     sign_in(monkeypatch)
@@ -441,7 +440,7 @@ def test_no_half_written_set_is_left(web: Web, tmp_path: Path, monkeypatch: pyte
     def full(*arguments: object) -> Path:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("clipnb.datasets.download.fetching.destination", full)
+    monkeypatch.setattr("clipnb.datasets.download.destination", full)
     with pytest.raises(UserError, match="cannot be written: No space left on device; make room"):
         fetch("miniplaces")
     assert not list((tmp_path / "data").iterdir())

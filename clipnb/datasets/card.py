@@ -9,15 +9,15 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from .._core.files import write_text
+from .._core.files import read_json, write_text
 from .._core.paths import cache_root
 from ..errors import DatasetError, UnreadableImage
 from .dataset import Dataset, Photo, fingerprint, listing_digest, load_dataset
@@ -36,14 +36,11 @@ class Card:
     """Description of a data set.
 
     Attributes:
-        name: name of the data set.
-        photographs: number of photographs that can be read.
-        categories: number of categories that hold such photographs.
+        photographs, categories: number of photographs that can be read, and of categories that hold such photographs.
         per_category: photographs per category: fewest, median and most.
         width, height: smallest, median and largest, in pixels.
         aspect: width / height: smallest, median and largest.
-        square: share of photographs whose sides are equal, from 0 to 1.
-        grey: share of photographs without any colour, from 0 to 1.
+        square, grey: share of photographs whose sides are equal, and of those without any colour, from 0 to 1.
         formats: suffix -> number of files.
         copies: number of files whose content equals that of an earlier file.
         near_copies: number of pairs of near-copies whose files differ.
@@ -61,10 +58,10 @@ class Card:
     name: str
     photographs: int
     categories: int
-    per_category: tuple[float, float, float]
-    width: tuple[float, float, float]
-    height: tuple[float, float, float]
-    aspect: tuple[float, float, float]
+    per_category: list[float]
+    width: list[float]
+    height: list[float]
+    aspect: list[float]
     square: float
     grey: float
     formats: dict[str, int]
@@ -76,13 +73,12 @@ class Card:
     fingerprint: str
     unused: dict[str, str] = field(default_factory=dict)
     empty: list[str] = field(default_factory=list)
-    examples: list[tuple[str, str]] = field(default_factory=list)
-    bins: dict[str, tuple[list[float], list[int]]] = field(default_factory=dict)
+    examples: list[list[str]] = field(default_factory=list)
+    bins: dict[str, list[list[float]]] = field(default_factory=dict)
     flat: bool = False
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     photo: Photo
     digest: str
     shape: tuple[int, int]
@@ -101,26 +97,14 @@ def card_of(dataset: str, *, progress: bool = True) -> Card:
     state = digest(f"{VERSION} {NEAR} {listing_digest(found.photos)}".encode())[:24]
     kept = cache_root() / "cards" / f"{state}.json"
     if kept.is_file():
-        card = card_from(json.loads(kept.read_text(encoding="utf-8")))
-        return replace(card, name=found.name, unused=found.unused, empty=list(found.empty))
-    card = make_card(found, progress=progress)
+        return Card(**read_json(kept) | {"name": found.name, "unused": found.unused, "empty": list(found.empty)})
+    card = _made(found, progress)
     write_text(kept, json.dumps(asdict(card)) + "\n")
     return card
 
 
-def card_from(record: dict[str, Any]) -> Card:
-    """A card from JSON."""
-    tuples = {name: tuple(record[name]) for name in ("per_category", "width", "height", "aspect")}
-    bins = {what: tuple(lists) for what, lists in record["bins"].items()}
-    return Card(**{**record, **tuples, "examples": [tuple(pair) for pair in record["examples"]], "bins": bins})
-
-
-def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
-    """Read every photograph of a data set and describe the whole.
-
-    Raises:
-        DatasetError: none of the images can be read.
-    """
+def _made(dataset: Dataset, progress: bool) -> Card:
+    """Read every photograph of a data set and describe the whole."""
 
     def look(photo: Photo) -> _Seen | str:
         try:
@@ -133,8 +117,8 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
             return str(error)
 
     with ThreadPoolExecutor() as pool:
-        bar = tqdm(pool.map(look, dataset.photos), total=len(dataset.photos), desc="card", unit="photo", disable=not progress)
-        looked = list(bar)
+        looking = pool.map(look, dataset.photos)
+        looked = list(tqdm(looking, total=len(dataset.photos), desc="card", unit="photo", disable=not progress))
     seen = [s for s in looked if isinstance(s, _Seen)]
     if not seen:
         raise DatasetError(f"none of the {len(dataset.photos)} images of {dataset.name} can be read; the first: {looked[0]}")
@@ -163,7 +147,7 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
         near_copies=len(near),
         near_photographs=len({i for pair in pairs for i in pair}),
         across=len(across),
-        examples=[(seen[i].photo.id, seen[j].photo.id) for i, j in across[:EXAMPLES]],
+        examples=[[seen[i].photo.id, seen[j].photo.id] for i, j in across[:EXAMPLES]],
         unreadable={p.id: s for p, s in zip(dataset.photos, looked, strict=True) if isinstance(s, str)},
         unused=dataset.unused,
         empty=list(dataset.empty),
@@ -174,12 +158,7 @@ def make_card(dataset: Dataset, *, progress: bool = True) -> Card:
 
 
 def near_pairs(hashes: NDArray[np.uint8], block: int = 512) -> list[tuple[int, int]]:
-    """Pairs (i < j) of near-copies.
-
-    Args:
-        hashes: (n, 272) picture hashes.
-        block: rows that are compared at once; memory grows with block x n.
-    """
+    """Pairs (i < j) of near-copies among (n, 272) picture hashes; memory grows with `block`, the rows compared at once, x n."""
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(hashes), block):
         near = near_copies(hashes[start : start + block], hashes[start:])
@@ -187,10 +166,10 @@ def near_pairs(hashes: NDArray[np.uint8], block: int = 512) -> list[tuple[int, i
     return pairs
 
 
-def _spread(values: Sequence[float] | NDArray[Any]) -> tuple[float, float, float]:
-    return float(np.min(values)), float(np.median(values)), float(np.max(values))
+def _spread(values: Sequence[float] | NDArray[Any]) -> list[float]:
+    return [float(np.min(values)), float(np.median(values)), float(np.max(values))]
 
 
-def _histogram(values: NDArray[Any]) -> tuple[list[float], list[int]]:
+def _histogram(values: NDArray[Any]) -> list[list[float]]:
     counts, edges = np.histogram(values, bins=24)
-    return edges.round(4).tolist(), counts.tolist()
+    return [edges.round(4).tolist(), counts.tolist()]

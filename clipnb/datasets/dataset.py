@@ -25,7 +25,6 @@ KNOWN = {
 }
 """The data sets of the study, with a description; `clipnb fetch` downloads them."""
 
-
 UNREAD = frozenset([".arw", ".cr2", ".cr3", ".dng", ".jxl", ".nef", ".orf", ".raf", ".raw", ".rw2"])
 """Suffixes of photographs in formats that are not read."""
 
@@ -107,8 +106,7 @@ def slug(text: str) -> str:
     """
     if text.startswith(NESTED):
         return f"nested-{slug(text.removeprefix(NESTED))}"
-    named = re.split(r"[/\\]", text.rstrip("/\\"))[-1]
-    return file_slug(named) or "photos"
+    return file_slug(re.split(r"[/\\]", text.rstrip("/\\"))[-1]) or "photos"
 
 
 def readable(category: str) -> str:
@@ -163,11 +161,7 @@ def _folders(folder: Path) -> list[str]:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Whether two spellings name the same data set.
-
-    Raises:
-        DatasetError: there is no such folder.
-    """
+    """Whether two spellings name the same data set; a `DatasetError` if there is no such folder."""
     return one.startswith(NESTED) == other.startswith(NESTED) and locate(one).resolve() == locate(other).resolve()
 
 

@@ -20,24 +20,7 @@ RGB = NDArray[np.uint8]
 """(height, width, 3) array of uint8."""
 
 SUFFIXES = frozenset(
-    [
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".hif",
-        ".jfif",
-        ".jp2",
-        ".jpeg",
-        ".jpg",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
+    ".avif .bmp .gif .heic .heif .hif .jfif .jp2 .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
 )
 """Suffixes of the files that count as images of a data set; other files are skipped."""
 
@@ -84,11 +67,7 @@ def destination(plain: Path, content: bytes) -> Path:
 
 
 def read(path: Path) -> bytes:
-    """The bytes of an image file.
-
-    Raises:
-        UnreadableImage: `read_bytes` cannot read the file.
-    """
+    """The bytes of an image file; `UnreadableImage` if `read_bytes` cannot read it."""
     try:
         return read_bytes(path)
     except OSError as error:
@@ -185,12 +164,7 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def opencv() -> Any:
-    """Import OpenCV on first use.
-
-    Raises:
-        UserError: the installed wheel needs desktop libraries that this machine lacks; `imagecorruptions-imaug` installs
-            that wheel.
-    """
+    """Import OpenCV; a `UserError` if this machine lacks desktop libraries that the wheel of `imagecorruptions-imaug` needs."""
     try:
         import cv2
     except ModuleNotFoundError:

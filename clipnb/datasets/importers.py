@@ -55,10 +55,10 @@ def ensure(dataset: str) -> Path:
     folder = cache_root() / "imported" / f"{_plain(name)}-{version}"
     if folder.is_dir():
         return folder
-    folders = _Folders()
+    taken: dict[str, str] = {}
     with replaced_folder(folder, keep=True) as partial:
         for category, file, content in tqdm(samples, desc=f"importing {dataset}", unit="photo", leave=False):
-            target = destination(partial / folders.of(category) / _plain(file), content)
+            target = destination(partial / _folder_of(category, taken) / _plain(file), content)
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(content)
         if not any(partial.iterdir()):
@@ -66,19 +66,14 @@ def ensure(dataset: str) -> Path:
     return folder
 
 
-class _Folders:
-    """Names of the folders of categories: different for different labels, equal for two Unicode spellings of one."""
-
-    def __init__(self) -> None:
-        self._label: dict[str, str] = {}
-
-    def of(self, label: str) -> str:
-        label = unicodedata.normalize("NFC", label)
-        plain = _plain(label)
-        for name in (plain, f"{plain}-{digest(label.encode('utf-8', 'replace'))[:8]}"):
-            if self._label.setdefault(name.casefold(), label) == label:
-                return name
-        raise DatasetError(f"the label {label!r} would share the folder of another label: rename it")
+def _folder_of(label: str, taken: dict[str, str]) -> str:
+    """Name of the folder of a label: different for different labels, equal for two Unicode spellings of one."""
+    label = unicodedata.normalize("NFC", label)
+    plain = _plain(label)
+    for name in (plain, f"{plain}-{digest(label.encode('utf-8', 'replace'))[:8]}"):
+        if taken.setdefault(name.casefold(), label) == label:
+            return name
+    raise DatasetError(f"the label {label!r} would share the folder of another label: rename it")
 
 
 def _plain(name: str) -> str:

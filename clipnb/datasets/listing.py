@@ -32,11 +32,7 @@ class Listing:
 
 
 def listing(root: Path, nested: bool) -> Listing:
-    """List a folder <root>/<category>/<image>; no file is opened.
-
-    Args:
-        root: the folder.
-        nested: whether the images in subfolders of a category are images of the category.
+    """List a folder <root>/<category>/<image>; no file is opened. If `nested`, images in subfolders are of the category too.
 
     Raises:
         DatasetError: a folder cannot be read, or the name of a category or an image is not Unicode.
@@ -44,16 +40,14 @@ def listing(root: Path, nested: bool) -> Listing:
     found = Listing()
     for entry in _entries(root):
         if entry.name.startswith(".") or _kind(entry) != "folder":
-            reason = _why_unused(entry)
-            if reason:
+            if reason := _why_unused(entry):
                 found.unused[entry.name] = reason
             else:
                 found.loose.append(_unicode(entry.name))
             continue
         names = found.images[_unicode(entry.name)] = []
         for name, why in _files(Path(entry.path)):
-            reason = why or (DEEPER if "/" in name and not nested else "")
-            if reason:
+            if reason := why or (DEEPER if "/" in name and not nested else ""):
                 found.unused[f"{entry.name}/{name}"] = reason
             else:
                 names.append(_unicode(name))
@@ -98,7 +92,6 @@ def _unicode(name: str) -> str:
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
-        raise DatasetError(
-            f"the name {os.fsencode(name)!r} is not Unicode, but results are written in Unicode: rename it"
-        ) from None
+        said = f"the name {os.fsencode(name)!r} is not Unicode, but results are written in Unicode: rename it"
+        raise DatasetError(said) from None
     return name

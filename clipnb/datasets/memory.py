@@ -41,21 +41,13 @@ def _trim() -> Callable[[int], object]:
 
 
 def budget() -> int:
-    """The budget in bytes.
-
-    Raises:
-        UserError: `$CLIPNB_MEMORY` is not a number of MiB.
-    """
+    """The budget in bytes; a `UserError` if `$CLIPNB_MEMORY` is not a number of MiB."""
     return number_in("CLIPNB_MEMORY", MEBIBYTES, "MiB") << 20
 
 
 @contextmanager
 def room_for(content: bytes) -> Iterator[None]:
-    """Wait until the budget has room for a picture, by the size in its header. A picture above the budget is decoded alone.
-
-    Args:
-        content: bytes of an image file; a file that is no image takes nothing.
-    """
+    """Wait until the budget has room for a picture, by the size in its header. A picture above the budget is decoded alone."""
     global _taken
     try:
         with opened(content) as image:

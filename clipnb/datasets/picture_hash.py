@@ -1,12 +1,5 @@
 """Near-copies: two photographs that show the same picture, in another size, format or colour, or slightly cropped.
 
-The hash of a photograph is a grey picture of 16 x 17 cells. Two photographs are near-copies if
-
-- their difference hashes (Krawetz 2013) agree: one bit for each of 16 x 16 pairs of neighbouring cells says which is brighter.
-  A pair votes if the cells differ by at least `CONTRAST` grey levels in one of the photographs, because bits of a flat background
-  are noise. Differing bits are counted per 256 votes, and fewer than `FEWEST` votes decide nothing;
-- no cell differs by more than `CELL` grey levels.
-
 `benchmarks/copies.py` measures how many copies of real photographs are found, and how many pairs of different pictures are
 mistaken for copies; the data page of the book has its numbers.
 """
@@ -37,13 +30,7 @@ CELL = 40
 
 
 def picture_hash(image: RGB) -> NDArray[np.uint8]:
-    """The picture in 16 rows of 17 grey cells, row by row, as `imagehash.dhash` scales it.
-
-    Args:
-        image: (height, width, 3) uint8.
-
-    Returns:
-        (272,) uint8.
+    """The picture in 16 rows of 17 grey cells, as `imagehash.dhash` scales it: (272,) uint8, row by row.
 
     >>> picture_hash(np.zeros((20, 20, 3), np.uint8)).max()
     np.uint8(0)
@@ -53,15 +40,11 @@ def picture_hash(image: RGB) -> NDArray[np.uint8]:
 
 
 def near_copies(one: NDArray[np.uint8], other: NDArray[np.uint8], bits: int = NEAR) -> NDArray[np.bool_]:
-    """Which of two lists of photographs are near-copies of each other.
+    """Which of (q, 272) and (n, 272) picture hashes are of near-copies: (q, n).
 
-    Args:
-        one: (q, 272) picture hashes.
-        other: (n, 272) picture hashes.
-        bits: largest number of differing bits per 256 votes; a negative number makes no near-copies.
-
-    Returns:
-        (q, n).
+    Their difference hashes (Krawetz 2013) differ in at most `bits` bits per 256 votes, and no cell by more than `CELL` levels.
+    A bit says which of two neighbouring cells is brighter. It votes if they differ by at least `CONTRAST` levels in one of the
+    photographs, because bits of a flat background are noise. Fewer than `FEWEST` votes, or negative `bits`, make no near-copies.
     """
     (sign, vote), (their_sign, their_vote) = _brighter(one), _brighter(other)
     votes = vote.sum(axis=1)[:, None] + their_vote.sum(axis=1) - vote @ their_vote.T

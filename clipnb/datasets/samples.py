@@ -1,15 +1,14 @@
 """Sample data sets for machines without a network: seeded views of photographs that Python packages contain.
 
-A category is one photograph. Each image is a view of it: a window with random position, scale and aspect ratio, seen
-from a slightly changed viewpoint. The samples demonstrate the tool. They do not represent photographs in general and
-support no finding about them.
+A category is one photograph, and each image a view of it. The samples demonstrate the tool. They do not represent photographs
+in general and support no finding about them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -28,17 +27,11 @@ LONG_SIDE = 320
 JPEG_QUALITY = 92
 PHOTOGRAPH_SIDE = 640
 LEAST_CONTRAST = 18.0
-"""Lowest standard deviation of grey levels. A view below it shows nothing (plain sky) and is drawn again."""
+"""Lowest standard deviation of grey levels. A view below it shows nothing (plain sky) and is drawn again, up to 19 times."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """A photograph inside an installed package.
-
-    Attributes:
-        files: "package:path" of one file, or of the two files of a stereo pair; views are drawn from them in turn.
-        credit: author and licence.
-    """
+class Source(NamedTuple):
+    """A photograph inside an installed package: "package:path" of its file, or of the two of a stereo pair, which take turns."""
 
     files: tuple[str, ...]
     credit: str
@@ -103,21 +96,8 @@ def view(photograph: RGB, rng: np.random.Generator) -> RGB:
     return np.asarray(flat, dtype=np.uint8)
 
 
-def view_with_contrast(photograph: RGB, rng: np.random.Generator) -> RGB:
-    """Draw views until one has at least `LEAST_CONTRAST`; return the 20th if none does."""
-    for _ in range(20):
-        image = view(photograph, rng)
-        if image.mean(axis=2).std() >= LEAST_CONTRAST:
-            break
-    return image
-
-
 def ensure(name: str) -> Path:
-    """The folder of a sample set. If it does not exist, it is written now, completely or not at all.
-
-    Raises:
-        MissingExtra: the packages that contain the photographs are not installed.
-    """
+    """The folder of a sample set, written if it is not there; `MissingExtra` if a package with its photographs is absent."""
     folder = cache_root() / "samples" / f"v{VERSION}" / name
     if folder.is_dir():
         return folder
@@ -126,6 +106,10 @@ def ensure(name: str) -> Path:
             (partial / category).mkdir()
             photographs = [_photograph(file) for file in source.files]
             for i in range(IMAGES_PER_CATEGORY):
-                image = view_with_contrast(photographs[i % len(photographs)], rng_for(0, "sample", name, category, i))
+                rng = rng_for(0, "sample", name, category, i)
+                for _ in range(20):
+                    image = view(photographs[i % len(photographs)], rng)
+                    if image.mean(axis=2).std() >= LEAST_CONTRAST:
+                        break
                 Image.fromarray(image).save(partial / category / f"{i:03d}.jpg", quality=JPEG_QUALITY)
     return folder

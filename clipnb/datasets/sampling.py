@@ -15,11 +15,7 @@ from .dataset import Dataset, Photo
 
 
 def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: int = 0) -> Dataset:
-    """Draw categories and photographs from a data set, and keep their order.
-
-    Args:
-        categories: number of categories to draw, 0 for all.
-        per_category: photographs to draw per category, 0 for all; a category with fewer photographs keeps them all.
+    """Draw categories and photographs of each (0: all), and keep their order; a category with fewer photographs keeps them all.
 
     Raises:
         DatasetError: the data set has fewer categories than requested.
@@ -41,11 +37,7 @@ def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: i
 
 
 def batch(photos: Iterable[Photo], start: int = 0, step: int = 0) -> list[Photo]:
-    """Photographs of `step` categories, starting at category number `start`.
-
-    Args:
-        start: number of the first category; categories are sorted by name and numbered from 0.
-        step: number of categories, 0 for all that follow.
+    """Photographs of `step` categories (0: all that follow) from number `start` on; categories are numbered from 0, by name.
 
     Raises:
         DatasetError: there is no category with number `start`.

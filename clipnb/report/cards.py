@@ -31,7 +31,7 @@ def shapes(card: Card) -> Figure:
 def card_table(card: Card) -> str:
     """One card as a Markdown table."""
 
-    def spread(values: tuple[float, float, float], digits: int = 0) -> str:
+    def spread(values: list[float], digits: int = 0) -> str:
         low, middle, high = (f"{v:.{digits}f}" for v in values)
         return low if low == high else f"{middle} ({low} to {high})"
 

@@ -19,7 +19,7 @@ from clipnb._core.files import rounded, write_text
 from clipnb.analysis.calibration import Calibration
 from clipnb.analysis.result_threshold import ResultThreshold
 from clipnb.analysis.tolerance import Tolerance
-from clipnb.datasets.card import Card, card_from
+from clipnb.datasets.card import Card
 from clipnb.encoders import OFFLINE
 from clipnb.manipulations import EVERYDAY, STUDY
 from clipnb.metrics.verification import OperatingCurve
@@ -92,7 +92,7 @@ def corrections(dataset: str) -> pd.DataFrame:
 
 def cards() -> list[Card]:
     """Cards of the real photographs."""
-    return [card_from(record) for record in json.loads((DATA / "cards.json").read_text(encoding="utf-8"))]
+    return [Card(**record) for record in json.loads((DATA / "cards.json").read_text(encoding="utf-8"))]
 
 
 @cache

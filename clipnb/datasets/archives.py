@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from ...errors import UserError
+from ..errors import UserError
 
 MOST_FILES = 1_000_000
 MOST_BYTES_A_FILE = 200 * 2**20
