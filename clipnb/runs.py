@@ -24,9 +24,8 @@ from .datasets.dataset import Dataset, fingerprint, load_dataset, readable
 from .datasets.images import digest
 from .datasets.importers import is_imported
 from .datasets.sampling import batch, sample
-from .embedding.embed import Embeddings, embed, kept_embeddings
+from .embedding.embed import Embeddings, embed, embed_names, kept_embeddings
 from .embedding.store import EmbeddingStore
-from .embedding.texts import embed_names
 from .encoders import Encoder, TextEncoder, imports_code, load_encoder, names_file, require_loadable, require_packages
 from .encoders.prompts import BARE, templates
 from .errors import DatasetError, UserError

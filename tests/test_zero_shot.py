@@ -16,8 +16,8 @@ from clipnb import RunSpec, UserError, load_dataset, run
 from clipnb.analysis.tolerance import by_chance
 from clipnb.datasets.dataset import readable
 from clipnb.datasets.images import decode, digest, read
+from clipnb.embedding.embed import TEXTS, embed_names
 from clipnb.embedding.store import EmbeddingStore
-from clipnb.embedding.texts import BATCH, embed_names
 from clipnb.encoders.prompts import BARE, templates
 from clipnb.manipulations import Condition, View, apply, condition
 from clipnb.metrics.zero_shot import retrieved_by_text, zero_shot
@@ -39,7 +39,7 @@ class Reader(TinyEncoder):
         self.texts: list[str] = []
 
     def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        assert len(texts) <= BATCH
+        assert len(texts) <= TEXTS
         self.texts += texts
         seeds = (int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) for text in texts)
         vectors = np.stack([np.random.default_rng(seed).normal(size=self.dim) for seed in seeds])
@@ -102,7 +102,7 @@ def test_a_name_is_the_mean_of_its_templates(tmp_path: Path) -> None:
 
 def test_more_texts_than_a_batch_come_in_batches(tmp_path: Path) -> None:
     store = EmbeddingStore(tmp_path, Reader.identity, Reader.dim)
-    names = [f"kind {n}" for n in range(BATCH + 3)]
+    names = [f"kind {n}" for n in range(TEXTS + 3)]
     assert_allclose(embed_names(names, BARE, Reader(), store)[-1], Reader().encode_text(names[-1:])[0], atol=1e-6)
 
 

@@ -37,17 +37,13 @@ class _Begun(NamedTuple):
 
 
 class Batches:
-    """Collect items, embed each distinct input once, and store the embedding of each item.
+    """In a `with` block, collect items, embed each distinct input once, `size` at a time, and store the embedding of each item.
 
-    Encoders on a GPU compute one batch while the next one is collected and the one before is stored.
-
-    Attributes:
-        taken: number of items that were added.
-        computed: number of inputs that were embedded.
+    Encoders on a GPU compute one batch while the next one is collected and the one before is stored. `taken` counts the items
+    that were added, and `computed` the inputs that were embedded.
     """
 
     def __init__(self, encoder: Encoder, store: EmbeddingStore, size: int) -> None:
-        """Embed `size` inputs at a time, in a `with` block."""
         self._encoder, self._store, self._size = encoder, store, size
         self._waiting: dict[bytes, Item] = {}
         self._begun: list[_Begun] = []

@@ -24,8 +24,7 @@ class CacheEntry:
     Attributes:
         path: a folder, or the database of an encoder's embeddings.
         kind: `embeddings` of one encoder, or the name of another folder of the cache.
-        size: bytes on disk.
-        used: seconds since the epoch of its youngest file: embeddings are marked as used by the runs that open them.
+        size, used: bytes on disk, and seconds since the epoch of its youngest file: a run marks the embeddings that it opens.
         holds: number of embeddings or files, in words.
         name: name of the encoder; "" for other kinds.
         unread: why no run reads the embeddings; "" if runs do.
@@ -77,10 +76,9 @@ def _kept(path: Path) -> CacheEntry:
 
 
 def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float | None, everything: bool) -> list[CacheEntry]:
-    """Select the parts of the cache that a person asked to delete.
+    """Select the parts of the cache that a person asked to delete: those with one of the names, or all.
 
     Args:
-        names: encoders, or kinds such as `samples`; all if empty.
         older_than: days since the last use; embeddings that no run reads always count as that old.
         everything: delete whatever its age.
 

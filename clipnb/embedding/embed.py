@@ -1,4 +1,4 @@
-"""Embed photographs: decode each once, apply every condition, embed in batches, and keep the embeddings in the store."""
+"""Embed photographs (decode each once, apply every condition, embed in batches) and texts, and keep the embeddings in the store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import mmap
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,12 @@ from .._core.paths import TERMINAL, cache_root, shown
 from ..datasets.dataset import Photo, readable
 from ..datasets.images import RGB, decode, digest, read
 from ..datasets.memory import room_for
-from ..encoders import Encoder
-from ..encoders.checked import encode
+from ..encoders import Encoder, TextEncoder
+from ..encoders.checked import encode, encode_text
 from ..errors import UnreadableImage, UserError, of_one_photograph
 from ..manipulations import CLEAN, Condition, View, condition
 from .batches import Batches, Item
-from .store import EmbeddingStore, LostEmbeddings, embedding_key
+from .store import EmbeddingStore, Entry, LostEmbeddings, embedding_key
 from .workers import in_order
 
 IN_MEMORY = 4 * 2**20
@@ -37,19 +38,24 @@ IN_MEMORY = 4 * 2**20
 RELEASE = 1024
 """Number of photographs after which memory-mapped pages may leave memory."""
 
+TEXTS = 256
+"""Number of texts per call of the encoder."""
+
+ToInput = Callable[[RGB], NDArray[Any]]
+"""From a photograph to the input of a network."""
+
 
 @dataclass(frozen=True)
 class Embeddings:
     """Embeddings of the readable photographs, under each condition.
 
     Attributes:
-        photos: n readable photographs.
-        digests: n digests of the files, which identify the photographs.
+        photos, digests: n readable photographs, and digests of their files.
         vectors: condition -> (n, dim) float32 with unit rows.
         inputs: condition -> n digests of the network's inputs.
         effects: condition -> (n, 2) strength of the manipulation in its own unit, and mean colour difference in [0, 1], both
             at the network's input.
-        unreadable: photograph id -> reason, for the unreadable photographs.
+        unreadable: id of an unreadable photograph -> reason.
         computed: number of embeddings that were computed because the store did not have them.
     """
 
@@ -90,14 +96,12 @@ def embed(
     workers: int | None = None,
     progress: bool = True,
 ) -> Embeddings:
-    """Embed photographs under conditions. Embeddings that the store has are not computed again.
+    """Embed photographs under conditions, such as `blurred/3` or `cropped/3#1` (`clipnb.manipulations.Condition`).
 
-    Batch size, number of workers and order change the result only by float32 rounding (about 1e-7).
+    Embeddings that the store has are not computed again. Unreadable photographs raise no error; the result lists them. Batch
+    size, number of workers and order change the result only by float32 rounding (about 1e-7).
 
     Args:
-        photos: the photographs to embed; the result lists unreadable ones, and they raise no error.
-        manips: conditions by name, such as `blurred`, `blurred/3` or `cropped/3#1` (`clipnb.manipulations.Condition`).
-        store: store with the embeddings of `encoder`.
         seed: seed of the run, for conditions with random choices.
         words: names of the data set's categories (`Dataset.words`), for conditions that write one.
         colour: treatment of colour profiles (`clipnb.datasets.images.COLOURS`).
@@ -119,74 +123,56 @@ def embed(
     def key_of(own: Condition, work: _Work) -> bytes:
         return embedding_key(work.digest, own.key(seed), colour)
 
-    def preparing(to_input: Callable[[RGB], NDArray[Any]]) -> Callable[[Photo], _Work]:
-        def items(work: _Work, content: bytes, wanted: dict[bytes, Condition]) -> Iterator[Item]:
-            image = decode(content, work.photo.id, colour)
-            clean = to_input(image)
-            for key, asked in wanted.items():
-                try:
-                    made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
-                except Exception as error:
-                    raise UnreadableImage(of_one_photograph(f"{work.photo.id} ({asked.label})", error)) from error
-                pixels = clean if asked.manip == CLEAN else to_input(made)
-                difference = colour_difference(clean, pixels)
-                strength = asked.at_input(image.shape, made.shape, view, difference)
-                del made
-                seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-                yield Item(key, seen, (strength, difference), pixels, work.photo.id)
-
-        def prepare(photo: Photo) -> _Work:
-            work = _Work(photo)
+    def items(to_input: ToInput, work: _Work, content: bytes, wanted: dict[bytes, Condition]) -> Iterator[Item]:
+        image = decode(content, work.photo.id, colour)
+        clean = to_input(image)
+        for key, asked in wanted.items():
             try:
-                content = read(photo.path)
-                work.digest = digest(content)
-                keys = {key_of(own := of(asked, work), work): own for asked in conditions.values()}
-                if missing := store.missing(keys):
-                    with room_for(content):
-                        work.ready = list(items(work, content, {key: keys[key] for key in missing}))
-            except Exception as error:  # of the decoder, a manipulation or the preparation: the others go on
-                if photo.path.is_relative_to(cache_root()) and not photo.path.exists():
-                    raise UserError(f"{shown(photo.path)} was deleted while it was used: run the same again") from error
-                work.problem = of_one_photograph(photo.id, error)
-            return work
+                made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
+            except Exception as error:
+                raise UnreadableImage(of_one_photograph(f"{work.photo.id} ({asked.label})", error)) from error
+            pixels = clean if asked.manip == CLEAN else to_input(made)
+            difference = colour_difference(clean, pixels)
+            strength = asked.at_input(image.shape, made.shape, view, difference)
+            del made
+            seen = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+            yield Item(key, seen, (strength, difference), pixels, work.photo.id)
 
-        return prepare
+    def prepare(to_input: ToInput, photo: Photo) -> _Work:
+        work = _Work(photo)
+        try:
+            content = read(photo.path)
+            work.digest = digest(content)
+            keys = {key_of(own := of(asked, work), work): own for asked in conditions.values()}
+            if missing := store.missing(keys):
+                with room_for(content):
+                    work.ready = list(items(to_input, work, content, {key: keys[key] for key in missing}))
+        except Exception as error:  # of the decoder, a manipulation or the preparation: the others go on
+            if photo.path.is_relative_to(cache_root()) and not photo.path.exists():
+                raise UserError(f"{shown(photo.path)} was deleted while it was used: run the same again") from error
+            work.problem = of_one_photograph(photo.id, error)
+        return work
 
     def for_processes() -> Callable[[Photo], _Work] | None:
         """The function of the processes, if there is something to embed; only then is the encoder loaded."""
         loaded: Any = getattr(encoder, "loaded", encoder) if batches.taken else None
-        return loaded and preparing(loaded.preparation)
+        return loaded and partial(prepare, loaded.preparation)
 
     batches, threads = Batches(encoder, store, batch_size), workers or os.cpu_count() or 1
 
     def worked() -> list[_Work]:
         """Go over all photographs once."""
-        with ExitStack() as stack:
-            screen = None
-            if place := os.environ.get(TERMINAL):
-                with suppress(OSError):
-                    screen = stack.enter_context(open(place, "w", encoding="utf-8"))  # noqa: PTH123 - a device
-            bar = stack.enter_context(
-                tqdm(
-                    total=len(photos),
-                    desc="embedding",
-                    unit="photo",
-                    disable=not progress,
-                    mininterval=0.5,
-                    file=screen,
-                    leave=None,
-                )
-            )
-            stack.enter_context(batches)
-            done: list[_Work] = []
-            gpu = getattr(encoder, "device", "cpu") == "cuda"
-            ahead = 2 * threads + batch_size
-            for work in in_order(preparing(encoder.prepare), photos, threads, ahead, for_processes if gpu else None):
+        done: list[_Work] = []
+        gpu = getattr(encoder, "device", "cpu") == "cuda"
+        ahead = 2 * threads + batch_size
+        shown_as: Any = {"desc": "embedding", "unit": "photo", "disable": not progress, "mininterval": 0.5, "leave": None}
+        with _screen() as screen, tqdm(total=len(photos), file=screen, **shown_as) as bar, batches:
+            for work in in_order(partial(prepare, encoder.prepare), photos, threads, ahead, for_processes if gpu else None):
                 batches.add(work.ready)
                 work.ready = []
                 done.append(work)
                 bar.update()
-            return done
+        return done
 
     def collected(good: Sequence[_Work]) -> None:
         for name, asked in conditions.items():
@@ -215,6 +201,13 @@ def embed(
     return Embeddings(photographs, digests, vectors, inputs, effects, unreadable, batches.computed)
 
 
+def _screen() -> AbstractContextManager[Any]:
+    """The terminal that shows the progress bar of a notebook's kernel, opened; None where there is none."""
+    with suppress(KeyError, OSError):
+        return open(os.environ[TERMINAL], "w", encoding="utf-8")  # noqa: PTH123 - a device, which the caller closes
+    return nullcontext()
+
+
 def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_size: int = 32) -> NDArray[np.float32]:
     """Embed photographs as they are, without a data set and without the cache.
 
@@ -240,6 +233,28 @@ def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_
         decoded = (image if isinstance(image, np.ndarray) else decode(read(Path(image)), str(image)) for image in chunk)
         rows.append(encode(encoder, [encoder.prepare(image) for image in decoded]))
     return np.concatenate(rows) if rows else np.empty((0, encoder.dim), np.float32)
+
+
+def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStore) -> NDArray[np.float32]:
+    """Embed n texts as (n, dim) float32 with unit rows. Embeddings that the store has are not computed again."""
+    keys = {text: hashlib.sha256(f"text|{text}".encode()).digest() for text in texts}
+    lacking = set(store.missing(keys.values()))
+    new = [text for text, key in keys.items() if key in lacking]
+    for start in range(0, len(new), TEXTS):
+        part = new[start : start + TEXTS]
+        vectors = encode_text(encoder, part)
+        store.add((keys[text], Entry(vector, keys[text][:16])) for text, vector in zip(part, vectors, strict=True))
+    return np.stack([entry.vector for entry in store.entries(keys[text] for text in texts)])
+
+
+def embed_names(names: Sequence[str], templates: Sequence[str], encoder: TextEncoder, store: EmbeddingStore) -> NDArray[np.float32]:
+    """Embed n names, each in place of the {} of t templates: (n, dim) float32 with unit rows.
+
+    A row is the mean over the templates, scaled to unit length (Radford et al. 2021).
+    """
+    texts = [template.replace("{}", name) for name in names for template in templates]
+    vectors = embed_texts(texts, encoder, store).reshape(len(names), len(templates), -1).mean(axis=1)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 def colour_difference(clean: NDArray[Any], pixels: NDArray[Any]) -> float:

@@ -1,7 +1,4 @@
-"""Prepare photographs in threads, or in processes if threads cannot keep a GPU busy.
-
-Python runs one thread at a time, so threads prepare photographs more slowly than a GPU embeds them.
-"""
+"""Prepare photographs in threads, or in processes for a GPU: Python runs one thread at a time, too slowly to keep it busy."""
 
 from __future__ import annotations
 
@@ -42,14 +39,8 @@ def in_order(
 ) -> Iterator[Made]:
     """A parallel `map` that keeps the order and works at most about `ahead` items ahead, so that memory stays bounded.
 
-    Args:
-        function: the work of a thread on an item.
-        workers: number of threads or processes.
-        for_processes: called after each `FIRST` items; returns the function with which processes do the rest, or None
-            for no processes.
-
-    Raises:
-        UserError: a process was killed.
+    `for_processes` is called after each `FIRST` items. It returns the function with which processes do the rest, or None for no
+    processes. If a process is killed, the error is a `UserError`.
     """
     step = FIRST if for_processes else len(items)
     for start in range(0, len(items), max(1, step)):
