@@ -21,20 +21,11 @@ from .manipulations import CLEAN
 if TYPE_CHECKING:
     from .result import Result
 
-NOTICED = 0.25
-"""Share of unchanged photographs, or of equal inputs, from which a warning is given."""
-
-ALIKE = 0.95
-"""Share of equal scores from which two lists of scores may be the same list."""
-
-FLOOR = 0.5
-"""Share of clean queries without a valid result from which the threshold does not fit the encoder."""
-
-RECALL = 0.95
-"""Recall of an approximate index below which a warning is given."""
-
-CROWD = 0.1
-"""Largest share of the gallery that a query may lose as copies without a warning."""
+NOTICED = 0.25  # share of unchanged photographs, or of equal inputs, from which a warning is given
+ALIKE = 0.95  # share of equal scores from which two lists of scores may be the same list
+FLOOR = 0.5  # share of clean queries without a valid result from which the threshold does not fit the encoder
+RECALL = 0.95  # recall of an approximate index below which a warning is given
+CROWD = 0.1  # largest share of the gallery that a query may lose as copies without a warning
 
 
 class Agreement(NamedTuple):
@@ -51,13 +42,9 @@ class Agreement(NamedTuple):
 
 
 def score_agreement(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]]) -> Agreement:
-    """Test by permutation whether two conditions' scores agree beyond chance. It needs no photographs.
+    """Test by permutation whether two conditions' scores agree beyond chance.
 
-    Args:
-        a, b: category -> one score per image, with the same images in the same order.
-
-    Raises:
-        ValueError: the two do not score the same images.
+    `a` and `b` are category -> one score per image, with the same images in the same order; otherwise a `ValueError`.
     """
     if {c: len(v) for c, v in a.items()} != {c: len(v) for c, v in b.items()} or not sum(map(len, a.values())):
         raise ValueError("the two do not score the same images")
@@ -68,8 +55,7 @@ def score_agreement(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[f
     resamples = 999 if equal >= ALIKE else 19  # enough to estimate `by_chance`; p does not matter here
     chance = np.empty(resamples)
     for i in range(resamples):
-        order = np.lexsort((rng.random(len(group)), group))  # shuffles within each category
-        chance[i] = np.mean(left == right[order])
+        chance[i] = np.mean(left == right[np.lexsort((rng.random(len(group)), group))])  # shuffled within each category
     return Agreement(equal, float(chance.mean()), float((np.sum(chance >= equal) + 1) / (resamples + 1)))
 
 

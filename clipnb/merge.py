@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,18 +12,15 @@ from .errors import UserError
 from .result import Result, load_results
 from .runs import drawn_for, saved_result
 
-KEY = ["category", "image", "draw"]
-"""Columns that identify a row."""
+KEY = ["category", "image", "draw"]  # columns that identify a row
 
 
 def merge(results: Sequence[Result]) -> Result:
     """Merge the batches of one run. If two batches hold the same query, the later batch wins.
 
     Raises:
-        UserError: there are no batches, or they differ in settings other than `start` and `step`, in photographs or in weights.
+        UserError: they differ in settings other than `start` and `step`, in photographs or in weights.
     """
-    if not results:
-        raise UserError("there are no batches to merge")
     order = sorted(results, key=lambda r: r.provenance["created"])
     whole = {replace(r.spec, dataset=order[-1].spec.dataset, start=0, step=0) for r in order}  # a folder has many spellings
     seen = {(r.provenance["data_fingerprint"], r.provenance["encoder"]["identity"]) for r in order}
@@ -42,36 +39,27 @@ def merge(results: Sequence[Result]) -> Result:
     return Result(whole.pop(), about, rows)
 
 
-def groups(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Run id of the merged run -> its batches."""
-    found: dict[str, list[Result]] = {}
-    for result in results:
-        if result.spec.start or result.spec.step:
-            found.setdefault(replace(result.spec, start=0, step=0).run_id, []).append(result)
-    return found
-
-
 def merge_saved() -> list[tuple[Path, int]]:
-    """Merge all batches among the saved runs, and save the merged runs.
-
-    Returns:
-        For each merged run its folder, and the number of categories that no batch covers yet.
+    """Merge all batches among the saved runs, save the merged runs, and return the folder of each, with the number of categories
+    that no batch covers yet.
 
     Raises:
         UserError: there are no batches, batches do not belong together, or a saved run holds queries that its batches do not.
     """
-    found = groups(load_results())
-    if not found:
+    groups: dict[str, list[Result]] = {}
+    for result in load_results():
+        if result.spec.start or result.spec.step:
+            groups.setdefault(replace(result.spec, start=0, step=0).run_id, []).append(result)
+    if not groups:
         raise UserError("there are no runs with -p start or -p step to merge")
-    whole = [merge(batches) for batches in found.values()]
+    whole = [merge(batches) for batches in groups.values()]
     for result in whole:
-        if saved := saved_result(result.spec):
-            lost = set(saved.rows[KEY].itertuples(index=False)) - set(result.rows[KEY].itertuples(index=False))
-            if lost:
-                raise UserError(
-                    f"the saved run {saved.spec.run_id} holds {len(lost)} queries that its batches do not: "
-                    "move it away to merge the batches without them, or delete the batches"
-                )
+        saved = saved_result(result.spec)
+        if saved and (lost := {*saved.rows[KEY].itertuples(index=False)} - {*result.rows[KEY].itertuples(index=False)}):
+            raise UserError(
+                f"the saved run {result.spec.run_id} holds {len(lost)} queries that its batches do not: "
+                "move it away to merge the batches without them, or delete the batches"
+            )
     written = []
     for result in whole:
         if left := len(set(drawn_for(result.spec).categories) - set(result.rows["category"])):

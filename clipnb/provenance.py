@@ -67,16 +67,11 @@ class Provenance(_InEveryVersion, total=False):
     categories_missing: int  # number of categories that no batch covers, in a merged run that lacks some
 
 
-_RENAMED = {"passed_over": "other_files"}
-"""Keys of an earlier version -> their names now."""
+_RENAMED = {"passed_over": "other_files"}  # keys of an earlier version -> their names now
 
 
 def checked(record: dict[str, Any]) -> Provenance:
-    """A provenance as it was stored, under the names of this version.
-
-    Raises:
-        ValueError: a key that every version writes is absent, or a value has another type.
-    """
+    """A stored provenance under the names of this version; a `ValueError` if a key is absent, or a value has another type."""
     found = {_RENAMED.get(name, name): value for name, value in record.items()}
     if said := misfit(found, Provenance, "provenance"):
         raise ValueError(said)

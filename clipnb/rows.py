@@ -21,8 +21,7 @@ LISTS = ("results", "result_categories", "distances")
 def read(content: bytes) -> pd.DataFrame:
     """The rows in the bytes of a parquet file, of this version or an earlier one, under the names of this version.
 
-    Raises:
-        ValueError: the file is damaged, a column is missing or of another type, or a value is out of the range of its measure.
+    A `ValueError` says that a column is missing or of another type, or that a value is out of the range of its measure.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -108,8 +109,7 @@ def require_possible(spec: RunSpec) -> None:
     """Check a run for mistakes that can be found before an encoder is loaded or a photograph is embedded.
 
     Raises:
-        MissingExtra: the package of the encoder is not installed.
-        UserError: the data set is missing or too small, another run has the name of this one, or several of these.
+        UserError: the package of the encoder is not installed, the data set is missing or too small, or the name is taken.
     """
     found: list[UserError] = []
     for check in (partial(require_packages, spec.encoder), partial(_require_photographs, spec)):
@@ -172,15 +172,12 @@ def saved_or_new(spec: RunSpec) -> Result:
     return result
 
 
-def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, texts: Mapping[str, Texts] | None = None) -> pd.DataFrame:
-    """Search the gallery for every query and score its results: one row per query and draw.
+def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, texts: Mapping[str, Texts] = MappingProxyType({})) -> pd.DataFrame:
+    """Search the gallery for every query, clean and under each condition, and score its results: one row per query and draw.
 
-    Args:
-        asked: embeddings of the queries, clean and under each condition of the run.
-        look_up: searches the gallery under a condition.
-        texts: condition -> texts of the categories; empty or None for an encoder without text.
+    `texts` is condition -> texts of the categories; it is empty for an encoder without text.
     """
-    parts = [_score(spec, asked, look_up(name), draw, (texts or {}).get(name)) for draw, name in enumerate(spec.conditions)]
+    parts = [_score(spec, asked, look_up(name), draw, texts.get(name)) for draw, name in enumerate(spec.conditions)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -245,11 +242,7 @@ def texts_of(spec: RunSpec, dataset: Dataset, asked: Embeddings, encoder: TextEn
 
 
 def drawn_for(spec: RunSpec) -> Dataset:
-    """The photographs of a run: its data set, or the random part that `categories` and `per_category` ask for.
-
-    Raises:
-        DatasetError: the data set is missing, or it has too few categories.
-    """
+    """The photographs of a run: its data set, or the random part that `categories` and `per_category` ask for."""
     return sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
 
 
@@ -282,11 +275,9 @@ def study_runs(dataset: str, encoder: str = "", *, only_saved: bool = False, **s
 
 
 def saved_runs(name: str, **settings: object) -> list[Result]:
-    """The saved runs that a name stands for.
+    """The saved runs that a name stands for and that have these settings (fields of `RunSpec`).
 
-    Args:
-        name: a run's id or folder, the common part of the ids of a group, or a data set, by name or by folder.
-        settings: values of fields of `RunSpec` that all of them have.
+    The name is a run's id or folder, the common part of the ids of a group, or a data set, by name or by folder.
     """
     results = [r for r in load_results() if all(getattr(r.spec, field) == value for field, value in settings.items())]
     folder = Path(name).resolve()

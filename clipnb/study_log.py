@@ -34,19 +34,12 @@ _TRAILING = re.compile(r'("(?:\\.|[^"\\])*+"?)|,(?=\s*[\]}])')
 
 @dataclass(frozen=True)
 class StudyLog:
-    """One log.
+    """One log."""
 
-    Attributes:
-        manip: the condition, as spelled in the file.
-        scores: category -> accuracy in [0, 1] of each image that has one.
-        total: category means as listed in the file; the printed logs of the study list more means than categories.
-        run: `Result.identity` of the run; empty in a log that clipnb did not write.
-    """
-
-    manip: str
-    scores: dict[str, list[float]]
-    total: list[float]
-    run: Mapping[str, str] = field(default_factory=dict)
+    manip: str  # the condition, as spelled in the file
+    scores: dict[str, list[float]]  # category -> accuracy in [0, 1] of each image that has one
+    total: list[float]  # category means as listed in the file; the printed logs of the study list more means than categories
+    run: Mapping[str, str] = field(default_factory=dict)  # `Result.identity` of the run; empty if clipnb did not write the log
 
     @property
     def absent(self) -> Absent:
@@ -65,22 +58,14 @@ def dumps(manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "z
     Images without a score (NaN) are left out. A category without a score is an empty list; in `total` it counts 0 as in
     the study, or is left out if `absent` is "skip".
     """
-    body: dict[str, list[float]] = {}
-    total = []
-    for category, values in scores.items():
-        present = [float(v) for v in values if not math.isnan(v)]
-        body[_ESCAPED if category == RESERVED else category] = present
-        if present or absent == "zero":
-            total.append(sum(present) / len(present) if present else 0.0)
-    body[RESERVED] = total
+    present = {category: [float(v) for v in values if not math.isnan(v)] for category, values in scores.items()}
+    body = {_ESCAPED if category == RESERVED else category: values for category, values in present.items()}
+    body[RESERVED] = [sum(v) / len(v) if v else 0.0 for v in present.values() if v or absent == "zero"]
     return json.dumps({manip: body} | ({IDENTITY: dict(run)} if run else {}), ensure_ascii=False, indent=1) + "\n"
 
 
 def loads(text: str, source: str = "log") -> StudyLog:
-    """Read a log from text.
-
-    Raises:
-        UserError: the text is not in the format; the message names `source` and the place.
+    """Read a log from text. If it is not in the format, a `UserError` names `source` and the place.
 
     >>> loads('{"grey": {"cats": [0.5, 1], "total": [0.75,]}}  // as printed').scores
     {'cats': [0.5, 1.0]}
@@ -124,11 +109,7 @@ def write(
 
 
 def read(path: Path) -> StudyLog:
-    """Read a log file.
-
-    Raises:
-        UserError: the file is missing or not in the format.
-    """
+    """Read a log file; a `UserError` if it is missing or not in the format."""
     try:
         text = read_text(path)
     except OSError as error:

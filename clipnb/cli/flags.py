@@ -47,11 +47,7 @@ def given_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def typed_folder(text: str) -> Path:
-    """A folder to write into, as it was typed.
-
-    Raises:
-        UserError: the text is empty, or it names a file or something below a file.
-    """
+    """A folder to write into, as it was typed; a `UserError` if it is empty, a file, or below a file."""
     from .._core.paths import shown
 
     if not text:

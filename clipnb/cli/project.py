@@ -28,8 +28,7 @@ def _init(options: argparse.Namespace) -> int:
     return 0
 
 
-FOLDERS = ("dataset", "datasets", "folder", "out")
-"""Arguments that a shell completes with folders."""
+FOLDERS = ("dataset", "datasets", "folder", "out")  # arguments that a shell completes with folders
 
 
 def _completion_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from ..result import Result
     from ..spec import RunSpec
 
-WIDTH = 0.1
-"""Width of the bracket around a breaking point, as a share of the breaking point, at which the command stops by default."""
+WIDTH = 0.1  # width of the bracket around a breaking point, as a share of the breaking point, at which the command stops by default
 
 
 def _shared_arguments(parser: argparse.ArgumentParser) -> None:

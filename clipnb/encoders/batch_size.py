@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-TRIALS = 2
-"""Number of trials per size. The fastest counts, because the first run of a shape is slow."""
+TRIALS = 2  # trials of a size; the fastest counts, because the first run of a shape is slow
 
 
 class FastestSize:

@@ -12,19 +12,13 @@ from numpy.typing import NDArray
 from ..errors import UserError, in_one_line, text_of
 from . import Encoder, TextEncoder
 
-TOLERANCE = 1e-3
-"""Largest difference of a vector's length from 1, above the rounding of half precision."""
+TOLERANCE = 1e-3  # largest difference of a vector's length from 1, above the rounding of half precision
 
 
 def start(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> Callable[[], NDArray[np.float32]]:
     """Begin to embed n prepared inputs, and return a function that waits for their (n, dim) unit vectors.
 
-    Encoders without a method `start` compute the vectors at once.
-
-    Args:
-        encoder: the encoder that prepared the inputs.
-        inputs: n arrays of one shape.
-        names: n photographs, for the message of an error.
+    Encoders without a method `start` compute the vectors at once. `names` are n photographs, for the message of an error.
 
     Raises:
         UserError: the inputs differ in shape, or the encoder fails. The returned function raises it if the encoder does not
@@ -48,11 +42,7 @@ def encode(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str
 
 
 def encode_text(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
-    """Embed n texts as (n, dim) unit vectors.
-
-    Raises:
-        UserError: the encoder does not return n finite vectors of length 1.
-    """
+    """Embed n texts as (n, dim) unit vectors; a `UserError` if the encoder does not return n finite vectors of length 1."""
     with _named(encoder):
         vectors = encoder.encode_text(texts)
     return _checked(encoder, vectors, len(texts), texts)

@@ -16,16 +16,11 @@ from . import DEFAULT, OFFLINE, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TorchEncoder
 
-SIDES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}
-"""Encoder -> side of its input in pixels."""
+SIDES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}  # encoder -> side of its input in pixels
 
 
 def load(name: str = OFFLINE, compute: Compute = DEFAULT) -> TorchEncoder:
-    """Load an encoder: 1280 pooled ImageNet features of the centre square.
-
-    Raises:
-        MissingExtra: the packages of the encoder are not installed.
-    """
+    """Load an encoder (a `Loader`): 1280 pooled ImageNet features of the centre square."""
     number = name[-1]
     with needs(f"the encoder {name!r}", "efficientnet" if name == OFFLINE else "efficientnet-sizes"):
         import torch

@@ -20,13 +20,7 @@ Forward = Callable[[Any], Any]
 
 
 def build(engine: str, forward: Forward, batch_size: int, size: int, precision: str) -> Forward:
-    """Build a forward pass with an engine other than plain PyTorch.
-
-    Args:
-        engine: "compile" or "openvino".
-        batch_size: number of images in every batch.
-        size: side of an image in pixels.
-        precision: fp32, bf16 or fp16.
+    """Build a forward pass with the engine "compile" or "openvino", for batches of `batch_size` images of `size` pixels a side.
 
     Raises:
         UserError: the engine does not support this precision on this machine.

@@ -12,8 +12,7 @@ from PIL import Image
 
 from ..datasets.images import RGB
 
-LEVELS = 8
-"""Number of levels of each colour channel."""
+LEVELS = 8  # number of levels of each colour channel
 
 
 class Histogram:

@@ -15,12 +15,7 @@ from .torch_base import TextTorchEncoder, TorchEncoder, features, matching_torch
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
-    """Load a model of transformers.
-
-    Raises:
-        UserError: there is no such model, it cannot be fetched, or it needs code that clipnb does not run.
-        MissingExtra: transformers is not installed.
-    """
+    """Load a model of transformers (a `Loader`), unless it needs code that clipnb does not run."""
     source = name.removeprefix("hf:")
     source = str(typed_path(source)) if "~" in source else source
     with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "hf"):

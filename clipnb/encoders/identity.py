@@ -17,8 +17,7 @@ import numpy as np
 
 from .._core.code_state import module_file
 
-_SOURCES: dict[str, str] = {}
-"""Module of an encoder -> digest of its source when it was imported."""
+_SOURCES: dict[str, str] = {}  # module of an encoder -> digest of its source when it was imported
 
 
 def imported(module: str) -> str:

@@ -33,24 +33,19 @@ PACKAGES = ("clip-anytorch", "efficientnet_lite_pytorch", "open-clip-torch", "on
 class KnownEncoder:
     """An encoder with the attributes from its note; see `clipnb.encoders.Encoder`."""
 
+    name: str
+    dim: int
+    input_size: int
+    weights_sha256: str
+    identity: str
+
     def __init__(self, about: dict[str, Any], load: Callable[[], Encoder]) -> None:
-        self.name: str = about["name"]
-        self.dim: int = about["dim"]
-        self.input_size: int = about["input_size"]
-        self.weights_sha256: str = about["weights_sha256"]
-        self.identity: str = about["identity"]
-        self.batch_size: int = about["batch_size"]
-        self.device: str = about["device"]
-        self.sees_whole: bool = about["sees_whole"]
+        vars(self).update({field: about[field] for field in NOTED})
         self._load, self._lock = load, threading.Lock()
 
     @cached_property
     def loaded(self) -> Encoder:
-        """The encoder itself, loaded on first use.
-
-        Raises:
-            UserError: its weights were replaced since its note was read.
-        """
+        """The encoder itself, loaded on first use; a `UserError` if its weights were replaced since its note was read."""
         encoder = self._load()
         if encoder.identity != self.identity:
             raise UserError(f"the weights of {self.name!r} were changed during the run: run the same again")
@@ -87,16 +82,12 @@ def _note(name: str, settings: str) -> Path:
 
 
 def _stat(weights: Path) -> list[int]:
-    """Size of the weights file, and the times of its last change: a copy may keep the first of them, not both."""
     stat = weights.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]  # a copy may keep the time of the last write
 
 
 def recall(name: str, settings: str, load: Callable[[], Encoder]) -> Encoder:
-    """Return an encoder from its note if the weights file has not changed; otherwise load it and write a note.
-
-    `settings` is a text with the settings that determine its embeddings.
-    """
+    """Return an encoder with these settings from its note, if the weights file has not changed; else load it and write a note."""
     note = _note(name, settings)
     with suppress(OSError, ValueError, KeyError):
         about = json.loads(note.read_text(encoding="utf-8"))

@@ -22,12 +22,7 @@ from .torchscript import beside
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
-    """Load an ONNX file.
-
-    Raises:
-        UserError: the file is not readable, its preprocessing is missing or wrong, or a setting is not offered.
-        MissingExtra: ONNX Runtime or PyTorch is not installed.
-    """
+    """Load an ONNX file (a `Loader`)."""
     if compute.precision != "fp32" or compute.engine != "torch" or compute.device not in ("auto", "cpu"):
         raise UserError(f"the encoder {name!r} runs in fp32 by ONNX Runtime on the CPU: leave precision, engine and device alone")
     path = typed_path(name.removeprefix("onnx:"))

@@ -26,12 +26,7 @@ CONFIG = "open_clip_config.json"
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
-    """Load a model of open_clip. If its texts cannot be tokenized here, it embeds images only, with a warning.
-
-    Raises:
-        UserError: the model or tag is unknown, the weights cannot be downloaded, or the file is not a checkpoint of the model.
-        MissingExtra: open_clip, or a package that the model needs, is not installed.
-    """
+    """Load a model of open_clip (a `Loader`). If its texts cannot be tokenized here, it embeds images only, with a warning."""
     with matching_torchvision(f"the encoder {name!r}"):
         with needs(f"the encoder {name!r}", "open_clip"):
             import open_clip

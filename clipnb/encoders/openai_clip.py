@@ -36,12 +36,7 @@ class OpenAIClip(TextTorchEncoder):
 
 
 def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
-    """Load a model by OpenAI's name or by the path of a checkpoint (a state dict, or an archive as OpenAI published it).
-
-    Raises:
-        UserError: the weights are missing and cannot be downloaded, or are damaged.
-        MissingExtra: the `clip` package is not installed.
-    """
+    """Load a model by OpenAI's name, or by the path of a state dict or of an archive as OpenAI published it (a `Loader`)."""
     with matching_torchvision(f"the encoder {name!r}"), warnings.catch_warnings(action="ignore"):  # clip imports pkg_resources
         with needs(f"the encoder {name!r}", "clip", INSTEAD):
             import clip

@@ -12,8 +12,7 @@ from PIL import Image
 from .._core.typed import misfit
 from ..datasets.images import RGB, centre_of_strip
 
-MOST = 4096
-"""Largest side of a network's input in pixels."""
+MOST = 4096  # largest side of a network's input in pixels
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from ..errors import needs
 
 PHOTO, IMAGENET = "photo", "imagenet"
 
-BARE = ("{}",)
-"""The name alone."""
+BARE = ("{}",)  # the name alone
 
 RULE = f"{PHOTO}, {IMAGENET}, or templates with {{}} for the name, separated by |"
 
@@ -20,12 +19,8 @@ def allowed(prompts: str) -> bool:
 def templates(prompts: str) -> tuple[str, ...]:
     """The templates that `prompts` stands for, each with {} for the name of a category.
 
-    Args:
-        prompts: "photo" for the template of the CLIP paper, "imagenet" for the 80 that OpenAI chose for ImageNet (from
-            open_clip), or templates separated by |.
-
-    Raises:
-        MissingExtra: "imagenet" is asked for and open_clip is not installed.
+    "photo" is the template of the CLIP paper, "imagenet" are the 80 that OpenAI chose for ImageNet, from open_clip
+    (`MissingExtra` if it is not installed). Others are separated by |.
 
     >>> templates("photo")
     ('a photo of a {}.',)

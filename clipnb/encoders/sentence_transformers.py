@@ -11,12 +11,7 @@ from .torch_base import TextTorchEncoder, matching_torchvision, output_dim, reas
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
-    """Load a model of sentence-transformers that embeds images and texts.
-
-    Raises:
-        UserError: there is no such model, it cannot be fetched, or it does not embed images.
-        MissingExtra: sentence-transformers is not installed.
-    """
+    """Load a model of sentence-transformers that embeds images and texts (a `Loader`)."""
     source = name.removeprefix("st:")
     with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "st"):
         import torchvision  # noqa: F401  (image processors need it)

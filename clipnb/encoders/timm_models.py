@@ -20,12 +20,7 @@ LOOKS = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size", 
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
-    """Load a model of timm.
-
-    Raises:
-        UserError: the model or tag is unknown, the weights cannot be fetched, or the file is not a checkpoint of the model.
-        MissingExtra: timm is not installed.
-    """
+    """Load a model of timm (a `Loader`)."""
     source, at, path = name.removeprefix("timm:").partition("@")
     with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "timm"):
         import timm

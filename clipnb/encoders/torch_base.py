@@ -47,16 +47,11 @@ class TorchEncoder:
         weights_sha256: str,
         compute: Compute = DEFAULT,
     ) -> None:
-        """Put the network on the device.
+        """Put the network on the device; a `UserError` if the device is not there.
 
         Args:
-            forward: normalised images (n, 3, size, size) -> features (n, dim); it calls `model`.
-            model: the network on the CPU.
+            forward: normalised images (n, 3, size, size) -> features (n, dim); it calls `model`, the network on the CPU.
             weights, weights_sha256: file of the weights, and its digest. Without a file, the encoder is loaded in every run.
-            compute: precision, engine and device.
-
-        Raises:
-            UserError: the device is not there.
         """
         import torch
 
@@ -91,9 +86,6 @@ class TorchEncoder:
 
         On CUDA the copies and the forward pass go on while the caller does other work, once the batch size is found. On
         other devices the vectors are computed at once.
-
-        Raises:
-            torch.OutOfMemoryError: not even one image fits.
         """
         import torch
 
@@ -215,11 +207,7 @@ def _pinned(inputs: Sequence[NDArray[Any]]) -> Any:
 
 
 def device_of(compute: Compute) -> str:
-    """The device on which a network is computed: "cpu", "cuda" or "mps".
-
-    Raises:
-        UserError: the device is not there, or the engine does not use it.
-    """
+    """The device on which a network is computed; a `UserError` if it is not there, or the engine does not use it."""
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -253,14 +241,9 @@ def output_dim(forward: Callable[[Any], Any], model: Any, size: int) -> int:
 
 
 def agreed_tag(looks: Mapping[str, object], spelling: str) -> str:
-    """Any of the tags, if weights of all of them are preprocessed and computed in the same way.
+    """Any of the tags, if weights of all of them are preprocessed and computed in the same way; else a `UserError`.
 
-    Args:
-        looks: tag -> what it says about preprocessing and activation.
-        spelling: what to type, for the error message.
-
-    Raises:
-        UserError: they are not.
+    `looks` is tag -> what it says about preprocessing and activation; `spelling` is what to type, for the message.
     """
     if len({str(look) for look in looks.values()}) > 1:
         why = f"a checkpoint does not say how its images are prepared: pass {spelling}, with the tag that its weights follow"
@@ -270,11 +253,7 @@ def agreed_tag(looks: Mapping[str, object], spelling: str) -> str:
 
 @contextmanager
 def matching_torchvision(what: str) -> Iterator[None]:
-    """Turn the import error of a torchvision that was built for another torch into a `UserError` about `what`.
-
-    Raises:
-        UserError: an import of torchvision in the block failed.
-    """
+    """Turn the import error of a torchvision that was built for another torch into a `UserError` about `what`."""
     try:
         yield
     except (RuntimeError, ImportError) as error:

@@ -1,13 +1,7 @@
 """TorchScript archives: `torchscript:<file>`, such as SSCD, with the preprocessing in a YAML file beside it.
 
-`model.torchscript.pt.yaml` beside `model.torchscript.pt` has the fields of `torch_base.Preprocessing`:
-
-    size: 288
-    mean: [0.485, 0.456, 0.406]
-    std: [0.229, 0.224, 0.225]
-    resize: squash
-    interpolation: bilinear
-
+`model.torchscript.pt.yaml` beside `model.torchscript.pt` has the fields of `Preprocessing`:
+`{size: 288, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], resize: squash, interpolation: bilinear}`.
 An archive holds a program, which PyTorch runs. It is loaded only if $CLIPNB_TRUST_CHECKPOINT is 1.
 """
 
@@ -27,12 +21,7 @@ from .torch_base import TorchEncoder, output_dim, reason, trusted
 
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
-    """Load an archive.
-
-    Raises:
-        UserError: the archive is not trusted or not readable, or its preprocessing is missing or wrong.
-        MissingExtra: PyTorch is not installed.
-    """
+    """Load an archive that the user trusts (a `Loader`)."""
     path = typed_path(name.removeprefix("torchscript:"))
     preprocessing = beside(name, path)
     if not trusted():
@@ -51,11 +40,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
 
 
 def beside(name: str, path: Path) -> Preprocessing:
-    """The preprocessing in the YAML file beside a model.
-
-    Raises:
-        UserError: one of the files is missing, or a field is wrong.
-    """
+    """The preprocessing in the YAML file beside a model; a `UserError` if a file is missing or a field is wrong."""
     settings = path.with_name(f"{path.name}.yaml")
     if not path.is_file():
         raise UserError(f"the encoder {name!r}: no file {path}")

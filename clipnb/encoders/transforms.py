@@ -38,11 +38,7 @@ class Transform(Preprocessing):
 
 
 def of(transform: Any) -> Transform:
-    """Wrap a transform: PIL image -> network's input.
-
-    Raises:
-        UserError: the input is not a square of three channels.
-    """
+    """Wrap a transform: PIL image -> network's input. A `UserError` if the input is not a square of three channels."""
     if hasattr(transform, "image_processor"):  # of a processor for images and texts
         transform = transform.image_processor
     if hasattr(transform, "rescale_factor"):

@@ -23,8 +23,7 @@ from ..retrieval.sources import hashes_for
 from ..runs import drawn_for
 from ..spec import RunSpec
 
-PHOTOS = 50
-"""Number of photographs in a task."""
+PHOTOS = 50  # number of photographs in a task
 
 
 class Task(NamedTuple):
@@ -49,11 +48,7 @@ Engine = Callable[[Sequence[Task]], Iterable[Filled]]
 
 
 def tasks_of(specs: Sequence[RunSpec], photos: int = PHOTOS) -> list[Task]:
-    """Cut the embeddings of runs into tasks of at most `photos` photographs.
-
-    Raises:
-        UserError: a data set is missing.
-    """
+    """Cut the embeddings of runs into tasks of at most `photos` photographs; a `UserError` if a data set is missing."""
     groups: dict[RunSpec, list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault(replace(spec.clean, start=0, step=0), []).append(spec)
@@ -92,11 +87,7 @@ def on_ray(pool: RayPool) -> Engine:
 
 
 def fill(specs: Sequence[RunSpec], engine: Engine = local, *, photos: int = PHOTOS) -> Filled:
-    """Embed the photographs of runs under their conditions.
-
-    Args:
-        engine: where the tasks are done.
-        photos: number of photographs in a task.
+    """Embed the photographs of runs under their conditions, by tasks of at most `photos` photographs that an engine does.
 
     Raises:
         UserError: a data set or an encoder is missing, or no photograph can be read.

@@ -34,17 +34,10 @@ from ..retrieval.image_paths import gallery_files
 from ..runs import custom_identity, require_possible
 from ..spec import RunSpec
 
-MADE_BY_THE_BUILD = ("api", "cards", "datasets")
-"""Folders in `book/` that the build writes."""
-
-STATE = ".clipnb_state"
-"""File beside the first page of the book with the state that the book was built from."""
-
-TEMPLATE = Path("notebooks", "run.ipynb")
-"""The parameterised notebook in a project."""
-
-RUN_BYTES = 3 * 2**29
-"""Memory that is set aside for a run with its kernel, in bytes."""
+MADE_BY_THE_BUILD = ("api", "cards", "datasets")  # folders in `book/` that the build writes
+STATE = ".clipnb_state"  # file beside the first page of the book with the state that the book was built from
+TEMPLATE = Path("notebooks", "run.ipynb")  # the parameterised notebook in a project
+RUN_BYTES = 3 * 2**29  # memory that is set aside for a run with its kernel, in bytes
 
 IN_A_RUN = ("report.photos", "report.plots", "report.text")
 """Modules that the run notebook calls besides `clipnb.runs`. With their imports, they make the text and figures of a page."""
@@ -56,11 +49,7 @@ def sample_specs() -> list[RunSpec]:
 
 
 def template() -> Path:
-    """Path of the parameterised notebook.
-
-    Raises:
-        UserError: the current folder is in no project.
-    """
+    """Path of the parameterised notebook; a `UserError` if the current folder is in no project."""
     path = project_root() / TEMPLATE
     if not path.is_file():
         raise UserError(f"{shown(path)} is missing: run this in a project (clipnb init <folder> makes one)")
@@ -104,9 +93,7 @@ def is_current(spec: RunSpec, state: str) -> bool:
 def run_page(spec: RunSpec, state: str) -> None:
     """Execute the notebook for a run and write its page, completely or not at all.
 
-    Raises:
-        UserError: the notebook raised a UserError.
-        PapermillExecutionError: the notebook raised another error.
+    A `UserError` in the notebook is raised here; another error is a `PapermillExecutionError`.
     """
     with needs("running notebooks", "notebook"):
         import nbformat
@@ -151,14 +138,10 @@ def outstanding(specs: Sequence[RunSpec]) -> tuple[dict[RunSpec, str], dict[str,
 
 
 def ensure(specs: Sequence[RunSpec], *, jobs: int = 1, announce: Callable[[list[RunSpec]], None] | None = None) -> dict[str, str]:
-    """Run the specifications whose pages are not current. A run that fails does not stop the others.
+    """Run the specifications whose pages are not current, and return run -> message for each run that failed.
 
-    Args:
-        jobs: number of runs at a time; if there are several, each has a process of its own.
-        announce: receives the runs that are due, before the first of them starts.
-
-    Returns:
-        Run -> message, for each run that failed.
+    A run that fails does not stop the others. Of several `jobs`, the runs at a time, each has a process of its own.
+    `announce` receives the runs that are due, before the first of them starts.
     """
     due, failures = outstanding(specs)
     possible = len(specs) - len(failures)
@@ -273,9 +256,7 @@ def run_attached(code: str, *arguments: str) -> int:
 def build_book() -> Path:
     """Build the book, unless nothing that it depends on changed since, and return the path of its first page.
 
-    Raises:
-        MissingExtra: Jupyter Book is not installed.
-        UserError: the build failed.
+    A `MissingExtra` says that Jupyter Book is not installed, a `UserError` that the build failed.
     """
     if find_spec("jupyter_book") is None:
         raise MissingExtra("the book", "book")

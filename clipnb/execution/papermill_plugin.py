@@ -1,11 +1,8 @@
 """A papermill plug-in: `papermill notebooks/run.ipynb -p dataset nba -p manip grey` works as typed, without an output path.
 
-papermill loads the entry points of the group `papermill.io` before it reads its command line. If the command line names a
-notebook and no output, and the notebook's metadata have `papermill_output`, the plug-in fills in the output path from the
-parameters. An explicit output path, or `-` for standard output, always has precedence.
-
-Only a finished run replaces such an output; the notebook of a failed run is kept beside the results. A mistake in the
-parameters, or a UserError in the notebook, is reported in one line without a traceback.
+papermill loads the entry points of the group `papermill.io` before it reads its command line. If the line names a notebook and
+no output, and the notebook's metadata have `papermill_output`, the plug-in fills in the output path from the parameters.
+Only a finished run replaces such an output; the notebook of a failed run is kept beside the results.
 """
 
 from __future__ import annotations
@@ -36,8 +33,7 @@ from ..encoders import imports_code
 from ..errors import UserError, text_of, user_errors
 from ..spec import FIELDS, RunSpec, spec_of
 
-LARGEST = 100_000
-"""Size of the largest file of parameters that is read, in bytes."""
+LARGEST = 100_000  # size of the largest file of parameters that is read, in bytes
 
 _OTHER_VALUES = (
     "-k", "--kernel", "-l", "--language", "--engine", "--cwd", "--stdout-file", "--stderr-file", "--log-level",
@@ -59,11 +55,7 @@ _COMMAND = click.Command(  # papermill's own is not defined yet when papermill l
 
 
 def _from_yaml(source: str, kind: str) -> dict[str, Any]:
-    """The parameters in a file, a YAML text or its base64.
-
-    Raises:
-        UserError: it cannot be read, or does not hold names and values.
-    """
+    """The parameters in a file, a YAML text or its base64; a `UserError` if they cannot be read."""
     import yaml
 
     text = source
@@ -83,12 +75,7 @@ def _from_yaml(source: str, kind: str) -> dict[str, Any]:
 def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> tuple[list[str], dict[str, Any]]:
     """Read the positional arguments and the parameters of a papermill command line; none of a line that papermill refuses.
 
-    Args:
-        arguments: the words after `papermill`.
-        defaults: parameter -> value in the notebook. Its type decides what a -p value means. Without any, no file is read.
-
-    Raises:
-        UserError: a file of parameters cannot be read.
+    The types of `defaults` (parameter -> value in the notebook) decide what a -p value means. Without any, no file is read.
     """
     given = _COMMAND.make_context("papermill", list(arguments), resilient_parsing=True).params
     positional = [word for word in given["words"] if word == "-" or not word.startswith("-")]
@@ -133,8 +120,7 @@ class Planned(NamedTuple):
 def planned(arguments: list[str]) -> Planned | None:
     """The run of a command line, or None if the notebook is not one of clipnb: it names no `papermill_output`.
 
-    Raises:
-        UserError: the parameters are wrong, or the data set is missing or too small.
+    A `UserError` says that the parameters are wrong, or that the data set is missing or too small.
     """
     positional, _ = read_command_line(arguments)
     if not positional or {"-h", "--help", "--help-notebook", "--version"} & {*arguments}:

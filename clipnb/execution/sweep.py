@@ -36,14 +36,9 @@ from ..runs import drawn_for, saved_or_new
 from ..spec import FIELDS, RunSpec
 from . import pages
 
-TRIAL = 6
-"""Number of photographs in a trial, which measures the speed of an encoder without earlier runs."""
-
-LARGEST = 100_000
-"""Size of the largest file that is read as a grid, in bytes."""
-
-NOTEBOOK_SECONDS = 12.0
-"""Time that a run's kernel, figures and page take besides its embeddings, on one core."""
+TRIAL = 6  # number of photographs in a trial, which measures the speed of an encoder without earlier runs
+LARGEST = 100_000  # size of the largest file that is read as a grid, in bytes
+NOTEBOOK_SECONDS = 12.0  # time that a run's kernel, figures and page take besides its embeddings, on one core
 
 
 @dataclass(frozen=True)
@@ -57,11 +52,7 @@ class Grid:
     settings: Mapping[str, Any] = field(default_factory=dict)  # further fields of `RunSpec`, which all runs share
 
     def specs(self) -> list[RunSpec]:
-        """List the runs of the grid without duplicates, clean runs first, because all others use their embeddings.
-
-        Raises:
-            UserError: the grid is invalid.
-        """
+        """List the runs of the grid without duplicates, clean runs first, because all others use their embeddings."""
         if not self.datasets:
             raise UserError("a sweep needs data sets: clipnb sweep <folder or name> ...")
         if over := set(self.settings) & {"dataset", "manip", "severity", "encoder"}:
@@ -82,11 +73,7 @@ class Grid:
 
 
 def read_grid(path: Path) -> dict[str, Any]:
-    """Read the fields of a grid from a YAML file.
-
-    Raises:
-        UserError: the file is missing, is not YAML, or does not describe a grid.
-    """
+    """Read the fields of a grid from a YAML file; a `UserError` if it does not describe one."""
     with needs("reading a grid", "notebook"):
         import yaml
     try:
@@ -178,8 +165,7 @@ def numbers_only(specs: Sequence[RunSpec]) -> dict[str, str]:
 def typed_grid(words: Sequence[str], **given: Any) -> Grid:
     """Make a grid from what is typed: data sets, a file .yml with the fields of a grid, and flags, which have precedence.
 
-    Raises:
-        UserError: there are several files, the file is wrong, or it names an encoder whose code would be imported.
+    A `UserError` says that there are several files, or that the file is wrong or names an encoder whose code would be imported.
     """
     files = [word for word in words if Path(word).suffix in (".yml", ".yaml")]
     if len(files) > 1:

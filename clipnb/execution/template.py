@@ -14,8 +14,7 @@ from .._core.paths import shown
 from ..datasets.images import SUFFIXES
 from ..errors import UserError
 
-INSTALLED = PACKAGE / "_project"
-"""Where a wheel has the files; a checkout has them beside the package."""
+INSTALLED = PACKAGE / "_project"  # where a wheel has the files; a checkout has them beside the package
 
 PARTS = ("_config.yml", "_toc.yml", "notebooks/*.ipynb", "book/*.*", "book/_static/*")
 
@@ -30,13 +29,9 @@ def template_files() -> Iterator[tuple[Path, Path]]:
 
 
 def write_project(folder: Path) -> tuple[int, int]:
-    """Write the files of a project and the folder `data/`. Existing files are kept.
+    """Write the files of a project and the folder `data/`; return the numbers of written and of existing files, which are kept.
 
-    Returns:
-        The numbers of written and of existing files.
-
-    Raises:
-        UserError: `folder` is a file, holds photographs, or cannot be written.
+    A `UserError` says that `folder` is a file, holds photographs, or cannot be written.
     """
     written = kept = 0
     try:

@@ -12,8 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ..datasets.images import RGB, opencv
 from .base import Manipulation
 
-LETTERS = 0.09
-"""Font size of a caption as a share of the short side."""
+LETTERS = 0.09  # font size of a caption as a share of the short side
 
 CAPTION = "when you find the photograph you were looking for and it was on the other telephone all the time, once again"
 WHITE, BLACK, PAPER, INK = (255, 255, 255), (0, 0, 0), (242, 242, 245), (60, 60, 67)

@@ -45,8 +45,7 @@ GLASS_SCATTER = (1.2, 1.7, 2.5, 3.1, 4.4)
 ICE = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
 """Weights of the photograph and of the picture of ice in `frost`, at severities 1 to 5."""
 
-_ONE_AT_A_TIME = threading.Lock()
-"""Lock for numpy's global generator, which the library uses and all threads share."""
+_ONE_AT_A_TIME = threading.Lock()  # lock for numpy's global generator, which the library uses and all threads share
 
 
 def _corrupted(image: RGB, rng: np.random.Generator, value: float, name: str) -> RGB:

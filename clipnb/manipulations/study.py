@@ -14,26 +14,16 @@ from PIL import Image
 from ..datasets.images import RGB, opencv
 from .base import REFERENCE, Manipulation, Shape
 
-CLEAN = "original"
-"""The condition without a manipulation."""
-
-STUDY = ("original", "blurred", "cropped", "grey")
-"""Conditions of the study, in its order."""
-
-BLUR_SIGMA = 3.0
-"""Standard deviation of the study's blur, in pixels of the source image."""
+CLEAN = "original"  # the condition without a manipulation
+STUDY = ("original", "blurred", "cropped", "grey")  # conditions of the study, in its order
+BLUR_SIGMA = 3.0  # standard deviation of the study's blur, in pixels of the source image
 
 BLUR_SIGMAS = (1.0, 2.0, 3.0, 4.0, 6.0)
 """Standard deviations in pixels at a short side of 224 pixels, as in ImageNet-C's Gaussian blur."""
 
-CROP_KEPT = (0.85, 0.7, 0.55, 0.4, 0.25)
-"""Shares of the photograph's area that a crop keeps."""
-
-CROP_ASPECT = 4 / 3
-"""Largest factor between the aspect ratios of a crop and of the photograph."""
-
-ROUNDING = 1e-4
-"""Added before truncation, so that float32 sums just below a whole number do not lose a grey level."""
+CROP_KEPT = (0.85, 0.7, 0.55, 0.4, 0.25)  # shares of the photograph's area that a crop keeps
+CROP_ASPECT = 4 / 3  # largest factor between the aspect ratios of a crop and of the photograph
+ROUNDING = 1e-4  # added before truncation, so that float32 sums just below a whole number do not lose a grey level
 
 
 def _sigma(value: float, shape: Shape) -> float:
