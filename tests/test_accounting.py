@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clipnb.analysis.missing import FATES, account, bounds
 from clipnb.checks import warnings
-from clipnb.report.missing import accounts_table
+from clipnb.report.text import accounts_table
 from clipnb.result import Result
 from clipnb.spec import RunSpec
 from clipnb_book.plots import accounts

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clipnb.analysis.thresholds import calibration_of
+from clipnb.analysis.calibration import calibration_of
 from clipnb.execution.pages import state_of
 from clipnb.manipulations import STUDY
 from clipnb.runs import run

@@ -58,9 +58,9 @@ def severities() -> Any:
 
 
 def calibrated() -> Any:
-    from clipnb.analysis import thresholds
+    from clipnb.analysis import calibration
 
-    found = thresholds.calibration_of(clipnb.RunSpec("sample-scenes", encoder="histogram"), progress=False)
+    found = calibration.calibration_of(clipnb.RunSpec("sample-scenes", encoder="histogram"), progress=False)
     return plots.operating_points(found, 0.8)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from clipnb import run
-from clipnb.analysis import thresholds
+from clipnb.analysis import calibration
 from clipnb.manipulations import STUDY
 from clipnb.report import threshold_tables
 from clipnb.spec import RunSpec
@@ -39,7 +39,7 @@ def read(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("read")
 def test_a_calibration_that_was_kept_gives_the_same_table_and_answer() -> None:
-    now = thresholds.calibration_of(RunSpec("sample-scenes", encoder="histogram"), progress=False)
+    now = calibration.calibration_of(RunSpec("sample-scenes", encoder="histogram"), progress=False)
     then = records.calibration("sample-scenes")
     assert tables.threshold_table(then) == tables.threshold_table(now)
     assert threshold_tables.threshold_answer(then) == threshold_tables.threshold_answer(now)

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 from clipnb import RunSpec
-from clipnb.analysis.calibration import calibrate
-from clipnb.analysis.thresholds import calibration_of, threshold_frame
+from clipnb.analysis.calibration import calibrate, calibration_of, threshold_frame
 from clipnb.cli import main
 from clipnb.metrics.validity import valid_at_k
 from clipnb.report.plots import operating_points

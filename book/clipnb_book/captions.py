@@ -116,7 +116,7 @@ def widest(pairs: Sequence[InteractionContrast]) -> str:
     most = max(pairs, key=lambda x: abs(x.test.difference.point))
     d = most.test.difference
     decided = "" if d.bounded else f"; {min(len(most.first.changes), len(most.second.changes))} people are too few for an interval"
-    edit = MANIPULATIONS[most.first.after].label
+    edit = MANIPULATIONS[most.after].label
     return f"The changes differ most if the photographs are {edit}: by {points(d.point)} points, people minus scenes{decided}."
 
 
@@ -125,7 +125,7 @@ def who_loses(pairs: Sequence[InteractionContrast], what: str) -> str:
     more: dict[str, list[str]] = {"people": [], "scenes": []}
     for x in pairs:
         size = x.test.difference.point
-        more["people" if size < 0 else "scenes"].append(f"{MANIPULATIONS[x.first.after].label} (by {100 * abs(size):.1f} points)")
+        more["people" if size < 0 else "scenes"].append(f"{MANIPULATIONS[x.after].label} (by {100 * abs(size):.1f} points)")
     parts = [f"{who} lose more {what} if {' or '.join(edits)}" for who, edits in more.items() if edits]
     return f"{', and '.join(parts)}."
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from clipnb.analysis.calibration import STATISTICS
+from clipnb.analysis.calibration import STATISTICS, clean_embeddings
 from clipnb.analysis.pair_counts import pair_counts
-from clipnb.analysis.thresholds import clean_embeddings
 from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN, STUDY
 from clipnb.metrics.ranking import codes

@@ -82,7 +82,7 @@ def interactions(pairs: Sequence[InteractionContrast], what: str = "valid@k") ->
     for c, marker, fill in ((x.first, "D", "white"), (x.second, "s", INK)):
         left.plot([], [], marker, mfc=fill, mec=INK, ms=5, ls="none", label=plain(f"{c.dataset}, {len(c.changes)} categories"))
     left.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
-    left.set_yticks(range(len(pairs)), [plain(x.first.after) for x in reversed(pairs)])
+    left.set_yticks(range(len(pairs)), [plain(x.after) for x in reversed(pairs)])
     left.set(xlabel=f"change of {what}, percentage points", ylim=(-0.6, len(pairs) - 0.45))
     right.set_xlabel("difference of the changes, points")
     right.set_title(plain(f"{x.first.dataset} − {x.second.dataset}"), fontsize=8, loc="left")

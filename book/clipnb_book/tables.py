@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 
 from clipnb._core.text import literal
-from clipnb.analysis.calibration import Calibration
+from clipnb.analysis.calibration import Calibration, threshold_frame
 from clipnb.analysis.contrasts import InteractionContrast
 from clipnb.analysis.severity import BASELINE
-from clipnb.analysis.thresholds import threshold_frame
 from clipnb.analysis.tolerance import Tolerance
 from clipnb.datasets.card import Card
 from clipnb.manipulations import CLEAN, MANIPULATIONS
@@ -74,7 +73,7 @@ def crossed_table(pairs: Sequence[InteractionContrast], labels: Mapping[str, str
         costs = {"a loss": f"costs {sets[0]} more", "a gain": f"costs {sets[1]} more"}.get(verdict, verdict)
         both = [points(c.interval.point) for c in (x.first, x.second)]
         tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
-        rows.append([labels.get(x.first.after, x.first.after), *both, points(d.point), points_span(d), costs, *tests])
+        rows.append([labels.get(x.after, x.after), *both, points(d.point), points_span(d), costs, *tests])
     head = ["condition", *(f"{name}, points" for name in sets), "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
     return table(head, rows, "lrrrllrrr")
 
@@ -84,7 +83,7 @@ def by_severity(crossings: Mapping[int, Sequence[InteractionContrast]]) -> str:
     rows = []
     for number, x in enumerate(next(iter(crossings.values()))):
         differences = [pairs[number].test.difference for pairs in crossings.values()]
-        rows.append([x.first.after, *(points(d.point) + f" ({points_span(d)})" * d.bounded for d in differences)])
+        rows.append([x.after, *(points(d.point) + f" ({points_span(d)})" * d.bounded for d in differences)])
     return table(["edit", *(f"severity {s}" for s in crossings)], rows, "l" + "r" * len(crossings))
 
 

@@ -143,6 +143,11 @@ class InteractionContrast:
     test: Interaction
     effect: float
 
+    @property
+    def after(self) -> str:
+        """The condition."""
+        return self.first.after
+
 
 def interaction_contrasts(first: Sequence[Contrast], second: Sequence[Contrast]) -> list[InteractionContrast]:
     """The interaction for each condition that both data sets have."""
@@ -160,7 +165,7 @@ def interactions_frame(pairs: Sequence[InteractionContrast]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "condition": x.first.after,
+                "condition": x.after,
                 "first": x.first.dataset,
                 "second": x.second.dataset,
                 "categories": f"{len(x.first.changes)} + {len(x.second.changes)}",

@@ -42,7 +42,7 @@ def with_roles(
     """Tabulate contrasts or interactions role by role, with the column `role`; `frame_of` adjusts p over the members of a role."""
     by_role: dict[str, list[Member]] = {PRIMARY: [], PLANNED: [], EXPLORATORY: []}
     for member in members:
-        by_role[role(_condition(member), primary, graded)].append(member)
+        by_role[role(member.after, primary, graded)].append(member)
     return pd.concat([frame_of(part).assign(role=name) for name, part in by_role.items() if part], ignore_index=True)
 
 
@@ -81,7 +81,7 @@ def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionCon
     tests: list[tuple[str, str, Equivalence]] = [(c.dataset, c.after, tost(c.values, margin)) for c in family]
     for x in pairs:
         between = f"{x.first.dataset} minus {x.second.dataset}"
-        tests.append((between, x.first.after, tost_unpaired(x.first.values, x.second.values, margin)))
+        tests.append((between, x.after, tost_unpaired(x.first.values, x.second.values, margin)))
     return pd.DataFrame(
         [
             {
@@ -97,7 +97,3 @@ def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionCon
             for dataset, condition, found in tests
         ]
     )
-
-
-def _condition(member: Contrast | InteractionContrast) -> str:
-    return member.after if isinstance(member, Contrast) else member.first.after

@@ -211,7 +211,7 @@ def _threshold_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _threshold(options: argparse.Namespace) -> int:
     from .._core.paths import shown
-    from ..analysis.thresholds import calibration_of, threshold_frame
+    from ..analysis.calibration import calibration_of, threshold_frame
     from ..report.plots import operating_points
     from ..report.tables import printable
     from ..report.threshold_tables import threshold_answer

@@ -68,10 +68,10 @@ class Measure:
     Attributes:
         name: the name to type, and the column in a run's rows.
         label: the name in figures and tables.
-        range: lowest and highest value.
         meaning: the definition in one sentence.
-        absent: the queries that have no value.
         function: computes the values.
+        absent: the queries that have no value.
+        range: lowest and highest value.
         chance: (R of each category, N) -> the expected value for a random ranking, where R of the N other images
             have the query's category; None if there is no such value.
         aliases: other spellings; columns of version 0.1 are among them.
@@ -79,17 +79,16 @@ class Measure:
 
     name: str
     label: str
-    range: tuple[float, float]
     meaning: str
-    absent: str
     function: Callable[[QueryResults], Values]
+    absent: str = "none"
+    range: tuple[float, float] = (0.0, 1.0)
     chance: Callable[[Integers, int], Floats] | None = None
     aliases: tuple[str, ...] = ()
 
 
 MEASURES: Registry[Measure] = Registry("measure")
 
-UNIT = (0.0, 1.0)
 NO_RESULT = "a query without a usable result"
 NO_RELEVANT = "a query whose category has no other image in the gallery"
 NO_ORIGINAL = "a query whose original is not in the gallery"
@@ -139,134 +138,115 @@ _ALL = (
     Measure(
         "found",
         "original found first",
-        UNIT,
         "Whether the unedited original, which stays in the gallery for this measure, is the first result of the edited query.",
-        NO_ORIGINAL,
         _found,
+        absent=NO_ORIGINAL,
         chance=lambda relevant, others: np.full(len(relevant), 1 / (others + 1)),
         aliases=("self_at_1",),
     ),
     Measure(
         "found_rr",
         "reciprocal rank of the original",
-        UNIT,
         "1 / rank of the unedited original among all images of the gallery.",
-        NO_ORIGINAL,
         lambda q: None if q.ranked is None else q.ranked.self_rr,
+        absent=NO_ORIGINAL,
         aliases=("self_rr",),
     ),
     Measure(
         "p1",
         "P@1 by category",
-        UNIT,
         "Whether the first result has the query's category.",
-        NO_RESULT_OR_RELEVANT,
         _p1,
+        absent=NO_RESULT_OR_RELEVANT,
         chance=lambda relevant, others: relevant / others,
         aliases=("p_at_1",),
     ),
     Measure(
         "p_at_k",
         "P@k by category",
-        UNIT,
         "Share of the k results that have the query's category.",
-        NO_RELEVANT,
         _p_at_k,
+        absent=NO_RELEVANT,
         chance=lambda relevant, others: relevant / others,
     ),
     Measure(
         "r_at_k",
         "R@k by category",
-        UNIT,
         "Share of the category's other images that are among the k results.",
-        NO_RELEVANT,
         _r_at_k,
+        absent=NO_RELEVANT,
     ),
     Measure(
         "map",
         "mAP by category",
-        UNIT,
         "Average precision of the whole ranking, by category; its mean over queries is mAP.",
-        NO_RELEVANT,
         lambda q: None if q.ranked is None else q.ranked.precisions.ap,
+        absent=NO_RELEVANT,
         chance=ranking.expected_ap,
         aliases=("ap",),
     ),
     Measure(
         "map_at_r",
         "mAP@R by category",
-        UNIT,
         "Average precision of the first R results, where R is the number of other images in the category.",
-        NO_RELEVANT,
         lambda q: None if q.ranked is None else q.ranked.precisions.ap_at_r,
+        absent=NO_RELEVANT,
         aliases=("ap_at_r",),
     ),
     Measure(
         "valid",
         "valid@k (L2 threshold)",
-        UNIT,
         "Share of the k results within distance tau of the clean query; the study calls it accuracy.",
-        NO_RESULT,
         lambda q: validity.valid_at_k(q.distances, q.tau),
+        absent=NO_RESULT,
         aliases=("accuracy", "valid_at_k"),
     ),
     Measure(
         "overlap",
         "overlap with the clean results",
-        UNIT,
         "Share of the k results that the clean query also finds.",
-        NO_RESULTS,
         lambda q: None if q.before is None else agreement.overlap(q.rows, q.before),
+        absent=NO_RESULTS,
     ),
     Measure(
         "rbo",
         "agreement with the clean results (RBO)",
-        UNIT,
         "Rank-biased overlap of the results of the edited query and of the clean query.",
-        NO_RESULTS,
         lambda q: None if q.before is None else agreement.rbo(q.rows, q.before),
+        absent=NO_RESULTS,
     ),
     Measure(
         "shift",
         "shift of the embedding",
-        (0.0, 2.0),
         "Distance that the manipulation moves the embedding: 1 - cos(v, v').",
-        "none",
         lambda q: validity.shift(q.clean, q.manipulated),
+        range=(0.0, 2.0),
     ),
     Measure(
         "zero_shot",
         "named by category, zero-shot",
-        UNIT,
         "Whether the text nearest to the query, by the prompts of the run, names its category.",
-        "none",
         lambda q: _named(q, "prompts"),
         chance=lambda relevant, others: np.full(len(relevant), 1 / len(relevant)),
     ),
     Measure(
         "zero_shot_bare",
         "named by category, zero-shot, bare names",
-        UNIT,
         "Whether the bare name nearest to the query names its category.",
-        "none",
         lambda q: _named(q, "names"),
         chance=lambda relevant, others: np.full(len(relevant), 1 / len(relevant)),
     ),
     Measure(
         "misread",
         "named by the written word",
-        UNIT,
         "Whether the text nearest to the query names the category that is written on the photograph.",
-        "none",
         lambda q: _named(q, "prompts", "written"),
     ),
     Measure(
         "text_r_at_k",
         "R@k by text",
-        UNIT,
         "Whether the photograph is among the first k results of its category's text in a gallery of all edited "
         "photographs; the mean over a category of R photographs is the recall of its text, at most k / R.",
-        "none",
         _text_r_at_k,
     ),
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,8 +107,7 @@ def ordered_hits(similarity: Floats, relevant: Bools, junk: Bools | None = None)
     return np.asarray(keys & 1, dtype=np.bool_)
 
 
-@dataclass(frozen=True)
-class Precisions:
+class Precisions(NamedTuple):
     """Summaries of whole rankings, (q,) each, in [0, 1]; NaN for a query without relevant images.
 
     Attributes:
@@ -180,7 +180,7 @@ def reciprocal_rank(similarity: Floats, target: Floats, junk: Bools | None = Non
 
 
 def similarity_blocks(queries: Floats, gallery: Floats) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield cosine similarities block by block: the slice of b queries and their (b, n) similarities.
+    """Yield cosine similarities block by block: the slice of b queries and their (b, n) similarities; without queries, b is 0.
 
     They are computed in float64, because a float32 product depends on the place of an image in the gallery.
 
@@ -190,7 +190,7 @@ def similarity_blocks(queries: Floats, gallery: Floats) -> Iterator[tuple[slice,
     """
     rows = max(1, BLOCK_BYTES // (8 * max(1, len(gallery))))
     wide = np.asarray(gallery, dtype=np.float64).T
-    for start in range(0, len(queries), rows):
+    for start in range(0, max(1, len(queries)), rows):
         part = slice(start, min(start + rows, len(queries)))
         yield part, np.asarray(queries[part], dtype=np.float64) @ wide
 
@@ -231,19 +231,16 @@ def rank_all(
     >>> ranked.precisions.ap, ranked.self_rr  # the other cat ranks after the dog
     (array([0.5]), array([1.]))
     """
-    kept: list[Precisions] = []
-    own_rr: list[NDArray[np.float64]] = []
-    others: list[NDArray[np.int64]] = []
+    blocks = []
     for part, similarity in similarity_blocks(queries, gallery):
         own = same_image[0][part, None] == same_image[1]
         junk = own if copies is None else own | copies(part)
         relevant = (same_category[0][part, None] == same_category[1]) & ~junk
-        target = np.where(own, similarity, -np.inf).max(axis=1)
-        own_rr.append(reciprocal_rank(similarity, np.where(own.any(axis=1), target, np.nan), own))
-        kept.append(average_precisions(ordered_hits(similarity, relevant, junk)))
-        others.append(junk.sum(axis=1) - own.any(axis=1))
-    joined = {name: np.concatenate([getattr(p, name) for p in kept] or [np.empty(0)]) for name in Precisions.__dataclass_fields__}
-    return Ranked(Precisions(**joined), np.concatenate(own_rr or [np.empty(0)]), np.concatenate(others or [np.empty(0, np.int64)]))
+        target = np.where(own.any(axis=1), np.where(own, similarity, -np.inf).max(axis=1, initial=-np.inf), np.nan)
+        summaries = average_precisions(ordered_hits(similarity, relevant, junk))
+        blocks.append((*summaries, reciprocal_rank(similarity, target, own), junk.sum(axis=1) - own.any(axis=1)))
+    *precisions, self_rr, others = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    return Ranked(Precisions(*precisions), self_rr, others)
 
 
 def codes(*labels: object) -> tuple[NDArray[np.int64], ...]:

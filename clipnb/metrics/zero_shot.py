@@ -46,7 +46,7 @@ def zero_shot(queries: Floats, prompts: Floats, labels: NDArray[np.integer]) -> 
     >>> zero_shot(np.array([[0.6, 0.8]]), np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1]))
     array([ True])
     """
-    right = [np.empty(0, dtype=np.bool_)]
+    right = []
     for part, similarity in similarity_blocks(queries, prompts):
         steps = in_steps(similarity)
         own = np.take_along_axis(steps, labels[part, None], axis=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from .._core.text import literal
 from ..analysis.contrasts import Contrast, contrast
+from ..analysis.missing import account
 from ..analysis.scores import of_result
 from ..checks import duplicate_conditions, warnings
 from ..manipulations import CLEAN, SEVERITIES
@@ -191,6 +192,30 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
             ]
         )
     return table([*head, "found", "P@1", "valid@k", "95% interval", "shift", "untouched"], rows, "l" * len(head) + "rrrlrr")
+
+
+def accounts_table(results: Sequence[Result]) -> str:
+    """Make a Markdown table with a row for each run: fates of its results, available case, bounds and the study's rule.
+
+    A run that an early version saved without counts of results has no row.
+    """
+    head = ["condition", "queries", "asked", "returned", "dead", "unreadable", "usable", "available case", "95% interval", "bounds"]
+    head.append("study's rule")
+    rows = []
+    for a in (account(result) for result in results if "n_asked" in result.rows):
+        f = a.fates
+        counts = [a.queries, a.asked, a.asked - f["not returned"], f["dead"], f["unreadable"], f["valid"] + f["not valid"]]
+        rows.append(
+            [
+                a.label,
+                *(f"{n:,}" for n in counts),
+                share(a.available.point, ".1%"),
+                percent_span(a.available),
+                f"{share(a.worst, '.1%')} to {share(a.best, '.1%')}" if a.lost else "none lost",
+                share(a.study, ".1%"),
+            ]
+        )
+    return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
 def warnings_list(results: Sequence[Result]) -> str:

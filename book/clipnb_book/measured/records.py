@@ -180,7 +180,7 @@ def write(folder: Path) -> None:
     Raises:
         UserError: the photographs are not in $CLIPNB_DATA.
     """
-    from clipnb.analysis.thresholds import calibration_of
+    from clipnb.analysis.calibration import calibration_of
 
     from ..corrections import measured
 
