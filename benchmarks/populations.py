@@ -80,7 +80,7 @@ def _theory(name: str, centres: Vector, images: tuple[int, int] = IMAGES["scenes
 
 
 def _measured(manip: str, encoder: str) -> list[float]:
-    return list(findings.load().categories(findings.SCENES, encoder, manip).values())
+    return list(findings.categories(findings.SCENES, encoder, manip).values())
 
 
 _AT = (np.arange(2_000) + 0.5) / 2_000
@@ -118,7 +118,7 @@ def redrawn(people: Population, n: int, rng: np.random.Generator, skewed: bool =
 
 
 def _listed(manip: str, encoder: str) -> Callable[[int, np.random.Generator], Vector]:
-    values = np.array(findings.load().changes(findings.SCENES, encoder, manip))
+    values = np.array(findings.changes(findings.SCENES, encoder, manip))
     return lambda n, rng: rng.choice(values - values.mean(), n)
 
 

@@ -238,10 +238,9 @@ def test_the_findings_are_those_that_the_code_measures(shared_data: Path, monkey
     import clipnb
 
     monkeypatch.setenv("CLIPNB_DATA", str(shared_data))
-    kept = findings.load()
     results = [clipnb.run(s, progress=False) for s in findings.specs() if s.encoder == "histogram" and s.dataset == "athletes"]
     now = findings.summarise(results)
-    then = kept.rows[(kept.rows["encoder"] == "histogram") & (kept.rows["dataset"] == "athletes")].reset_index(drop=True)
+    then = findings.rows().query("encoder == 'histogram' and dataset == 'athletes'").reset_index(drop=True)
     assert list(now["category"]) == list(then["category"])
     for measure in ("images", "valid", "shift", "noop", "p1"):
         assert np.allclose(now[measure].astype(float), then[measure].astype(float), atol=2e-3), measure

@@ -186,7 +186,7 @@ def measured_claims() -> list[Claim]:
 
 
 def test_the_books_ledger_is_true_of_what_was_measured() -> None:
-    judged = settle(measured_claims(), {"findings": from_findings()})
+    judged = settle(measured_claims(), {"findings": from_findings})
     found = {j.claim.id: j.verdict for j in judged}
     assert found["interaction_blur_grey_ours"] == UNDECIDED  # five people
     assert found["crop_figures_ours"] == UNDECIDED

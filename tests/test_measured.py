@@ -69,19 +69,18 @@ def test_corrections_that_were_kept_give_the_same_tables() -> None:
 @pytest.mark.parametrize("dataset", records.SETS)
 def test_what_is_kept_agrees_with_the_findings(dataset: str) -> None:
     """The three files were measured apart, on the same photographs, and by another engine: the accuracies are the same."""
-    found = findings.load()
-    assert records._record("thresholds")["about"]["photographs"] == found.about["photographs"]
+    assert records._record("thresholds")["about"]["photographs"] == findings.about()["photographs"]
     for manip, sweep in zip(STUDY[1:], records.sweeps(dataset), strict=True):
-        change = change_interval(found.changes(dataset, "efficientnet-lite2", manip))
+        change = change_interval(findings.changes(dataset, "efficientnet-lite2", manip))
         at = int(np.argmin(np.abs(sweep.taus - sweep.tau)))
         assert sweep.changes[at].point == pytest.approx(change.point, abs=2e-3)
     frame = records.corrections(dataset)
     assert set(frame["correction"]) == {c.name for c in corrections.CORRECTIONS}
-    assert len(frame["changes"].iloc[0]) == findings.counts(found)[dataset]["categories"]
+    assert len(frame["changes"].iloc[0]) == findings.counts()[dataset]["categories"]
 
 
 def test_a_set_without_findings_is_not_listed_as_measured() -> None:
-    measured = set(findings.counts(findings.load()))
+    measured = set(findings.counts())
     assert {card.name for card in records.cards()} > measured
     listed = [line.split("`")[1] for line in values.measured_cards().splitlines()[2:]]
     assert set(listed) == measured
@@ -95,13 +94,11 @@ def test_the_whole_gallery_gives_what_the_run_gives(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(gallery_size, "SIZES", {"sample-scenes": sizes})
     monkeypatch.setattr(gallery_size, "SCENES", "sample-scenes")
     monkeypatch.setattr(gallery_size, "FILE", tmp_path / "sizes.json")
-    gallery_size._record.cache_clear()
     gallery_size.measure()
     whole = gallery_size.curve("sample-scenes").set_index(["measure", "size"])["value"]
     assert whole["found", sizes[1]] == pytest.approx(result.macro("found").point, abs=1e-4)
     assert f" and {100 * result.macro('found').point:.0f}% of the blurred" in gallery_size.reading()
-    assert gallery_size.about()["photographs"].keys() == {"sample-scenes"}
-    gallery_size._record.cache_clear()
+    assert json.loads((tmp_path / "sizes.json").read_text())["about"]["photographs"].keys() == {"sample-scenes"}
 
 
 def test_the_committed_curves_agree_with_the_table_of_severities() -> None:

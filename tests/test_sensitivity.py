@@ -135,7 +135,6 @@ def test_draws_and_models_are_measured_as_analyse_does(tmp_path: Path, monkeypat
         ("FILE", tmp_path / "draws.json"),
     ):
         monkeypatch.setattr(draws, name, value)
-    draws._record.cache_clear()
     draws.measure()
     (found, p1), models = draws.rows("draws").to_dict("records"), draws.rows("models")
     spec = RunSpec("sample-scenes", "cropped", "histogram", severity=3, draws=draws.DRAWS, per_category=4)
@@ -147,7 +146,6 @@ def test_draws_and_models_are_measured_as_analyse_does(tmp_path: Path, monkeypat
     row = models.query("condition == 'cropped' and measure == 'p1'").iloc[0]
     assert [row["change"], row["p"]] == pytest.approx([over.interval.point, over.p], abs=1e-6)
     assert row["model"] == pytest.approx(row["change"], abs=1e-4), "sizes are equal"
-    draws._record.cache_clear()
 
 
 def test_the_page_says_where_the_mixed_model_and_the_test_over_categories_part() -> None:

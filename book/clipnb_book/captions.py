@@ -132,10 +132,9 @@ def who_loses(pairs: Sequence[InteractionContrast], what: str) -> str:
 
 def slopes() -> str:
     """The mean change of the study's measure by each edit, in words."""
-    found = findings.load()
     parts = []
     for name, who in SETS.items():
-        changes = {m: float(np.mean(found.changes(name, OFFLINE, m))) for m in STUDY[1:]}
+        changes = {m: float(np.mean(findings.changes(name, OFFLINE, m))) for m in STUDY[1:]}
         parts.append(f"{listed(f'{points(v)} ({MANIPULATIONS[m].label})' for m, v in changes.items())} points on {who}")
     return f"The mean share of valid results changes by {'; by '.join(parts)}."
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipnb._core.files import read_json
 from clipnb.report.format import table as plain_table
 from clipnb.report.plots import INK, MID, WIDTH, new_figure
 
@@ -14,23 +13,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+DATA = Path(__file__).parent / "data"
 LOOP = "whole grid against the study's loop"
 GRID = f"{LOOP}, fp32"
 """The row in which clipnb and the study's loop have the same engine and precision."""
 
 
-@cache
 def on_gpu() -> dict[str, Any]:
     """The rates of the last run of `benchmarks/gpu.py` on a GPU, and its machine."""
-    rates: dict[str, Any] = json.loads((files(__package__) / "data" / "gpu.json").read_text(encoding="utf-8"))
-    return rates
+    return dict(read_json(DATA / "gpu.json"))
 
 
-@cache
 def measured() -> dict[str, Any]:
     """The ratios of the last benchmark run, and its machine."""
-    table: dict[str, Any] = json.loads((files(__package__) / "data" / "speed.json").read_text(encoding="utf-8"))
-    return table
+    return dict(read_json(DATA / "speed.json"))
 
 
 def reached(row: dict[str, Any]) -> bool:

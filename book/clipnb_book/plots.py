@@ -15,12 +15,11 @@ from clipnb.result import Result
 
 from .claims.evidence import ByCondition, mean_of
 from .first_page import SETS
+from .measured import findings
 from .threshold_sweep import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from .measured.findings import Findings
 
 
 def means(sets: Mapping[str, ByCondition]) -> Figure:
@@ -46,13 +45,13 @@ def means(sets: Mapping[str, ByCondition]) -> Figure:
     return figure
 
 
-def slopes(found: Findings, encoder: str) -> Figure:
+def slopes(encoder: str) -> Figure:
     """Each category's valid@k, unedited and edited: one row per data set, one column per manipulation."""
     edits = [manip for manip in STUDY if manip != CLEAN]
     figure, axes = new_figure(WIDTH, 4.6, len(SETS), len(edits), sharey=True)
     for line, (dataset, who) in zip(axes, SETS.items(), strict=True):
         for ax, manip in zip(line, edits, strict=True):
-            before, after = (found.categories(dataset, encoder, m) for m in (CLEAN, manip))
+            before, after = (findings.categories(dataset, encoder, m) for m in (CLEAN, manip))
             for category in (name for name in before if name in after):  # a set has no fixed order
                 ax.plot([0, 1], [before[category], after[category]], color=MID, lw=0.7, alpha=0.5, marker="o", ms=2, mew=0)
             means = [float(np.mean(list(values.values()))) for values in (before, after)]

@@ -6,7 +6,7 @@ not is an assumption, named here and shown beside the result.
 
 from __future__ import annotations
 
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,8 @@ from clipnb.report.format import share, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+DATA = Path(__file__).parent / "data"
 
 LAION = 5_850_000_000
 """Images of LAION-5B, to the nearest ten million (Schuhmann et al. 2022)."""
@@ -47,8 +49,7 @@ def measured() -> pd.DataFrame:
 
     `queries_per_second` is the median of `rounds`, a list of the rate in each.
     """
-    with (resources.files(__package__) / "data" / "scale.csv").open("r", encoding="utf-8") as file:
-        rows = pd.read_csv(file)
+    rows = pd.read_csv(DATA / "scale.csv")
     rows["rounds"] = [[float(rate) for rate in each.split()] for each in rows["rounds"]]
     return rows
 
@@ -75,8 +76,6 @@ def speed_table() -> str:
 
     `kernels` is the processor type whose BLAS kernels FAISS used, detected or set.
     """
-    with (resources.files(__package__) / "data" / "search.csv").open("r", encoding="utf-8") as file:
-        rows = pd.read_csv(file).to_dict("records")
     cells = [
         [
             str(row["what"]),
@@ -86,7 +85,7 @@ def speed_table() -> str:
             f"{row['clipnb_exact_is_faster_by']:.2f}" + (" (exact ÷ HNSW)" if "hnsw" in str(row["what"]) else ""),
             share(row["recall"], ".3f"),
         ]
-        for row in rows
+        for row in pd.read_csv(DATA / "search.csv").to_dict("records")
     ]
     return table(
         ["search by", "FAISS computes for", "queries a second", "range", "rate of clipnb exact ÷ this", "recall@10"],

@@ -57,7 +57,7 @@ def _runs(results: Sequence[Result], pages: Mapping[str, str]) -> str:
 
 def _real() -> str:
     """A table with a row for each measurement on real photographs that has no table of its own."""
-    counted = findings.counts(findings.load())
+    counted = findings.counts()
     rows = []
     for what, about in records.abouts().items():
         photographs = [

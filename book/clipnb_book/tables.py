@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -253,6 +253,6 @@ def _plain(name: str) -> str:
 
 def kept_table(name: str, align: str) -> str:
     """A CSV file of the book's data as a Markdown table; `align` has a letter, l or r, for each column."""
-    with (files(__package__) / "data" / name).open(encoding="utf-8") as file:
+    with (Path(__file__).parent / "data" / name).open(encoding="utf-8") as file:
         head, *rows = csv.reader(file)
     return table(head, rows, align)

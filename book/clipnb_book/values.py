@@ -65,7 +65,7 @@ def _claims(results: Sequence[Result]) -> dict[str, Any]:
     entries = ledger.read()
     family = [c for name in (findings.FIGURES, findings.SCENES) for c in contrasts(findings_scores(name, OFFLINE))]
     return {
-        **ledger.pages(ledger.settle(entries, {"runs": from_runs(results), "findings": from_findings(), "severities": graded})),
+        **ledger.pages(ledger.settle(entries, {"runs": from_runs(results), "findings": from_findings, "severities": graded})),
         "contrasts": text.contrasts_table(["data set", "condition"], [[c.dataset, c.after] for c in family], family),
         "interactions": tables.crossed_table(findings_crossed(OFFLINE)),
     }
@@ -176,22 +176,20 @@ def _samples(results: Sequence[Result]) -> dict[str, Any]:
 
 def measured_cards() -> str:
     """The cards of the real photographs that have findings (Markdown)."""
-    measured = findings.counts(findings.load())
+    measured = findings.counts()
     return tables.cards_table([card for card in records.cards() if card.name in measured])
 
 
 def _findings() -> dict[str, Any]:
-    found = findings.load()
-    encoder = findings.ENCODERS[0]
-    sets: dict[str, Any] = {}
-    for name, count in findings.counts(found).items():
-        untouched = found.categories(name, encoder, "cropped", "noop")
-        sets[name] = {
+    cropped = findings.rows().query("encoder == @OFFLINE and manip == 'cropped'").groupby("dataset")
+    return {
+        name: {
             "categories": str(count["categories"]),
             "images": f"{count['images']:,}",
-            "untouched": format.share(sum(untouched.values()) / len(untouched)),
+            "untouched": format.share(cropped["noop"].mean()[name]),
         }
-    return sets
+        for name, count in findings.counts().items()
+    }
 
 
 def _runs(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, str]:

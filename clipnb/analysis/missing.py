@@ -23,13 +23,9 @@ FATES = ("valid", "not valid", "dead", "unreadable", "not returned")
 
 
 def bounds(valid: ArrayLike, usable: ArrayLike, asked: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Compute the worst and the best case of each query: valid / asked and (valid + asked - usable) / asked.
+    """Compute the worst and the best case of each query: valid / asked and (valid + asked - usable) / asked, (q,) in [0, 1].
 
-    Args:
-        valid, usable, asked: (q,) counts with valid ≤ usable ≤ asked and asked ≥ 1.
-
-    Returns:
-        (q,) and (q,) in [0, 1]; both equal the available case if no result is lost.
+    The (q,) counts have valid ≤ usable ≤ asked and asked ≥ 1. Both cases equal the available case if no result is lost.
     """
     v, u, a = (np.asarray(x, dtype=np.float64) for x in (valid, usable, asked))
     return v / a, (v + a - u) / a

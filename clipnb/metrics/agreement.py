@@ -35,14 +35,9 @@ def _lengths(a: Rows, b: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def overlap(a: Rows, b: Rows) -> NDArray[np.float64]:
-    """overlap@k = |A ∩ B| / k of two lists with the same k.
+    """overlap@k = |A ∩ B| / k of two lists with the same k: (q, k) and (q, k) -> (q,) in [0, 1].
 
-    Args:
-        a, b: (q, k) results.
-
-    Returns:
-        (q,) in [0, 1]. If both lists have fewer than k results, the length of the longer one replaces k. NaN for two
-        empty lists.
+    If both lists have fewer than k results, the length of the longer one replaces k. NaN for two empty lists.
 
     >>> overlap(np.array([[1, 2, 3, 4]]), np.array([[2, 1, 7, 8]]))
     array([0.5])

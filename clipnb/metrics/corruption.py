@@ -39,12 +39,8 @@ def relative_performance(performance: Performance, clean: float) -> float:
 def corruption_error(performance: Mapping[int, float], baseline: Mapping[int, float]) -> float:
     """CE = Σ_s E_s / Σ_s E_s(baseline), where E = 1 - performance (Hendrycks & Dietterich 2019).
 
-    Args:
-        performance: severity -> performance of an encoder under one manipulation.
-        baseline: severity -> performance of the weak baseline encoder under that manipulation.
-
-    Returns:
-        0 or more; 1 if the errors equal those of the baseline; NaN if the baseline makes no errors.
+    `performance` and `baseline` map severity -> performance of an encoder, and of the weak baseline, under one manipulation. CE is
+    0 or more; 1 if the errors equal those of the baseline; NaN if the baseline makes no errors.
 
     Raises:
         UserError: the baseline lacks a severity.

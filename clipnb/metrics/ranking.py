@@ -31,13 +31,7 @@ BLOCK_BYTES = 8 * 2**20
 
 
 def precision_at_k(hits: Bools) -> NDArray[np.float64]:
-    """P@k = hits / k (TREC). A missing result counts as a miss.
-
-    Args:
-        hits: (q, k) whether each result is relevant, k at least 1.
-
-    Returns:
-        (q,) in [0, 1].
+    """P@k = hits / k (TREC) of (q, k) hits, k at least 1: (q,) in [0, 1]. A missing result counts as a miss.
 
     >>> precision_at_k(np.array([[True, False, True, False]]))
     array([0.5])
@@ -46,14 +40,10 @@ def precision_at_k(hits: Bools) -> NDArray[np.float64]:
 
 
 def recall_at_k(hits: Bools, relevant: Integers) -> NDArray[np.float64]:
-    """R@k = hits / relevant (TREC).
+    """R@k = hits / relevant (TREC) of (q, k) hits: (q,) in [0, 1]; NaN for a query without relevant images.
 
     Args:
-        hits: (q, k) whether each result is relevant.
         relevant: (q,) number of relevant images in the gallery.
-
-    Returns:
-        (q,) in [0, 1]; NaN for a query without relevant images.
 
     >>> recall_at_k(np.array([[True, False, True]]), np.array([8]))
     array([0.25])
@@ -90,8 +80,7 @@ def ordered_hits(similarity: Floats, relevant: Bools, junk: Bools | None = None)
 
     Args:
         similarity: (q, n) finite similarities; higher is nearer.
-        relevant: (q, n) whether each image is relevant.
-        junk: (q, n) images to leave out of the ranking; none by default.
+        relevant, junk: (q, n) whether each image is relevant, and whether it is left out of the ranking; none by default.
 
     Returns:
         (q, n); a row with j junk images ends with j times False.
@@ -183,10 +172,6 @@ def similarity_blocks(queries: Floats, gallery: Floats) -> Iterator[tuple[slice,
     """Yield cosine similarities block by block: the slice of b queries and their (b, n) similarities; without queries, b is 0.
 
     They are computed in float64, because a float32 product depends on the place of an image in the gallery.
-
-    Args:
-        queries: (q, dim) unit vectors.
-        gallery: (n, dim) unit vectors.
     """
     rows = max(1, BLOCK_BYTES // (8 * max(1, len(gallery))))
     wide = np.asarray(gallery, dtype=np.float64).T
@@ -220,8 +205,7 @@ def rank_all(
     """Rank the whole gallery for every query. Memory does not grow with the number of queries.
 
     Args:
-        queries: (q, dim) unit vectors.
-        gallery: (n, dim) unit vectors.
+        queries, gallery: (q, dim) and (n, dim) unit vectors.
         same_category: (q,) and (n,) category codes; an image with the query's code is relevant.
         same_image: (q,) and (n,) content codes; an image with the query's code is the query's own image or a copy of it.
         copies: a slice of b queries -> (b, n) whether each image is a near-copy of the query and so junk.

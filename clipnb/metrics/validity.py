@@ -41,7 +41,6 @@ def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:
 
     Args:
         distances: (q, k) distances of the results to the clean query, NaN for an unusable result.
-        tau: threshold.
 
     Returns:
         (q,) in [0, 1], NaN for a query without usable results.
@@ -55,13 +54,7 @@ def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:
 
 
 def shift(clean: Floats, manipulated: Floats) -> NDArray[np.float64]:
-    """Shift of each embedding by a manipulation: 1 - cos(v, v').
-
-    Args:
-        clean, manipulated: (q, dim) unit embeddings v and v'.
-
-    Returns:
-        (q,) in [0, 2].
+    """Shift of each (q, dim) unit embedding by a manipulation: 1 - cos(v, v'), (q,) in [0, 2].
 
     >>> shift(np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]]))
     array([0.4])

@@ -70,11 +70,7 @@ def curve_of_counts(tau: Floats, same: NDArray[Any], different: NDArray[Any]) ->
 
 
 def operating_curve(same: Floats, different: Floats) -> OperatingCurve:
-    """Exact operating curve from distances.
-
-    Args:
-        same: (p,) distances of same-kind pairs.
-        different: (n,) distances of different-kind pairs.
+    """Exact operating curve from the (p,) distances of same-kind pairs and the (n,) distances of different-kind pairs.
 
     Raises:
         ValueError: one kind has no pairs.
@@ -99,11 +95,7 @@ def roc_auc(curve: OperatingCurve) -> float:
 
 
 def equal_error(curve: OperatingCurve) -> tuple[float, float]:
-    """Equal error rate: FPR = 1 - recall, interpolated linearly on the ROC. Also the first threshold at or beyond that point.
-
-    Returns:
-        (rate, tau).
-    """
+    """(EER, tau): the rate where FPR = 1 - recall, interpolated linearly on the ROC, and the first threshold at or beyond it."""
     fpr, miss = np.concatenate([[0.0], curve.fpr]), np.concatenate([[1.0], 1.0 - curve.recall])
     gap = fpr - miss  # rises from -1 to 1
     at = int(np.argmax(gap >= 0))
@@ -118,10 +110,9 @@ def tau_at_fpr(curve: OperatingCurve, rate: float) -> float:
 
 
 def recall_at_precision(curve: OperatingCurve, precision: float = 0.9) -> tuple[float, float]:
-    """R@P90 and tau@P90: the largest recall at a precision of at least `precision`, and its threshold (ISC 2021, Douze et al.).
+    """(R@P90, tau@P90): the largest recall at a precision of at least `precision`, and its threshold (ISC 2021, Douze et al.).
 
-    Returns:
-        (recall, tau); both are NaN if no threshold reaches the precision.
+    Both are NaN if no threshold reaches the precision.
     """
     precise = np.flatnonzero(curve.precision >= precision)
     if not precise.size:

@@ -36,12 +36,8 @@ def zero_shot(queries: Floats, prompts: Floats, labels: NDArray[np.integer]) -> 
     """Whether the text nearest to a query is that of its label (Radford et al. 2021).
 
     Args:
-        queries: (q, dim) image embeddings of unit length.
-        prompts: (c, dim) text embeddings of unit length, one per category.
+        queries, prompts: (q, dim) and (c, dim) unit embeddings of images and of the categories' texts.
         labels: (q,) row of `prompts` of each query's label.
-
-    Returns:
-        (q,) booleans.
 
     >>> zero_shot(np.array([[0.6, 0.8]]), np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1]))
     array([ True])
@@ -60,13 +56,8 @@ def retrieved_by_text(photos: Floats, prompts: Floats, labels: NDArray[np.intege
     The mean over the photographs of a category is the recall R@k of its text, at most k / R for R photographs.
 
     Args:
-        photos: (n, dim) image embeddings of unit length: the gallery.
-        prompts: (c, dim) text embeddings of unit length, one per category: the queries.
+        photos, prompts: (n, dim) and (c, dim) unit embeddings: the gallery, and the categories' texts, which are the queries.
         labels: (n,) row of `prompts` of each photograph's category.
-        k: number of results.
-
-    Returns:
-        (n,) booleans.
 
     >>> photos = np.array([[0.6, 0.8], [1.0, 0.0], [0.0, 1.0]])
     >>> retrieved_by_text(photos, np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 0, 1]), k=1)

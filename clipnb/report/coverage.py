@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import pandas as pd
+
+DATA = Path(__file__).parent / "data"
 
 LOW = 0.93
 """Lowest simulated coverage that counts as the nominal 95%."""
@@ -33,18 +35,13 @@ def simulation() -> pd.DataFrame:
     `rate` is the coverage or the share of false rejections, `none` the share of data sets without an interval, `error` the
     Monte Carlo error of the rate, `width` the median width over that of Student's t.
     """
-    return _read("simulation")
+    return pd.read_csv(DATA / "simulation.csv")
 
 
 @cache
 def breaking_points() -> pd.DataFrame:
     """The rows of `benchmarks/breaking_points.py`."""
-    return _read("breaking_points")
-
-
-def _read(name: str) -> pd.DataFrame:
-    with (resources.files(__package__) / "data" / f"{name}.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file)
+    return pd.read_csv(DATA / "breaking_points.csv")
 
 
 @cache

@@ -15,11 +15,7 @@ from .intervals import TICK, ticks
 def rank_biserial(differences: ArrayLike) -> float:
     """Matched-pairs rank-biserial correlation (T+ - T-) / (T+ + T-) of the signed-rank sums (Kerby 2014). Zeros are left out.
 
-    Args:
-        differences: (G,) d_c, the mean change of each category.
-
-    Returns:
-        A value in [-1, 1]; -1 if every category loses, 0 if none changes, NaN if there are no differences or one is NaN.
+    It is in [-1, 1] for (G,) changes: -1 if every category loses, 0 if none changes, NaN if there are none or one is NaN.
 
     >>> round(rank_biserial([-3, 1, -2]), 3)  # (1 - 5) / 6
     -0.667
@@ -35,13 +31,9 @@ def rank_biserial(differences: ArrayLike) -> float:
 
 
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
-    """Cliff's delta, P(a > b) - P(a < b), of two independent sets (Cliff 1993).
+    """Cliff's delta, P(a > b) - P(a < b), in [-1, 1], of independent sets of (G1,) and (G2,) values (Cliff 1993).
 
-    Args:
-        a, b: (G1,) and (G2,) values.
-
-    Returns:
-        A value in [-1, 1]; NaN if a set is empty or has NaN.
+    NaN if a set is empty or has NaN.
 
     >>> cliffs_delta([1, 2], [0, 2])  # (2 pairs above - 1 pair below) / 4
     0.25
@@ -71,10 +63,7 @@ class Nesting:
 
 
 def nesting(scores: Sequence[ArrayLike]) -> Nesting:
-    """Intra-class correlation and design effect.
-
-    Args:
-        scores: the image scores of each category; NaN is an image without a score.
+    """Intra-class correlation and design effect of the image scores of each category; NaN is an image without a score.
 
     >>> nesting([[1, 1], [0, 0]])
     Nesting(icc=1.0, design_effect=2.0, images=4, categories=2)

@@ -22,13 +22,9 @@ from .sign_flips import sign_flip
 
 
 def wilcoxon(differences: ArrayLike) -> float:
-    """Two-sided Wilcoxon signed-rank test with Pratt's rule for zeros, a check on `sign_flip`. Exact up to 13 categories.
+    """Two-sided Wilcoxon signed-rank test of (G,) d_c with Pratt's rule for zeros, a check on `sign_flip`.
 
-    Args:
-        differences: (G,) d_c.
-
-    Returns:
-        p in (0, 1]; 1 if all changes are zero, NaN if there are no differences or one is NaN.
+    It is exact up to 13 categories. p is in (0, 1]; 1 if all changes are zero, NaN if there are none or one is NaN.
 
     >>> wilcoxon([-1, -2, -3])
     0.25
@@ -49,11 +45,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     `multipletests` of statsmodels takes 2,000 times as long, because each call runs the garbage collector.
 
-    Args:
-        p_values: m p-values in any order. NaN means that there was no test: it stays NaN and does not count in m.
-
-    Returns:
-        m adjusted p-values, in the same order.
+    The m p-values may have any order and keep it. NaN means that there was no test: it stays NaN and does not count in m.
 
     >>> holm([0.125, 0.5, 0.25])
     [0.375, 0.5, 0.5]
@@ -101,13 +93,7 @@ def tost(differences: ArrayLike, margin: float) -> Equivalence:
 def tost_unpaired(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0.05) -> Equivalence:
     """Two one-sided Welch tests that show that mean(a) - mean(b) lies within ±margin.
 
-    Args:
-        a, b: (G1,) and (G2,) values of independent categories.
-        margin: as in `tost`.
-        alpha: level of the test.
-
-    Raises:
-        ValueError: the margin is not positive.
+    `a` and `b` are (G1,) and (G2,) values of independent categories; `margin` and the error are those of `tost`.
 
     >>> round(tost_unpaired([0, 1] * 3, [0, 1] * 3, margin=0.5).p, 4)  # t = 1.581 with 10 degrees of freedom
     0.0725
@@ -145,13 +131,8 @@ class Interaction:
 def interaction(a: ArrayLike, b: ArrayLike, *, seed: int = 0, permutations: int = 9_999) -> Interaction:
     """Test that two sets of independent categories have the same mean change.
 
-    Args:
-        a, b: (G1,) and (G2,) d_c of each data set.
-        seed: seed of the permutations.
-        permutations: number of permutations.
-
-    Returns:
-        The test; its p-values are NaN if a set has fewer than `FEWEST` categories, or if the values within each set are equal.
+    `a` and `b` are the (G1,) and (G2,) d_c of the data sets. The p-values are NaN if a set has fewer than `FEWEST` categories, or
+    if the values within each set are equal.
 
     >>> test = interaction([-3, -4, -5, -3, -4, -5], [-1, -2, -3, -1, -2, -3])
     >>> test.difference.point, round(test.p, 4)  # t = -2 / sqrt(4 / 15) with 10 degrees of freedom

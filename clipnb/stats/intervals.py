@@ -40,9 +40,7 @@ def ticks(values: ArrayLike) -> NDArray[np.float64]:
 def category_means(scores: Mapping[str, Iterable[float]], *, absent: Absent = "skip") -> dict[str, float]:
     """Mean score of each category, over its images with a score.
 
-    Args:
-        scores: category -> image scores; NaN is an image without a score.
-        absent: leave out a category without any score ("skip"), or count it as 0 ("zero", the study's rule).
+    NaN is an image without a score. A category without any score is left out ("skip"), or counts 0 ("zero", the study's rule).
 
     >>> category_means({"cat": [1.0, 0.5, math.nan], "dog": [math.nan]}, absent="zero")
     {'cat': 0.75, 'dog': 0.0}
@@ -130,7 +128,6 @@ def mean_interval(
 
     Args:
         means: (G,) category means.
-        level: nominal coverage.
         bounds: range of the quantity, (0, 1) for a share; the interval ends there.
 
     Returns:
@@ -200,10 +197,7 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> I
     In simulations it covers 85.0% to 98.5% with as many categories in both sets and 58.5% to 98.0% against 100 categories: least
     if a few categories of the smaller set can collapse.
 
-    Args:
-        a, b: (G1,) and (G2,) values of independent categories. The interval has no bounds if a set has fewer than `FEWEST`
-            values, or if the values within each set are equal.
-        level: nominal coverage.
+    It has no bounds if one of the (G1,) and (G2,) lists has fewer than `FEWEST` values, or if the values within each are equal.
 
     >>> found = unpaired_difference([1, 2, 3, 1, 2, 3], [2, 3, 4, 2, 3, 4])  # -1 ± 2.228 * sqrt(4 / 15)
     >>> found.point, round(found.low, 3), round(found.high, 3)
@@ -223,9 +217,7 @@ def direction(difference: Interval, p: float | None = None) -> str:
     The p-value decides, after Holm's adjustment if it belongs to a family. "No change" means that no category changed. If
     p is above `ALPHA`, the data leave the sign open; they do not show that there is no change.
 
-    Args:
-        difference: the estimate with its interval.
-        p: p-value of the planned test. Without it, the interval decides, as the unadjusted test would.
+    Without the p-value of the planned test, the interval decides, as the unadjusted test would.
 
     >>> direction(Interval(-0.2, -0.3, -0.1, "t", 10)), direction(Interval(-0.2, -0.3, -0.1, "t", 10), p=0.08)
     ('a loss', 'cannot tell')

@@ -54,13 +54,7 @@ def sign_flip(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> f
     2^G flips are used, the test is exact and p = b / 2^G. The null hypothesis is that the changes are distributed
     symmetrically around zero. A skewed distribution with mean zero violates it.
 
-    Args:
-        differences: (G,) d_c, the mean change of each category.
-        flips: B, the number of random flips.
-        seed: seed of the random flips.
-
-    Returns:
-        p in (0, 1], at least 2^(1-G); NaN if there are no differences or one is NaN.
+    p is in (0, 1] for (G,) changes, at least 2^(1-G); NaN if there are none or one is NaN.
 
     >>> sign_flip([-1, -2, -3])  # 2 of the 8 flips
     0.25
@@ -86,14 +80,8 @@ def change_interval(differences: ArrayLike, *, level: float = 0.95, flips: int =
 
     It excludes 0 if and only if p <= 1 - level. In simulations it covers 33.5% to 98.2%: least if few categories change.
 
-    Args:
-        differences: (G,) d_c.
-        level: nominal coverage.
-        flips, seed: as for `sign_flip`.
-
-    Returns:
-        The interval, with ends between the smallest and the largest change. It has no bounds if the changes are equal, or
-        if there are too few: 2^(1-G) must be at most 1 - level, which takes 6 categories at 95%.
+    Its ends lie between the smallest and the largest of the (G,) changes. It has no bounds if they are equal, or if there are too
+    few: 2^(1-G) must be at most 1 - level, which takes 6 categories at 95%.
 
     Raises:
         ValueError: there are no differences.
@@ -135,12 +123,8 @@ def detectable_change(sd: float, categories: int) -> float:
 
     It is simulated: 2,000 data sets with standard deviation 1, for each the smallest shift that the test detects.
 
-    Args:
-        sd: standard deviation of the categories' changes.
-        categories: G, the number of categories.
-
-    Returns:
-        A change in the unit of `sd`, known to about 2%; NaN if so few categories never give p <= alpha (5 at 5%), 0 if `sd` is 0.
+    It is in the unit of `sd`, the standard deviation of the categories' changes, and known to about 2%; NaN if so few categories
+    never give p <= alpha (5 at 5%), 0 if `sd` is 0.
 
     >>> round(detectable_change(sd=0.1, categories=10), 2), detectable_change(sd=0.1, categories=5)
     (0.1, nan)

@@ -190,15 +190,14 @@ def from_runs(results: Sequence[Result]) -> Lookup:
     return look
 
 
-def from_findings() -> Lookup:
+def from_findings(dataset: str, encoder: str) -> ByCondition:
     """Look up category means measured on real photographs, as committed with the project."""
-    found = findings.load()
-    return lambda dataset, encoder: of_categories({manip: found.categories(dataset, encoder, manip) for manip in STUDY})
+    return of_categories({manip: findings.categories(dataset, encoder, manip) for manip in STUDY})
 
 
 def findings_scores(dataset: str, encoder: str) -> list[Scores]:
     """The measured category means as scores, one a condition; they name no images."""
-    cells = from_findings()(dataset, encoder)
+    cells = from_findings(dataset, encoder)
     return [Scores(dataset, name, {c: [v] for c, v in (cell.categories or {}).items()}) for name, cell in cells.items()]
 
 

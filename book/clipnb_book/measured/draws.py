@@ -10,14 +10,12 @@ import json
 import math
 import warnings
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clipnb._core.files import write_text
+from clipnb._core.files import read_json, write_text
 from clipnb.analysis.contrasts import contrast
 from clipnb.analysis.scores import of_result, paired_changes
 from clipnb.analysis.sensitivity import draws_frame
@@ -30,9 +28,9 @@ from clipnb.runs import run
 from clipnb.spec import RunSpec
 from clipnb.stats.intervals import ALPHA, Interval
 
-from .findings import FIGURES, SCENES, describe
+from .findings import DATA, FIGURES, SCENES, describe
 
-FILE = Path(__file__).parent / "data" / "draws.json"
+FILE = DATA / "draws.json"
 SETS, SHOWN = {SCENES: 5, FIGURES: 20}, {SCENES: "scenes", FIGURES: "people"}
 """Data set -> photographs of each category, and what they show."""
 
@@ -76,15 +74,9 @@ def compared(clean: Result, edited: Result, measure: str) -> dict[str, Any]:
     }
 
 
-@cache
-def _record() -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
-    return record
-
-
 def rows(name: str) -> pd.DataFrame:
     """The table `draws` (of `draws_frame`) or `models` (of `compared`)."""
-    return pd.read_csv(io.StringIO("\n".join(_record()[name])))
+    return pd.read_csv(io.StringIO("\n".join(read_json(FILE)[name])))
 
 
 def draws_table() -> str:

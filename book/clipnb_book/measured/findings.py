@@ -7,28 +7,28 @@ photographs.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from clipnb._core.files import write_text
+from clipnb._core.files import read_json, write_text
 from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
 from clipnb.report.format import points, points_span, share, span, table
 from clipnb.result import Result
 from clipnb.spec import RunSpec
 from clipnb.stats.hypothesis import holm
-from clipnb.stats.intervals import Interval, direction, mean_interval
+from clipnb.stats.intervals import direction, mean_interval
 from clipnb.stats.sign_flips import change_interval, sign_flip
 
 ENCODERS = ("efficientnet-lite2", "histogram")
 FIGURES, SCENES = "athletes", "miniplaces"
+
+DATA = Path(__file__).parent / "data"
+"""Numbers from photographs that are not distributed with the project."""
 
 
 def paired_differences(clean: Mapping[str, float], manipulated: Mapping[str, float]) -> list[float]:
@@ -40,52 +40,38 @@ def paired_differences(clean: Mapping[str, float], manipulated: Mapping[str, flo
     return [manipulated[c] - clean[c] for c in clean if c in manipulated]
 
 
-@dataclass(frozen=True)
-class Findings:
-    """Category means on real photographs.
-
-    Attributes:
-        rows: one row per data set, encoder, condition and category: images, valid (valid@k,tau), shift, noop (share of images
-            left as they were), p1 (P@1 by category).
-        about: settings, versions and fingerprints.
-    """
-
-    rows: pd.DataFrame
-    about: dict[str, Any]
-
-    def categories(self, dataset: str, encoder: str, manip: str, measure: str = "valid") -> dict[str, float]:
-        """Category -> mean of a measure; empty where that was not measured."""
-        r = self.rows
-        part = r[(r["dataset"] == dataset) & (r["encoder"] == encoder) & (r["manip"] == manip)]
-        return {str(c): float(v) for c, v in zip(part["category"], part[measure], strict=True)}
-
-    def groups(self, dataset: str, encoder: str) -> dict[str, list[float]]:
-        """Condition -> category means of valid@k, as the plots take them."""
-        return {MANIPULATIONS[m].label: list(self.categories(dataset, encoder, m).values()) for m in STUDY}
-
-    def intervals(self, dataset: str, encoder: str) -> dict[str, Interval]:
-        """Condition -> macro mean with its interval over categories."""
-        return {label: mean_interval(values, bounds=(0.0, 1.0)) for label, values in self.groups(dataset, encoder).items()}
-
-    def changes(self, dataset: str, encoder: str, manip: str) -> list[float]:
-        """Manipulated minus clean valid@k, category by category."""
-        return paired_differences(self.categories(dataset, encoder, CLEAN), self.categories(dataset, encoder, manip))
-
-
-def read(text: str, about: str) -> Findings:
-    """Read findings from the text of their two files."""
-    return Findings(pd.read_csv(io.StringIO(text)), json.loads(about))
-
-
 @cache
-def load() -> Findings:
-    """The findings in the package."""
-    folder = resources.files(__package__) / "data"
-    return read((folder / "findings.csv").read_text(encoding="utf-8"), (folder / "findings.json").read_text(encoding="utf-8"))
+def rows() -> pd.DataFrame:
+    """The committed numbers: one row per data set, encoder, condition and category.
+
+    The columns are images, valid (valid@k,tau), shift, noop (share of images left as they were) and p1 (P@1 by category).
+    """
+    return pd.read_csv(DATA / "findings.csv")
+
+
+def about() -> dict[str, Any]:
+    """Settings, versions and fingerprints of the measurement."""
+    found: dict[str, Any] = read_json(DATA / "findings.json")
+    return found
+
+
+def _part(dataset: str, encoder: str, manip: str) -> pd.DataFrame:
+    return rows().query("dataset == @dataset and encoder == @encoder and manip == @manip")
+
+
+def categories(dataset: str, encoder: str, manip: str) -> dict[str, float]:
+    """Category -> mean of valid@k; empty where that was not measured."""
+    part = _part(dataset, encoder, manip)
+    return {str(c): float(v) for c, v in zip(part["category"], part["valid"], strict=True)}
+
+
+def changes(dataset: str, encoder: str, manip: str) -> list[float]:
+    """Manipulated minus clean valid@k, category by category."""
+    return paired_differences(categories(dataset, encoder, CLEAN), categories(dataset, encoder, manip))
 
 
 def summarise(results: Sequence[Result]) -> pd.DataFrame:
-    """The rows of `Findings` for some runs."""
+    """`rows` for some runs."""
     parts = []
     for result in results:
         groups = result.rows.groupby("category", sort=True)
@@ -119,31 +105,27 @@ def describe(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def table_of(findings: Findings, encoder: str) -> str:
+def table_of(encoder: str) -> str:
     """A Markdown table with a row for each data set and condition; the verdict is adjusted over all changes."""
-    rows = []
-    changes = {(d, m): findings.changes(d, encoder, m) for d in (FIGURES, SCENES) for m in STUDY if m != CLEAN}
-    adjusted = dict(zip(changes, holm([sign_flip(d) for d in changes.values()]), strict=True))
+    lines = []
+    edited = {(d, m): changes(d, encoder, m) for d in (FIGURES, SCENES) for m in STUDY if m != CLEAN}
+    adjusted = dict(zip(edited, holm([sign_flip(d) for d in edited.values()]), strict=True))
     for dataset in (FIGURES, SCENES):
-        for manip, (label, interval) in zip(STUDY, findings.intervals(dataset, encoder).items(), strict=True):
-            noop = findings.rows[
-                (findings.rows["dataset"] == dataset) & (findings.rows["encoder"] == encoder) & (findings.rows["manip"] == manip)
-            ]
-            untouched = (noop["noop"] * noop["images"]).sum() / noop["images"].sum()
-            change = ["", "", ""]
+        for manip in STUDY:
+            part, change, untouched = _part(dataset, encoder, manip), ["", "", ""], ""
+            interval = mean_interval(part["valid"], bounds=(0.0, 1.0))
             if manip != CLEAN:
-                d = change_interval(changes[dataset, manip])
+                d = change_interval(edited[dataset, manip])
                 change = [points(d.point), points_span(d), direction(d, adjusted[dataset, manip])]
-            rows.append(
-                [dataset, label, f"{interval.point:.4f}", span(interval), *change, "" if manip == CLEAN else share(untouched)]
-            )
+                untouched = share((part["noop"] * part["images"]).sum() / part["images"].sum())
+            lines.append([dataset, MANIPULATIONS[manip].label, f"{interval.point:.4f}", span(interval), *change, untouched])
     head = ["data set", "condition", "valid@k", "95% interval", "change, points", "95% interval", "verdict", "untouched"]
-    return table(head, rows, "llrlrllr")
+    return table(head, lines, "llrlrllr")
 
 
-def counts(findings: Findings) -> dict[str, dict[str, int]]:
+def counts() -> dict[str, dict[str, int]]:
     """Data set -> number of categories and of images."""
-    clean = findings.rows[(findings.rows["manip"] == CLEAN) & (findings.rows["encoder"] == ENCODERS[0])]
+    clean = rows().query("manip == @CLEAN and encoder == @ENCODERS[0]")
     return {str(name): {"categories": len(part), "images": int(part["images"].sum())} for name, part in clean.groupby("dataset")}
 
 
@@ -161,4 +143,4 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(__file__).parent / "data")
+    write(DATA)

@@ -8,15 +8,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clipnb._core.files import write_text
+from clipnb._core.files import read_json, write_text
 from clipnb._core.random import rng_for
 from clipnb.embedding.embed import embed, kept_embeddings
 from clipnb.encoders import OFFLINE, load_encoder
@@ -29,12 +27,12 @@ from clipnb.runs import drawn_for, run
 from clipnb.spec import RunSpec
 from clipnb.stats.intervals import Interval, category_means, mean_interval
 
-from .findings import FIGURES, SCENES, describe
+from .findings import DATA, FIGURES, SCENES, describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FILE = Path(__file__).parent / "data" / "gallery_size.json"
+FILE = DATA / "gallery_size.json"
 
 CURVES = {"valid": "valid@k", "p_at_k": "P@k by category", "found": "original found first"}
 """Measures of a curve -> their labels."""
@@ -51,21 +49,9 @@ REPEATS = 5
 SIZES = {SCENES: (20, 50, 100, 200, 500, 1000, 2000), FIGURES: (20, 50, 100, 200, 350)}
 
 
-@cache
-def _record() -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
-    return record
-
-
 def curve(dataset: str) -> pd.DataFrame:
     """The table of `gallery_curve` for a data set."""
-    return pd.read_csv(io.StringIO("\n".join(_record()["sets"][dataset])))
-
-
-def about() -> dict[str, Any]:
-    """Versions, fingerprints and date of the measurement."""
-    found: dict[str, Any] = _record()["about"]
-    return found
+    return pd.read_csv(io.StringIO("\n".join(read_json(FILE)["sets"][dataset])))
 
 
 def reading() -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clipnb._core.files import rounded, write_text
+from clipnb._core.files import read_json, rounded, write_text
 from clipnb.analysis.calibration import Calibration
 from clipnb.analysis.result_threshold import ResultThreshold
 from clipnb.analysis.tolerance import Tolerance
@@ -29,10 +29,8 @@ from clipnb.stats.intervals import Interval
 
 from ..severities import from_table, read_table
 from ..threshold_sweep import Sweep, sweeps_of
-from .findings import FIGURES, SCENES, describe, load
-
-DATA = Path(__file__).parent / "data"
-"""Numbers from photographs that are not distributed with the project."""
+from . import findings
+from .findings import DATA, FIGURES, SCENES, describe
 
 SETS = (SCENES, FIGURES)
 ENGINE = "openvino"
@@ -44,8 +42,7 @@ STEP = 0.01
 
 @cache
 def _record(name: str) -> dict[str, Any]:
-    text = (DATA / f"{name}.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text)
+    found: dict[str, Any] = read_json(DATA / f"{name}.json")
     return found
 
 
@@ -92,7 +89,7 @@ def corrections(dataset: str) -> pd.DataFrame:
 
 def cards() -> list[Card]:
     """Cards of the real photographs."""
-    return [Card(**record) for record in json.loads((DATA / "cards.json").read_text(encoding="utf-8"))]
+    return [Card(**record) for record in read_json(DATA / "cards.json")]
 
 
 @cache
@@ -109,7 +106,7 @@ def encoders() -> tuple[pd.DataFrame, dict[str, Any]]:
 def abouts() -> dict[str, dict[str, Any]]:
     """What was measured -> its settings, versions and fingerprints, for the records beside the table of severities."""
     return {
-        "the study's settings": load().about,
+        "the study's settings": findings.about(),
         "thresholds": _record("thresholds")["about"],
         "corrections": _record("corrections")["about"],
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ Printed = Literal["NBA", "MiniPlaces"]
 
 
 def _text(name: str) -> str:
-    return (resources.files(__package__) / "data" / name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / "data" / name).read_text(encoding="utf-8")
 
 
 def printed_means() -> dict[str, dict[str, float]]:
