@@ -111,7 +111,8 @@ def plain_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, l
         lines[0] = f": {lines[0]}"  # napoleon reads the text before the first colon as a type: here, none
     _name_several(lines)
     if what == "module":
-        lines[:] = [line for paragraph in _paragraphs(lines) for line in [*_listed(paragraph), ""]]
+        paragraphs = (part.split("\n") for part in "\n".join(lines).strip("\n").split("\n\n"))
+        lines[:] = [line for paragraph in paragraphs for line in [*_listed(paragraph), ""]]
 
 
 def _name_several(lines: list[str]) -> None:
@@ -121,10 +122,6 @@ def _name_several(lines: list[str]) -> None:
         inside = line.strip() == "Attributes:" or (inside and (not line or line.startswith(" ")))
         if inside and (names := re.match(r"    \w+(, \w+)+(?=:)", line)):
             lines[at] = names[0].replace(", ", ",\u200b") + line[names.end() :]
-
-
-def _paragraphs(lines: list[str]) -> list[list[str]]:
-    return [part.split("\n") for part in "\n".join(lines).strip("\n").split("\n\n")]
 
 
 def _listed(paragraph: list[str]) -> list[str]:

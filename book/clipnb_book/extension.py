@@ -17,11 +17,17 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
 
 from clipnb._core.paths import runs_root
 from clipnb.datasets.dataset import load_dataset, slug
 from clipnb.errors import UserError
+from clipnb.execution import pages
 from clipnb.manipulations import CLEAN, STUDY
 from clipnb.result import Result, load_results
 from clipnb.runs import saved_result
@@ -31,12 +37,7 @@ from . import api_reference, browser_data, captions, html, latex, slider, table_
 from .api_reference import write_generated
 from .claims import ledger
 from .measured import records
-
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
-    from sphinx.config import Config
-    from sphinx.environment import BuildEnvironment
-
+from .values import values
 
 FOR_RUNNING = {"install", "what", "parameters"}
 """Ids or tags of the cells of a run notebook that its page does not show."""
@@ -44,12 +45,6 @@ FOR_RUNNING = {"install", "what", "parameters"}
 
 def configure(app: Sphinx, config: Config) -> None:
     """Compute what is missing, then tell Sphinx where the contents and the numbers are."""
-    from sphinx.errors import ExtensionError
-
-    from clipnb.execution import pages
-
-    from .values import values
-
     root = Path(app.srcdir).parent
     os.chdir(root)  # the folder from which paths in $CLIPNB_DATA and data set names are read
     try:

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from html import escape, unescape
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from docutils import nodes
+from PIL import Image
+from sphinx.application import Sphinx
 
 from clipnb.result import Result
-
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
 
 MATHJAX = Path("mathjax/tex-mml-chtml.js")
 """Path in the static folder of the book."""
@@ -74,8 +75,6 @@ def ship_files(app: Sphinx) -> None:
 
 def slim_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Keep only the scripts and styles that a page uses, each once."""
-    from docutils import nodes
-
     has_maths = doctree is not None and any(
         isinstance(node, nodes.math | nodes.math_block) for node in doctree.findall(nodes.Element)
     )
@@ -95,8 +94,6 @@ def slim_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, 
 
 def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Give a page a description, its first paragraph, and a link preview: title, description, picture."""
-    from docutils import nodes
-
     paragraphs = [] if doctree is None else doctree.findall(nodes.paragraph)
     title = unescape(re.sub("<[^>]*>", "", context.get("title", "")))
     first = next((n.astext() for n in paragraphs if n.parent.tagname in PROSE), f"{title} ({app.config.html_title})")
@@ -111,8 +108,6 @@ def describe_page(app: Sphinx, pagename: str, templatename: str, context: dict[s
 
 def add_search_words(app: Sphinx, doctree: Any) -> None:
     """Let the search find a page by words that its text does not have."""
-    from docutils import nodes
-
     if words := SEARCH_WORDS.get(app.env.docname):
         doctree.append(nodes.meta("", name="keywords", content=words))
 
@@ -125,9 +120,6 @@ def footer(results: Sequence[Result]) -> str:
 
 def photographs_as_jpeg(app: Sphinx, doctree: Any) -> None:
     """Store figures with photographs as JPEG: a third of the bytes, without a visible loss."""
-    from docutils import nodes
-    from PIL import Image
-
     for node in doctree.findall(nodes.image):
         path = Path(app.env.relfn2path(node["uri"])[1])
         if path.suffix != ".png" or path.parent.name != "jupyter_execute" or not path.is_file():

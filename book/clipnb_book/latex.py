@@ -15,15 +15,19 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.texescape import escape
+from sphinx_jupyterbook_latex.nodes import RootHeader
 
 from clipnb.report import plots
 from clipnb.result import Result
 
 from . import latex_tables
-
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
 
 LEFT_OUT = ("api/",)
 """Folders of pages that are not printed."""
@@ -70,8 +74,6 @@ def add_charts(notebook: dict[str, Any], result: Result | None) -> None:
 
 def _photographs_as_pixels(document: Any) -> None:
     """Keep the JPEG of a picture with photographs: as vector graphics it is ten times as large."""
-    from docutils import nodes
-
     for bundle in list(document.findall(nodes.container)):
         if bundle.get("nb_element") != "mime_bundle":
             continue
@@ -83,8 +85,6 @@ def _photographs_as_pixels(document: Any) -> None:
 
 def _smaller(document: Any) -> None:
     """Make figures smaller: they are drawn for a screen, and paper is read from nearer."""
-    from docutils import nodes
-
     for image in document.findall(nodes.image):
         if not {"width", "height", "scale"}.intersection(image.attributes):
             image["scale"] = SCALE
@@ -92,8 +92,6 @@ def _smaller(document: Any) -> None:
 
 def _keep_together(document: Any) -> None:
     """Keep a paragraph on one page with the table or figure that it introduces, and a heading with its text."""
-    from docutils import nodes
-
     for node in [*document.findall(nodes.table), *document.findall(nodes.figure)]:
         while node.parent.index(node) == 0 and not isinstance(node.parent, nodes.section):
             node = node.parent
@@ -108,9 +106,6 @@ def _keep_together(document: Any) -> None:
 
 def _leave_out(document: Any) -> None:
     """Remove the pages and cells that are not printed."""
-    from docutils import nodes
-    from sphinx import addnodes
-
     for page in list(document.findall(addnodes.start_of_file)):
         if page["docname"].startswith(LEFT_OUT):
             page.parent.remove(page)
@@ -123,8 +118,6 @@ def _leave_out(document: Any) -> None:
 
 def _unlink(document: Any) -> None:
     """Replace a link to a page that is not printed by its text."""
-    from docutils import nodes
-
     for link in list(document.findall(nodes.reference)):
         if link.get("refuri", "").lstrip("%").startswith(LEFT_OUT):
             link.replace_self(link.children)
@@ -132,11 +125,6 @@ def _unlink(document: Any) -> None:
 
 def _headings(document: Any, title: str) -> None:
     """Headings on the first page, and none over the page whose bibliography LaTeX puts at the end under its own."""
-    from docutils import nodes
-    from sphinx import addnodes
-    from sphinx.util.texescape import escape
-    from sphinx_jupyterbook_latex.nodes import RootHeader
-
     for part in list(document.findall(RootHeader)):
         part.replace_self(nodes.raw("", rf"\section*{{{escape(part.astext(), 'xelatex')}}}", format="latex"))
     first = next(iter(document.findall(nodes.section)))
@@ -148,8 +136,6 @@ def _headings(document: Any, title: str) -> None:
 
 def _cell(entry: Any, heading: bool) -> list[latex_tables.Run]:
     """The texts of a cell, each with its style; a link is followed by its page."""
-    from docutils import nodes
-
     found: list[latex_tables.Run] = []
     for text in entry.findall(nodes.Text):
         around = [text.parent, text.parent.parent, text.parent.parent.parent]
@@ -161,9 +147,6 @@ def _cell(entry: Any, heading: bool) -> list[latex_tables.Run]:
 
 def _set_tables(document: Any) -> None:
     """Set the columns and the type size of every table."""
-    from docutils import nodes
-    from sphinx import addnodes
-
     for table in list(document.findall(nodes.table)):
         rows = [list(row) for row in table.findall(nodes.row)]
         if any("morecols" in entry or "morerows" in entry for row in rows for entry in row):
@@ -181,29 +164,29 @@ def _set_tables(document: Any) -> None:
         table.parent.insert(at + 3, nodes.raw("", r"\endgroup", format="latex"))
 
 
+class BeforeLinks(SphinxPostTransform):  # type: ignore[misc]
+    default_priority = 3  # before myst-nb chooses among the forms of an output, and Sphinx resolves links
+    formats = ("latex",)
+
+    def run(self, **kwargs: Any) -> None:
+        _photographs_as_pixels(self.document)
+        _leave_out(self.document)
+
+
+class AfterLinks(SphinxPostTransform):  # type: ignore[misc]
+    default_priority = 750  # after sphinx-jupyterbook-latex has made parts of the contents
+    formats = ("latex",)
+
+    def run(self, **kwargs: Any) -> None:
+        _unlink(self.document)
+        _smaller(self.document)
+        _keep_together(self.document)
+        _set_tables(self.document)
+        _headings(self.document, self.env.titles[self.config.master_doc].astext())
+
+
 def connect(app: Sphinx) -> None:
     """Connect this to a Sphinx build."""
-    from sphinx.transforms.post_transforms import SphinxPostTransform
-
-    class BeforeLinks(SphinxPostTransform):  # type: ignore[misc]
-        default_priority = 3  # before myst-nb chooses among the forms of an output, and Sphinx resolves links
-        formats = ("latex",)
-
-        def run(self, **kwargs: Any) -> None:
-            _photographs_as_pixels(self.document)
-            _leave_out(self.document)
-
-    class AfterLinks(SphinxPostTransform):  # type: ignore[misc]
-        default_priority = 750  # after sphinx-jupyterbook-latex has made parts of the contents
-        formats = ("latex",)
-
-        def run(self, **kwargs: Any) -> None:
-            _unlink(self.document)
-            _smaller(self.document)
-            _keep_together(self.document)
-            _set_tables(self.document)
-            _headings(self.document, self.env.titles[self.config.master_doc].astext())
-
     app.add_post_transform(BeforeLinks)
     app.add_post_transform(AfterLinks)
     app.connect("builder-inited", prepare)

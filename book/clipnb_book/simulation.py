@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def simulation() -> pd.DataFrame:
 def worst_table(question: str, *, by: Sequence[str] = ("method",)) -> str:
     """A row for each interval: its lowest coverage over the populations and, in brackets, its median width over that of t."""
     part = simulation()[(simulation()["question"] == question) & (simulation()["what"] == "coverage")]
-    return _table(part.groupby(list(by)), part["categories"].unique(), lambda cell: (cell["rate"].min(), cell["width"].median()))
+    return _table(part, by, widths=True)
 
 
 def breaking_table() -> str:
@@ -65,30 +65,29 @@ def breaking_table() -> str:
 def coverage_table(question: str) -> str:
     """Coverage of the chosen interval: a row for each population, a column for each number of categories; bold below 93%."""
     part = simulation()[(simulation()["question"] == question) & (simulation()["method"] == CHOSEN[question])]
-    return _table(part.groupby(["population"]), part["categories"].unique(), lambda cell: (cell["rate"].min(), math.nan))
+    return _table(part, ["population"])
 
 
 def error_table() -> str:
     """Share of true nulls that the tests reject at 5%: the highest over the populations; bold above 7%."""
     part = simulation()[simulation()["what"] == "type-I error"]
-    return _table(
-        part.groupby(["method"]), part["categories"].unique(), lambda cell: (1 - cell["rate"].max(), math.nan), errors=True
-    )
+    return _table(part, ["method"], errors=True)
 
 
-def _table(groups: Any, sizes: Any, worst: Callable[[pd.DataFrame], tuple[float, float]], errors: bool = False) -> str:
-    rows = []
-    for names, part in groups:
+def _table(part: pd.DataFrame, by: Sequence[str], *, widths: bool = False, errors: bool = False) -> str:
+    """The worst rate of each group and number of categories: the lowest coverage, or the highest share of false rejections."""
+    sizes, rows = sorted(part["categories"].unique()), []
+    for names, group in part.groupby(list(by)):
         cells = []
-        for g in sorted(sizes):
-            cell = part[part["categories"] == g]
-            rate, width = worst(cell)
+        for g in sizes:
+            cell = group[group["categories"] == g]
+            rate = 1 - cell["rate"].max() if errors else cell["rate"].min()
             shown = f"{1 - rate if errors else rate:.1%}"
-            wide = "" if math.isnan(width) else f" ({width:.2f})"
+            wide = f" ({cell['width'].median():.2f})" if widths and cell["width"].notna().any() else ""
             none = cell["none"].min() == 1 or cell.empty
             cells.append("none" if none else f"**{shown}**{wide}" if rate < LOW else f"{shown}{wide}")
-        rows.append([", ".join(names), *cells])
-    return table(["", *(f"G{NB}={NB}{g}" for g in sorted(sizes))], rows, "l" + "r" * len(sizes))
+        rows.append([", ".join(map(str, names)), *cells])
+    return table(["", *(f"G{NB}={NB}{g}" for g in sizes)], rows, "l" + "r" * len(sizes))
 
 
 def reading() -> str:

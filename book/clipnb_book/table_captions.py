@@ -6,18 +6,16 @@ Jupyter shows the line as it is; `clipnb.report.format.captioned` writes it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
+from docutils import nodes
+from sphinx.application import Sphinx
 
 MARK = "Table: "
 
 
 def number_tables(app: Sphinx, doctree: Any) -> None:
     """Make the paragraph that begins with the mark, above a table, the table's caption; captioned tables are numbered."""
-    from docutils import nodes
-
     page = re.sub(r"\W+", "-", app.env.docname)
     for number, table in enumerate(doctree.findall(nodes.table), start=1):
         before = table.parent[table.parent.index(table) - 1] if table.parent.index(table) else None

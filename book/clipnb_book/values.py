@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipnb import __version__
-from clipnb.analysis.contrasts import contrasts
 from clipnb.datasets.picture_hash import NEAR
 from clipnb.datasets.samples import IMAGES_PER_CATEGORY, SAMPLES
 from clipnb.encoders import OFFLINE
@@ -22,7 +21,7 @@ from clipnb.stats.intervals import FEWEST
 
 from . import api_reference, captions, simulation, status, tables
 from .claims import ledger
-from .claims.evidence import findings_crossed, findings_scores, from_findings, from_runs, graded
+from .claims.evidence import findings_contrasts, findings_crossed, from_findings, from_runs, graded
 from .measured import findings, records
 from .published import reading
 from .published.original import figures_against_scenes, list_facts, printed_log, printed_means
@@ -63,7 +62,7 @@ def values(results: Sequence[Result], pages: Mapping[str, str]) -> dict[str, Any
 def _claims(results: Sequence[Result]) -> dict[str, Any]:
     """The judged ledger and the tables of the planned contrasts; raises `LedgerError` for a verdict that the numbers do not give."""
     entries = ledger.read()
-    family = [c for name in (findings.FIGURES, findings.SCENES) for c in contrasts(findings_scores(name, OFFLINE))]
+    family = [c for name in (findings.FIGURES, findings.SCENES) for c in findings_contrasts(name, OFFLINE)]
     return {
         **ledger.pages(ledger.settle(entries, {"runs": from_runs(results), "findings": from_findings, "severities": graded})),
         "contrasts": text.contrasts_table(["data set", "condition"], [[c.dataset, c.after] for c in family], family),

@@ -181,11 +181,9 @@ def from_runs(results: Sequence[Result]) -> Lookup:
     """Look up runs with default settings by data set and encoder; only runs comparable with the clean one count."""
 
     def look(dataset: str, encoder: str) -> ByCondition:
-        group = [r for r in results if (r.spec.dataset_name, r.spec.encoder) == (dataset, encoder) and r.spec == usual(r)]
-        return of_categories({r.spec.manip: r.category_means for r in comparable_with_clean(group)})
-
-    def usual(r: Result) -> RunSpec:
-        return RunSpec(r.spec.dataset, r.spec.manip, r.spec.encoder)
+        own = [r for r in results if (r.spec.dataset_name, r.spec.encoder) == (dataset, encoder)]
+        usual = [r for r in own if r.spec == RunSpec(r.spec.dataset, r.spec.manip, encoder)]
+        return of_categories({r.spec.manip: r.category_means for r in comparable_with_clean(usual)})
 
     return look
 
@@ -195,15 +193,19 @@ def from_findings(dataset: str, encoder: str) -> ByCondition:
     return of_categories({manip: findings.categories(dataset, encoder, manip) for manip in STUDY})
 
 
-def findings_scores(dataset: str, encoder: str) -> list[Scores]:
-    """The measured category means as scores, one a condition; they name no images."""
-    cells = from_findings(dataset, encoder)
-    return [Scores(dataset, name, {c: [v] for c, v in (cell.categories or {}).items()}) for name, cell in cells.items()]
+def contrasts_of(dataset: str, cells: ByCondition) -> list[Contrast]:
+    """The change by each of the study's edits, from category means."""
+    return contrasts([Scores(dataset, name, {c: [v] for c, v in (cells[name].categories or {}).items()}) for name in STUDY])
+
+
+def findings_contrasts(dataset: str, encoder: str) -> list[Contrast]:
+    """The change by each of the study's edits at the study's settings."""
+    return contrasts_of(dataset, from_findings(dataset, encoder))
 
 
 def findings_crossed(encoder: str) -> list[InteractionContrast]:
     """The change that each manipulation makes on figures, compared with its change on scenes."""
-    return interaction_contrasts(*(contrasts(findings_scores(name, encoder)) for name in (findings.FIGURES, findings.SCENES)))
+    return interaction_contrasts(*(findings_contrasts(name, encoder) for name in (findings.FIGURES, findings.SCENES)))
 
 
 def graded(dataset: str, encoder: str, measure: str = "found", severity: int = 0) -> ByCondition:
@@ -222,8 +224,7 @@ def graded(dataset: str, encoder: str, measure: str = "found", severity: int = 0
 
 def graded_contrasts(dataset: str, encoder: str, measure: str, severity: int = 0) -> list[Contrast]:
     """The change by each of the study's edits at equal strength: at one severity, or the mean over all five (0)."""
-    cells = graded(dataset, encoder, measure, severity)
-    return contrasts([Scores(dataset, name, {c: [v] for c, v in (cells[name].categories or {}).items()}) for name in STUDY])
+    return contrasts_of(dataset, graded(dataset, encoder, measure, severity))
 
 
 def graded_interactions(encoder: str, measure: str, severity: int = 0) -> list[InteractionContrast]:

@@ -84,10 +84,6 @@ def _means(group: ByCondition) -> dict[str, str]:
     return {name: f"{cell.mean:.4f}" for name, cell in group.items()}
 
 
-def _shares(group: ByCondition) -> dict[str, str]:
-    return {name: share(cell.mean) for name, cell in group.items()}
-
-
 def _of(group: ByCondition, name: str) -> Any:
     if name not in group:
         raise UserError(f"there is no condition {name!r} in its data, which has {', '.join(group) or 'none'}")
@@ -104,7 +100,7 @@ def lower(groups: Sequence[ByCondition], *, conditions: Sequence[str], than: Seq
     estimates = {f"{a}_{b}": change(_of(group, b), _of(group, a)) for a in conditions for b in than}
     others = [change(_of(g, b), _of(g, a)).p for g in groups for a in family for b in than if g is not group or a not in conditions]
     verdict, texts = _losses(estimates, others)
-    numbers = {"mean": _means(group), "share": _shares(group), "difference": texts}
+    numbers = {"mean": _means(group), "share": {name: share(cell.mean) for name, cell in group.items()}, "difference": texts}
     return Outcome(verdict, next(iter(estimates.values())).n, numbers)
 
 
