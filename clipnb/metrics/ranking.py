@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +95,8 @@ def ordered_hits(similarity: Floats, relevant: Bools, junk: Bools | None = None)
     return np.asarray(keys & 1, dtype=np.bool_)
 
 
-class Precisions(NamedTuple):
+@dataclass(frozen=True)
+class Precisions:
     """Summaries of whole rankings, (q,) each, in [0, 1]; NaN for a query without relevant images.
 
     Attributes:
@@ -221,8 +221,9 @@ def rank_all(
         junk = own if copies is None else own | copies(part)
         relevant = (same_category[0][part, None] == same_category[1]) & ~junk
         target = np.where(own.any(axis=1), np.where(own, similarity, -np.inf).max(axis=1, initial=-np.inf), np.nan)
-        summaries = average_precisions(ordered_hits(similarity, relevant, junk))
-        blocks.append((*summaries, reciprocal_rank(similarity, target, own), junk.sum(axis=1) - own.any(axis=1)))
+        found = average_precisions(ordered_hits(similarity, relevant, junk))
+        copied = junk.sum(axis=1) - own.any(axis=1)
+        blocks.append((found.ap, found.ap_at_r, found.relevant, reciprocal_rank(similarity, target, own), copied))
     *precisions, self_rr, others = (np.concatenate(column) for column in zip(*blocks, strict=True))
     return Ranked(Precisions(*precisions), self_rr, others)
 
