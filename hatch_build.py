@@ -6,7 +6,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PARTS = ("_config.yml", "_toc.yml", "notebooks/*.ipynb", "book/*.*", "book/_static/*")
-"""As in `clipnb.execution.template`."""
+"""As in `clipnb.cli.project`."""
 
 
 class ProjectFiles(BuildHookInterface):

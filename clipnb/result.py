@@ -87,11 +87,7 @@ class Result:
         return self.macro("valid")
 
     def column(self, measure: str) -> pd.Series[Any]:
-        """The values of a measure, one per row.
-
-        Raises:
-            UserError: the measure is unknown, or the run does not have it.
-        """
+        """The values of a measure, one per row; a `UserError` if it is unknown, or the run does not have it."""
         name = MEASURES.canonical(measure)
         if name not in self.rows:
             why = "its gallery, encoder or edit does not allow it, or an earlier version made it"
@@ -190,11 +186,7 @@ class Result:
 
     @classmethod
     def load(cls, folder: Path) -> Result:
-        """Read the folder of a run, of this version or an earlier one.
-
-        Raises:
-            UserError: the folder is not that of a finished run, or it is damaged.
-        """
+        """Read the folder of a run, of this version or an earlier one; a `UserError` if it is damaged, or not that of a run."""
         try:
             record = json.loads(read_text(folder / "run.json"))
             content = read_bytes(folder / "rows.parquet")
@@ -222,14 +214,10 @@ def comparable_with_clean(results: Sequence[Result]) -> list[Result]:
 
 
 def require_own_folder(folder: Path, spec: RunSpec, root_sha256: str, fingerprint: Callable[[Collection[str]], str]) -> None:
-    """Check that the folder of a run holds no run of the same name with another gallery, encoder or data set.
+    """Raise a `UserError` if the folder of a run holds one of the same name with another gallery, encoder or data set.
 
-    Args:
-        root_sha256: digest of the path of the data set's folder.
-        fingerprint: ids of unreadable photographs -> digest of all others; called only if the folders of the data sets differ.
-
-    Raises:
-        UserError: it holds one.
+    `root_sha256` is the digest of the path of the data set's folder. `fingerprint`, of unreadable ids -> digest of all other
+    photographs, is called only if the folders of the data sets differ.
     """
     clash = ""
     with suppress(Exception):  # a missing or damaged file may be replaced
@@ -261,19 +249,15 @@ def load_results(root: Path | None = None) -> list[Result]:
     ['grey']
     """
     found: list[Result] = []
-    for about in (root or results_root()).glob("*/run.json"):
-        if about.parent.name.startswith("."):
-            continue  # left by a save that was killed
+    for about in (root or results_root()).glob("[!.]*/run.json"):  # a dot: left by a save that was killed
         try:
             result = Result.load(about.parent)
+            if result.spec.run_id != about.parent.name:
+                why = f"holds the run {result.spec.run_id} and is ignored: rename or delete it"
+                raise UserError(f"{shown(about.parent)} {why}")
+            found.append(result)
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
-            continue
-        if result.spec.run_id == about.parent.name:
-            found.append(result)
-        else:
-            why = f"holds the run {result.spec.run_id} and is ignored: rename or delete it"
-            warnings.warn(f"{shown(about.parent)} {why}", stacklevel=2)
     order = {name: at for at, name in enumerate(MANIPULATIONS)}
     return sorted(
         found, key=lambda r: (r.spec.encoder, r.spec.dataset_name, order.get(r.spec.manip, len(order)), r.spec.manip, r.spec.run_id)

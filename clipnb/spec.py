@@ -1,10 +1,9 @@
 """The specification of a run. It is made from notebook parameters and saved with the result.
 
-`mode` selects one of two protocols. `study` is the original one: it asks the gallery for 10 results, moves the query
-towards photographs that people rate 9 (weight 0.5), drops results that look alike or are unsafe, keeps the query's own
-image among the results, ignores colour profiles as CLIP's preprocessing does, uses the threshold 0.8, and counts a category
-without results as 0. `corrected` does not move the query, drops only the query's own image and its copies, converts colours,
-and skips a category without results; every setting can be changed.
+Of the two modes, `study` is the original protocol: it asks the gallery for 10 results, moves the query towards photographs that
+people rate 9 (weight 0.5), drops results that look alike or are unsafe, keeps the query's own image, ignores colour profiles as
+CLIP's preprocessing does, uses the threshold 0.8, and counts a category without results as 0. `corrected` does not move the
+query, drops only its own image and copies, converts colours, and skips a category without results; all settings can change.
 """
 
 from __future__ import annotations
@@ -285,16 +284,10 @@ def encoder_slug(name: str) -> str:
 
 def _protocol_parts(spec: RunSpec) -> list[str]:
     """Parts of a run's name for gallery and protocol: every setting that is not the default."""
-    parts = [f"in-{gallery_slug(spec.gallery)}"] * bool(spec.gallery)
-    if spec.index not in ("", "exact"):
-        parts.append(file_slug(spec.index))
+    parts = [f"in-{gallery_slug(spec.gallery)}"] * bool(spec.gallery) + [file_slug(spec.index)] * (spec.index not in ("", "exact"))
     if spec.mode != "corrected":
         return [*parts, spec.mode]
-    if spec.duplicates != FIELDS["duplicates"].default:
-        parts.append(f"duplicates{spec.duplicates}")
-    parts += ["colour-stored"] * (spec.colour == "stored")
-    if spec.num_images:
-        parts.append(f"of{spec.num_images}")
-    if spec.aesthetic_weight:
-        parts.append(f"aesthetic{spec.aesthetic_score}x{spec.aesthetic_weight:g}")
+    parts += [f"duplicates{spec.duplicates}"] * (spec.duplicates != FIELDS["duplicates"].default)
+    parts += ["colour-stored"] * (spec.colour == "stored") + [f"of{spec.num_images}"] * (spec.num_images > 0)
+    parts += [f"aesthetic{spec.aesthetic_score}x{spec.aesthetic_weight:g}"] * (spec.aesthetic_weight > 0)
     return parts + [field for field in ("deduplicate", "safety") if getattr(spec, field)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipnb.encoders.batch_size import TRIALS, FastestSize
+from clipnb.encoders.engines import TRIALS, FastestSize
 
 
 def work(size: FastestSize, inputs: int, seconds: Callable[[int], float]) -> list[int]:

@@ -17,11 +17,11 @@ import pytest
 
 from clipnb import RunSpec, run
 from clipnb.cli import main
+from clipnb.cli.project import PARTS
 from clipnb.encoders import MODULES
 from clipnb.errors import MissingExtra, UserError
 from clipnb.execution import pages
 from clipnb.execution.papermill_plugin import Handler, planned
-from clipnb.execution.template import PARTS
 from clipnb.runs import require_possible
 from conftest import REPOSITORY, PhotoFolder, let_torchvision_load
 

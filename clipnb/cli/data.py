@@ -135,11 +135,8 @@ def _index(options: argparse.Namespace) -> int:
 
 def _cache_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
-    parser.add_argument(
-        "what",
-        nargs="*",
-        help="what to prune: an encoder, or a kind such as samples; with --older-than, all kinds if none is named",
-    )
+    what = "what to prune: an encoder, or a kind such as samples; with --older-than, all kinds if none is named"
+    parser.add_argument("what", nargs="*", help=what)
     parser.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only what was not used for this many days")
     parser.add_argument("--all", action="store_true", help="prune: everything")
 

@@ -93,9 +93,7 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
     what = "folders, or names in $CLIPNB_DATA; a file .yml holds datasets, manips, severities, encoders, settings (flags win)"
     parser.add_argument("datasets", nargs="*", metavar="dataset", help=what)
     parser.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
-    parser.add_argument(
-        "--severities", nargs="+", type=int, metavar="N", help="1 to 5; 0 is the fixed setting, or 3 if there is none (0)"
-    )
+    parser.add_argument("--severities", nargs="+", type=int, metavar="N", help="1 to 5; 0: the fixed setting, or 3 without one (0)")
     parser.add_argument("--encoders", nargs="+", metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
     from ..spec import FLAGS
 

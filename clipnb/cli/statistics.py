@@ -66,9 +66,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
     parser.add_argument("--primary", default="", metavar="CONDITION", help="planned condition; all others are exploratory")
     parser.add_argument("--margin", type=float, metavar="M", help="also test that changes lie within ±M of the measure")
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="also write the tables (CSV, LaTeX, Markdown) and a picture there"
-    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write tables (CSV, LaTeX, Markdown) and picture there")
 
 
 def _analyse(options: argparse.Namespace) -> int:
@@ -153,17 +151,14 @@ def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list
             results += runs
         else:
             asked = "".join(f" with {field} {value}" for field, value in settings.items())
-            raise UserError(
-                f"{name!r} is neither a log nor a folder of logs, and has no finished runs{asked}; clipnb runs lists the runs"
-            )
+            why = f"is neither a log nor a folder of logs, and has no finished runs{asked}; clipnb runs lists the runs"
+            raise UserError(f"{name!r} {why}")
     return logs, results
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("tables"), metavar="FOLDER", help="where to (default: tables)")
-    parser.add_argument(
-        "--format", nargs="+", default=["csv"], choices=["csv", "parquet", "tex", "md"], help="one or more (default: csv)"
-    )
+    parser.add_argument("--format", nargs="+", default=["csv"], choices=["csv", "parquet", "tex", "md"], help="one or more (csv)")
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -231,11 +226,7 @@ def _threshold(options: argparse.Namespace) -> int:
 
 COMMANDS = (
     Command("compare", "two runs, two encoders or two logs, paired, with intervals", _compare_arguments, _compare),
-    Command(
-        "analyse", "means, contrasts and interactions of logs in the study's format, or of saved runs", _analyse_arguments, _analyse
-    ),
+    Command("analyse", "means, contrasts and interactions of saved runs, or of the study's logs", _analyse_arguments, _analyse),
     Command("export", "all tables of all finished runs: runs, categories, contrasts, queries", _export_arguments, _export),
-    Command(
-        "threshold", "which threshold for these photographs and this encoder, with its interval", _threshold_arguments, _threshold
-    ),
+    Command("threshold", "the threshold for these photographs and this encoder", _threshold_arguments, _threshold),
 )

@@ -29,12 +29,8 @@ def _shared_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="a folder of photographs, a sample set, or a name in $CLIPNB_DATA")
     add_settings(parser, "k", "seed", "precision", "engine", "draws", "categories", "per_category", "prompts", "colour")
     parser.add_argument("--manips", nargs="+", default=[], metavar="MANIP", help="(the study's and everyday edits)")
-    parser.add_argument(
-        "--measure",
-        default="found",
-        choices=ANSWERS,
-        help="found: is the original the first result? p1, map: are results of its kind? zero_shot: is its category named? (found)",
-    )
+    what = "found: is the original the first result? p1, map: are results of its kind? zero_shot: is its category named? (found)"
+    parser.add_argument("--measure", default="found", choices=ANSWERS, help=what)
     what = "share of the measure above chance whose loss counts as broken"
     parser.add_argument("--fraction", type=float, default=FRACTION, help=f"{what} ({FRACTION:g})")
     parser.add_argument("--format", default="table", choices=["table", "json", "csv"], help="what is printed (table)")

@@ -159,11 +159,7 @@ def default_encoder() -> str:
 
 
 def resolve(name: str) -> tuple[str, Loader]:
-    """The canonical name of an encoder and the function that loads it. Nothing is imported yet.
-
-    Raises:
-        UserError: the name is unknown.
-    """
+    """The canonical name of an encoder and the function that loads it; a `UserError` if it is unknown. Nothing is imported yet."""
     prefix, colon, rest = name.partition(":")
     if colon and rest and prefix in PREFIXES:
         return name, _BY_PREFIX[prefix]
@@ -202,22 +198,14 @@ def missing_extra(name: str) -> str:
 
 
 def require_packages(name: str) -> None:
-    """Check that the packages of an encoder are installed, without importing them.
-
-    Raises:
-        MissingExtra: they are not.
-    """
+    """Raise `MissingExtra` if the packages of an encoder are not installed, without importing them."""
     if extra := missing_extra(name):
         raise MissingExtra(f"the encoder {name!r}", extra, INSTEAD if extra == "clip" else "")
 
 
 @cache  # a sweep asks for each of its runs
 def require_loadable(name: str, precision: str, engine: str, device: str) -> None:
-    """Load an encoder of another package, to find its errors before a long run.
-
-    Raises:
-        UserError: the model is unknown, its weights are missing, or one of its packages cannot be imported.
-    """
+    """Load an encoder of another package, to find its errors (see `Loader`) before a long run."""
     if resolve(name)[1] not in (_efficientnet, _histogram, _custom):
         load_encoder(name, precision, engine, device)
 
@@ -249,10 +237,7 @@ def has_cuda() -> bool:
 def settled_precision(precision: str, encoder: str, engine: str = "torch", device: str = "auto") -> str:
     """The precision that "auto" stands for: fp16 for a network of PyTorch on CUDA, as in the study, else fp32.
 
-    Args:
-        precision: one of `PRECISIONS`; all except "auto" are returned as they are.
-        encoder: name of the encoder.
-        engine, device: as in `load_encoder`.
+    Other precisions are returned as they are.
     """
     if precision != "auto":
         return precision

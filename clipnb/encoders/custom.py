@@ -80,14 +80,14 @@ def wrapped(
     """
     import torch
 
-    from . import transforms
+    from .preprocessing import from_package
     from .torch_base import TextTorchEncoder, TorchEncoder, features, output_dim, state_sha256
 
     if not re.fullmatch(r"[\w.-]+", name):
         raise UserError(f"the name of an encoder has letters, digits and _.- only, not {name!r}")
     module = encode if isinstance(encode, torch.nn.Module) else getattr(encode, "__self__", None)
     model = module if isinstance(module, torch.nn.Module) else torch.nn.Identity()
-    preprocessing, compute = transforms.of(preprocess), Compute(precision, "torch", device)
+    preprocessing, compute = from_package(preprocess), Compute(precision, "torch", device)
 
     def forward(batch: Any) -> Any:
         return features(encode(batch))

@@ -10,7 +10,8 @@ from typing import Any
 
 from .._core.paths import typed_path
 from ..errors import UserError, needs
-from . import DEFAULT, INSTEAD, Compute, transforms
+from . import DEFAULT, INSTEAD, Compute
+from .preprocessing import from_package
 from .torch_base import TextTorchEncoder, TorchEncoder, features, matching_torchvision, output_dim, reason, state_sha256
 
 
@@ -25,16 +26,14 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     safe = {"trust_remote_code": False}  # without it, transformers asks whether to run the code
     try:
         found, about = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True, **safe)
-        preprocessing = transforms.of(AutoImageProcessor.from_pretrained(source, **safe))
+        preprocessing = from_package(AutoImageProcessor.from_pretrained(source, **safe))
         reads_text = hasattr(found, "get_text_features")
         tokenizer: Any = AutoTokenizer.from_pretrained(source, **safe) if reads_text else None
     except UserError:
         raise
     except Exception as error:  # hub, network and configuration errors have no common ancestor
-        raise UserError(
-            f"the encoder {name!r} cannot be loaded ({reason(error)}): pass the folder of a model, or {INSTEAD}"
-        ) from error
-
+        instead = f"pass the folder of a model, or {INSTEAD}"
+        raise UserError(f"the encoder {name!r} cannot be loaded ({reason(error)}): {instead}") from error
     if missing := sorted(key for key in about["missing_keys"] if not key.startswith("pooler.")):
         raise UserError(f"the checkpoint of {name!r} lacks {len(missing)} weights of the model, such as {missing[0]}")
     if about["missing_keys"]:

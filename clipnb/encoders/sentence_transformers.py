@@ -6,7 +6,8 @@ from typing import Any
 
 from .._core.paths import typed_path
 from ..errors import UserError, needs
-from . import DEFAULT, INSTEAD, Compute, transforms
+from . import DEFAULT, INSTEAD, Compute
+from .preprocessing import from_package
 from .torch_base import TextTorchEncoder, matching_torchvision, output_dim, reason, state_sha256
 
 
@@ -19,13 +20,12 @@ def load(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
         from transformers import BatchEncoding
     try:
         model = SentenceTransformer(str(typed_path(source)) if "~" in source else source, device="cpu")
-        preprocessing = transforms.of(model[0].processor)
+        preprocessing = from_package(model[0].processor)
     except UserError:
         raise
     except Exception as error:  # hub, network and configuration errors have no common ancestor
-        raise UserError(
-            f"the encoder {name!r} cannot be loaded ({reason(error)}): pass a model for images, or {INSTEAD}"
-        ) from error
+        instead = f"pass a model for images, or {INSTEAD}"
+        raise UserError(f"the encoder {name!r} cannot be loaded ({reason(error)}): {instead}") from error
 
     def encode_image(pixels: Any) -> Any:
         return model({"pixel_values": pixels, "modality": "image"})["sentence_embedding"]

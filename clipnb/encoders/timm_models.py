@@ -12,7 +12,8 @@ from typing import Any
 from .._core.paths import typed_path
 from .._core.registry import nearest
 from ..errors import UserError, needs
-from . import DEFAULT, INSTEAD, Compute, transforms
+from . import DEFAULT, INSTEAD, Compute
+from .preprocessing import from_package
 from .torch_base import TorchEncoder, agreed_tag, matching_torchvision, output_dim, reason, state_sha256
 
 LOOKS = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size", "test_input_size", "test_crop_pct")
@@ -41,7 +42,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         raise UserError(f"the weights of {name!r} cannot be loaded ({reason(error)}){hint}") from error
     if missing:  # timm would take random weights
         raise UserError(f"the checkpoint of {name!r} lacks {len(missing)} weights of the model, such as {missing[0]}")
-    preprocessing = transforms.of(timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False))
+    preprocessing = from_package(timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False))
     dim = output_dim(model, model, preprocessing.size)
     return TorchEncoder(f"timm:{source}", model, model, preprocessing, dim, weights, state_sha256(model), compute)
 

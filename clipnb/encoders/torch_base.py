@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from ..datasets.images import RGB
 from ..errors import UserError
 from . import DEFAULT, INSTEAD, Compute
-from .batch_size import FastestSize
-from .engines import build
+from .engines import FastestSize, build
 from .preprocessing import Preprocessing
 
 

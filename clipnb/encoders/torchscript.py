@@ -33,9 +33,8 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
             model = torch.jit.load(str(path), map_location="cpu")
         dim = output_dim(model, model, preprocessing.size)
     except RuntimeError as error:
-        raise UserError(
-            f"{path} is not a TorchScript archive for images of {preprocessing.size} pixels: {reason(error)}"
-        ) from error
+        kind = f"a TorchScript archive for images of {preprocessing.size} pixels"
+        raise UserError(f"{path} is not {kind}: {reason(error)}") from error
     return TorchEncoder(f"torchscript:{path.name}", model, model, preprocessing, dim, None, sha256, compute)
 
 
