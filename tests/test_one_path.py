@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 
 from built_book import ROOT
 from clipnb.analysis.scores import of_log, of_result, paired_changes
-from clipnb.report.format import points_span
+from clipnb.report.format import points, span
 from clipnb.report.tables import all_tables
 from clipnb.result import Result, load_results
 from clipnb.spec import RunSpec
@@ -82,7 +82,7 @@ def test_the_same_contrast_has_the_same_interval_wherever_it_is_printed(project:
         add(key, told["95% interval"])
         constant = row.low != row.low and row.categories >= FEWEST
         found = Interval(row.change, row.low, row.high, row.interval, row.categories, constant=constant)
-        add(key, plain(points_span(found)))
+        add(key, plain(span(found, points)))
     assert {key: intervals for key, intervals in printed.items() if len(intervals) > 1} == {}
     for key, least in {("miniplaces", "blurred"): 2, ("athletes", "grey"): 2, ("breaks", "miniplaces", "blurred"): 3}.items():
         assert places[key] >= least, f"{key} is printed in {places[key]} places"

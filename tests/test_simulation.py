@@ -17,7 +17,7 @@ from pandas.testing import assert_frame_equal
 from clipnb.analysis.pair_counts import jackknife_interval
 from clipnb.report.coverage import LOW, breaking_points, lowest
 from clipnb.report.coverage import simulation as every_seed
-from clipnb.report.format import NB, over_categories, percent_span, points_span, span, stated
+from clipnb.report.format import NB, over_categories, percent, points, span, stated
 from clipnb.stats.intervals import FEWEST, Interval, t_interval, unpaired_difference
 from clipnb.stats.sign_flips import change_interval
 from clipnb_book import simulation
@@ -194,11 +194,11 @@ def test_an_interval_says_beside_its_bounds_what_it_covers_where_that_is_little(
     worst = math.floor(100 * rates.groupby("population")["rate"].mean().min())
     assert worst < 50
     change = Interval(-0.2, -0.3, -0.1, "sign flip", 9)  # as with six categories, the next smaller number that was simulated
-    assert points_span(change).endswith(f"−10.0; covers ≥{NB}{worst}%")
+    assert span(change, points).endswith(f"−10.0; covers ≥{NB}{worst}%")
     assert stated(change).endswith(f"; covers ≥{NB}{worst}%")
     assert over_categories([change, change]) == f"95% intervals over categories; covers ≥{NB}{worst}%"
     for enough in (Interval(0.2, 0.1, 0.3, "Gaffke", 6), Interval(0.2, 0.1, 0.3, "t", 6, level=0.9), Interval(1, 0, 2, "given", 6)):
-        assert "covers" not in span(enough) + percent_span(enough)
+        assert "covers" not in span(enough) + span(enough, percent)
     few = breaking_points().query("method == 'inverted t' and categories == 6").groupby("population")["rate"].mean().min()
     assert lowest("inverted t", 6) == pytest.approx(few)
     assert few < LOW < lowest("inverted t", 10)

@@ -11,7 +11,7 @@ from clipnb.analysis.contrasts import InteractionContrast
 from clipnb.analysis.tolerance import Tolerance
 from clipnb.encoders import OFFLINE
 from clipnb.manipulations import MANIPULATIONS, STUDY
-from clipnb.report.format import points, share
+from clipnb.report.format import percent, points, share
 from clipnb.result import Result
 
 from . import corrections, drift, performance, scale, slider
@@ -142,7 +142,7 @@ def slopes() -> str:
 def pairs(name: str, tau: float = 0.8) -> str:
     """What the study's threshold accepts."""
     recall, fpr = records.calibration(name).curve.at(tau)[:2]
-    same, different = share(recall, ".1%"), share(fpr, ".1%")
+    same, different = percent(recall), percent(fpr)
     return f"The study's threshold accepts {same} of pairs of one kind and {different} of pairs of different kinds."
 
 
@@ -210,11 +210,11 @@ def of_run(result: Result) -> Mapping[str, str]:
     """Name of a figure -> its finding, for the page of a run."""
     means = result.category_means
     low, high = min(means.values()), max(means.values())
-    mean = share(result.valid.point, ".1%")
+    mean = percent(result.valid.point)
     within = result.rows["n_valid"].sum() / max(1, result.rows["n_results"].sum())
     return {
         "fig-categories": f"Category means of valid@k range from {share(low)} to {share(high)}; their mean is {mean}.",
-        "fig-distances": f"{share(within, '.1%')} of all results lie within the threshold.",
+        "fig-distances": f"{percent(within)} of all results lie within the threshold.",
     }
 
 

@@ -19,7 +19,7 @@ from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN, STUDY
 from clipnb.metrics.ranking import codes
 from clipnb.metrics.validity import valid_at_k
-from clipnb.report.format import points, share, table
+from clipnb.report.format import percent, points, table
 from clipnb.result import Result
 from clipnb.runs import run
 from clipnb.spec import AS_STUDY, RunSpec
@@ -164,10 +164,10 @@ def list_of_corrections() -> str:
 
 def _cell(row: Any, correction: Correction) -> str:
     if correction is CORRECTIONS[0]:
-        return share(row["value"], ".1%")
+        return percent(row["value"])
     if row["change"] != row["change"]:
         return "–"
-    return f"{share(row['value'], '.1%')} ({points(row['change'])})"
+    return f"{percent(row['value'])} ({points(row['change'])})"
 
 
 def _sizes(frame: pd.DataFrame) -> pd.Series:

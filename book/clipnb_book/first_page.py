@@ -161,8 +161,6 @@ def _line(ax: Axes, t: Tolerance, shown: Sequence[float], name: str, line: int) 
 
 def png(figure: Figure) -> bytes:
     """A figure as a PNG of 256 colours: a third of the bytes, without a visible loss."""
-    from PIL import Image
-
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn)
     with Image.open(drawn) as image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from clipnb._core.files import read_json
@@ -121,7 +122,7 @@ def chart() -> Figure:
     ax.set_xticks([0.5, 1, 2, 4], ["half", "the limit", "twice", "4 times"])
     ax.set_xlim(left, max(4, 1.3 * max(shares)))
     ax.minorticks_off()
-    ax.set_yticks(range(len(rows)), [_short(row["measure"]) for row in rows], fontsize=8)
+    ax.set_yticks(range(len(rows)), [fill(row["measure"], 27, break_on_hyphens=False) for row in rows], fontsize=8)
     ax.set_ylim(-0.7, len(rows) - 0.3)
     ax.set_xlabel("ratio relative to its limit (right is better)")
     return figure
@@ -141,12 +142,3 @@ def _factors(row: dict[str, Any]) -> str:
 
 def _rounds(row: dict[str, Any]) -> str:
     return ", ".join(f"{value:.2f}" for value in row["rounds"]) if len(row["rounds"]) > 1 else "one round"
-
-
-def _short(measure: str) -> str:
-    words, lines = measure.split(), [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > 26:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)

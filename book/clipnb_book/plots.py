@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -114,42 +114,25 @@ def accounts(results: Sequence[Result]) -> Figure:
     looks = dict(zip(FATES, ((MID, ""), (PALE, ""), ("white", "////"), ("white", "...."), ("white", "")), strict=True))
     looks = {fate: look for fate, look in looks.items() if any(arm.fates[fate] for arm in arms)}
     for y, arm in enumerate(arms):
+        once = "_" * (y > 0)  # a legend leaves out labels that begin with an underscore
         left = 0.0
         for fate, (colour, hatch) in looks.items():
             share = arm.fates[fate] / arm.asked
-            shares.barh(
-                y,
-                share,
-                left=left,
-                height=0.62,
-                color=colour,
-                hatch=hatch,
-                edgecolor=INK,
-                linewidth=0.6,
-                label=fate if y == 0 else None,
-            )
+            look: Any = {"height": 0.62, "color": colour, "hatch": hatch, "edgecolor": INK, "linewidth": 0.6}
+            shares.barh(y, share, left=left, label=once + fate, **look)
             left += share
-        cases.plot(
-            [arm.worst, arm.best], [y, y], color=PALE, linewidth=9, solid_capstyle="butt", label="bounds" if y == 0 else None
-        )
+        cases.plot([arm.worst, arm.best], [y, y], color=PALE, linewidth=9, solid_capstyle="butt", label=once + "bounds")
         dots = list(arm.categories.values())
-        marked = {"color": MID, "markersize": 3, "alpha": 0.6, "markeredgewidth": 0, "label": "category" if y == 0 else None}
-        cases.plot(dots, y + 0.33 + 0.4 * jitter(len(dots)), "o", **marked)
+        heights = y + 0.33 + 0.4 * jitter(len(dots))
+        cases.plot(dots, heights, "o", color=MID, markersize=3, alpha=0.6, markeredgewidth=0, label=once + "category")
         if arm.available.bounded:
-            cases.plot(
-                [arm.available.low, arm.available.high], [y, y], color=INK, linewidth=1.2, label="95% interval" if y == 0 else None
-            )
-        cases.plot(arm.available.point, y, "o", color=INK, markersize=4, label="available case" if y == 0 else None)
-        cases.plot(
-            arm.study, y, "D", markerfacecolor="none", markeredgecolor=MID, markersize=7, label="study's rule" if y == 0 else None
-        )
-    shares.set(
-        xlim=(0, 1), xlabel="share of the results asked for", yticks=range(len(arms)), yticklabels=[plain(a.label) for a in arms]
-    )
+            cases.plot([arm.available.low, arm.available.high], [y, y], color=INK, linewidth=1.2, label=once + "95% interval")
+        cases.plot(arm.available.point, y, "o", color=INK, markersize=4, label=once + "available case")
+        cases.plot(arm.study, y, "D", markerfacecolor="none", markeredgecolor=MID, markersize=7, label=once + "study's rule")
+    shares.set(xlim=(0, 1), xlabel="share of the results asked for")
+    shares.set_yticks(range(len(arms)), [plain(arm.label) for arm in arms])
     cases.set(xlim=(0, 1), xlabel="share of valid results")
     shares.invert_yaxis()
     for ax in (shares, cases):
-        ax.legend(
-            fontsize=7, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, columnspacing=1.0
-        )
+        ax.legend(fontsize=7, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, columnspacing=1)
     return drawn

@@ -117,33 +117,14 @@ def curves(table: pd.DataFrame, measure: str) -> Figure:
                 rows = own[(own["manip"] == manip) & (own["severity"] > 0) | (own["manip"] == CLEAN)].sort_values("severity")
                 if rows.empty:
                     continue
+                look: Any = {"color": INK if i == 0 else MID, "marker": MARKS[i % len(MARKS)]}
                 x = rows["severity"].to_numpy() + 0.24 * (i - (len(encoders) - 1) / 2)
                 for at, values in zip(x, rows[f"{measure}_points"], strict=True):
-                    ax.plot(
-                        at + 0.6 * jitter(len(values)),
-                        values,
-                        MARKS[i % len(MARKS)],
-                        color=INK if i == 0 else MID,
-                        mew=0,
-                        ms=2.2,
-                        alpha=0.4,
-                        zorder=1,
-                    )
+                    ax.plot(at + 0.6 * jitter(len(values)), values, ls="none", mew=0, ms=2.2, alpha=0.4, zorder=1, **look)
                 y = rows[measure].to_numpy(dtype=float)
                 arms = np.nan_to_num(np.array([y - rows[f"{measure}_low"], rows[f"{measure}_high"] - y], dtype=float))
-                ax.errorbar(
-                    x,
-                    y,
-                    yerr=arms,
-                    color=INK if i == 0 else MID,
-                    lw=1.2,
-                    elinewidth=0.8,
-                    marker=MARKS[i % len(MARKS)],
-                    mfc=FILLS[i % len(FILLS)],
-                    ms=4.5,
-                    ls="-" if i == 0 else "--",
-                    label=plain(encoder),
-                )
+                style: Any = {"lw": 1.2, "elinewidth": 0.8, "mfc": FILLS[i % len(FILLS)], "ms": 4.5, "ls": "-" if i == 0 else "--"}
+                ax.errorbar(x, y, yerr=arms, label=plain(encoder), **look, **style)
                 if i == 0:
                     levels = rows[rows["severity"] > 0]
                     strengths = [f"{s}\n{_short(v)}" for s, v in zip(levels["severity"], levels["strength"], strict=True)]

@@ -18,7 +18,7 @@ from clipnb.analysis.severity import BASELINE
 from clipnb.analysis.tolerance import Tolerance
 from clipnb.datasets.card import Card
 from clipnb.manipulations import CLEAN, MANIPULATIONS
-from clipnb.report.format import minus, p_short, percent_span, points, points_span, share, span, table
+from clipnb.report.format import minus, p_short, percent, points, share, span, table
 from clipnb.report.tolerance import in_order, in_words
 from clipnb.result import Result
 from clipnb.stats.hypothesis import holm
@@ -73,7 +73,7 @@ def crossed_table(pairs: Sequence[InteractionContrast], labels: Mapping[str, str
         costs = {"a loss": f"costs {sets[0]} more", "a gain": f"costs {sets[1]} more"}.get(verdict, verdict)
         both = [points(c.interval.point) for c in (x.first, x.second)]
         tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
-        rows.append([labels.get(x.after, x.after), *both, points(d.point), points_span(d), costs, *tests])
+        rows.append([labels.get(x.after, x.after), *both, points(d.point), span(d, points), costs, *tests])
     head = ["condition", *(f"{name}, points" for name in sets), "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
     return table(head, rows, "lrrrllrrr")
 
@@ -83,7 +83,7 @@ def by_severity(crossings: Mapping[int, Sequence[InteractionContrast]]) -> str:
     rows = []
     for number, x in enumerate(next(iter(crossings.values()))):
         differences = [pairs[number].test.difference for pairs in crossings.values()]
-        rows.append([x.after, *(points(d.point) + f" ({points_span(d)})" * d.bounded for d in differences)])
+        rows.append([x.after, *(points(d.point) + f" ({span(d, points)})" * d.bounded for d in differences)])
     return table(["edit", *(f"severity {s}" for s in crossings)], rows, "l" + "r" * len(crossings))
 
 
@@ -161,10 +161,10 @@ def threshold_table(calibration: Calibration) -> str:
             rows.append([r["accepts"], "no threshold is that precise"] + [""] * (len(head) - 2))
             continue
         interval = span(intervals[r["threshold"]]) if r["threshold"] in intervals else ""
-        cells = [r["accepts"], f"{r['tau']:.3f}", interval, f"{r['cosine']:.3f}", share(r["recall"], ".1%"), share(r["fpr"], ".1%")]
-        cells.append("" if math.isnan(r["precision_of_results"]) else share(r["precision_of_results"], ".1%"))
+        cells = [r["accepts"], f"{r['tau']:.3f}", interval, f"{r['cosine']:.3f}", percent(r["recall"]), percent(r["fpr"])]
+        cells.append("" if math.isnan(r["precision_of_results"]) else percent(r["precision_of_results"]))
         if calibration.check:
-            cells += [share(r["recall_held_out"], ".1%"), share(r["fpr_held_out"], ".1%")]
+            cells += [percent(r["recall_held_out"]), percent(r["fpr_held_out"])]
         rows.append(cells)
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
@@ -182,7 +182,7 @@ def encoders_table(frame: pd.DataFrame, dataset: str, encoders: Sequence[str]) -
 
     def change(e: str) -> str:
         d = change_interval(np.array(clean[e]["p1_points"]) - np.array(clean[best]["p1_points"]))
-        return f"{points(d.point)} ({points_span(d)})"
+        return f"{points(d.point)} ({span(d, points)})"
 
     head = ["encoder", "P@1", "points from the best", "mAP"]
     rows = [[e, measure(e, "p1"), change(e) if e in others else "", measure(e, "map")] for e in clean]
@@ -213,7 +213,7 @@ def clean_table(results: Sequence[Result]) -> str:
     rows = []
     for r in sorted(clean, key=lambda r: (r.spec.dataset_name, -r.mean("p1"), r.spec.run_id)):
         means = (r.macro("p1"), r.macro("map"))
-        cells = [r.spec.dataset_name, r.spec.encoder, *(f"{share(m.point, '.1%')} ({percent_span(m)})" for m in means)]
+        cells = [r.spec.dataset_name, r.spec.encoder, *(f"{percent(m.point)} ({span(m, percent)})" for m in means)]
         rows.append([*cells, str(r.provenance["encoder"]["dim"])])
     return table(["data set", "encoder", "P@1", "mAP", "length of the embedding"], rows, "llllr")
 

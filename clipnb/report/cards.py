@@ -10,7 +10,7 @@ from ..datasets.card import Card
 from ..datasets.dataset import UNREAD
 from ..datasets.listing import DEEPER
 from ..datasets.picture_hash import BITS, NEAR
-from .format import share, table
+from .format import percent, share, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +35,7 @@ def card_table(card: Card) -> str:
         low, middle, high = (f"{v:.{digits}f}" for v in values)
         return low if low == high else f"{middle} ({low} to {high})"
 
+    unused = Counter(card.unused.values())
     rows = [
         ["photographs", f"{card.photographs:,}"],
         ["categories", "none" if card.flat else f"{card.categories}"],
@@ -43,24 +44,20 @@ def card_table(card: Card) -> str:
         ["height in pixels, median (range)", spread(card.height)],
         ["width / height, median (range)", spread(card.aspect, 2)],
         ["square photographs", share(card.square)],
-        ["photographs without colour", share(card.grey, ".1%")],
+        ["photographs without colour", percent(card.grey)],
         ["formats", ", ".join(f"{suffix} {count:,}" for suffix, count in card.formats.items())],
         ["files with the content of another file", f"{card.copies}"],
         [f"pairs of near-copies (at most {NEAR} of {BITS} bits)", f"{card.near_copies}"],
         [
             "photographs with a copy or near-copy",
-            f"{card.near_photographs} ({share(card.near_photographs / card.photographs, '.1%')})",
+            f"{card.near_photographs} ({percent(card.near_photographs / card.photographs)})",
         ],
         ["such pairs across categories", f"{card.across}"],
         ["unreadable files", f"{len(card.unreadable)}"],
-        ["files that are not used", _counted(Counter(card.unused.values()))],
+        ["files that are not used", ", ".join(f"{count:,} {literal(reason)}" for reason, count in unused.most_common()) or "0"],
         ["fingerprint of names and contents", f"`{card.fingerprint[:16]}`"],
     ]
     return table([literal(card.name), ""], rows, "lr")
-
-
-def _counted(reasons: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {literal(reason)}" for reason, count in reasons.most_common()) or "0"
 
 
 def files_left_out(card: Card) -> list[str]:

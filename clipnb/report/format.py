@@ -64,28 +64,21 @@ def covers(interval: Interval) -> str:
     return note(interval.method, interval.n, interval.level)
 
 
-def span(interval: Interval) -> str:
-    """Format the bounds of an interval, or the reason for missing bounds."""
+def percent(value: float) -> str:
+    """Format a share in percent with one decimal."""
+    return share(value, ".1%")
+
+
+def span(interval: Interval, spelled: Callable[[float], str] = "{:.3f}".format) -> str:
+    """Format the bounds of an interval, such as `percent` or `points`, or the reason for missing bounds."""
     if not interval.bounded:
         return f"none: {interval.why_unbounded}"
-    return f"{interval.low:.3f}{NB}to{NB}{interval.high:.3f}{covers(interval)}"
+    return f"{spelled(interval.low)}{NB}to{NB}{spelled(interval.high)}{covers(interval)}"
 
 
-def percent_span(interval: Interval) -> str:
-    """Format the bounds of an interval of a share in percent."""
-    if not interval.bounded:
-        return span(interval)
-    return f"{share(interval.low, '.1%')}{NB}to{NB}{share(interval.high, '.1%')}{covers(interval)}"
-
-
-def points_span(interval: Interval) -> str:
-    """Format the bounds of an interval of a difference of shares in percentage points."""
-    return f"{points(interval.low)}{NB}to{NB}{points(interval.high)}{covers(interval)}" if interval.bounded else span(interval)
-
-
-def stated(interval: Interval, spelled: Callable[[Interval], str] = span) -> str:
+def stated(interval: Interval, spelled: Callable[[float], str] = "{:.3f}".format) -> str:
     """An interval in a sentence, or the reason why there is none."""
-    return f"95% interval {spelled(interval)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
+    return f"95% interval {span(interval, spelled)}" if interval.bounded else f"no interval: {interval.why_unbounded}"
 
 
 def over_categories(intervals: Iterable[Interval]) -> str:

@@ -19,7 +19,7 @@ from ..result import Result, comparable
 from ..spec import FLAGS, RunSpec
 from ..stats.hypothesis import holm
 from ..stats.intervals import ALPHA
-from .format import captioned, minus, p_short, p_value, percent_span, points, points_span, share, span, stated, table
+from .format import captioned, minus, p_short, p_value, percent, points, share, span, stated, table
 
 Conditions = Mapping[str, Result]
 """Manipulation -> result. The runs differ in nothing else, saw the same photographs, and include the clean one."""
@@ -103,8 +103,8 @@ def changes_text(conditions: Conditions) -> str:
     clean = conditions[CLEAN]
     before = of_result(clean)
     lines = [
-        f"Unmanipulated: {_ranked(clean)}{share(clean.valid.point, '.1%')} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` "
-        f"query are valid ({stated(clean.valid, percent_span)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
+        f"Unmanipulated: {_ranked(clean)}{percent(clean.valid.point)} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` "
+        f"query are valid ({stated(clean.valid, percent)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
     ]
     if before.floor:
         lines.insert(0, f"**Note:** {before.floor}.")
@@ -113,8 +113,8 @@ def changes_text(conditions: Conditions) -> str:
     for result, c, p_holm in zip(changed, family, holm([c.p for c in family]), strict=True):
         untouched = f" It leaves {share(result.noop_share)} of the photographs untouched." if result.noop_share else ""
         lines.append(
-            f"**{result.label.capitalize()}**: {_ranked(result)}valid {share(result.valid.point, '.1%')}, a change of "
-            f"{points(c.interval.point)} points ({stated(c.interval, points_span)}): {decided(c.verdict(p_holm), c.p, p_holm)}.{untouched}"
+            f"**{result.label.capitalize()}**: {_ranked(result)}valid {percent(result.valid.point)}, a change of "
+            f"{points(c.interval.point)} points ({stated(c.interval, points)}): {decided(c.verdict(p_holm), c.p, p_holm)}.{untouched}"
         )
     return "\n".join(f"- {line}" for line in lines)
 
@@ -139,7 +139,7 @@ def contrasts_table(head: list[str], names: list[list[str]], family: Sequence[Co
         [
             *name,
             points(c.interval.point),
-            points_span(c.interval),
+            span(c.interval, points),
             c.interval.method,
             c.verdict(p_holm),
             p_short(c.p),
@@ -184,7 +184,7 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
         rows.append(
             [
                 *who,
-                *("" if m not in r.rows or math.isnan(r.mean(m)) else share(r.mean(m), ".1%") for m in ("found", "p1")),
+                *("" if m not in r.rows or math.isnan(r.mean(m)) else percent(r.mean(m)) for m in ("found", "p1")),
                 share(r.valid.point, ".4f"),
                 span(r.valid),
                 f"{r.mean('shift'):.3f}",
@@ -209,10 +209,10 @@ def accounts_table(results: Sequence[Result]) -> str:
             [
                 a.label,
                 *(f"{n:,}" for n in counts),
-                share(a.available.point, ".1%"),
-                percent_span(a.available),
-                f"{share(a.worst, '.1%')} to {share(a.best, '.1%')}" if a.lost else "none lost",
-                share(a.study, ".1%"),
+                percent(a.available.point),
+                span(a.available, percent),
+                f"{percent(a.worst)} to {percent(a.best)}" if a.lost else "none lost",
+                percent(a.study),
             ]
         )
     return table(head, rows, "l" + "r" * (len(head) - 1))

@@ -8,25 +8,25 @@ from collections.abc import Callable
 from ..analysis.calibration import ENOUGH, Calibration
 from ..analysis.result_threshold import ResultThreshold
 from ..stats.intervals import Interval
-from .format import covers, share, span, stated
+from .format import percent, share, stated
 
 FARTHEST = 2.0
 """Distance of opposite unit vectors: a threshold here accepts everything."""
 
 
-def _span(interval: Interval, spelled: Callable[[Interval], str] = span) -> str:
+def _span(interval: Interval, spelled: Callable[[float], str] = "{:.3f}".format) -> str:
     """An interval in brackets; "" for one without bounds."""
     return f" ({stated(interval, spelled)})" if interval.bounded else ""
 
 
-def _shares(interval: Interval) -> str:
-    return f"{share(interval.low, '.3f')} to {share(min(1.0, interval.high), '.3f')}{covers(interval)}"
+def _share(value: float) -> str:
+    return share(min(1.0, value), ".3f")
 
 
 def _held_out(calibration: Calibration, tau: float) -> str:
     if not calibration.check:
         return ""
-    recall, fpr = (share(found, ".1%") for found in calibration.check.at(tau)[:2])
+    recall, fpr = map(percent, calibration.check.at(tau)[:2])
     return f"; on the held-out categories it accepts {recall} of pairs of one kind and {fpr} of pairs of different kinds"
 
 
@@ -46,7 +46,7 @@ def _of_results(found: ResultThreshold, pairs: float) -> str:
     if math.isnan(got.point):
         return f"{said}. Only {tau.point:.3f} is low enough {goal}. {checked}, no result is accepted: take none for this."
     checked = f"{said}. **Take {tau.point:.3f}**{_span(tau)} {goal}. {checked}"
-    right = f"{got.point:.1%}{_span(got, _shares)} of these are of the query's kind"
+    right = f"{got.point:.1%}{_span(got, _share)} of these are of the query's kind"
     return f"{checked}: {found.accepted:.1%} of results are accepted, and {right}."
 
 
@@ -54,15 +54,15 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     """Recommend a threshold, and describe the effect of the given one, in sentences."""
     v = calibration.values
     one = v["tau_fpr_1"]
-    recall, fpr = (share(found, ".1%") for found in calibration.curve.at(tau)[:2])
+    recall, fpr = map(percent, calibration.curve.at(tau)[:2])
     who = f"Calibrated on all {len(calibration.calibrated_on)} categories; of {ENOUGH} or more, half would be held out as a check"
     if calibration.check:
         who = f"Calibrated on {len(calibration.calibrated_on)} categories, and checked on {len(calibration.scored_on)} others"
     auc = v["roc_auc"]
     lines = [
-        f"{who}. Distance alone separates the kinds with an area under the ROC curve of {share(auc.point, '.3f')}"
-        f"{_span(auc, _shares)}; all pairs ranked by it have an average precision (uAP) of {share(v['uap'].point, '.3f')}"
-        f"{_span(v['uap'], _shares)}, where {calibration.prevalence:.1%} of pairs are of one kind: uAP and precision rise with "
+        f"{who}. Distance alone separates the kinds with an area under the ROC curve of {_share(auc.point)}"
+        f"{_span(auc, _share)}; all pairs ranked by it have an average precision (uAP) of {_share(v['uap'].point)}"
+        f"{_span(v['uap'], _share)}, where {calibration.prevalence:.1%} of pairs are of one kind: uAP and precision rise with "
         "this share."
     ]
     if math.isnan(one.point):

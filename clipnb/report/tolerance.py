@@ -12,8 +12,8 @@ from ..manipulations import MANIPULATIONS
 from ..metrics.measures import MEASURES
 from ..stats.intervals import FEWEST
 from .coverage import INVERTED, note
+from .format import percent, table
 from .format import points as points_text
-from .format import share, table
 from .plots import INK, MID, WIDTH, new_figure, plain
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def tolerance_table(found: Sequence[Tolerance]) -> str:
         [
             MANIPULATIONS[t.manip].label,
             in_words(t),
-            share(t.point.clean, ".1%"),
-            f"{share(t.means[-1], '.1%')} at {MANIPULATIONS[t.manip].in_words(t.strengths[-1])}",
+            percent(t.point.clean),
+            f"{percent(t.means[-1])} at {MANIPULATIONS[t.manip].in_words(t.strengths[-1])}",
         ]
         for t in sorted(found, key=position)
     ]
@@ -154,14 +154,9 @@ def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3, names: Mappin
 
 def label(t: Tolerance, found: Sequence[Sequence[Tolerance]], names: Mapping[str, str]) -> str:
     """Label of a line: the fields that differ between the lines."""
-    parts = {
-        "dataset": [line[0].dataset for line in found],
-        "encoder": [line[0].encoder for line in found],
-        "measure": [line[0].measure for line in found],
-    }
     own = {"dataset": t.dataset, "encoder": t.encoder, "measure": MEASURES[t.measure].label}
-    differing = [names.get(own[name], own[name]) for name, values in parts.items() if len(set(values)) > 1]
-    return plain(", ".join(differing) or MEASURES[t.measure].label)
+    differing = [name for name in own if len({getattr(line[0], name) for line in found}) > 1]
+    return plain(", ".join(names.get(own[name], own[name]) for name in differing or ["measure"]))
 
 
 def _curve(ax: Axes, t: Tolerance, line: int, name: str) -> None:

@@ -22,7 +22,7 @@ from clipnb.analysis.sensitivity import draws_frame
 from clipnb.encoders import OFFLINE
 from clipnb.manipulations import CLEAN
 from clipnb.metrics.measures import MEASURES
-from clipnb.report.format import EXACT, NB, p_short, points, points_span, table
+from clipnb.report.format import EXACT, NB, p_short, points, span, table
 from clipnb.result import Result
 from clipnb.runs import run
 from clipnb.spec import RunSpec
@@ -89,7 +89,7 @@ def draws_table() -> str:
         )
         single = f"{points(row['lowest'])}{NB}to{NB}{points(row['highest'])}"
         measure = MEASURES[row["measure"]].label
-        lines.append([SHOWN[row["dataset"]], measure, points(row["change"]), single, points_span(over), points_span(nested)])
+        lines.append([SHOWN[row["dataset"]], measure, points(row["change"]), single, span(over, points), span(nested, points)])
     intervals = ["interval over categories", "also over photographs and draws"]
     head = ["photographs of", "measure", "change, points", "single draws", *intervals]
     return table(head, lines, "llrrrr")

@@ -17,7 +17,7 @@ import pandas as pd
 
 from clipnb._core.files import read_json, write_text
 from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY
-from clipnb.report.format import points, points_span, share, span, table
+from clipnb.report.format import points, share, span, table
 from clipnb.result import Result
 from clipnb.spec import RunSpec
 from clipnb.stats.hypothesis import holm
@@ -116,7 +116,7 @@ def table_of(encoder: str) -> str:
             interval = mean_interval(part["valid"], bounds=(0.0, 1.0))
             if manip != CLEAN:
                 d = change_interval(edited[dataset, manip])
-                change = [points(d.point), points_span(d), direction(d, adjusted[dataset, manip])]
+                change = [points(d.point), span(d, points), direction(d, adjusted[dataset, manip])]
                 untouched = share((part["noop"] * part["images"]).sum() / part["images"].sum())
             lines.append([dataset, MANIPULATIONS[manip].label, f"{interval.point:.4f}", span(interval), *change, untouched])
     head = ["data set", "condition", "valid@k", "95% interval", "change, points", "95% interval", "verdict", "untouched"]
