@@ -97,7 +97,7 @@ def test_the_level_of_chance_is_that_of_random_rankings() -> None:
     assert float(average_precisions(drawn).ap.mean()) == pytest.approx(float(expected_ap(np.array([3]), 12)[0]), abs=0.005)
     assert MEASURES["p1"].chance(np.array([3]), 12)[0] == pytest.approx(drawn[:, 0].mean(), abs=0.01)  # type: ignore[misc]
     with pytest.raises(UserError, match="found, p1, map"):
-        by_chance({"a": 2}, "valid")
+        by_chance([2], "valid")
 
 
 def test_no_run_and_nothing_in_common_are_one_line() -> None:

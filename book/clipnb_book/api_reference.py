@@ -44,6 +44,8 @@ PAGE = """# `{module}`
 ```
 """
 
+WHOLE = ".. automodule:: {module}\n   :members:\n   :member-order: bysource"
+
 SETTINGS: dict[str, Any] = {
     "autodoc_typehints": "signature",
     "autodoc_typehints_format": "short",
@@ -62,7 +64,9 @@ SETTINGS: dict[str, Any] = {
 
 def write_pages(folder: Path) -> None:
     """Write a page for each module of `PAGES` to `folder`; unchanged pages are not touched, other pages there are removed."""
-    texts = {f"{name}.md": PAGE.format(module=name, body=_public() if name == "clipnb" else _whole(name)) for name in PAGES}
+    texts = {
+        f"{name}.md": PAGE.format(module=name, body=_public() if name == "clipnb" else WHOLE.format(module=name)) for name in PAGES
+    }
     write_generated(folder, "*.md", texts)
 
 
@@ -75,10 +79,6 @@ def write_generated(folder: Path, pattern: str, texts: Mapping[str, str]) -> Non
     for path in folder.glob(pattern):
         if path.name not in texts:
             path.unlink()
-
-
-def _whole(module: str) -> str:
-    return f".. automodule:: {module}\n   :members:\n   :member-order: bysource"
 
 
 def _public() -> str:

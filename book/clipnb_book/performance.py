@@ -79,7 +79,8 @@ def gpu_summary() -> str:
         at_best.setdefault(row["photograph"], row)
     said = [
         f"{row['end to end']:,.0f} photographs of {size} pixels a second in {row['precision']}, which is "
-        f"{100 * row['share of the lower']:.0f}% of {_limit(row)}"
+        f"{100 * row['share of the lower']:.0f}% of the rate of "
+        + ("the network alone" if row["bare"] < row["preparing alone"] else "preparing alone")
         for size, row in at_best.items()
     ]
     small = next(iter(at_best.values()))
@@ -90,10 +91,6 @@ def gpu_summary() -> str:
         f"a small photograph, and the GPU {forward:.1f} ms to embed it; copying it takes {steps['copy in']:.2f} ms. "
         f"Measured on one {found['device']} with {found['cores']} processor cores, torch {found['torch']}, on {found['date']}."
     )
-
-
-def _limit(row: dict[str, Any]) -> str:
-    return "the rate of the network alone" if row["bare"] < row["preparing alone"] else "the rate of preparing alone"
 
 
 def chart() -> Figure:

@@ -85,7 +85,7 @@ def from_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "
     """Compute the breaking points of all manipulations in a table of severities (`clipnb.analysis.severity.tabulate`)."""
     own = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
     clean = own[own["manip"] == CLEAN].iloc[0]
-    chance = np.array(list(by_chance({str(at): int(n) for at, n in enumerate(clean["sizes"])}, measure).values()))
+    chance = by_chance(clean["sizes"], measure)
     found = []
     for manip, rows in own[own["value"] > 0].groupby("manip", sort=False):
         ordered = rows.sort_values("value", ascending=MANIPULATIONS[str(manip)].rises > 0)
@@ -127,7 +127,8 @@ def curves(table: pd.DataFrame, measure: str) -> Figure:
                 ax.errorbar(x, y, yerr=arms, label=plain(encoder), **look, **style)
                 if i == 0:
                     levels = rows[rows["severity"] > 0]
-                    strengths = [f"{s}\n{_short(v)}" for s, v in zip(levels["severity"], levels["strength"], strict=True)]
+                    short = [f"{strength:.2g}".removeprefix("0") for strength in levels["strength"]]  # five labels fit side by side
+                    strengths = [f"{severity}\n{strength}" for severity, strength in zip(levels["severity"], short, strict=True)]
                     ax.set_xticks([0, *levels["severity"]], ["clean", *strengths], fontsize=7)
                     ax.set_xlabel(plain(str(levels["unit"].iloc[0])) if len(levels) else "", fontsize=7)
             ax.set_title(plain(f"{dataset}, {manip}"), fontsize=8, loc="left")
@@ -136,11 +137,6 @@ def curves(table: pd.DataFrame, measure: str) -> Figure:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper right", ncols=len(labels))
     return figure
-
-
-def _short(strength: float) -> str:
-    """Format with two digits and without a leading zero, so that the labels of five severities fit side by side."""
-    return f"{strength:.2g}".removeprefix("0")
 
 
 def heat_map(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> Figure:

@@ -98,7 +98,7 @@ def scores_table(frame: pd.DataFrame) -> str:
     columns = scores(on_all_encoders(frame)).to_dict("records")
     manips = dict.fromkeys(str(name).removeprefix("CE ") for row in columns for name in row if str(name).startswith("CE "))
     rows = [[name, *(f"{row[name]:.{digits}f}" for row in columns)] for name, digits in SCORES.items()]
-    rows += [[f"CE {m}", *(_or_dash(row[f"CE {m}"]) for row in columns)] for m in manips]
+    rows += [[f"CE {m}", *("–" if math.isnan(row[f"CE {m}"]) else minus(row[f"CE {m}"]) for row in columns)] for m in manips]
     head = ["", *(f"{_plain(row['dataset'])}, {_plain(row['encoder'])}" for row in columns)]
     return table(head, rows, "l" + "r" * len(columns))
 
@@ -241,10 +241,6 @@ def fixed_table(frame: pd.DataFrame) -> str:
         rows.append([whose, str(row["manip"]), strength, share(row["untouched"]), valid, f"{row['map']:.3f}"])
     head = ["set and encoder", "condition", "strength at the input", "untouched", "valid@k (clean)", "mAP"]
     return table(head, rows, "lllrrr")
-
-
-def _or_dash(value: float) -> str:
-    return "–" if math.isnan(value) else minus(value)
 
 
 def _plain(name: str) -> str:

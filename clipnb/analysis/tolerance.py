@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import UserError
 from ..manipulations import CLEAN, EVERYDAY, MANIPULATIONS, SEVERITIES, STUDY
@@ -58,26 +58,23 @@ class Tolerance:
         return self.means[self.strengths.index(strength)]
 
 
-def by_chance(sizes: Mapping[str, int], measure: str) -> dict[str, float]:
-    """Category -> expected value of a measure if the gallery, the queries' own data set, were ranked at random.
+def by_chance(sizes: ArrayLike, measure: str) -> NDArray[np.float64]:
+    """Expected value of a measure in each category if the gallery, the queries' own data set, were ranked at random.
 
     The query's own image is left out of the gallery; its near-copies are not, so the level is approximate if there are
-    many.
-
-    Args:
-        sizes: category -> number of photographs.
+    many. `sizes` are the (G,) numbers of photographs of the categories.
 
     Raises:
         UserError: the measure has no such value.
 
-    >>> by_chance({"cat": 3, "dog": 2}, "p1")
-    {'cat': 0.5, 'dog': 0.25}
+    >>> by_chance([3, 2], "p1")
+    array([0.5 , 0.25])
     """
     expected = MEASURES[measure].chance
     if expected is None:
         raise UserError(f"{measure!r} has no level of chance; choose from {', '.join(ANSWERS)}")
-    counts = np.array(list(sizes.values()))
-    return dict(zip(sizes, map(float, expected(counts - 1, int(counts.sum()) - 1)), strict=True))
+    counts = np.asarray(sizes)
+    return np.asarray(expected(counts - 1, int(counts.sum()) - 1))
 
 
 def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", fraction: float = FRACTION) -> Tolerance:
@@ -98,16 +95,15 @@ def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", f
     if not runs:
         raise UserError(f"there is no run of {clean.spec.dataset} under a manipulation at a severity or strength")
     sizes = clean.rows.groupby("category", sort=True)["image"].nunique()
-    chance = by_chance({str(c): int(n) for c, n in sizes.items()}, measure)
-    lists = [r.means(measure) for r in (clean, *runs)]
-    shared = [c for c in lists[0] if all(c in means for means in lists)]
-    if not shared:
+    chance = pd.Series(by_chance(sizes, measure), sizes.index)
+    means = pd.DataFrame([r.means(measure) for r in (clean, *runs)]).dropna(axis="columns")
+    if means.empty:
         raise UserError(f"no category of {clean.spec.dataset} has a value of {measure!r} in all runs of {runs[0].spec.manip}")
     return of_means(
         (clean.spec.dataset_name, clean.spec.encoder, runs[0].spec.manip, MEASURES.canonical(measure)),
         [r.spec.condition.value for r in runs],
-        np.array([[means[c] for c in shared] for means in lists]),
-        np.array([chance[c] for c in shared]),
+        np.ascontiguousarray(means, dtype=np.float64),
+        np.asarray(chance[means.columns], dtype=np.float64),
         fraction,
     )
 

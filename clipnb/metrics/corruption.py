@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import UserError
 
@@ -48,7 +47,9 @@ def corruption_error(performance: Mapping[int, float], baseline: Mapping[int, fl
     >>> corruption_error({1: 0.75, 2: 0.5}, baseline={1: 0.25, 2: 0.25})
     0.5
     """
-    ours, theirs = _errors(performance, performance).sum(), _errors(baseline, performance).sum()
+    if missing := [str(severity) for severity in performance if severity not in baseline]:
+        raise UserError(f"the baseline encoder has no run at severity {', '.join(missing)}: run it, or leave that severity out")
+    ours, theirs = (np.sum([1.0 - row[severity] for severity in performance]) for row in (performance, baseline))
     return float(ours / theirs) if theirs else float("nan")
 
 
@@ -64,17 +65,6 @@ def mean_corruption_error(performance: Performance, baseline: Performance) -> fl
     """
     if not performance:
         raise ValueError("mCE needs at least one manipulation")
-    return float(np.mean([corruption_error(row, _row(baseline, name)) for name, row in performance.items()]))
-
-
-def _row(baseline: Performance, name: str) -> Mapping[int, float]:
-    if name not in baseline:
-        raise UserError(f"the baseline encoder has no run of {name!r}: run it, or leave {name!r} out")
-    return baseline[name]
-
-
-def _errors(row: Mapping[int, float], severities: Mapping[int, float]) -> NDArray[np.float64]:
-    missing = [str(s) for s in severities if s not in row]
-    if missing:
-        raise UserError(f"the baseline encoder has no run at severity {', '.join(missing)}: run it, or leave that severity out")
-    return 1.0 - np.array([row[s] for s in severities], dtype=np.float64)
+    if missing := [name for name in performance if name not in baseline]:
+        raise UserError(f"the baseline encoder has no run of {missing[0]!r}: run it, or leave {missing[0]!r} out")
+    return float(np.mean([corruption_error(row, baseline[name]) for name, row in performance.items()]))

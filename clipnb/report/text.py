@@ -31,6 +31,8 @@ def summary(result: Result) -> str:
     made = ", ".join(
         f"{name} {p['versions'][name]}" for name in ("clipnb", "torch", "faiss-cpu", "pillow") if name in p["versions"]
     )
+    counts = result.rows.get("n_copies")
+    copies = None if counts is None else f"{counts.median():g} (median), {counts.max():g} (most)"
     labels = {name: MEASURES[name].label for name in MEASURES} | {"valid": f"valid@{s.k}, L2 < {s.tau:g}"}
     cells = {label: _macro(result, name) for name, label in labels.items() if name in result.rows} | {
         "strength at the encoder's input": None if s.manip == CLEAN else result.strength,
@@ -38,7 +40,7 @@ def summary(result: Result) -> str:
         "searched": _searched(result),
         "zero-shot prompts": literal(s.prompts) if "zero_shot" in result.rows else None,
         "colour profiles": "ignored" if s.colour == "stored" else None,
-        "copies left out per query": _copies(result),
+        "copies left out per query": copies,
         "queries / unreadable images": f"{len(result.rows)} / {len(p['unreadable'])}",
         "encoder": f"{literal(s.encoder)} {s.precision}{'' if s.engine == 'torch' else f' by {s.engine}'} on {p['device']}",
         "weights, SHA-256": p["encoder"]["weights_sha256"][:16] or None,
@@ -61,13 +63,6 @@ def _searched(result: Result) -> str | None:
     recall = about.get("recall")
     found = f", recall@{recall['k']} {share(recall['recall'], '.3f')} on {recall['queries']} queries" if recall else ""
     return f"{about['images']:,} images, {about['index']} index{found}"
-
-
-def _copies(result: Result) -> str | None:
-    """The median and the largest number of copies of a query; None if nothing is left out or the gallery has no labels."""
-    if "n_copies" not in result.rows:
-        return None
-    return f"{result.rows['n_copies'].median():g} (median), {result.rows['n_copies'].max():g} (most)"
 
 
 def _macro(result: Result, name: str) -> str | None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from clipnb._core.files import read_json, write_text
 from clipnb._core.random import rng_for
@@ -123,16 +122,11 @@ def gallery_curve(
     table = []
     for name, cube in values.items():
         for size, column in zip(sizes, cube, strict=True):
-            means = _by_category(column, categories)
+            by_category = pd.DataFrame(column.T).mean(axis=1).groupby(categories)
+            means = list(category_means({str(c): list(part) for c, part in by_category}).values())
             found = mean_interval(means, bounds=(0.0, 1.0)) if means else Interval(np.nan, np.nan, np.nan, "t", 0)
             table.append((name, size, found.point, found.low, found.high, found.n))
     return pd.DataFrame(table, columns=["measure", "size", "value", "low", "high", "categories"])
-
-
-def _by_category(values: NDArray[np.float64], categories: Integers) -> list[float]:
-    """Category means of (repeats, n) values, over the queries and repeats that have one."""
-    images = pd.DataFrame(values.T).mean(axis=1)
-    return list(category_means({str(c): list(part) for c, part in images.groupby(categories)}).values())
 
 
 def gallery_curve_of(spec: RunSpec, sizes: Sequence[int], *, progress: bool = True) -> pd.DataFrame:

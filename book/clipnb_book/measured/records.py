@@ -193,13 +193,8 @@ def write(folder: Path) -> None:
         frame, _ = measured(name, OFFLINE, engine=ENGINE)
         corrected[name] = [{key: rounded(value) for key, value in row.items()} for row in frame.to_dict("records")]
     for file, sets in (("thresholds", thresholds), ("corrections", corrected)):
-        write_text(folder / f"{file}.json", _text(about, sets))
-
-
-def _text(about: dict[str, Any], sets: dict[str, Any]) -> str:
-    """JSON with a line for each data set."""
-    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(found, ensure_ascii=False)}" for name, found in sets.items())
-    return f'{{"about": {json.dumps(about, indent=1)},\n"sets": {{\n{lines}\n}}}}\n'
+        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(found, ensure_ascii=False)}" for name, found in sets.items())
+        write_text(folder / f"{file}.json", f'{{"about": {json.dumps(about, indent=1)},\n"sets": {{\n{lines}\n}}}}\n')
 
 
 if __name__ == "__main__":
