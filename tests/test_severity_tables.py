@@ -170,8 +170,8 @@ def test_what_to_type_makes_the_runs_that_the_page_is_about() -> None:
     said = text.how_to(spec.dataset, **settings)
     assert "--encoders histogram --k 5 --tau 0.5 --per-category 20`" in said
     options = parser("sweep").parse_args(shlex.split(said.split("`")[1])[1:])
-    fields = {name: tuple(getattr(options, name) or ()) for name in ("datasets", "severities", "encoders")}
-    made = sweep.merged({}, settings=given_settings(options), **fields).specs()
+    fields = {name: tuple(getattr(options, name) or ()) for name in ("severities", "encoders")}
+    made = sweep.typed_grid(options.datasets, settings=given_settings(options), **fields).specs()
     assert made[0] == spec
     assert made[1:] == [spec.under(manip, level) for manip in STUDY[1:] for level in range(1, 6)]
     assert '`settings: {"start": 2}` in its grid file' in text.how_to("a", "histogram", start=2)
