@@ -18,7 +18,7 @@ from clipnb import RunSpec, run
 from clipnb.datasets.card import Card, card_of, near_pairs
 from clipnb.datasets.picture_hash import BITS, CELL, CELLS, FEWEST, NEAR, near_copies, picture_hash
 from clipnb.errors import DatasetError
-from clipnb.report.cards import card_table, card_warnings, shapes
+from clipnb.report.cards import card_table, card_warnings, files_left_out, shapes
 from clipnb_book import extension
 from clipnb_book.measured import records
 from clipnb_book.tables import cards_table
@@ -51,6 +51,7 @@ def test_a_card_counts_photographs_copies_and_files(root: Path) -> None:
     assert card.aspect == [1, 1.25, 1.25]
     assert card.square == card.grey == pytest.approx(1 / 6)
     assert card.formats == {".png": 5, ".jpg": 1}
+    assert [line.count("dogs/broken.jpg") for line in files_left_out(card)] == [1]
     assert card.copies == 1
     assert card.near_copies == 1
     assert card.near_photographs == 4

@@ -16,6 +16,7 @@ import papermill  # noqa: F401 - it loads the plug-in, not the reverse
 import pytest
 
 from clipnb import RunSpec, run
+from clipnb._core.paths import shown
 from clipnb.cli import main
 from clipnb.cli.project import PARTS
 from clipnb.encoders import MODULES
@@ -221,3 +222,12 @@ def test_the_answer_of_a_flat_folder_leaves_out_what_has_no_value(photo_folder: 
     answer = Handler(spec).answer("page.ipynb")
     assert "original found first 100.0%, valid@k" in answer
     assert "nan" not in answer
+
+
+def test_a_path_is_shown_relative_where_that_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "a" / "b" / "c"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    assert shown(here / "d") == "d"
+    assert shown(tmp_path / "a" / "x") == os.path.join("..", "..", "x")
+    assert shown(tmp_path / "x") == str(tmp_path / "x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -71,11 +72,11 @@ def typed_path(text: str) -> Path:
 
 
 def shown(path: Path) -> str:
-    """A path relative to the current folder, as a person would type it."""
-    try:
-        return os.path.relpath(path)
-    except ValueError:  # another drive on Windows
-        return str(path)
+    """A path as a person would type it: relative to the current folder if it is near, else absolute."""
+    with suppress(ValueError):  # another drive on Windows
+        if not (relative := os.path.relpath(path)).startswith(os.path.join(*[os.pardir] * 3)):  # noqa: PTH118
+            return relative
+    return str(path.absolute())
 
 
 def normalized_dataset(dataset: str) -> str:

@@ -62,7 +62,7 @@ def card_table(card: Card) -> str:
 
 def files_left_out(card: Card) -> list[str]:
     """A line for each file that is not used or cannot be read, with the reason."""
-    unreadable = [f"{name}: unreadable ({why})" for name, why in card.unreadable.items()]
+    unreadable = [f"{name}: unreadable ({why.removeprefix(f'{name}: ')})" for name, why in card.unreadable.items()]
     return sorted([*unreadable, *(f"{name}: not used ({why})" for name, why in card.unused.items())])
 
 
