@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -43,12 +44,16 @@ FOR_RUNNING = {"install", "what", "parameters"}
 """Ids or tags of the cells of a run notebook that its page does not show."""
 
 
+UNDECLARED = ("sphinx_jupyterbook_latex", "sphinx_multitoc_numbering")
+"""Extensions of Jupyter Book that keep no state while pages are read for HTML, but do not declare it."""
+
+
 def configure(app: Sphinx, config: Config) -> None:
     """Compute what is missing, then tell Sphinx where the contents and the numbers are."""
     root = Path(app.srcdir).parent
     os.chdir(root)  # the folder from which paths in $CLIPNB_DATA and data set names are read
     try:
-        failures = pages.ensure(pages.sample_specs())
+        failures = pages.ensure(pages.sample_specs(), jobs=pages.default_jobs())
     except UserError as error:
         raise ExtensionError(str(error)) from error
     if failures:
@@ -69,6 +74,31 @@ def configure(app: Sphinx, config: Config) -> None:
         config.myst_substitutions = {**config.myst_substitutions, **values(results, links)}
     except UserError as error:  # the numbers contradict the claim ledger
         raise ExtensionError(str(error)) from error
+
+
+def read_in_parallel(app: Sphinx) -> None:
+    """Read, and so execute, several pages at a time, as `sphinx-build -j` does; `jb build` has no such option.
+
+    Sphinx reads in forked processes, which is safe on Linux only.
+    """
+    from clipnb.execution.pages import default_jobs
+
+    if sys.platform == "linux" and app.builder.format == "html":
+        app.parallel = default_jobs()
+        for name in UNDECLARED:
+            app.extensions[name].parallel_read_safe = True
+
+
+def tell_page(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Print the page that is read now: a process of Sphinx tells what it read only at its end."""
+    if app.parallel > 1:
+        print(f"reading {docname}", flush=True)
+
+
+def spread(app: Sphinx, env: BuildEnvironment, docnames: list[str]) -> None:
+    """Deal the notebooks, which take most of the time, evenly to the portions that are read in parallel."""
+    docnames.sort(key=lambda name: not env.doc2path(name).endswith(".ipynb"))
+    docnames[:] = [name for at in range(app.parallel) for name in docnames[at :: app.parallel]]
 
 
 def offer_repository(options: dict[str, Any]) -> None:
@@ -219,8 +249,11 @@ def forget_failure(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("builder-inited", read_in_parallel)
+    app.connect("env-before-read-docs", spread)
     app.connect("env-updated", write_pictures)
     app.connect("config-inited", configure, priority=850)  # sphinx-external-toc reads the path at 900
+    app.connect("source-read", tell_page)
     app.connect("source-read", present_notebook)
     app.connect("build-finished", forget_failure)
     app.connect("html-page-context", mend_page, priority=900)  # after the theme has made its buttons
