@@ -35,9 +35,9 @@ from clipnb.retrieval.build import build_gallery, local_engine
 from clipnb.retrieval.duplicates import PictureHash, hashes_in, same_content, same_picture
 from clipnb.retrieval.folder import Vectors, open_folder
 from clipnb.retrieval.image_fetcher import Limits
-from clipnb.retrieval.image_paths import image_finder
 from clipnb.retrieval.knn_client import KnnClient, ServiceResult
 from clipnb.retrieval.results import USABLE
+from clipnb.retrieval.sources import image_finder
 from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
 from clipnb.runs import run
 from clipnb.spec import RunSpec
@@ -317,7 +317,7 @@ def test_on_ray_the_bytes_are_the_same_after_a_worker_and_the_command_are_killed
         "import os, signal, sys, threading, time\n"
         "from pathlib import Path\n"
         "from clipnb.retrieval import build\n"
-        "from clipnb.retrieval.ray_engine import ray_engine\n"
+        "from clipnb._core.ray_pool import RayPool\n"
         "def workers():\n"
         "    found = []\n"
         "    for proc in Path('/proc').iterdir():\n"
@@ -336,7 +336,7 @@ def test_on_ray_the_bytes_are_the_same_after_a_worker_and_the_command_are_killed
         "    os.kill(seen[0], signal.SIGKILL)\n"
         "    print('workers', len(seen), 'killed', 1, flush=True)\n"
         "os.environ['CLIPNB_TEST_RUN'] = sys.argv[2]\n"
-        "engine = ray_engine(2)\n"
+        "engine = build.on_ray(RayPool(2))\n"
         "def stops(shards, plan):\n"
         "    for number, _ in zip(engine(shards, plan), range(25)):\n"
         "        yield number\n"
@@ -391,13 +391,12 @@ def test_recall_is_the_share_of_the_true_neighbours() -> None:
     assert faiss_index.recall_at_k(Misses(), vectors, vectors[:1], 3) == pytest.approx(2 / 3)
 
 
-@given(st.integers(1, 60), st.integers(1, 10), st.integers(1, 25), st.integers(0, 99))
-def test_search_by_blocks_is_search(n: int, k: int, block: int, seed: int) -> None:
-    vectors, asked = unit_vectors(n, 6, seed), unit_vectors(4, 6, seed + 1)
-    k = min(k, n)
-    similarity = asked @ vectors.T
-    found = faiss_index.exact_search(vectors, asked, k, block)
-    np.testing.assert_allclose(np.take_along_axis(similarity, found, 1), -np.sort(-similarity, axis=1)[:, :k], atol=1e-6)
+def test_recall_does_not_depend_on_the_blocks_of_the_exact_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, asked = unit_vectors(60, 6, 0), unit_vectors(4, 6, 1)
+    index = faiss_index.build("exact", [vectors], 60, 6)
+    for block in (7, 60, 100):
+        monkeypatch.setattr(faiss_index, "AT_ONCE", block)
+        assert faiss_index.recall_at_k(index, vectors, asked, 10) == 1
 
 
 @pytest.mark.parametrize("index", ["hnsw", "ivf"])
@@ -512,7 +511,7 @@ def test_rules_of_exclusion_by_hand() -> None:
     held[1, 1] += 10  # not brighter than this one: the cell to its right
     held[2, 1:15:2] += 10
     for bits, expected in ((-1, [False, False, False]), (0, [True, False, False]), (3, [True, True, False]), (32, [True] * 3)):
-        assert same_picture(asked, held, bits)(np.array([0]), rows).tolist() == [expected]
+        assert same_picture(asked, held, bits, np.ones(3, np.bool_))(np.array([0]), rows).tolist() == [expected]
 
 
 # ---- the study's protocol

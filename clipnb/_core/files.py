@@ -36,11 +36,7 @@ def file_sha256(path: Path) -> str:
 
 @contextmanager
 def hashed(path: Path) -> Iterator[str]:
-    """The SHA-256 of a file that the block loads.
-
-    Raises:
-        UserError: the file was changed or replaced meanwhile, so that its digest may be that of other bytes.
-    """
+    """The SHA-256 of a file that the block loads; a `UserError` if the file was changed or replaced meanwhile."""
 
     before = path.stat()
     yield file_sha256(path)
@@ -55,11 +51,7 @@ def read_text(path: Path, most: int = 64 * 2**20) -> str:
 
 
 def read_bytes(path: Path, most: int = 2**30) -> bytes:
-    """The content of a file of at most `most` bytes.
-
-    Raises:
-        OSError: the file cannot be opened, is not a regular file (a pipe, a device), or is larger.
-    """
+    """The content of a file; an OSError if it cannot be opened, is no regular file (a pipe, a device), or exceeds `most` bytes."""
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):
         raise OSError(f"{path.name} is not a regular file")

@@ -109,13 +109,12 @@ def _index_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _index(options: argparse.Namespace) -> int:
     from .._core.paths import shown
+    from .._core.ray_pool import RayPool
     from ..retrieval import build
 
     engine: build.Engine = build.local_engine
     if options.engine == "ray":
-        from ..retrieval.ray_engine import ray_engine
-
-        engine = ray_engine(options.workers, options.address, options.gpus)
+        engine = build.on_ray(RayPool(options.workers, options.address, options.gpus))
     made = build.build_gallery(
         options.folder,
         typed_folder(options.out),

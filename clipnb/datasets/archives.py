@@ -1,7 +1,4 @@
-"""Read archives that may be hostile: paths that lead outside, links, and content that expands without bound are refused.
-
-A member is returned as its path inside the archive and its bytes. Other modules decide where it is written.
-"""
+"""Read archives that may be hostile: paths that lead outside, links, and content that expands without bound are refused."""
 
 from __future__ import annotations
 
@@ -50,11 +47,7 @@ def members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
 
 def safe_path(name: str, archive: Path) -> PurePosixPath:
-    """The path of a member within its archive.
-
-    Raises:
-        HostileArchive: the path leads outside.
-    """
+    """The path of a member within its archive; `HostileArchive` if it leads outside."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or "\0" in name or (path.parts and path.parts[0].endswith(":")):
         raise HostileArchive(f"{archive.name} holds {name!r}, a path that leads outside: nothing was unpacked")

@@ -1,7 +1,4 @@
-"""Data cards: the photographs of a data set by number, size and shape, and the copies among them.
-
-Copies are files of equal content. Near-copies are found by the rule of `picture_hash`, by which runs leave them out.
-"""
+"""Data cards: the photographs of a data set by number, size and shape, and the copies (equal files) and near-copies among them."""
 
 from __future__ import annotations
 
@@ -43,12 +40,11 @@ class Card:
         square, grey: share of photographs whose sides are equal, and of those without any colour, from 0 to 1.
         formats: suffix -> number of files.
         copies: number of files whose content equals that of an earlier file.
-        near_copies: number of pairs of near-copies whose files differ.
+        near_copies: number of pairs of near-copies (`picture_hash`) whose files differ.
         near_photographs: number of photographs that have a copy or near-copy.
         across: number of pairs of copies or near-copies that lie in different categories.
         unreadable: id of a file that cannot be decoded -> reason.
-        unused: path of a file that is not used -> reason, as in `Dataset`.
-        empty: names of category folders without an image.
+        unused, empty: as in `Dataset`.
         fingerprint: SHA-256 of the photographs' ids and contents.
         examples: the first `EXAMPLES` of the pairs in `across`, as ids.
         bins: measured quantity -> edges and counts of its histogram.
@@ -87,12 +83,7 @@ class _Seen(NamedTuple):
 
 
 def card_of(dataset: str, *, progress: bool = True) -> Card:
-    """The card of a data set; the cache keeps it until the files change.
-
-    Raises:
-        UserError: there is no such data set.
-        DatasetError: none of its images can be read.
-    """
+    """The card of a data set; the cache keeps it until the files change. `DatasetError` if none of its images can be read."""
     found = load_dataset(dataset)
     state = digest(f"{VERSION} {NEAR} {listing_digest(found.photos)}".encode())[:24]
     kept = cache_root() / "cards" / f"{state}.json"

@@ -121,10 +121,9 @@ def readable(category: str) -> str:
 
 
 def locate(dataset: str) -> Path:
-    """Find the folder of a data set, by name or path. Sample and imported sets are written to the cache on first use.
+    """Find the folder of a data set, by name or path; a `DatasetError` says how to get one that is missing.
 
-    Raises:
-        DatasetError: there is no such folder; the message says how to get the data set.
+    Sample and imported sets are written to the cache on first use.
     """
     dataset = dataset.removeprefix(NESTED)
     if dataset in samples.SAMPLES:

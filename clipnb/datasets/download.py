@@ -42,12 +42,8 @@ class Source(NamedTuple):
 def fetch(name: str, *, again: bool = False) -> Path:
     """Download a data set of the study to a folder in `$CLIPNB_DATA`, which appears when it is complete. A download is resumed.
 
-    Args:
-        again: replace an existing folder, and accept a checksum that differs from that of the first download.
-
-    Raises:
-        UserError: the data set cannot be downloaded, its checksum differs from that of the first download, or the archive
-            is hostile.
+    If `again`, an existing folder is replaced, and a checksum that differs from that of the first download is accepted. A
+    `UserError` says why the data set cannot be downloaded or is refused.
     """
     if name not in SOURCES:
         raise UserError(f"cannot fetch {name!r}; choose from {', '.join(SOURCES)}")
@@ -119,11 +115,7 @@ def category(path: PurePosixPath) -> str:
 
 
 def labelled(paths: Iterable[PurePosixPath]) -> Iterator[tuple[PurePosixPath, str]]:
-    """Yield photographs and their categories. If there is a training split, only its photographs are used.
-
-    Raises:
-        DatasetError: no photograph lies in a category's folder.
-    """
+    """Yield photographs and their categories: those of the training split, if there is one. `DatasetError` if there are none."""
     images = {path for path in paths if path.suffix.lower() in SUFFIXES}
     photographs = sorted(path for path in images if not any(part.startswith((".", "__MACOSX")) for part in path.parts))
     trained = [p for p in photographs if any(part.lower() in SPLITS for part in p.parts[:-1])]

@@ -4,8 +4,7 @@
     hf:path/to/folder             a set that `datasets` saved, or a folder that it can read
     wds:shards/{0000..0003}.tar   files as img2dataset writes them; the category is `cls`, or a field of the json
 
-A set is written once to the cache as <category>/<image>, with the bytes of the files unchanged. From then on it is used
-like any other data set.
+A set is written once to the cache as <category>/<image>, with the bytes of the files unchanged.
 """
 
 from __future__ import annotations
@@ -41,12 +40,7 @@ def is_imported(dataset: str) -> bool:
 
 
 def ensure(dataset: str) -> Path:
-    """The folder of an imported set. If it does not exist, it is written now, completely or not at all.
-
-    Raises:
-        DatasetError: the set cannot be found or read, or it holds no images with a category.
-        MissingExtra: the library that reads the set is not installed.
-    """
+    """The folder of an imported set, written if it is not there; `DatasetError` if the set cannot be read or has no images."""
     kind, _, name = dataset.partition(":")
     if not name:
         raise DatasetError(f"{dataset!r} is incomplete: write hf:<set>[@split] or wds:<path of tar files>")

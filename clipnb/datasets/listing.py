@@ -34,8 +34,7 @@ class Listing:
 def listing(root: Path, nested: bool) -> Listing:
     """List a folder <root>/<category>/<image>; no file is opened. If `nested`, images in subfolders are of the category too.
 
-    Raises:
-        DatasetError: a folder cannot be read, or the name of a category or an image is not Unicode.
+    `DatasetError` if a folder cannot be read, or the name of a category or an image is not Unicode.
     """
     found = Listing()
     for entry in _entries(root):

@@ -17,8 +17,7 @@ from .dataset import Dataset, Photo
 def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: int = 0) -> Dataset:
     """Draw categories and photographs of each (0: all), and keep their order; a category with fewer photographs keeps them all.
 
-    Raises:
-        DatasetError: the data set has fewer categories than requested.
+    `DatasetError` if the data set has fewer categories than requested.
 
     >>> from clipnb import load_dataset
     >>> len(sample(load_dataset("sample-figures"), categories=2, per_category=4).photos)
@@ -39,8 +38,7 @@ def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: i
 def batch(photos: Iterable[Photo], start: int = 0, step: int = 0) -> list[Photo]:
     """Photographs of `step` categories (0: all that follow) from number `start` on; categories are numbered from 0, by name.
 
-    Raises:
-        DatasetError: there is no category with number `start`.
+    `DatasetError` if there is no category with number `start`.
     """
     everything = list(photos)
     names = sorted({photo.category for photo in everything})

@@ -30,7 +30,7 @@ from ..encoders import OFFLINE
 from ..errors import MissingExtra, UserError, needs, user_errors
 from ..manipulations import CLEAN, STUDY
 from ..provenance import code_sha256, folder_sha256
-from ..retrieval.image_paths import gallery_files
+from ..retrieval.sources import gallery_files
 from ..runs import custom_identity, require_possible
 from ..spec import RunSpec
 

@@ -17,7 +17,7 @@ from ..datasets.images import RGB, decode, digest, read
 from ..errors import DatasetError, UnreadableImage
 from ..manipulations import CLEAN
 from ..result import Result
-from ..retrieval.image_paths import image_finder
+from ..retrieval.sources import image_finder
 from ..runs import drawn_for
 from ..spec import RunSpec
 from .format import share

@@ -1,8 +1,8 @@
 """`clipnb index`: build a gallery on disk from a folder of photographs, shard by shard, on this machine or on a cluster.
 
-A shard is a fixed range of the image files in sorted order. Its embeddings and its metadata are two files, and each is
-written completely or not at all. A build that is stopped keeps its finished shards; the same command makes the rest. One
-function makes all shards, in fixed batches on a fixed number of threads, so that every engine writes the same bytes.
+A shard is a fixed range of the image files in sorted order. Its embeddings and its metadata are two files. A build that is
+stopped keeps its finished shards; the same command makes the rest. One function makes all shards, in fixed batches on a fixed
+number of threads, so that every engine writes the same bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tqdm import tqdm
 
 from .._core.files import alone_in, atomic, read_json, write_text
 from .._core.paths import shown
+from .._core.ray_pool import RayPool
 from ..datasets.dataset import Photo, listing_digest, load_dataset
 from ..datasets.images import decode, digest, read
 from ..datasets.memory import room_for
@@ -49,11 +51,8 @@ class Plan:
     """Everything that determines the bytes of a gallery.
 
     Attributes:
-        encoder, precision: name of the encoder and precision of its weights.
         identity: identity of the encoder, which includes its weights.
-        dim: length of an embedding.
-        images: number of image files.
-        listing: SHA-256 of the names, sizes and times of the files.
+        images, listing: number of image files, and SHA-256 of their names, sizes and times.
         shard: number of images in a shard.
         threads: number of threads that the encoder computes with.
         colour: treatment of colour profiles (`clipnb.datasets.images.COLOURS`).
@@ -72,20 +71,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Shard:
-    """One unit of work.
-
-    Attributes:
-        number, of: its position among the shards, from 0, and the number of shards.
-        photos: its image files.
-        out: folder of the gallery.
-        colour: treatment of colour profiles.
-    """
+    """One unit of work: its image files, its number among `of` shards, from 0, and the folder of the gallery."""
 
     number: int
     of: int
     photos: tuple[Photo, ...]
     out: Path
-    colour: str
 
     def _file(self, kind: str, suffix: str) -> Path:
         return self.out / kind / f"{kind}_{self.number:0{max(4, len(str(self.of - 1)))}d}{suffix}"
@@ -119,11 +110,8 @@ Engine = Callable[[Sequence[Shard], Plan], Iterable[int]]
 """(shards, plan) -> the number of each shard, as soon as the shard is finished."""
 
 
-def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None:
-    """Embed the images of a shard and write its files.
-
-    Both files omit an image that cannot be read; a file in `unreadable/` names it with the reason.
-    """
+def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) -> int:
+    """Embed the images of a shard and write its files; one in `unreadable/` names the images that are left out, with reasons."""
     vectors: list[NDArray[np.float32]] = []
     rows: list[dict[str, str]] = []
     unreadable: dict[str, str] = {}
@@ -132,7 +120,7 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
         try:
             content = read(photo.path)
             with room_for(content):
-                image = decode(content, photo.id, shard.colour)
+                image = decode(content, photo.id, plan.colour)
                 hashed, pixels = picture_hash(image).tobytes().hex(), encoder.prepare(image)
         except Exception as error:  # of the decoder or the preparation: the others go on
             return of_one_photograph(photo.id, error)
@@ -163,15 +151,7 @@ def make_shard(shard: Shard, encoder: Encoder, pool: ThreadPoolExecutor) -> None
     table = pd.DataFrame(rows, columns=["image_path", "id", "category", "caption", "sha256", COLUMN])
     with atomic(shard.metadata) as file:
         file.write(table.to_parquet(index=False))
-
-
-def local_engine(shards: Sequence[Shard], plan: Plan) -> Iterable[int]:
-    """Make one shard after the other, in this process."""
-    encoder = load_worker(plan)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for shard in shards:
-            make_shard(shard, encoder, pool)
-            yield shard.number
+    return shard.number
 
 
 def load_worker(plan: Plan) -> Encoder:
@@ -191,6 +171,20 @@ def load_worker(plan: Plan) -> Encoder:
     return encoder
 
 
+def _worker(plan: Plan) -> Callable[[Shard], int]:
+    return partial(_make, plan, load_worker(plan), ThreadPoolExecutor(os.cpu_count() or 1))
+
+
+def local_engine(shards: Sequence[Shard], plan: Plan) -> Iterable[int]:
+    """Make one shard after the other, in this process."""
+    return map(_worker(plan), shards)
+
+
+def on_ray(pool: RayPool) -> Engine:
+    """An engine that makes shards on Ray. All processes write to one folder, so a cluster needs a file system that it shares."""
+    return lambda shards, plan: pool.work(partial(_worker, plan), shards)
+
+
 def build_gallery(
     folder: str,
     out: Path,
@@ -208,10 +202,8 @@ def build_gallery(
     Args:
         folder: name of a data set, or path of a folder of photographs, with or without a folder per category.
         out: folder of the gallery; an unfinished gallery with the same plan is continued.
-        encoder: name of an encoder; "" stands for the default encoder.
         colour: srgb or stored, as `colour` of the runs that will search the gallery.
         index: exact, hnsw or ivf; "" stands for exact below a million images and for hnsw from there on.
-        shard_size: number of images in a shard.
         threads: number of threads that the encoder computes with; 0 stands for the number of cores. The last bit of an
             embedding may depend on it.
 
@@ -236,7 +228,7 @@ def build_gallery(
 def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, engine: Engine) -> GalleryFolder:
     _begin(out, plan)
     count = -(-len(photos) // plan.shard)
-    shards = [Shard(n, count, part, out.resolve(), plan.colour) for n, part in enumerate(_chunks(photos, plan.shard))]
+    shards = [Shard(n, count, part, out.resolve()) for n, part in enumerate(_chunks(photos, plan.shard))]
     due = [shard for shard in shards if not shard.done]
     begun = sum(len(shard.photos) for shard in shards if shard.done)
     with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo") as bar:
@@ -276,7 +268,7 @@ def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> Galle
     unreadable: dict[str, str] = {}
     for shard in shards:
         if shard.unreadable.is_file():
-            unreadable |= json.loads(shard.unreadable.read_text(encoding="utf-8"))
+            unreadable |= read_json(shard.unreadable)
     for left in [*out.glob("*/.*.part"), *out.glob(".*.part")]:  # left by workers that were killed while they wrote
         left.unlink(missing_ok=True)
     (out / INDEX).unlink(missing_ok=True)

@@ -32,10 +32,7 @@ Excluded = Callable[[NDArray[np.integer], NDArray[np.integer]], NDArray[np.bool_
 
 
 class PictureHash:
-    """The picture hash as an encoder, so that the cache keeps hashes as it keeps embeddings.
-
-    A vector holds the cells and a 1, scaled to unit length.
-    """
+    """The picture hash as an encoder, for the cache of embeddings: a vector holds the cells and a 1, scaled to unit length."""
 
     name = "picture-hash"
     dim = CELLS + 1
@@ -64,17 +61,8 @@ def same_content(queries: Sequence[str], gallery: Sequence[str]) -> Excluded:
     return lambda rows_of, rows: np.asarray((held[rows] == asked[rows_of][:, None]) & (held[rows] != ""))
 
 
-def same_picture(
-    queries: NDArray[np.uint8], gallery: NDArray[np.uint8], bits: int, known: NDArray[np.bool_] | None = None
-) -> Excluded:
-    """Exclude near-copies of the query.
-
-    Args:
-        queries: (q, 272) picture hashes.
-        gallery: (n, 272) picture hashes.
-        bits: bits in which the hashes of near-copies differ at most; a negative number excludes none.
-        known: (n,) whether each hash of the gallery is known; by default all are.
-    """
+def same_picture(queries: NDArray[np.uint8], gallery: NDArray[np.uint8], bits: int, known: NDArray[np.bool_]) -> Excluded:
+    """Exclude near-copies by (q, 272) and (n, 272) picture hashes; `known` (n,) says which of the gallery's are known."""
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
         out = np.zeros(rows.shape, dtype=np.bool_)
@@ -83,22 +71,16 @@ def same_picture(
             held, at = np.unique(rows[part], return_inverse=True)
             near = near_copies(queries[rows_of[part]], gallery[held], bits)
             out[part] = np.take_along_axis(near, at.reshape(rows[part].shape), axis=1)
-        return out if known is None else np.asarray(out & known[rows])
+        return np.asarray(out & known[rows])
 
     return excluded
 
 
 def same_file(queries: NDArray[np.uint8], clean: NDArray[np.float32], gallery: Any, paths: Sequence[str], bits: int) -> Excluded:
-    """Do what `same_picture` does, for a gallery that knows its files but not their hashes.
+    """Do what `same_picture` does, for a gallery that knows its n files (`paths`) but not their hashes.
 
-    It reads only files that may be copies: those whose embedding has a cosine of at least `LIKELY` to the clean query.
-
-    Args:
-        queries: (q, 272) picture hashes.
-        clean: (q, dim) clean embeddings of the queries.
-        gallery: (n, dim) embeddings.
-        paths: n files.
-        bits: bits in which the hashes of near-copies differ at most.
+    It reads only files that may be copies: those whose embedding in `gallery` (n, dim) has a cosine of at least `LIKELY` to that
+    of the query in `clean` (q, dim).
     """
 
     def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -122,17 +104,8 @@ def _hash_of(path: str) -> NDArray[np.uint8] | None:
 
 
 def same_vector(queries: NDArray[np.float32], gallery: Any) -> Excluded:
-    """Exclude gallery images whose embedding almost equals the clean query's, if nothing else is known about the images.
-
-    Args:
-        queries: (q, dim) clean embeddings of unit length.
-        gallery: (n, dim) embeddings of unit length.
-    """
-
-    def excluded(rows_of: NDArray[np.integer], rows: NDArray[np.integer]) -> NDArray[np.bool_]:
-        return np.asarray(np.einsum("qd,qfd->qf", queries[rows_of], gallery[rows].astype(np.float32)) >= SAME_VECTOR)
-
-    return excluded
+    """Exclude images whose embedding (n, dim) almost equals that of the clean query (q, dim): for images without a known hash."""
+    return lambda rows_of, rows: np.asarray(np.einsum("qd,qfd->qf", queries[rows_of], gallery[rows]) >= SAME_VECTOR)
 
 
 def any_of(*rules: Excluded) -> Excluded:

@@ -15,7 +15,6 @@ from .._core.files import atomic
 from .._core.paths import shown
 from .._core.random import rng_for
 from ..errors import UserError
-from .neighbours import Index
 
 EF_SEARCH = 128
 NPROBE = 64
@@ -25,8 +24,8 @@ SAMPLE = 200
 """Number of queries on which the recall of an approximate index is measured."""
 APPROXIMATE_FROM = 1_000_000
 """Number of vectors from which `clipnb index` writes HNSW with 16-bit vectors: half the memory, and a recall of 0.998."""
-TRAIN = 100_000
-"""Largest number of vectors on which a quantizer is trained."""
+AT_ONCE = 100_000
+"""Number of vectors in memory at a time: the sample on which a quantizer is trained, and a block of an exact search."""
 
 
 class FaissIndex:
@@ -66,16 +65,11 @@ class FaissIndex:
 
 
 def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: int, seed: int = 0) -> FaissIndex:
-    """Index vectors that come in blocks.
+    """Index `size` vectors that come in blocks of (b, dim) unit rows; the blocks are read once and in order.
 
     Args:
         kind: "exact", "hnsw" (a graph with 32 links at each node, 16-bit vectors) or "ivf" (about 4 √n lists, full vectors).
-        vectors: blocks of (b, dim) unit rows, which are read once and in order.
-        size, dim: number of vectors in all blocks, and length of a vector.
         seed: seed of the sample on which the lists are trained.
-
-    Raises:
-        UserError: there are no vectors, or the kind is unknown.
     """
     import faiss
 
@@ -97,11 +91,11 @@ def build(kind: str, vectors: Iterable[NDArray[np.floating]], size: int, dim: in
         held: list[NDArray[np.float32]] = []
         for block in blocks:
             held.append(block)
-            if sum(map(len, held)) >= TRAIN:
+            if sum(map(len, held)) >= AT_ONCE:
                 break
         sample = np.concatenate(held)
-        if len(sample) > TRAIN:
-            sample = sample[rng_for(seed, "train").choice(len(sample), TRAIN, replace=False)]
+        if len(sample) > AT_ONCE:
+            sample = sample[rng_for(seed, "train").choice(len(sample), AT_ONCE, replace=False)]
         index.train(sample)
         blocks = chain(held, blocks)
     for block in blocks:
@@ -123,11 +117,7 @@ def write(index: FaissIndex, path: Path) -> None:
 
 
 def read(path: Path) -> FaissIndex:
-    """Open an index file by memory mapping: the index stays on disk.
-
-    Raises:
-        UserError: FAISS cannot read the file, or the index compares distances instead of inner products or has ids of its own.
-    """
+    """Open an index file, which stays on disk; a `UserError` if it is damaged, compares distances, or has ids of its own."""
     import faiss
 
     with _one_line(path):
@@ -150,33 +140,18 @@ def _one_line(path: Path | None) -> Iterator[None]:
         raise UserError(f"{shown(path)} is not an index that faiss can read: {str(error).strip().splitlines()[-1]}") from error
 
 
-def exact_search(vectors: Any, queries: NDArray[np.float32], k: int, block: int = 100_000) -> NDArray[np.int64]:
-    """Search vectors that may lie on disk exactly, with one block in memory at a time: (q, k) rows, best first."""
-    import faiss
-
-    best = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    rows = np.full((len(queries), k), -1, dtype=np.int64)
-    for start in range(0, len(vectors), block):
-        held = np.ascontiguousarray(vectors[start : start + block], dtype=np.float32)
-        near, at = faiss.knn(queries, held, min(k, len(held)), metric=faiss.METRIC_INNER_PRODUCT)
-        both, where = np.hstack([best, near]), np.hstack([rows, at + start])
-        order = np.argsort(-both, axis=1, kind="stable")[:, :k]
-        best, rows = np.take_along_axis(both, order, axis=1), np.take_along_axis(where, order, axis=1)
-    return rows
-
-
-def recall_at_k(index: Index, vectors: Any, queries: NDArray[np.float32], k: int) -> float:
+def recall_at_k(index: FaissIndex, vectors: Any, queries: NDArray[np.float32], k: int) -> float:
     """recall@k of an index against exact search, in [0, 1]: the share of the k nearest vectors that the index finds.
 
-    A result that is as near as the k-th nearest vector counts as found, so that ties do not lower the recall.
-
-    Args:
-        vectors: (n, dim) gallery.
-        queries: (q, dim) queries.
-        k: number of results, at most n.
+    A result that is as near as the k-th nearest vector counts as found, so that ties do not lower the recall. `vectors` (n, dim)
+    may lie on disk; `queries` are (q, dim), and k is at most n.
     """
+    import faiss
+    from faiss.contrib.exhaustive_search import knn_ground_truth
+
     found = index.search(queries, k)
-    exact = exact_search(vectors, queries, k)
+    blocks = (np.ascontiguousarray(vectors[at : at + AT_ONCE], dtype=np.float32) for at in range(0, len(vectors), AT_ONCE))
+    _, exact = knn_ground_truth(np.ascontiguousarray(queries), blocks, k, faiss.METRIC_INNER_PRODUCT, ngpu=0)
     last = np.einsum("qd,qd->q", queries, vectors[exact[:, -1]].astype(np.float32))
     near = np.einsum("qd,qkd->qk", queries, vectors[np.maximum(found, 0)].astype(np.float32))
     return float(np.mean((near >= last[:, None] - 1e-6) & (found >= 0)))

@@ -5,8 +5,7 @@
 `image.index`                     a FAISS index of all rows
 `clipnb.json`                     the encoder and the counts; only `clipnb index` writes it
 
-`clip-retrieval index` leaves the embeddings where `clip-retrieval inference` wrote them. A folder that holds only an index
-and metadata can be opened too; its vectors are then taken from the index.
+The vectors of a folder without embeddings are taken from its index, as `clip-retrieval index` moves no embeddings there.
 """
 
 from __future__ import annotations
@@ -74,14 +73,12 @@ def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class Maker(TypedDict):
-    """The encoder that a gallery was made with."""
-
     name: str
     identity: str
 
 
 class About(TypedDict, total=False):
-    """The content of `clipnb.json`."""
+    """The content of `clipnb.json`; `encoder` is the one that the gallery was made with."""
 
     encoder: Maker
     colour: str
@@ -92,13 +89,7 @@ class About(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class GalleryFolder:
-    """An opened gallery.
-
-    Attributes:
-        path: its folder.
-        metadata: a row for each image.
-        about: content of `clipnb.json`; {} for a gallery that another program made.
-    """
+    """An opened gallery: its folder, a row for each image, and `clipnb.json`, which is {} if another program made the gallery."""
 
     path: Path
     metadata: pd.DataFrame
@@ -144,11 +135,7 @@ def is_gallery(path: Path) -> bool:
 
 
 def open_folder(path: Path) -> GalleryFolder:
-    """Open a gallery; its vectors and its index stay on disk.
-
-    Raises:
-        UserError: its files are damaged or do not fit together; the message names them.
-    """
+    """Open a gallery, whose vectors and index stay on disk; a `UserError` names files that are damaged or do not fit together."""
     try:
         tables = [_table(file) for file in sorted((path / "metadata").glob("*.parquet"))]
         about: About = read_json(path / ABOUT) if (path / ABOUT).exists() else {}

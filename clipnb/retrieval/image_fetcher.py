@@ -1,9 +1,9 @@
 """Fetch images from web servers: many at once, within limits, and each image only once.
 
 A fetch ends in one of three ways: *ok* (an image file in the cache), *dead* (no answer, an error, too large, not allowed)
-or *unreadable* (the answer is not an image, or has too many pixels). The schemes are http and https. A private, loopback or
-similar address is refused unless its host is allowed by name. The connection goes to the address that was checked, and
-every redirect is checked too. No proxy, cookie or credential of this machine is used.
+or *unreadable* (not an image, or too many pixels). A private, loopback or similar address is refused unless its host is
+allowed by name. The connection goes to the address that was checked, and every redirect is checked too. No proxy, cookie or
+credential of this machine is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from .._core.files import atomic, write_text
 from ..datasets.images import opened
-from ..errors import UserError
 from . import network
 
 Status = Literal["ok", "dead", "unreadable"]
@@ -60,13 +59,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Outcome of a fetch.
+    """Outcome of a fetch: the image file if the status is ok, and else the problem.
 
-    Attributes:
-        status: ok, dead or unreadable.
-        path: the image file if the status is ok.
-        problem: the reason for any other status.
-        final: whether another request would have the same outcome. The cache keeps final outcomes only.
+    `final` says whether another request would have the same outcome. The cache keeps final outcomes only.
     """
 
     status: Status
@@ -78,9 +73,8 @@ class Fetched:
 class _Stop(Exception):
     """Ends the attempts on one URL."""
 
-    def __init__(self, status: Status, problem: str, final: bool = True) -> None:
-        super().__init__(problem)
-        self.fetched = Fetched(status, None, problem, final)
+    def __init__(self, problem: str, final: bool = True) -> None:
+        self.fetched = Fetched("dead", None, problem, final)
 
 
 class ImageCache:
@@ -106,11 +100,7 @@ class ImageCache:
         return Fetched("ok", path) if whole else None
 
     def put(self, url: str, fetched: Fetched, content: bytes = b"") -> Fetched:
-        """Store a final outcome, and the image if there is one.
-
-        Raises:
-            UserError: the folder cannot be written, for example because the disk is full.
-        """
+        """Store a final outcome, and the image if there is one; a `UserError` if the folder cannot be written."""
         path = self._path(url)
         if fetched.status == "ok":
             with atomic(path) as file:
@@ -128,8 +118,6 @@ def fetch_images(
     """Fetch the images that the cache does not have: URL -> outcome, for every URL. A failure does not affect the others.
 
     Args:
-        urls: http or https URLs; a URL that occurs twice is fetched once.
-        cache: stores images and final outcomes as they arrive.
         allow: hosts, as name or name:port, whose addresses may be private.
 
     Raises:
@@ -149,7 +137,6 @@ async def _fetch_all(
 ) -> dict[str, Fetched]:
     aiohttp = network.aiohttp()
     found: dict[str, Fetched] = {}
-    trouble: list[UserError] = []
     waiting = iter(urls)
     turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(limits.per_host))
 
@@ -164,7 +151,8 @@ async def _fetch_all(
 
             async def outcome(url: str) -> tuple[Fetched, bytes]:
                 try:
-                    async with turns[_host(url)], asyncio.timeout(limits.seconds):  # the wait for a turn does not count
+                    host = url.partition("//")[2].partition("/")[0].lower()
+                    async with turns[host], asyncio.timeout(limits.seconds):  # the wait for a turn does not count
                         content = await _fetch(url, public, trusted, allow, limits)
                         return of_content(content, limits), content
                 except TimeoutError:
@@ -176,27 +164,11 @@ async def _fetch_all(
 
             async def work() -> None:
                 for url in waiting:
-                    try:
-                        found[url] = cache.put(url, *await outcome(url))
-                    except UserError as error:
-                        trouble.append(error)
-                    if trouble:
-                        return
+                    found[url] = cache.put(url, *await outcome(url))
                     bar.update()
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(limits.at_once, len(urls))):
-                    group.create_task(work())
-    if trouble:
-        raise trouble[0]
+            await network.at_once(work, min(limits.at_once, len(urls)))
     return found
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).netloc.lower()
-    except ValueError:
-        return ""
 
 
 async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], limits: Limits) -> bytes:
@@ -212,12 +184,12 @@ async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], lim
         except TimeoutError:
             problem = f"not complete after {limits.attempt:g} s"
         except aiohttp.InvalidURL as error:
-            raise _Stop("dead", f"not a URL: {error}") from error
+            raise _Stop(f"not a URL: {error}") from error
         except aiohttp.ClientError as error:
             problem = str(error) or type(error).__name__
             if "is not a public address" in problem:
-                raise _Stop("dead", f"{problem}: to fetch from it, allow its host by name", final=False) from error
-    raise _Stop("dead", problem, final=False)
+                raise _Stop(f"{problem}: to fetch from it, allow its host by name", final=False) from error
+    raise _Stop(problem, final=False)
 
 
 async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], limits: Limits) -> bytes:
@@ -227,9 +199,9 @@ async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], l
             target = urlsplit(url)
             names = {(target.hostname or "").lower(), target.netloc.rpartition("@")[2].lower()}
         except ValueError as error:
-            raise _Stop("dead", f"not a URL: {error}") from error
+            raise _Stop(f"not a URL: {error}") from error
         if target.scheme not in ("http", "https") or not target.hostname:
-            raise _Stop("dead", f"only http and https are fetched, not {url[:100]!r}")
+            raise _Stop(f"only http and https are fetched, not {url[:100]!r}")
         async with (trusted if names & allow else public).get(url, allow_redirects=False) as response:
             if response.status in REDIRECTS and "Location" in response.headers:
                 url = urljoin(url, response.headers["Location"])
@@ -237,17 +209,11 @@ async def _attempt(url: str, public: Any, trusted: Any, allow: frozenset[str], l
             if response.status in TRANSIENT:
                 raise network.aiohttp().ClientError(f"HTTP {response.status}")
             if response.status != 200:
-                raise _Stop("dead", f"HTTP {response.status}")
-            too_large = f"larger than {limits.size / 2**20:g} MiB"
-            if (response.content_length or 0) > limits.size:
-                raise _Stop("dead", too_large)
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(65536):
-                body += chunk
-                if len(body) > limits.size:
-                    raise _Stop("dead", too_large)
-            return bytes(body)
-    raise _Stop("dead", f"more than {limits.redirects} redirects")
+                raise _Stop(f"HTTP {response.status}")
+            if (body := await network.body_of(response, limits.size)) is None:
+                raise _Stop(f"larger than {limits.size / 2**20:g} MiB")
+            return body
+    raise _Stop(f"more than {limits.redirects} redirects")
 
 
 def of_content(content: bytes, limits: Limits) -> Fetched:

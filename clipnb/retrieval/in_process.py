@@ -20,8 +20,9 @@ from ..manipulations import CLEAN
 from ..metrics.ranking import codes
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from . import duplicates, faiss_index
+from .faiss_index import FaissIndex
 from .folder import Vectors
-from .neighbours import Index, Ties, retrieve
+from .neighbours import Ties, retrieve
 from .results import ABSENT, USABLE, Retrieved
 from .sources import Images, Source, open_sources
 from .study_protocol import without_lookalikes
@@ -36,7 +37,7 @@ class Gallery(Images):
         about: description for the provenance of a run, in plain JSON values.
     """
 
-    index: Index
+    index: FaissIndex
     exact: bool
     about: dict[str, Any]
 
@@ -48,16 +49,7 @@ class Gallery(Images):
 
 
 def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, **options: Any) -> Gallery:
-    """Open the gallery that a run names, and index it.
-
-    Args:
-        own: images of the run's data set.
-        encoder: encoder of the queries and of the gallery.
-        store: stores the embeddings of further data sets.
-
-    Raises:
-        UserError: a folder is missing or does not fit the encoder.
-    """
+    """Open the gallery that a run names, and index it; arguments and errors are those of `open_sources`."""
     sources = open_sources(spec, own, encoder, store, **options)
     vectors = sources[0].vectors
     if len(sources) > 1:
@@ -91,7 +83,7 @@ def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
     )
 
 
-def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> tuple[Index, bool, str]:
+def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> tuple[FaissIndex, bool, str]:
     """Make or open the index that the run names: (index, whether it is exact, its description)."""
     size, dim = vectors.shape
     folder = sources[0].folder if len(sources) == 1 else None
@@ -116,16 +108,10 @@ def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> tuple[Inde
 def search(
     spec: RunSpec, gallery: Gallery, queries: NDArray[np.float32], embedded: Embeddings, hashes: NDArray[np.uint8]
 ) -> Retrieved:
-    """Retrieve the k results of every query.
+    """Retrieve the k results of every query, except those that the run excludes; a `UserError` if the gallery has too few.
 
-    Args:
-        spec: specification of the run, which decides what is excluded.
-        queries: (q, dim) manipulated embeddings, moved if the protocol says so.
-        embedded: the queries' photographs, for their clean embeddings and digests.
-        hashes: (q, 272) picture hashes of the queries.
-
-    Raises:
-        UserError: the gallery is too small to give k results for every query.
+    `queries` (q, dim) are manipulated and perhaps moved. `embedded` has their clean embeddings, and `hashes` (q, 272) are of the
+    clean photographs too.
     """
     rule = duplicates.any_of() if spec.duplicates == NOTHING_LEFT_OUT else exclusion(spec, gallery, embedded, hashes)
     own, kinds = codes([photo.category for photo in embedded.photos], gallery.categories)

@@ -1,7 +1,6 @@
 """A client for the back end of clip-retrieval, with its wire format: POST /knn-service and GET /indices-list.
 
-The client that clip-retrieval ships returns a server's error message as if it were results, never times out, and requires
-numpy < 2.
+The client that clip-retrieval ships returns errors as if they were results, never times out, and requires numpy < 2.
 """
 
 from __future__ import annotations
@@ -73,8 +72,7 @@ class ServiceResult:
     Attributes:
         id: row in the service's index.
         similarity: inner product with the query, after the service moved the query.
-        url, caption: address and caption of the image, "" if the service does not give one.
-        image_path: file of the image on the service's machine, "" if unknown.
+        url, image_path, caption: address, file on the service's machine and caption of the image, "" where unknown.
         image: the image, encoded again as JPEG by the service, if the service has the file.
     """
 
@@ -99,10 +97,9 @@ def key_of_sent(address: str, index: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class KnnClient:
-    """A client for one index of a service.
+    """A client for one index of a service at `http://host:port`.
 
     Attributes:
-        address: http://host:port.
         timeout: longest time for an answer in seconds.
         attempts: largest number of requests if the service does not answer or is overloaded.
         concurrency: number of requests at a time.
@@ -115,25 +112,16 @@ class KnnClient:
     concurrency: int = 8
 
     def check(self, dim: int) -> None:
-        """Check that the service answers, has the index, and holds vectors of this length.
-
-        Raises:
-            ServiceError: it fails a check; the message says which, and what the service has instead.
-        """
+        """Raise a `ServiceError` if the service does not answer, lacks the index, or holds vectors of another length than `dim`."""
         network.run(self._check(dim))
 
     def query(
         self, vectors: NDArray[np.float32], options: Options, progress: bool = False, kept: Path | None = None
     ) -> list[list[ServiceResult]]:
-        """Ask for the results of q queries: q lists, best first. A list is short only if the service has no more results.
+        """Ask for the results of (q, dim) queries: q lists, best first. A list is short only if the service has no more results.
 
-        Args:
-            vectors: (q, dim) finite vectors.
-            kept: file to which each answer is appended; queries that it answers are not sent again.
-
-        Raises:
-            ServiceError: the service answered a query with an error.
-            ValueError: a vector is not finite (the service would answer such a query with an empty list).
+        Each answer is appended to the file `kept`; queries that it answers are not sent again. The error is a `ServiceError`, or a
+        ValueError if a query is not finite (the service would answer it with an empty list).
         """
         if not np.isfinite(vectors).all():
             raise ValueError("a query is not finite")
@@ -141,9 +129,8 @@ class KnnClient:
 
     def _session(self) -> Any:
         aiohttp = network.aiohttp()
-        return aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=self.timeout), connector=aiohttp.TCPConnector(limit=self.concurrency)
-        )
+        limits = {"timeout": aiohttp.ClientTimeout(total=self.timeout), "connector": aiohttp.TCPConnector(limit=self.concurrency)}
+        return aiohttp.ClientSession(**limits)
 
     async def _check(self, dim: int) -> None:
         async with self._session() as session:
@@ -173,9 +160,8 @@ class KnnClient:
     async def _query(
         self, vectors: NDArray[np.float32], options: Options, progress: bool, kept: Path | None
     ) -> list[list[ServiceResult]]:
-        keys = [
-            hashlib.sha256(repr((self.address, self.index, options, vector.tolist())).encode()).hexdigest() for vector in vectors
-        ]
+        texts = (repr((self.address, self.index, options, vector.tolist())) for vector in vectors)
+        keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
         known = _answers(kept) if kept else {}
         waiting = iter((key, vector) for key, vector in zip(keys, vectors, strict=True) if key not in known)
 
@@ -188,13 +174,7 @@ class KnnClient:
 
         with tqdm(total=len(vectors), desc="asking", unit="query", disable=not progress, mininterval=0.5) as bar:
             async with self._session() as session:
-                workers = [asyncio.create_task(work()) for _ in range(min(self.concurrency, len(vectors)))]
-                try:
-                    await asyncio.gather(*workers)
-                finally:
-                    for worker in workers:
-                        worker.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
+                await network.at_once(work, min(self.concurrency, len(vectors)))
         return [[_hit(item, self.address) for item in known[key]] for key in keys]
 
     async def _ask(self, session: Any, vector: NDArray[np.float32], options: Options) -> list[Any]:
@@ -217,11 +197,8 @@ class KnnClient:
             try:
                 where = base_address(self.address) + page
                 async with session.request(method, where, json=body, allow_redirects=False) as response:
-                    content = bytearray()
-                    async for part in response.content.iter_chunked(2**16):  # decompressed
-                        content += part
-                        if len(content) > MOST_BYTES:
-                            raise ServiceError(f"{self.address}{page} answers with more than {MOST_BYTES >> 20} MiB")
+                    if (content := await network.body_of(response, MOST_BYTES)) is None:
+                        raise ServiceError(f"{self.address}{page} answers with more than {MOST_BYTES >> 20} MiB")
                     text = content.decode("utf-8", "replace")
                     if response.status == 200:
                         return json.loads(text)
@@ -263,7 +240,7 @@ def _probe(dim: int) -> NDArray[np.float32]:
     return np.full(dim, dim**-0.5, dtype=np.float32)
 
 
-class _Numbers(TypedDict):
+class _Result(TypedDict):
     id: int
     similarity: float
 
@@ -271,7 +248,7 @@ class _Numbers(TypedDict):
 def _hit(item: Any, address: str) -> ServiceResult:
     """Read a result as the service writes it; without an id or a similarity, raise `ServiceError`."""
     try:
-        if said := misfit({"id": item["id"], "similarity": item["similarity"]}, _Numbers, "result"):
+        if said := misfit(item, _Result, "result"):
             raise ValueError(said)
         image = item.get("image")
         return ServiceResult(
@@ -282,7 +259,7 @@ def _hit(item: Any, address: str) -> ServiceResult:
             caption=str(item.get("caption") or ""),
             image=base64.b64decode(image, validate=True) if image else None,
         )
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ServiceError(f"{address} answered with an invalid result ({error!r}): {_short(item)}") from error
 
 

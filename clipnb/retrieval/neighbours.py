@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,7 @@ from ..errors import UserError
 from ..metrics.ranking import TIE, tie_order
 from ..metrics.validity import result_distances
 from .duplicates import Excluded
-
-
-class Index(Protocol):
-    """An index of a gallery's vectors."""
-
-    def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """Find the gallery rows nearest to each of (q, dim) unit queries: (q, k), best first, -1 where there is none."""
+from .faiss_index import FaissIndex
 
 
 @dataclass(frozen=True)
@@ -26,8 +20,7 @@ class Ties:
     """The data that order tied images (`metrics.ranking.tie_order`).
 
     Attributes:
-        clean: (q, dim) embeddings of the clean queries.
-        gallery: (n, dim) embeddings.
+        clean, gallery: (q, dim) embeddings of the clean queries, and (n, dim) of the gallery.
         own, kinds: (q,) and (n,) codes of the categories.
         names: (n,) rank of each image by content, different for each image.
     """
@@ -54,13 +47,9 @@ def cosines(queries: NDArray[np.float32], gallery: Any, rows: NDArray[np.integer
 
 
 def require_results(k: int, others: int, copies: int = 0, unused: str = "") -> None:
-    """Check that a gallery has at least k images besides the query's own and its `copies`.
+    """Raise a `UserError` that names the largest possible k if k is more than the images besides the query's own and its `copies`.
 
-    Args:
-        unused: the files of the gallery that are not used, for the message.
-
-    Raises:
-        UserError: it has fewer; the message names the largest possible k.
+    `unused` describes the files of the gallery that are not used, for the message.
     """
     if k > others:
         left = f" (not used: {unused})" if unused else ""
@@ -72,7 +61,7 @@ def require_results(k: int, others: int, copies: int = 0, unused: str = "") -> N
 
 
 def retrieve(
-    index: Index, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, ties: Ties, *, exact: bool = True
+    index: FaissIndex, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, ties: Ties, *, exact: bool = True
 ) -> NDArray[np.int64]:
     """Find the k nearest gallery images to each query, without the excluded ones.
 
@@ -80,10 +69,7 @@ def retrieve(
 
     Args:
         queries: (q, dim) unit vectors.
-        k: number of results, at least 1.
-        excluded: rule for the gallery images that a query must not find: its own image and copies of it.
         size: number of images in the gallery.
-        ties: order of tied images.
         exact: whether the index finds every vector when it is asked for all of them.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Functions that client and fetcher share: run a coroutine from any thread, and connect to public addresses only."""
+"""Functions that client and fetcher share: run coroutines from any thread, read a body, and connect to public addresses only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import ipaddress
 import socket
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ..errors import needs
@@ -16,11 +16,7 @@ T = TypeVar("T")
 
 
 def aiohttp() -> Any:
-    """Import the HTTP library.
-
-    Raises:
-        MissingExtra: the library is not installed.
-    """
+    """Import the HTTP library; `MissingExtra` if it is not installed."""
     with needs("a gallery that is a service", "service"):
         import aiohttp
     return aiohttp
@@ -44,8 +40,27 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         thread.join(timeout=5)
 
 
-class Refused(OSError):
-    """A connection is refused because its address is not public."""
+async def at_once(work: Callable[[], Coroutine[Any, Any, None]], n: int) -> None:
+    """Run n workers to their end; if one fails, or after an interrupt, the others are cancelled."""
+    workers = [asyncio.create_task(work()) for _ in range(n)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def body_of(response: Any, most: int) -> bytes | None:
+    """The body of an answer; None if it has more than `most` bytes, as stated or after decompression."""
+    body = bytearray()
+    if (response.content_length or 0) > most:
+        return None
+    async for part in response.content.iter_chunked(2**16):
+        body += part
+        if len(body) > most:
+            return None
+    return bytes(body)
 
 
 def is_public(address: str) -> bool:
@@ -62,12 +77,8 @@ def is_public(address: str) -> bool:
 
 
 def public_socket(info: tuple[Any, ...]) -> socket.socket:
-    """Make a socket for a resolved address. The connection then goes to the address that was checked here.
-
-    Raises:
-        Refused: the address is not public.
-    """
+    """Make a socket for a resolved address, which is the one connected to; an OSError if it is not public."""
     family, kind, protocol, _, address = info
     if not is_public(address[0]):
-        raise Refused(errno.EACCES, f"{address[0]} is not a public address")
+        raise OSError(errno.EACCES, f"{address[0]} is not a public address")
     return socket.socket(family, kind, protocol)

@@ -21,8 +21,7 @@ class Retrieved:
         vectors: (m, dim) embeddings of the results.
         rows: (q, k) row in `vectors` of each result, best first; -1 for a result without an embedding.
         status: (q, k) ABSENT, USABLE, DEAD or UNREADABLE.
-        ids: names of the m results.
-        categories: categories of the m results, "" where unknown.
+        ids, categories: names and categories of the m results; a category is "" where unknown.
         problems: name of a dead or unreadable result -> reason.
         about: origin of the results, in plain JSON values.
         copies: (q,) number of results left out as copies of the query, besides its own image; None if they are counted elsewhere.

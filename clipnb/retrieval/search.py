@@ -1,8 +1,7 @@
 """Open the gallery of a run: the data set itself, further data sets, clip-retrieval folders, or a clip-retrieval service.
 
-`open_search` hides where the results come from. The other modules: `folder` (format on disk), `build` (`clipnb index`),
-`faiss_index`, `sources` (the images of a gallery), `in_process` (search in this process), `service`, `knn_client` and
-`image_fetcher` (search over the network), `duplicates` (exclusion rules) and `results`.
+`folder` is the format on disk, `build` writes it, `sources` are the images of a gallery, `in_process` searches in this process,
+`service` over the network (by `knn_client` and `image_fetcher`), and `duplicates` are the rules of exclusion.
 """
 
 from __future__ import annotations
@@ -27,13 +26,10 @@ from .study_protocol import aesthetic_direction, move_queries
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of all images of a gallery, which measures of the whole ranking need.
+    """Labels of all n images of a gallery, and their (n, dim) embeddings, which measures of the whole ranking need.
 
-    Attributes:
-        vectors: (n, dim) embeddings.
-        categories, digests: n categories and n digests.
-        copies: a slice of b queries -> (b, n) whether each image is a near-copy of the query; None if near-copies are not
-            excluded.
+    `copies` maps a slice of b queries to (b, n) whether each image is a near-copy of the query. It is None if near-copies are not
+    excluded.
     """
 
     vectors: Any
@@ -73,7 +69,6 @@ def open_search(
         asked: embeddings of the queries, clean and under each condition.
         data: clean embeddings of the data set.
         encoder: encoder of the queries and the gallery; it also embeds the result images of a service.
-        store: embeddings of that encoder.
         options: `workers` and `progress`, as `embed` takes them.
 
     Returns:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +44,10 @@ def search(
     progress: bool = True,
     workers: int | None = None,
 ) -> Retrieved:
-    """Retrieve the results of every query from the run's service.
+    """Retrieve the results of every query from the run's service, with the (q, 272) picture hashes of the clean queries.
 
     The results are the first k of the service's answer that are not copies of the query; in mode study copies are results
     too. A result whose image cannot be fetched or decoded stays a result, with the status DEAD or UNREADABLE.
-
-    Args:
-        embedded: embeddings of the queries.
-        condition: condition of the queries.
-        hashes: (q, 272) picture hashes of the clean queries.
-        encoder: embeds the result images.
-        store: stores their embeddings.
 
     Raises:
         ServiceError: the service does not answer, answers with an error, or holds vectors of another length.
@@ -89,11 +82,8 @@ def search(
             rows[q, place] = images.row.get(name_of(hit), -1)
             status[q, place] = images.status[name_of(hit)]
     answered.unlink(missing_ok=True)
-    about = client.described(options) | {
-        "images": len(images.status),
-        "limits": asdict(images.limits),
-        "allow_hosts": spec.allow_hosts,
-    }
+    searched = {"images": len(images.status), "limits": asdict(images.limits), "allow_hosts": spec.allow_hosts}
+    about = client.described(options) | searched
     ids, counted = list(images.row), None if keeps_copies else copies - itself
     return Retrieved(images.matrix(encoder.dim), rows, status, ids, [""] * len(ids), images.problems, about, counted)
 
@@ -113,36 +103,31 @@ def name_of(hit: ServiceResult) -> str:
     return hit.url or hit.image_path or f"#{hit.id}"
 
 
+@dataclass
 class _Images:
-    """The result images so far; each is fetched, embedded and hashed once."""
+    """The result images so far; each is fetched, embedded (with `options` of `embed`) and hashed once."""
 
-    def __init__(
-        self,
-        client: KnnClient,
-        encoder: Encoder,
-        store: EmbeddingStore,
-        allow: Sequence[str],
-        limits: Limits,
-        progress: bool,
-        options: dict[str, Any],
-    ) -> None:
-        self._client = client
-        self._encoder, self._store, self._options = encoder, store, options
-        self._allow, self.limits, self._progress = allow, limits, progress
-        self._cache = ImageCache(cache_root() / "fetched")
-        self._vectors: list[NDArray[np.float32]] = []
-        self._digests: list[str] = []
-        self._hashes: list[NDArray[np.uint8]] = []
-        self.row: dict[str, int] = {}
-        self.status: dict[str, int] = {}
-        self.problems: dict[str, str] = {}
+    client: KnnClient
+    encoder: Encoder
+    store: EmbeddingStore
+    allow: Sequence[str]
+    limits: Limits
+    progress: bool
+    options: dict[str, Any]
+    vectors: list[NDArray[np.float32]] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    hashes: list[NDArray[np.uint8]] = field(default_factory=list)
+    row: dict[str, int] = field(default_factory=dict)
+    status: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
 
     def get(self, hits: Sequence[ServiceResult]) -> None:
         """Add the images of these results."""
         new = {name_of(hit): hit for hit in hits if name_of(hit) not in self.status}
-        sent = {name: self._from_answer(hit) for name, hit in new.items() if hit.image or not hit.url}
+        cache = ImageCache(cache_root() / "fetched")
+        sent = {name: self._from_answer(hit, cache) for name, hit in new.items() if hit.image or not hit.url}
         urls = [name for name in new if name not in sent]
-        found = sent | fetch_images(urls, self._cache, allow=self._allow, limits=self.limits, progress=self._progress)
+        found = sent | fetch_images(urls, cache, allow=self.allow, limits=self.limits, progress=self.progress)
         photos: dict[str, Photo] = {}
         names: dict[str, list[str]] = {}  # several results may share an image
         for name, fetched in found.items():
@@ -153,37 +138,36 @@ class _Images:
                 photo = Photo(fetched.path.parent.name, fetched.path)
                 photos[photo.id] = photo
                 names.setdefault(photo.id, []).append(name)
-        found_photos = list(photos.values())
-        done = embed(found_photos, [CLEAN], self._encoder, self._store, progress=self._progress, **self._options)
+        done = embed(list(photos.values()), [CLEAN], self.encoder, self.store, progress=self.progress, **self.options)
         for bad, why in done.unreadable.items():
             for name in names[bad]:
                 self.status[name] = UNREADABLE
                 self.problems[name] = why
-        hashes = picture_hashes(done.photos, progress=False, workers=self._options["workers"])
+        hashes = picture_hashes(done.photos, progress=False, workers=self.options["workers"])
         for photo, vector, hashed, content in zip(done.photos, done.vectors[CLEAN], hashes, done.digests, strict=True):
             for name in names[photo.id]:
                 self.status[name] = USABLE
                 self.row[name] = len(self.row)
-                self._vectors.append(vector)
-                self._hashes.append(hashed)
-                self._digests.append(content)
+                self.vectors.append(vector)
+                self.hashes.append(hashed)
+                self.digests.append(content)
 
-    def _from_answer(self, hit: ServiceResult) -> Fetched:
+    def _from_answer(self, hit: ServiceResult, cache: ImageCache) -> Fetched:
         """Store an image that came with the answer as if it had been fetched."""
         if not hit.image:
             return Fetched("dead", None, "the service gives neither the image nor its address")
-        key = key_of_sent(self._client.address, self._client.index, name_of(hit))
-        return self._cache.put(key, of_content(hit.image, self.limits), hit.image)
+        key = key_of_sent(self.client.address, self.client.index, name_of(hit))
+        return cache.put(key, of_content(hit.image, self.limits), hit.image)
 
     def is_same(self, hit: ServiceResult, content: str) -> bool:
         """Whether the file of a result is the query's."""
         row = self.row.get(name_of(hit))
-        return row is not None and self._digests[row] == content
+        return row is not None and self.digests[row] == content
 
     def is_near_copy(self, hit: ServiceResult, hashed: NDArray[np.uint8], bits: int) -> bool:
         """Whether the picture of a result is nearly the query's."""
         row = self.row.get(name_of(hit))
-        return row is not None and bool(near_copies(self._hashes[row][None], hashed[None], bits)[0, 0])
+        return row is not None and bool(near_copies(self.hashes[row][None], hashed[None], bits)[0, 0])
 
     def matrix(self, dim: int) -> NDArray[np.float32]:
-        return np.array(self._vectors, dtype=np.float32).reshape(-1, dim)
+        return np.array(self.vectors, dtype=np.float32).reshape(-1, dim)

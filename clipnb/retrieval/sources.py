@@ -1,8 +1,9 @@
-"""The sources of a gallery: data sets and clip-retrieval folders, with the labels of their images."""
+"""The sources of a gallery: data sets and clip-retrieval folders, with the labels and the files of their images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core.paths import expanded, project_root, shown
+from .._core.paths import cache_root, expanded, project_root, shown
+from .._core.text import is_service
 from ..datasets.dataset import Photo, is_same, load_dataset, slug
 from ..datasets.picture_hash import CELLS
 from ..embedding.embed import Embeddings, embed, kept_embeddings
@@ -22,6 +24,8 @@ from ..manipulations import CLEAN
 from ..spec import RunSpec
 from . import duplicates
 from .folder import GalleryFolder, is_gallery, open_folder
+from .image_fetcher import ImageCache
+from .knn_client import key_of_sent
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Source(Images):
-    """The images of a data set or of a clip-retrieval folder.
-
-    Attributes:
-        name: name of the data set or folder.
-        folder: the clip-retrieval folder, or None for a data set.
-        unreadable: id -> reason, for images that are missing because they cannot be read.
-    """
+    """The images of a data set, or of a clip-retrieval `folder`; `unreadable` is id -> reason, for images that cannot be read."""
 
     name: str
     folder: GalleryFolder | None
@@ -97,11 +95,7 @@ def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], pref
 
 
 def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, colour: str) -> Source:
-    """Make a source from a folder in clip-retrieval's format.
-
-    Raises:
-        UserError: the folder was made with another encoder or treatment of colour, or holds vectors of another length.
-    """
+    """Make a source from a folder in clip-retrieval's format; a `UserError` if it was made with another encoder or colour."""
     made_with = folder.about.get("encoder")
     if folder.dim != encoder.dim:
         raise UserError(
@@ -159,17 +153,7 @@ def gallery_path(name: str) -> Path | None:
 
 
 def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, **options: Any) -> list[Source]:
-    """Open the sources that a run's gallery names; without a gallery, the data set itself.
-
-    Args:
-        own: images of the run's data set.
-        encoder: encoder of the queries and of the gallery.
-        store: stores the embeddings of further data sets.
-        options: `workers` and `progress`, as `embed` takes them.
-
-    Raises:
-        UserError: a folder is missing or does not fit the encoder.
-    """
+    """Open the sources that a run's gallery names; without one, the data set itself, `own`. `UserError` if one does not fit."""
 
     def opened(name: str, prefix: str) -> Source:
         if path := gallery_path(name):
@@ -181,3 +165,42 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
 
     named = source_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
     return [opened(name, prefix) for name, prefix in named.items()]
+
+
+def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
+    """Return a function from the name of a result of this run to its image file, or to None if the file is gone."""
+    known = {photo.id: photo.path for photo in load_dataset(spec.dataset).photos}
+    if is_service(spec.gallery):
+        cache = ImageCache(cache_root() / "fetched")
+
+        def fetched(name: str) -> Path | None:
+            kept = cache.get(key_of_sent(spec.gallery, spec.index, name)) or cache.get(name)
+            return kept.path if kept else None  # a service names files of its own machine, never of this one
+
+        return fetched
+    for name, prefix in source_names(spec.gallery).items() if spec.gallery else ():
+        with suppress(UserError):  # the folder was moved since the run
+            if path := gallery_path(name):
+                folder = open_folder(path)
+                files = zip(folder.column("id", "url", "image_path"), folder.column("image_path"), strict=True)
+                known |= {f"{prefix}{named or row}": Path(file) for row, (named, file) in enumerate(files)}
+            elif not is_same(name, spec.dataset):
+                known |= {f"{prefix}{photo.id}": photo.path for photo in load_dataset(name).photos}
+
+    def there(name: str) -> Path | None:
+        with suppress(KeyError, OSError, ValueError):  # a name that no file can have
+            return known[name] if known[name].is_file() else None
+        return None
+
+    return there
+
+
+def gallery_files(gallery: str) -> list[Path]:
+    """List the files of a gallery; there are none for the data set itself and for a service. `UserError` if a folder is missing."""
+    found: list[Path] = []
+    for name in source_names(gallery) if gallery and not is_service(gallery) else ():
+        if path := gallery_path(name):
+            found += sorted(p for folder in ("img_emb", "metadata", ".") for p in (path / folder).glob("*.*") if p.is_file())
+        else:
+            found += [photo.path for photo in load_dataset(name).photos]
+    return found

@@ -14,12 +14,8 @@ from .._core.random import rng_for
 def move_queries(queries: NDArray[np.float32], direction: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
     """Apply the study's aesthetic option as clip-retrieval's back end computes it: (q + w a) / ‖q + w a‖.
 
-    If a has unit length and is orthogonal to q, w = 0.5 moves the query by an L2 distance of 0.46.
-
-    Args:
-        queries: (q, dim) unit vectors, q in the formula.
-        direction: (dim,) mean embedding of photographs with the same rating, a in the formula.
-        weight: w in the formula.
+    q are (q, dim) unit vectors, and a (dim,) is the mean embedding of photographs with one rating. If a has unit length and is
+    orthogonal to q, w = 0.5 moves the query by an L2 distance of 0.46.
     """
     if not weight:
         return queries
@@ -45,14 +41,8 @@ def aesthetic_direction(encoder: str, dim: int, score: int, seed: int) -> tuple[
 def without_lookalikes(rows: NDArray[np.int64], vectors: Any) -> NDArray[np.int64]:
     """Drop results of a query that look like a better result, as clip-retrieval's `deduplicate` does.
 
-    Two results are linked if their cosine is above 0.94; the best result of each connected group is kept.
-
-    Args:
-        rows: (k,) rows of `vectors`, best first, -1 where there is none.
-        vectors: (n, dim) unit rows.
-
-    Returns:
-        (k,) the kept rows in their order, followed by -1.
+    Two results are linked if their cosine is above 0.94; the best result of each connected group is kept. `rows` (k,) are rows of
+    `vectors` (n, dim), best first, and -1 where there is none. The kept rows are returned in their order, followed by -1.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
