@@ -21,10 +21,10 @@ import pandas as pd
 from . import checks
 from ._core.files import require_writable
 from ._core.paths import normalized_dataset, results_root, shown
-from .datasets.dataset import Dataset, fingerprint, load_dataset, readable
+from ._core.text import is_service
+from .datasets.dataset import Dataset, batch, fingerprint, load_dataset, readable, sample
 from .datasets.images import digest
 from .datasets.importers import is_imported
-from .datasets.sampling import batch, sample
 from .embedding.embed import Embeddings, embed, embed_names, kept_embeddings
 from .embedding.store import EmbeddingStore
 from .encoders import Encoder, TextEncoder, imports_code, load_encoder, names_file, require_loadable, require_packages
@@ -38,8 +38,7 @@ from .metrics.zero_shot import Texts
 from .provenance import GalleryRecord, describe, folder_sha256
 from .result import Result, comparable, load_results, require_own_folder
 from .retrieval.neighbours import require_results
-from .retrieval.results import DEAD, UNREADABLE, USABLE
-from .retrieval.search import LookUp, SearchResults, open_search
+from .retrieval.results import DEAD, UNREADABLE, USABLE, LookUp, SearchResults
 from .spec import NOTHING_LEFT_OUT, RunSpec
 
 
@@ -91,6 +90,10 @@ def run(
     if not asked.photos:
         reason = next(iter(asked.unreadable.values()))
         raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be used; the first: {reason}")
+    if is_service(spec.gallery):
+        from .retrieval.service import open_search
+    else:
+        from .retrieval.in_process import open_search
     look_up, searched = open_search(spec, asked, gallery, encoder, store, workers=workers, progress=progress)
     texts = texts_of(spec, dataset, asked, encoder, store) if isinstance(encoder, TextEncoder) and not dataset.flat else {}
     rows = score(spec, asked, look_up, texts)

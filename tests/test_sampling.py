@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from clipnb import Result, RunSpec, UserError, run
 from clipnb._core import random
 from clipnb.checks import warnings
-from clipnb.datasets.dataset import Dataset, Photo, load_dataset
-from clipnb.datasets.sampling import batch, sample
+from clipnb.datasets.dataset import Dataset, Photo, batch, load_dataset, sample
 from clipnb.errors import DatasetError
 from clipnb.merge import merge, merge_saved
 from conftest import PhotoFolder

@@ -21,7 +21,7 @@ from clipnb.datasets.samples import SAMPLES
 from clipnb.embedding.embed import embed, kept_embeddings
 from clipnb.encoders import OFFLINE, load_encoder
 from clipnb.manipulations import CLEAN, MANIPULATIONS, STUDY, Condition
-from clipnb.retrieval.search import open_search
+from clipnb.retrieval.in_process import open_search
 from clipnb.runs import score
 from clipnb.spec import RunSpec
 

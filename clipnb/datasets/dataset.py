@@ -1,4 +1,4 @@
-"""Data sets: folders that hold one folder per category."""
+"""Data sets: folders that hold one folder per category, and random parts of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .._core.paths import data_root, expanded, project_root, shown, typed_as_path
+from .._core.random import drawn
 from .._core.registry import nearest
 from .._core.text import file_slug
 from ..errors import DatasetError
@@ -38,7 +39,6 @@ class Photo:
 
     Attributes:
         category: name of the category; in a flat data set, the name of the file.
-        path: path of the file.
         inside: path inside the folder of the category if the file lies in a subfolder, else "".
     """
 
@@ -224,3 +224,40 @@ def _no_photographs(dataset: Dataset) -> str:
 def fingerprint(items: Iterable[tuple[str, str]]) -> str:
     """SHA-256 over (image id, content digest) pairs. It is equal for two data sets if and only if they hold the same files."""
     return digest("".join(f"{name}\0{content}\n" for name, content in sorted(items)).encode())
+
+
+def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: int = 0) -> Dataset:
+    """Draw categories and photographs of each (0: all), and keep their order; a category with fewer photographs keeps them all.
+
+    They are ranked by a hash of the seed and their own name. A larger sample therefore contains every smaller one, and the
+    ranking does not depend on other settings, on other photographs or on their order.
+
+    Raises:
+        DatasetError: the data set has fewer categories than requested.
+
+    >>> len(sample(load_dataset("sample-figures"), categories=2, per_category=4).photos)
+    8
+    """
+    names = dataset.categories
+    if categories > len(names):
+        raise DatasetError(f"{dataset.name} has {len(names)} categories with photographs, fewer than -p categories {categories}")
+    chosen = drawn(names, categories or len(names), seed, "categories")
+    photos = [photo for photo in dataset.photos if photo.category in chosen]
+    if per_category:
+        groups = {name: [photo.id for photo in photos if photo.category == name] for name in chosen}
+        kept = set[str]().union(*(drawn(ids, per_category, seed, "photographs") for ids in groups.values()))
+        photos = [photo for photo in photos if photo.id in kept]
+    return replace(dataset, photos=tuple(photos), empty=dataset.empty if not categories else ())
+
+
+def batch(photos: Sequence[Photo], start: int = 0, step: int = 0) -> list[Photo]:
+    """Photographs of `step` categories (0: all that follow) from number `start` on; categories are numbered from 0, by name.
+
+    Raises:
+        DatasetError: there is no category with number `start`.
+    """
+    names = sorted({photo.category for photo in photos})
+    if start >= len(names) > 0:
+        raise DatasetError(f"there are {len(names)} categories, numbered from 0: -p start {start} is past the last")
+    mine = set(names[start : start + step if step else None])
+    return [photo for photo in photos if photo.category in mine]

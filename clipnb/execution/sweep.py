@@ -25,8 +25,7 @@ from tqdm import tqdm
 from .._core.files import read_json, read_text
 from .._core.paths import results_root, shown
 from .._core.typed import from_text, load_yaml
-from ..datasets.dataset import load_dataset
-from ..datasets.sampling import batch
+from ..datasets.dataset import batch, load_dataset
 from ..embedding.embed import embed
 from ..embedding.store import EmbeddingStore
 from ..encoders import default_encoder, imports_code, load_encoder

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.paths import cache_root
+from ..datasets.picture_hash import near_copies
 from ..embedding.embed import Embeddings
 from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
@@ -23,9 +24,12 @@ from . import duplicates, faiss_index
 from .faiss_index import FaissIndex
 from .folder import Vectors
 from .neighbours import Ties, retrieve
-from .results import ABSENT, USABLE, Retrieved
-from .sources import Images, Source, open_sources
-from .study_protocol import without_lookalikes
+from .results import ABSENT, USABLE, Labels, LookUp, Retrieved, SearchResults
+from .sources import Images, Source, from_photos, hashes_for, open_sources
+from .study_protocol import aesthetic_direction, move_queries, without_lookalikes
+
+RANKED_AS_A_WHOLE = 200_000
+"""Largest gallery for which measures of the whole ranking, such as average precision, are computed."""
 
 
 @dataclass(frozen=True)
@@ -105,24 +109,6 @@ def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> tuple[Fais
     return faiss_index.read(kept), False, spec.index
 
 
-def search(
-    spec: RunSpec, gallery: Gallery, queries: NDArray[np.float32], embedded: Embeddings, hashes: NDArray[np.uint8]
-) -> Retrieved:
-    """Retrieve the k results of every query, except those that the run excludes; a `UserError` if the gallery has too few.
-
-    `queries` (q, dim) are manipulated and perhaps moved. `embedded` has their clean embeddings, and `hashes` (q, 272) are of the
-    clean photographs too.
-    """
-    rule = duplicates.any_of() if spec.duplicates == NOTHING_LEFT_OUT else exclusion(spec, gallery, embedded, hashes)
-    own, kinds = codes([photo.category for photo in embedded.photos], gallery.categories)
-    ties = Ties(embedded.vectors[CLEAN], gallery.vectors, own, kinds, gallery.names)
-    rows = retrieve(gallery.index, queries, spec.k, rule, len(gallery.vectors), ties, exact=gallery.exact)
-    if spec.deduplicate:
-        rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])
-    status = np.where(rows < 0, ABSENT, USABLE).astype(np.uint8)
-    return Retrieved(gallery.vectors, rows, status, gallery.ids, gallery.categories)
-
-
 def exclusion(spec: RunSpec, gallery: Gallery, embedded: Embeddings, hashes: NDArray[np.uint8]) -> duplicates.Excluded:
     """Make the rule that excludes a query's own image and its copies from its results."""
     clean = embedded.vectors[CLEAN]
@@ -134,3 +120,48 @@ def exclusion(spec: RunSpec, gallery: Gallery, embedded: Embeddings, hashes: NDA
         if spec.duplicates >= 0 and any(gallery.paths):
             rules.append(duplicates.same_file(hashes, clean, gallery.vectors, gallery.paths, spec.duplicates))
     return duplicates.any_of(*rules)
+
+
+def open_search(
+    spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, **options: Any
+) -> tuple[LookUp, dict[str, Any]]:
+    """Open the gallery of a run for the search in this process.
+
+    Args:
+        asked: embeddings of the queries, clean and under each condition.
+        data: clean embeddings of the data set.
+        encoder: encoder of the queries and the gallery.
+        options: `workers` and `progress`, as `embed` takes them.
+
+    Returns:
+        The function that searches the gallery, and a description of the gallery in plain JSON values.
+
+    Raises:
+        UserError: the gallery is missing, too small, or made with another encoder.
+    """
+    own = from_photos(spec.dataset_name, data, hashes_for(spec, data.photos, **options))
+    row = {photo.id: at for at, photo in enumerate(data.photos)}
+    hashes = own.hashes[[row[photo.id] for photo in asked.photos]]
+    gallery = open_gallery(spec, own, encoder, store, **options)
+    about = {"unusable": {}, **gallery.about}
+    labelled = all(gallery.categories) and all(gallery.digests) and len(gallery.ids) <= RANKED_AS_A_WHOLE
+    known = spec.duplicates >= 0 and gallery.known.all()
+    copies = (lambda part: near_copies(hashes[part], gallery.hashes, spec.duplicates)) if known else None
+    labels = Labels(gallery.vectors[:], gallery.categories, gallery.digests, copies) if labelled else None
+    direction = np.zeros(encoder.dim, dtype=np.float32)
+    if spec.aesthetic_weight:
+        direction, about["aesthetic"] = aesthetic_direction(spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed)
+    rule = duplicates.any_of() if spec.duplicates == NOTHING_LEFT_OUT else exclusion(spec, gallery, asked, hashes)
+    own_kinds, kinds = codes([photo.category for photo in asked.photos], gallery.categories)
+    ties = Ties(asked.vectors[CLEAN], gallery.vectors, own_kinds, kinds, gallery.names)
+
+    def search(condition: str) -> Retrieved:
+        queries = move_queries(asked.vectors[condition], direction, spec.aesthetic_weight)
+        rows = retrieve(gallery.index, queries, spec.k, rule, len(gallery.vectors), ties, exact=gallery.exact)
+        if spec.deduplicate:
+            rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])
+        status = np.where(rows < 0, ABSENT, USABLE).astype(np.uint8)
+        return Retrieved(gallery.vectors, rows, status, gallery.ids, gallery.categories)
+
+    before = search(CLEAN)
+    return lambda condition: SearchResults(before if condition == CLEAN else search(condition), before.rows, labels), about

@@ -1,8 +1,8 @@
-"""The results of a search; they have the same form for an index in this process and for a service."""
+"""The results of a search; they have the same form for an index in this process (`in_process`) and for a service (`service`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,3 +39,36 @@ class Retrieved:
     def count(self, *status: int) -> NDArray[np.int64]:
         """Count, for each query, the results that have one of these statuses: (q,)."""
         return np.asarray(np.isin(self.status, status).sum(axis=1), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of all n images of a gallery, and their (n, dim) embeddings, which measures of the whole ranking need.
+
+    `copies` maps a slice of b queries to (b, n) whether each image is a near-copy of the query. It is None if near-copies are not
+    excluded.
+    """
+
+    vectors: Any
+    categories: list[str]
+    digests: list[str]
+    copies: Callable[[slice], NDArray[np.bool_]] | None
+
+
+@dataclass(frozen=True)
+class SearchResults:
+    """Results of a run's queries under a condition.
+
+    Attributes:
+        retrieved: results of the manipulated queries.
+        before: (q, k) results of the clean queries as rows of `retrieved.vectors`; None for a service.
+        labels: labels of the gallery; None if a label is unknown or the gallery is too large to be ranked as a whole.
+    """
+
+    retrieved: Retrieved
+    before: NDArray[np.int64] | None
+    labels: Labels | None
+
+
+LookUp = Callable[[str], SearchResults]
+"""Condition -> results of the queries under it."""

@@ -23,8 +23,8 @@ from ..manipulations import CLEAN
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from .image_fetcher import Fetched, ImageCache, Limits, fetch_images, of_content
 from .knn_client import KnnClient, Options, ServiceResult, key_of_sent
-from .results import ABSENT, DEAD, UNREADABLE, USABLE, Retrieved
-from .sources import picture_hashes
+from .results import ABSENT, DEAD, UNREADABLE, USABLE, LookUp, Retrieved, SearchResults
+from .sources import hashes_for, picture_hashes
 
 DAY = 86_400
 """Seconds for which the answers of an unfinished search are used."""
@@ -33,14 +33,32 @@ SPARE = 10
 """Number of results requested beyond k; they replace the query's own image and its copies."""
 
 
-def search(
+def open_search(
+    spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, **options: Any
+) -> tuple[LookUp, dict[str, Any]]:
+    """Do what `in_process.open_search` does with a service; the description is complete after the last search.
+
+    Raises:
+        ServiceError: the service does not answer, answers with an error, or holds vectors of another length.
+    """
+    about: dict[str, Any] = {"unusable": {}}
+    hashes = hashes_for(spec, asked.photos, **options)
+
+    def look_up(condition: str) -> SearchResults:
+        retrieved = _search(spec, asked, condition, hashes, encoder, store, **options)
+        about.update(retrieved.about | {"unusable": about["unusable"] | retrieved.problems})
+        return SearchResults(retrieved, None, None)
+
+    return look_up, about
+
+
+def _search(
     spec: RunSpec,
     embedded: Embeddings,
     condition: str,
     hashes: NDArray[np.uint8],
     encoder: Encoder,
     store: EmbeddingStore,
-    *,
     progress: bool = True,
     workers: int | None = None,
 ) -> Retrieved:
@@ -69,11 +87,13 @@ def search(
         images.get([hit for hits in looked_at.values() for hit in hits])
         for q, hits in looked_at.items():
             left[q] = left[q][len(hits) :]
-            same = [not keeps_copies and images.is_same(hit, embedded.digests[q]) for hit in hits]
-            near = [not keeps_copies and images.is_near_copy(hit, hashes[q], spec.duplicates) for hit in hits]
-            copies[q] += np.logical_or(same, near).sum()
-            itself[q] |= any(same)
-            kept[q] += [hit for hit, *excluded in zip(hits, same, near, strict=True) if not any(excluded)]
+            if keeps_copies:
+                kept[q] += hits
+                continue
+            compared = [images.compare(hit, embedded.digests[q], hashes[q], spec.duplicates) for hit in hits]
+            copies[q] += sum(map(any, compared))
+            itself[q] |= any(same for same, _ in compared)
+            kept[q] += [hit for hit, excluded in zip(hits, compared, strict=True) if not any(excluded)]
 
     rows = np.full((len(kept), spec.k), -1, dtype=np.int64)
     status = np.full(rows.shape, ABSENT, dtype=np.uint8)
@@ -159,15 +179,11 @@ class _Images:
         key = key_of_sent(self.client.address, self.client.index, name_of(hit))
         return cache.put(key, of_content(hit.image, self.limits), hit.image)
 
-    def is_same(self, hit: ServiceResult, content: str) -> bool:
-        """Whether the file of a result is the query's."""
-        row = self.row.get(name_of(hit))
-        return row is not None and self.digests[row] == content
-
-    def is_near_copy(self, hit: ServiceResult, hashed: NDArray[np.uint8], bits: int) -> bool:
-        """Whether the picture of a result is nearly the query's."""
-        row = self.row.get(name_of(hit))
-        return row is not None and bool(near_copies(self.hashes[row][None], hashed[None], bits)[0, 0])
+    def compare(self, hit: ServiceResult, content: str, hashed: NDArray[np.uint8], bits: int) -> tuple[bool, bool]:
+        """Whether the file of a result is the query's, and whether its picture is nearly the query's."""
+        if (row := self.row.get(name_of(hit))) is None:
+            return False, False
+        return self.digests[row] == content, bool(near_copies(self.hashes[row][None], hashed[None], bits)[0, 0])
 
     def matrix(self, dim: int) -> NDArray[np.float32]:
         return np.array(self.vectors, dtype=np.float32).reshape(-1, dim)
