@@ -35,7 +35,7 @@ from clipnb.retrieval.build import build_gallery, local_engine
 from clipnb.retrieval.duplicates import PictureHash, hashes_in, same_content, same_picture
 from clipnb.retrieval.folder import Vectors, open_folder
 from clipnb.retrieval.image_fetcher import Limits
-from clipnb.retrieval.knn_client import KnnClient, ServiceResult
+from clipnb.retrieval.knn_client import ServiceResult
 from clipnb.retrieval.results import USABLE
 from clipnb.retrieval.sources import image_finder
 from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
@@ -625,11 +625,12 @@ def test_results_that_are_one_image_under_two_names_are_each_scored(tmp_path: Pa
     Image.fromarray(picture(0)).save(file, "PNG")
     encoder = TinyEncoder()
     store = EmbeddingStore(tmp_path / "store", encoder.identity, encoder.dim)
-    images = service._Images(KnnClient("http://x:1", "a"), encoder, store, [], Limits(), False, {"colour": "srgb", "workers": 0})
+    spec = RunSpec("sample-figures", encoder="tiny", gallery="http://x:1", index="a")
+    images = service._Images(spec, encoder, store, Limits(), {"workers": 0, "progress": False})
     hits = [ServiceResult(at, 0.9, image_path=f"/a/{at}.png", image=file.getvalue()) for at in range(2)]
     images.get(hits)
     assert images.status == {"/a/0.png": USABLE, "/a/1.png": USABLE}
-    assert len(images.matrix(encoder.dim)) == 2
+    assert len(images.vectors) == 2
 
 
 def test_a_local_file_that_a_service_names_is_not_shown(photo_folder: PhotoFolder, tmp_path: Path) -> None:

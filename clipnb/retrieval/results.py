@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,6 @@ class Retrieved:
         rows: (q, k) row in `vectors` of each result, best first; -1 for a result without an embedding.
         status: (q, k) ABSENT, USABLE, DEAD or UNREADABLE.
         ids, categories: names and categories of the m results; a category is "" where unknown.
-        problems: name of a dead or unreadable result -> reason.
-        about: origin of the results, in plain JSON values.
         copies: (q,) number of results left out as copies of the query, besides its own image; None if they are counted elsewhere.
     """
 
@@ -32,8 +30,6 @@ class Retrieved:
     status: NDArray[np.uint8]
     ids: Sequence[str]
     categories: Sequence[str]
-    problems: dict[str, str] = field(default_factory=dict)
-    about: dict[str, Any] = field(default_factory=dict)
     copies: NDArray[np.int64] | None = None
 
     def count(self, *status: int) -> NDArray[np.int64]:

@@ -38,74 +38,57 @@ def open_search(
 ) -> tuple[LookUp, dict[str, Any]]:
     """Do what `in_process.open_search` does with a service; the description is complete after the last search.
 
-    Raises:
-        ServiceError: the service does not answer, answers with an error, or holds vectors of another length.
-    """
-    about: dict[str, Any] = {"unusable": {}}
-    hashes = hashes_for(spec, asked.photos, **options)
-
-    def look_up(condition: str) -> SearchResults:
-        retrieved = _search(spec, asked, condition, hashes, encoder, store, **options)
-        about.update(retrieved.about | {"unusable": about["unusable"] | retrieved.problems})
-        return SearchResults(retrieved, None, None)
-
-    return look_up, about
-
-
-def _search(
-    spec: RunSpec,
-    embedded: Embeddings,
-    condition: str,
-    hashes: NDArray[np.uint8],
-    encoder: Encoder,
-    store: EmbeddingStore,
-    progress: bool = True,
-    workers: int | None = None,
-) -> Retrieved:
-    """Retrieve the results of every query from the run's service, with the (q, 272) picture hashes of the clean queries.
-
-    The results are the first k of the service's answer that are not copies of the query; in mode study copies are results
+    The results of a query are the first k of the service's answer that are not copies of it; in mode study copies are results
     too. A result whose image cannot be fetched or decoded stays a result, with the status DEAD or UNREADABLE.
 
     Raises:
         ServiceError: the service does not answer, answers with an error, or holds vectors of another length.
     """
-    keeps_copies = spec.duplicates == NOTHING_LEFT_OUT
-    asked = spec.num_images or spec.k + SPARE
-    options = Options(asked, spec.aesthetic_score, spec.aesthetic_weight, spec.deduplicate, spec.safety)
+    number = spec.num_images or spec.k + SPARE
+    query = Options(number, spec.aesthetic_score, spec.aesthetic_weight, spec.deduplicate, spec.safety)
     client = KnnClient(spec.gallery, spec.index)
     client.check(encoder.dim)
-    answered = _answers_file(client, options)
-    answers = client.query(embedded.vectors[condition], options, progress, answered)
-    hosts = [host.strip() for host in spec.allow_hosts.split(",") if host.strip()]
-    images = _Images(client, encoder, store, hosts, Limits(), progress, {"colour": spec.colour, "workers": workers})
+    hashes = hashes_for(spec, asked.photos, **options)
+    about: dict[str, Any] = {"unusable": {}, **client.described(query), "allow_hosts": spec.allow_hosts}
 
+    def look_up(condition: str) -> SearchResults:
+        kept = _answers_file(client, query)
+        answers = client.query(asked.vectors[condition], query, options["progress"], kept)
+        images = _Images(spec, encoder, store, Limits(), options)
+        results, copies = _without_copies(spec, answers, images, asked.digests, hashes)
+        rows = np.full((len(results), spec.k), -1, dtype=np.int64)
+        status = np.full(rows.shape, ABSENT, dtype=np.uint8)
+        for q, hits in enumerate(results):
+            for place, hit in enumerate(hits):
+                rows[q, place] = images.row.get(name_of(hit), -1)
+                status[q, place] = images.status[name_of(hit)]
+        kept.unlink(missing_ok=True)
+        about.update(images=len(images.status), limits=asdict(images.limits), unusable=about["unusable"] | images.problems)
+        ids, vectors = list(images.row), np.array(images.vectors, dtype=np.float32).reshape(-1, encoder.dim)
+        return SearchResults(Retrieved(vectors, rows, status, ids, [""] * len(ids), copies), None, None)
+
+    return look_up, about
+
+
+def _without_copies(
+    spec: RunSpec, answers: list[list[ServiceResult]], images: _Images, digests: list[str], hashes: NDArray[np.uint8]
+) -> tuple[list[list[ServiceResult]], NDArray[np.int64] | None]:
+    """The first k results of each answer that are no copies of the query, and the number of copies besides its own image."""
     kept: list[list[ServiceResult]] = [[] for _ in answers]
     copies, itself = np.zeros((2, len(answers)), dtype=np.int64)
-    left = list(answers)
-    while looked_at := {q: left[q][: spec.k - len(kept[q])] for q in range(len(left)) if len(kept[q]) < spec.k and left[q]}:
+    keeps_copies = spec.duplicates == NOTHING_LEFT_OUT
+    while looked_at := {q: left[: spec.k - len(kept[q])] for q, left in enumerate(answers) if len(kept[q]) < spec.k and left}:
         images.get([hit for hits in looked_at.values() for hit in hits])
         for q, hits in looked_at.items():
-            left[q] = left[q][len(hits) :]
+            answers[q] = answers[q][len(hits) :]
             if keeps_copies:
                 kept[q] += hits
                 continue
-            compared = [images.compare(hit, embedded.digests[q], hashes[q], spec.duplicates) for hit in hits]
+            compared = [images.compare(hit, digests[q], hashes[q], spec.duplicates) for hit in hits]
             copies[q] += sum(map(any, compared))
             itself[q] |= any(same for same, _ in compared)
             kept[q] += [hit for hit, excluded in zip(hits, compared, strict=True) if not any(excluded)]
-
-    rows = np.full((len(kept), spec.k), -1, dtype=np.int64)
-    status = np.full(rows.shape, ABSENT, dtype=np.uint8)
-    for q, hits in enumerate(kept):
-        for place, hit in enumerate(hits):
-            rows[q, place] = images.row.get(name_of(hit), -1)
-            status[q, place] = images.status[name_of(hit)]
-    answered.unlink(missing_ok=True)
-    searched = {"images": len(images.status), "limits": asdict(images.limits), "allow_hosts": spec.allow_hosts}
-    about = client.described(options) | searched
-    ids, counted = list(images.row), None if keeps_copies else copies - itself
-    return Retrieved(images.matrix(encoder.dim), rows, status, ids, [""] * len(ids), images.problems, about, counted)
+    return kept, None if keeps_copies else copies - itself
 
 
 def _answers_file(client: KnnClient, options: Options) -> Path:
@@ -127,12 +110,10 @@ def name_of(hit: ServiceResult) -> str:
 class _Images:
     """The result images so far; each is fetched, embedded (with `options` of `embed`) and hashed once."""
 
-    client: KnnClient
+    spec: RunSpec
     encoder: Encoder
     store: EmbeddingStore
-    allow: Sequence[str]
     limits: Limits
-    progress: bool
     options: dict[str, Any]
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
@@ -147,7 +128,8 @@ class _Images:
         cache = ImageCache(cache_root() / "fetched")
         sent = {name: self._from_answer(hit, cache) for name, hit in new.items() if hit.image or not hit.url}
         urls = [name for name in new if name not in sent]
-        found = sent | fetch_images(urls, cache, allow=self.allow, limits=self.limits, progress=self.progress)
+        allow = [host.strip() for host in self.spec.allow_hosts.split(",") if host.strip()]
+        found = sent | fetch_images(urls, cache, allow=allow, limits=self.limits, progress=self.options["progress"])
         photos: dict[str, Photo] = {}
         names: dict[str, list[str]] = {}  # several results may share an image
         for name, fetched in found.items():
@@ -158,12 +140,12 @@ class _Images:
                 photo = Photo(fetched.path.parent.name, fetched.path)
                 photos[photo.id] = photo
                 names.setdefault(photo.id, []).append(name)
-        done = embed(list(photos.values()), [CLEAN], self.encoder, self.store, progress=self.progress, **self.options)
+        done = embed(list(photos.values()), [CLEAN], self.encoder, self.store, colour=self.spec.colour, **self.options)
         for bad, why in done.unreadable.items():
             for name in names[bad]:
                 self.status[name] = UNREADABLE
                 self.problems[name] = why
-        hashes = picture_hashes(done.photos, progress=False, workers=self.options["workers"])
+        hashes = picture_hashes(done.photos, **self.options | {"progress": False})
         for photo, vector, hashed, content in zip(done.photos, done.vectors[CLEAN], hashes, done.digests, strict=True):
             for name in names[photo.id]:
                 self.status[name] = USABLE
@@ -176,7 +158,7 @@ class _Images:
         """Store an image that came with the answer as if it had been fetched."""
         if not hit.image:
             return Fetched("dead", None, "the service gives neither the image nor its address")
-        key = key_of_sent(self.client.address, self.client.index, name_of(hit))
+        key = key_of_sent(self.spec.gallery, self.spec.index, name_of(hit))
         return cache.put(key, of_content(hit.image, self.limits), hit.image)
 
     def compare(self, hit: ServiceResult, content: str, hashed: NDArray[np.uint8], bits: int) -> tuple[bool, bool]:
@@ -184,6 +166,3 @@ class _Images:
         if (row := self.row.get(name_of(hit))) is None:
             return False, False
         return self.digests[row] == content, bool(near_copies(self.hashes[row][None], hashed[None], bits)[0, 0])
-
-    def matrix(self, dim: int) -> NDArray[np.float32]:
-        return np.array(self.vectors, dtype=np.float32).reshape(-1, dim)
