@@ -1,56 +1,64 @@
-"""Find the source files that a module needs, by its import statements, and compute a digest of them."""
+"""Find the source files that modules need, by their import statements, and compute a digest of them."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 
 
-def module_file(folder: Path, name: str) -> Path | None:
+def _module_file(folder: Path, name: str) -> Path | None:
     """The file of a module in a folder, or None if the folder has no such module."""
     return next((path for path in (folder / f"{name}.py", folder / name / "__init__.py") if path.is_file()), None)
 
 
-def _statements(node: ast.AST) -> Iterator[ast.ImportFrom]:
-    """Yield the relative imports of a module, inside functions too, except those that only a type checker reads."""
+def _statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the imports of a module, inside functions too, except those that only a type checker reads."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.ImportFrom) and child.level:
+        if isinstance(child, ast.Import | ast.ImportFrom):
             yield child
         elif not (isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"):
             yield from _statements(child)
 
 
-def _imported(path: Path) -> Iterator[Path]:
-    for statement in _statements(ast.parse(path.read_bytes())):
-        folder = path.parents[statement.level - 1]
-        for name in statement.module.split(".") if statement.module else []:
-            yield folder / "__init__.py"
-            module = module_file(folder, name)
-            assert module is not None, f"{path}: no module {name!r}"
-            yield module
-            folder = folder / name
-        yield from filter(None, (module_file(folder, alias.name) for alias in statement.names))
+def _imports(module: str, file: Path) -> Iterator[str]:
+    """Names that may be modules in the import statements of a file, with the packages around them."""
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in _statements(ast.parse(file.read_bytes())):
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
+            names = [base, *(f"{base}.{name}" for name in names)]
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def sources(modules: Iterable[str], root: Path, is_own: Callable[[str], bool]) -> dict[str, Path]:
+    """Name -> file of modules in the folder `root` and of all that they import from packages and modules that are `is_own`."""
+    found: dict[str, Path] = {}
+    due = list(modules)
+    while due:
+        name = due.pop()
+        file = _module_file(root, name.replace(".", "/"))
+        if file and name not in found and is_own(name.partition(".")[0]):
+            found[name] = file
+            due += _imports(name, file)
+    return found
 
 
 @cache
 def needed_by(*modules: str) -> tuple[Path, ...]:
     """Sorted paths of some modules (dotted names within the package) and of all that they import, inside functions too."""
-    found: set[Path] = set()
-    due: list[Path] = []
-    for name in modules:
-        module = module_file(PACKAGE, name.replace(".", "/"))
-        assert module is not None, f"no module {name!r}"
-        due.append(module)
-    while due:
-        if (path := due.pop()) not in found:
-            found.add(path)
-            due += _imported(path)
-    return tuple(sorted(found))
+    names = [f"{PACKAGE.name}.{module}" for module in modules]
+    found = sources(names, PACKAGE.parent, lambda top: top == PACKAGE.name)
+    assert found.keys() >= set(names), f"one of {names} is no module"
+    return tuple(sorted(found.values()))
 
 
 @cache

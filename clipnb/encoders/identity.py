@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec, resolve_name
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from .._core.code_state import module_file
+from .._core.code_state import sources
 
 _SOURCES: dict[str, str] = {}  # module of an encoder -> digest of its source when it was imported
 
@@ -45,29 +44,7 @@ def _sources(module: str, path: Path) -> dict[str, Path]:
     """Name -> file of a module and of those that it imports from its folder tree or, if it is installed, from its package."""
     root = path.parents[module.count(".") + (path.name == "__init__.py")]
     installed, top = root.name in ("site-packages", "dist-packages"), module.partition(".")[0]
-    found: dict[str, Path] = {}
-    due = [module]
-    while due:
-        name = due.pop()
-        own = name.partition(".")[0]
-        file = module_file(root, name.replace(".", "/"))
-        if file and name not in found and (own == top if installed or top == "clipnb" else own != "clipnb"):
-            found[name] = file
-            due += _imports(name, file)
-    return found
-
-
-def _imports(module: str, file: Path) -> Iterator[str]:
-    """Names that may be modules in the import statements of a file, with the packages around them."""
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-        if isinstance(node, ast.ImportFrom):
-            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
-            names = [base, *(f"{base}.{name}" for name in names)]
-        for name in names:
-            parts = name.split(".")
-            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return sources([module], root, lambda own: own == top if installed or top == "clipnb" else own != "clipnb")
 
 
 def weights_digest(encoder: object, module: str) -> str:
