@@ -12,11 +12,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 
 
-def _module_file(folder: Path, name: str) -> Path | None:
-    """The file of a module in a folder, or None if the folder has no such module."""
-    return next((path for path in (folder / f"{name}.py", folder / name / "__init__.py") if path.is_file()), None)
-
-
 def _statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     """Yield the imports of a module, inside functions too, except those that only a type checker reads."""
     for child in ast.iter_child_nodes(node):
@@ -45,7 +40,8 @@ def sources(modules: Iterable[str], root: Path, is_own: Callable[[str], bool]) -
     due = list(modules)
     while due:
         name = due.pop()
-        file = _module_file(root, name.replace(".", "/"))
+        path = root / name.replace(".", "/")
+        file = next((file for file in (path.with_name(f"{path.name}.py"), path / "__init__.py") if file.is_file()), None)
         if file and name not in found and is_own(name.partition(".")[0]):
             found[name] = file
             due += _imports(name, file)

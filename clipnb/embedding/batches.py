@@ -29,13 +29,6 @@ class Item(NamedTuple):
     photo: str
 
 
-class _Begun(NamedTuple):
-    """A batch that the encoder has begun: the items of each distinct input, and the function that waits for the vectors."""
-
-    groups: dict[bytes, list[Item]]
-    vectors: Callable[[], NDArray[np.float32]]
-
-
 class Batches:
     """In a `with` block, collect items, embed each distinct input once, `size` at a time, and store the embedding of each item.
 
@@ -46,7 +39,8 @@ class Batches:
     def __init__(self, encoder: Encoder, store: EmbeddingStore, size: int) -> None:
         self._encoder, self._store, self._size = encoder, store, size
         self._waiting: dict[bytes, Item] = {}
-        self._begun: list[_Begun] = []
+        self._begun: list[tuple[dict[bytes, list[Item]], Callable[[], NDArray[np.float32]]]] = []
+        """Batches in the encoder: the items of each distinct input, and the function that waits for the vectors."""
         self.taken = self.computed = 0
 
     def add(self, items: Iterable[Item]) -> None:
@@ -78,12 +72,12 @@ class Batches:
         groups: dict[bytes, list[Item]] = {}
         for item in items:
             if item.input not in known:
-                begun = (batch.groups for batch in self._begun if item.input in batch.groups)
+                begun = (inputs for inputs, _ in self._begun if item.input in inputs)
                 next(begun, groups).setdefault(item.input, []).append(item)
         if groups:
             first = [same[0] for same in groups.values()]
             vectors = start(self._encoder, [item.pixels for item in first], [item.photo for item in first])
-            self._begun.append(_Begun(groups, vectors))
+            self._begun.append((groups, vectors))
             self.computed += len(groups)
         while len(self._begun) > AHEAD:
             self._store_first()

@@ -24,8 +24,6 @@ from .._core.files import atomic, write_text
 from ..datasets.images import opened
 from . import network
 
-Status = Literal["ok", "dead", "unreadable"]
-
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -64,7 +62,7 @@ class Fetched:
     `final` says whether another request would have the same outcome. The cache keeps final outcomes only.
     """
 
-    status: Status
+    status: Literal["ok", "dead", "unreadable"]
     path: Path | None = None
     problem: str = ""
     final: bool = True

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,94 +23,57 @@ from .faiss_index import FaissIndex
 from .folder import Vectors
 from .neighbours import Ties, retrieve
 from .results import ABSENT, USABLE, Labels, LookUp, Retrieved, SearchResults
-from .sources import Images, Source, from_photos, hashes_for, open_sources
+from .sources import Images, Source, from_photos, hashes_for, joined, open_sources
 from .study_protocol import aesthetic_direction, move_queries, without_lookalikes
 
 RANKED_AS_A_WHOLE = 200_000
 """Largest gallery for which measures of the whole ranking, such as average precision, are computed."""
 
 
-@dataclass(frozen=True)
-class Gallery(Images):
-    """Images with an index for the search.
-
-    Attributes:
-        exact: whether the index compares a query with every vector.
-        about: description for the provenance of a run, in plain JSON values.
-    """
-
-    index: FaissIndex
-    exact: bool
-    about: dict[str, Any]
-
-    @cached_property
-    def names(self) -> NDArray[np.int64]:
-        """(n,) rank of each image by digest, or by name where no digest is known."""
-        names = [digest or name for digest, name in zip(self.digests, self.ids, strict=True)]
-        return np.argsort(np.argsort(np.asarray(names, dtype=str), kind="stable"))
-
-
-def open_gallery(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, **options: Any) -> Gallery:
-    """Open the gallery that a run names, and index it; arguments and errors are those of `open_sources`."""
-    sources = open_sources(spec, own, encoder, store, **options)
-    vectors = sources[0].vectors
-    if len(sources) > 1:
-        vectors = Vectors([array for source in sources for array in getattr(source.vectors, "arrays", [source.vectors])])
-    index, exact, how = _index(spec, sources, vectors)
-    about = {
-        "kind": "in-process",
-        "sources": [{"name": s.name, "images": len(s.ids), "unreadable": s.unreadable, **s.origin()} for s in sources],
-        "images": len(vectors),
-        "index": how,
-    }
-    if not exact:
-        sample = own.vectors[:: max(1, len(own.ids) // faiss_index.SAMPLE)][: faiss_index.SAMPLE]
-        k = min(spec.k, len(vectors))
-        about["recall"] = {"k": k, "queries": len(sample), "recall": faiss_index.recall_at_k(index, vectors, sample, k)}
-
-    def joined(field: str) -> list[str]:
-        return [text for source in sources for text in getattr(source, field)]
-
-    return Gallery(
-        vectors=vectors,
-        ids=joined("ids"),
-        categories=joined("categories"),
-        digests=joined("digests"),
-        paths=joined("paths"),
-        hashes=np.concatenate([source.hashes for source in sources]),
-        known=np.concatenate([source.known for source in sources]),
-        index=index,
-        exact=exact,
-        about=about,
-    )
-
-
-def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> tuple[FaissIndex, bool, str]:
-    """Make or open the index that the run names: (index, whether it is exact, its description)."""
+def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> FaissIndex:
+    """Make or open the index that the run names."""
     size, dim = vectors.shape
     folder = sources[0].folder if len(sources) == 1 else None
     if spec.index == "stored":
         if folder is None or folder.index is None:
-            raise UserError(
-                "index stored needs a clip-retrieval folder with an image.index: name such a gallery, or pass -p index exact"
-            )
-        return folder.index, folder.index.is_exact, f"stored {type(folder.index.faiss).__name__}"
+            needed = "index stored needs a clip-retrieval folder with an image.index"
+            raise UserError(f"{needed}: name such a gallery, or pass -p index exact")
+        return folder.index
     blocks: Callable[[], Iterable[Any]] = vectors.blocks if isinstance(vectors, Vectors) else lambda: [vectors]
     if spec.index == "exact":
-        return faiss_index.build("exact", blocks(), size, dim), True, "exact"
+        return faiss_index.build("exact", blocks(), size, dim)
     sha = hashlib.sha256()
     for block in blocks():
         sha.update(np.ascontiguousarray(block).tobytes())
     kept = cache_root() / "indexes" / f"{sha.hexdigest()[:24]}-{spec.index}-{spec.seed}.index"
     if not kept.is_file():
         faiss_index.write(faiss_index.build(spec.index, blocks(), size, dim, spec.seed), kept)
-    return faiss_index.read(kept), False, spec.index
+    return faiss_index.read(kept)
 
 
-def exclusion(spec: RunSpec, gallery: Gallery, embedded: Embeddings, hashes: NDArray[np.uint8]) -> duplicates.Excluded:
+def _about(spec: RunSpec, own: Source, sources: Sequence[Source], gallery: Images, index: FaissIndex) -> dict[str, Any]:
+    """The gallery in plain JSON values, with the recall of an approximate index on some photographs of the data set."""
+    about: dict[str, Any] = {
+        "unusable": {},
+        "kind": "in-process",
+        "sources": [{"name": s.name, "images": len(s.ids), "unreadable": s.unreadable, **s.origin()} for s in sources],
+        "images": len(gallery.vectors),
+        "index": f"stored {type(index.faiss).__name__}" if spec.index == "stored" else spec.index,
+    }
+    if not index.is_exact:
+        sample = own.vectors[:: max(1, len(own.ids) // faiss_index.SAMPLE)][: faiss_index.SAMPLE]
+        k = min(spec.k, len(gallery.vectors))
+        recall = faiss_index.recall_at_k(index, gallery.vectors, sample, k)
+        about["recall"] = {"k": k, "queries": len(sample), "recall": recall}
+    return about
+
+
+def _exclusion(spec: RunSpec, gallery: Images, asked: Embeddings, hashes: NDArray[np.uint8]) -> duplicates.Excluded:
     """Make the rule that excludes a query's own image and its copies from its results."""
-    clean = embedded.vectors[CLEAN]
-    rules = [duplicates.same_content(embedded.digests, gallery.digests)]
+    if spec.duplicates == NOTHING_LEFT_OUT:
+        return duplicates.any_of()
+    clean = asked.vectors[CLEAN]
+    rules = [duplicates.same_content(asked.digests, gallery.digests)]
     if spec.duplicates >= 0:
         rules.append(duplicates.same_picture(hashes, gallery.hashes, spec.duplicates, gallery.known))
     if not gallery.known.all():
@@ -142,8 +103,10 @@ def open_search(
     own = from_photos(spec.dataset_name, data, hashes_for(spec, data.photos, **options))
     row = {photo.id: at for at, photo in enumerate(data.photos)}
     hashes = own.hashes[[row[photo.id] for photo in asked.photos]]
-    gallery = open_gallery(spec, own, encoder, store, **options)
-    about = {"unusable": {}, **gallery.about}
+    sources = open_sources(spec, own, encoder, store, **options)
+    gallery = joined(sources)
+    index = _index(spec, sources, gallery.vectors)
+    about = _about(spec, own, sources, gallery, index)
     labelled = all(gallery.categories) and all(gallery.digests) and len(gallery.ids) <= RANKED_AS_A_WHOLE
     known = spec.duplicates >= 0 and gallery.known.all()
     copies = (lambda part: near_copies(hashes[part], gallery.hashes, spec.duplicates)) if known else None
@@ -151,13 +114,14 @@ def open_search(
     direction = np.zeros(encoder.dim, dtype=np.float32)
     if spec.aesthetic_weight:
         direction, about["aesthetic"] = aesthetic_direction(spec.encoder, encoder.dim, spec.aesthetic_score, spec.seed)
-    rule = duplicates.any_of() if spec.duplicates == NOTHING_LEFT_OUT else exclusion(spec, gallery, asked, hashes)
+    rule = _exclusion(spec, gallery, asked, hashes)
     own_kinds, kinds = codes([photo.category for photo in asked.photos], gallery.categories)
-    ties = Ties(asked.vectors[CLEAN], gallery.vectors, own_kinds, kinds, gallery.names)
+    names = np.array([digest or name for digest, name in zip(gallery.digests, gallery.ids, strict=True)], dtype=str)
+    ties = Ties(asked.vectors[CLEAN], gallery.vectors, own_kinds, kinds, np.argsort(np.argsort(names, kind="stable")))
 
     def search(condition: str) -> Retrieved:
         queries = move_queries(asked.vectors[condition], direction, spec.aesthetic_weight)
-        rows = retrieve(gallery.index, queries, spec.k, rule, len(gallery.vectors), ties, exact=gallery.exact)
+        rows = retrieve(index, queries, spec.k, rule, len(gallery.vectors), ties, exact=index.is_exact)
         if spec.deduplicate:
             rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])
         status = np.where(rows < 0, ABSENT, USABLE).astype(np.uint8)

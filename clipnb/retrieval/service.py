@@ -36,7 +36,7 @@ SPARE = 10
 def open_search(
     spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, **options: Any
 ) -> tuple[LookUp, dict[str, Any]]:
-    """Do what `in_process.open_search` does with a service; the description is complete after the last search.
+    """Open a service for the search, as `in_process.open_search` does other galleries; its description is whole after the last one.
 
     The results of a query are the first k of the service's answer that are not copies of it; in mode study copies are results
     too. A result whose image cannot be fetched or decoded stays a result, with the status DEAD or UNREADABLE.

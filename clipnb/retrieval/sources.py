@@ -23,7 +23,7 @@ from ..errors import UserError
 from ..manipulations import CLEAN
 from ..spec import RunSpec
 from . import duplicates
-from .folder import GalleryFolder, is_gallery, open_folder
+from .folder import GalleryFolder, Vectors, is_gallery, open_folder
 from .image_fetcher import ImageCache
 from .knn_client import key_of_sent
 
@@ -165,6 +165,19 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
 
     named = source_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
     return [opened(name, prefix) for name, prefix in named.items()]
+
+
+def joined(sources: Sequence[Source]) -> Images:
+    """The images of all sources, in their order."""
+
+    def texts(field: str) -> list[str]:
+        return [text for source in sources for text in getattr(source, field)]
+
+    vectors = sources[0].vectors
+    if len(sources) > 1:
+        vectors = Vectors([array for source in sources for array in getattr(source.vectors, "arrays", [source.vectors])])
+    hashes, known = (np.concatenate([getattr(source, field) for source in sources]) for field in ("hashes", "known"))
+    return Images(vectors, texts("ids"), texts("categories"), texts("digests"), texts("paths"), hashes, known)
 
 
 def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
