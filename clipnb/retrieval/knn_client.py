@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
@@ -135,7 +135,7 @@ class KnnClient:
     async def _check(self, dim: int) -> None:
         async with self._session() as session:
             names = await self._send(session, "GET", "/indices-list")
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            if misfit(names, list[str]):
                 raise ServiceError(f"{self.address} is not a clip-retrieval back end: /indices-list answers {_short(names)}")
             if self.index not in names:
                 raise ServiceError(f"{self.address} has no index {self.index!r}; it has {_short(', '.join(names)) or 'none'}")
@@ -212,10 +212,6 @@ class KnnClient:
             except (ValueError, RecursionError):
                 raise ServiceError(f"{self.address}{page} does not answer in JSON: is it a clip-retrieval back end?") from None
         raise kind(f"{self.address}{page} failed ({problem}): check that clip-retrieval back runs there, and read its log")
-
-    def described(self, options: Options) -> dict[str, Any]:
-        """Describe the service for the provenance of a run, in plain JSON values."""
-        return {"kind": "service", "address": base_address(self.address), "index": self.index, "options": asdict(options)}
 
 
 def _answers(kept: Path) -> dict[str, list[Any]]:

@@ -53,9 +53,9 @@ async def at_once(work: Callable[[], Coroutine[Any, Any, None]], n: int) -> None
 
 async def body_of(response: Any, most: int) -> bytes | None:
     """The body of an answer; None if it has more than `most` bytes, as stated or after decompression."""
-    body = bytearray()
     if (response.content_length or 0) > most:
         return None
+    body = bytearray()
     async for part in response.content.iter_chunked(2**16):
         body += part
         if len(body) > most:

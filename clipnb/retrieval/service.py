@@ -22,7 +22,7 @@ from ..encoders import Encoder
 from ..manipulations import CLEAN
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from .image_fetcher import Fetched, ImageCache, Limits, fetch_images, of_content
-from .knn_client import KnnClient, Options, ServiceResult, key_of_sent
+from .knn_client import KnnClient, Options, ServiceResult, base_address, key_of_sent
 from .results import ABSENT, DEAD, UNREADABLE, USABLE, LookUp, Retrieved, SearchResults
 from .sources import hashes_for, picture_hashes
 
@@ -49,7 +49,8 @@ def open_search(
     client = KnnClient(spec.gallery, spec.index)
     client.check(encoder.dim)
     hashes = hashes_for(spec, asked.photos, **options)
-    about: dict[str, Any] = {"unusable": {}, **client.described(query), "allow_hosts": spec.allow_hosts}
+    about: dict[str, Any] = {"unusable": {}, "kind": "service", "address": base_address(spec.gallery), "index": spec.index}
+    about |= {"options": asdict(query), "allow_hosts": spec.allow_hosts}
 
     def look_up(condition: str) -> SearchResults:
         kept = _answers_file(client, query)
@@ -59,9 +60,8 @@ def open_search(
         rows = np.full((len(results), spec.k), -1, dtype=np.int64)
         status = np.full(rows.shape, ABSENT, dtype=np.uint8)
         for q, hits in enumerate(results):
-            for place, hit in enumerate(hits):
-                rows[q, place] = images.row.get(name_of(hit), -1)
-                status[q, place] = images.status[name_of(hit)]
+            rows[q, : len(hits)] = [images.row.get(name_of(hit), -1) for hit in hits]
+            status[q, : len(hits)] = [images.status[name_of(hit)] for hit in hits]
         kept.unlink(missing_ok=True)
         about.update(images=len(images.status), limits=asdict(images.limits), unusable=about["unusable"] | images.problems)
         ids, vectors = list(images.row), np.array(images.vectors, dtype=np.float32).reshape(-1, encoder.dim)
