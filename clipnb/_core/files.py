@@ -24,8 +24,7 @@ from filelock import FileLock, Timeout
 from ..errors import UserError
 from .paths import cache_root, data_root, results_root, shown
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a full drive, of a quota, and of a limit on the size of files."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of a full drive, of a quota, and of a limit on the size of files
 
 
 def file_sha256(path: Path) -> str:

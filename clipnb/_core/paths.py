@@ -10,8 +10,7 @@ import platformdirs
 
 from ..errors import UserError
 
-TERMINAL = "CLIPNB_TERMINAL"
-"""Environment variable with the terminal that shows the progress bar of a notebook's kernel."""
+TERMINAL = "CLIPNB_TERMINAL"  # environment variable with the terminal that shows the progress bar of a notebook's kernel
 
 
 def project_root() -> Path:

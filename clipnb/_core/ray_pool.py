@@ -28,18 +28,12 @@ class _Actor:
 
 @dataclass(frozen=True)
 class RayPool:
-    """A number of processes (`workers`) on Ray; `MissingExtra` if Ray is not installed.
-
-    Attributes:
-        address: address of a running cluster ("auto" or "host:port"); None starts a cluster on this machine.
-        gpus: number of GPUs, or share of a GPU, for each process.
-        environment: environment variables of the processes, besides this one's CLIPNB_ variables.
-    """
+    """A number of processes (`workers`) on Ray; `MissingExtra` if Ray is not installed."""
 
     workers: int = 2
-    address: str | None = None
-    gpus: float = 0
-    environment: Mapping[str, str] | None = None
+    address: str | None = None  # address of a running cluster ("auto" or "host:port"); None starts a cluster on this machine
+    gpus: float = 0  # number of GPUs, or share of a GPU, for each process
+    environment: Mapping[str, str] | None = None  # environment variables of the processes, besides this one's CLIPNB_ variables
 
     def __post_init__(self) -> None:
         if not self.address:  # Ray then listens on the loopback address alone; from "127.0.0.1" it makes one that others reach

@@ -8,11 +8,8 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from ..errors import UserError
 
-DEEPEST = 10
-"""Largest depth of nested lists and tables in YAML."""
-
-VALUES_PER_BYTE = 50
-"""Largest number of values per byte of a parquet file. Distances hardly compress; a hostile file holds billions in a kilobyte."""
+DEEPEST = 10  # largest depth of nested lists and tables in YAML
+VALUES_PER_BYTE = 50  # of a parquet file; distances hardly compress, and a hostile file holds billions in a kilobyte
 
 
 def from_text(text: str, like: object) -> Any:

@@ -15,12 +15,10 @@ from typing import IO, cast
 from ..errors import UserError
 
 MOST_FILES = 1_000_000
-MOST_BYTES_A_FILE = 200 * 2**20
-"""Largest size of one file; no photograph of a data set is larger."""
+MOST_BYTES_A_FILE = 200 * 2**20  # largest size of one file; no photograph of a data set is larger
 
 EXPANSION = 20
-SLACK = 100 * 2**20
-"""An archive may expand to `EXPANSION` times its size plus `SLACK`, because photographs hardly compress."""
+SLACK = 100 * 2**20  # an archive may expand to `EXPANSION` times its size plus `SLACK`, because photographs hardly compress
 
 
 class HostileArchive(UserError):

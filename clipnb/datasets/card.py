@@ -23,55 +23,34 @@ from .memory import room_for
 from .picture_hash import NEAR, near_copies, picture_hash
 
 EXAMPLES = 20
-
-VERSION = 4
-"""Raised when the contents of a card change, so that a card in the cache is not mistaken for a new one."""
+VERSION = 4  # raised when the contents of a card change, so that a card in the cache is not mistaken for a new one
 
 
 @dataclass(frozen=True)
 class Card:
-    """Description of a data set.
-
-    Attributes:
-        photographs, categories: number of photographs that can be read, and of categories that hold such photographs.
-        per_category: photographs per category: fewest, median and most.
-        width, height: smallest, median and largest, in pixels.
-        aspect: width / height: smallest, median and largest.
-        square, grey: share of photographs whose sides are equal, and of those without any colour, from 0 to 1.
-        formats: suffix -> number of files.
-        copies: number of files whose content equals that of an earlier file.
-        near_copies: number of pairs of near-copies (`picture_hash`) whose files differ.
-        near_photographs: number of photographs that have a copy or near-copy.
-        across: number of pairs of copies or near-copies that lie in different categories.
-        unreadable: id of a file that cannot be decoded -> reason.
-        unused, empty: as in `Dataset`.
-        fingerprint: SHA-256 of the photographs' ids and contents.
-        examples: the first `EXAMPLES` of the pairs in `across`, as ids.
-        bins: measured quantity -> edges and counts of its histogram.
-        flat: whether the photographs have no categories.
-    """
+    """Description of a data set. Three numbers are the smallest, the median and the largest; a share is from 0 to 1."""
 
     name: str
-    photographs: int
-    categories: int
-    per_category: list[float]
-    width: list[float]
-    height: list[float]
-    aspect: list[float]
-    square: float
-    grey: float
-    formats: dict[str, int]
-    copies: int
-    near_copies: int
-    near_photographs: int
-    across: int
-    unreadable: dict[str, str]
+    photographs: int  # number of photographs that can be read
+    categories: int  # number of categories that hold such photographs
+    per_category: list[float]  # photographs per category
+    width: list[float]  # in pixels
+    height: list[float]  # in pixels
+    aspect: list[float]  # width / height
+    square: float  # share of photographs whose sides are equal
+    grey: float  # share of photographs without any colour
+    formats: dict[str, int]  # suffix -> number of files
+    copies: int  # number of files whose content equals that of an earlier file
+    near_copies: int  # number of pairs of near-copies (`picture_hash`) whose files differ
+    near_photographs: int  # number of photographs that have a copy or near-copy
+    across: int  # number of pairs of copies or near-copies that lie in different categories
+    unreadable: dict[str, str]  # id of a file that cannot be decoded -> reason
     fingerprint: str
-    unused: dict[str, str] = field(default_factory=dict)
-    empty: list[str] = field(default_factory=list)
-    examples: list[list[str]] = field(default_factory=list)
-    bins: dict[str, list[list[float]]] = field(default_factory=dict)
-    flat: bool = False
+    unused: dict[str, str] = field(default_factory=dict)  # as in `Dataset`
+    empty: list[str] = field(default_factory=list)  # as in `Dataset`
+    examples: list[list[str]] = field(default_factory=list)  # ids of the first `EXAMPLES` of the pairs in `across`
+    bins: dict[str, list[list[float]]] = field(default_factory=dict)  # measured quantity -> edges and counts of its histogram
+    flat: bool = False  # whether the photographs have no categories
 
 
 class _Seen(NamedTuple):

@@ -19,17 +19,13 @@ from ..errors import DatasetError, MissingExtra, UserError, needs, text_of
 from .archives import members
 from .images import SUFFIXES, destination
 
-TIMEOUT = 60.0
-"""Seconds to wait for the next bytes."""
+TIMEOUT = 60.0  # seconds to wait for the next bytes
 
 RETRIES = 3
-
-ABOUT = ".clipnb.json"
-"""File in a fetched data set that records its origin."""
+ABOUT = ".clipnb.json"  # file in a fetched data set that records its origin
 
 SPLITS = ("train", "training")
-OTHER_SPLITS = ("val", "valid", "validation", "test", "testing")
-"""Splits that are left out, because their photographs have no labels or would count twice."""
+OTHER_SPLITS = ("val", "valid", "validation", "test", "testing")  # left out: without labels, or counted twice
 
 
 class Source(NamedTuple):

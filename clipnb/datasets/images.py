@@ -16,8 +16,7 @@ from .._core.files import read_bytes
 from .._core.typed import number_in
 from ..errors import UnreadableImage, UserError
 
-RGB = NDArray[np.uint8]
-"""(height, width, 3) array of uint8."""
+RGB = NDArray[np.uint8]  # (height, width, 3) array of uint8
 
 SUFFIXES = frozenset(
     ".avif .bmp .gif .heic .heif .hif .jfif .jp2 .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
@@ -27,23 +26,15 @@ SUFFIXES = frozenset(
 FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are decoded, whatever the suffix. PostScript is not among them, because it would start another program."""
 
-MAX_PIXELS = 300_000_000
-"""Number of pixels of the largest picture that is decoded; `$CLIPNB_MAX_PIXELS` replaces it."""
-
-DECODER = 3
-"""Increase this when `decode` returns other pixels, so that older stored embeddings are not used."""
-
-COLOURS = ("srgb", "stored")
-"""Treatment of the colour profile (ICC) in a photograph: colours are converted to sRGB, or the profile is ignored."""
-
-SAME_COLOUR = 2
-"""A profile that changes no colour by more levels, of 255, is sRGB, and is not applied."""
+MAX_PIXELS = 300_000_000  # number of pixels of the largest picture that is decoded; `$CLIPNB_MAX_PIXELS` replaces it
+DECODER = 3  # increase this when `decode` returns other pixels, so that older stored embeddings are not used
+COLOURS = ("srgb", "stored")  # a photograph's colour profile (ICC): colours are converted to sRGB, or it is ignored
+SAME_COLOUR = 2  # a profile that changes no colour by more levels, of 255, is sRGB, and is not applied
 
 _TURNS = {at + 2: turn for at, turn in enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)))}
 """EXIF orientation -> how the stored picture is turned upright."""
 
-LONGEST = 16
-"""Largest ratio of the sides of an image. Only the middle of a longer strip is scaled, so that memory stays bounded."""
+LONGEST = 16  # largest ratio of the sides of an image; only the middle of a longer strip is scaled, so that memory stays bounded
 
 
 def centre_of_strip(image: RGB) -> RGB:

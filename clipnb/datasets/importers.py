@@ -24,14 +24,11 @@ from .._core.paths import cache_root, project_root
 from ..errors import DatasetError, needs, text_of
 from .images import SUFFIXES, destination, digest, read
 
-VERSION = 2
-"""Increase this when the written files change."""
+VERSION = 2  # increase this when the written files change
 
-Sample = tuple[str, str, bytes]
-"""Category, file name, content."""
+Sample = tuple[str, str, bytes]  # category, file name, content
 
-LABELS = ("category", "class", "label", "cls")
-"""Fields that may hold the category of a sample; the first one that exists is used."""
+LABELS = ("category", "class", "label", "cls")  # fields that may hold the category of a sample; the first one that exists is used
 
 
 def is_imported(dataset: str) -> bool:

@@ -18,17 +18,11 @@ DEEPER = "in a subfolder of a category"
 
 @dataclass
 class Listing:
-    """The files of a data set's folder.
+    """The files of a data set's folder, sorted."""
 
-    Attributes:
-        images: category -> names of its images inside its folder, sorted; a category may have none.
-        loose: images that lie in no category folder, sorted.
-        unused: path inside the folder -> reason, for every file that is not used.
-    """
-
-    images: dict[str, list[str]] = field(default_factory=dict)
-    loose: list[str] = field(default_factory=list)
-    unused: dict[str, str] = field(default_factory=dict)
+    images: dict[str, list[str]] = field(default_factory=dict)  # category -> names of its images inside its folder, perhaps none
+    loose: list[str] = field(default_factory=list)  # images that lie in no category folder
+    unused: dict[str, str] = field(default_factory=dict)  # path inside the folder -> reason, for every file that is not used
 
 
 def listing(root: Path, nested: bool) -> Listing:

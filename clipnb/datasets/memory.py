@@ -13,15 +13,13 @@ from typing import Any
 from .._core.typed import number_in
 from .images import opened
 
-MEBIBYTES = 2048
-"""The budget; `$CLIPNB_MEMORY` replaces it."""
+MEBIBYTES = 2048  # the budget; `$CLIPNB_MEMORY` replaces it
 
 PER_PIXEL = 28
 """Bytes of memory for each pixel of a picture that is decoded, manipulated and scaled. (`screenshot` at severity 5, whose
 page has four times the pixels, takes 39.)"""
 
-RETURNED = 2**27
-"""Bytes from which the memory of a picture is given back to the system: the C library keeps what a thread has freed."""
+RETURNED = 2**27  # bytes from which a picture's memory is given back to the system: the C library keeps what a thread has freed
 
 _free = threading.Condition()
 _taken = 0

@@ -15,18 +15,10 @@ from .images import RGB
 SIDE = 16
 BITS = SIDE * SIDE
 CELLS = SIDE * (SIDE + 1)
-
-NEAR = 24
-"""Largest number of differing bits, per 256 that vote, between near-copies; the default of `RunSpec.duplicates`."""
-
-CONTRAST = 2
-"""Grey levels, of 255, from which two neighbouring cells vote."""
-
-FEWEST = 16
-"""Number of votes from which two photographs can be near-copies."""
-
-CELL = 40
-"""Grey levels, of 255, by which a cell of two near-copies differs at most."""
+NEAR = 24  # largest number of differing bits, per 256 that vote, between near-copies; the default of `RunSpec.duplicates`
+CONTRAST = 2  # grey levels, of 255, from which two neighbouring cells vote
+FEWEST = 16  # number of votes from which two photographs can be near-copies
+CELL = 40  # grey levels, of 255, by which a cell of two near-copies differs at most
 
 
 def picture_hash(image: RGB) -> NDArray[np.uint8]:

@@ -19,15 +19,13 @@ from .._core.random import rng_for
 from ..errors import MissingExtra
 from .images import RGB, decode, opencv
 
-VERSION = 2
-"""Increase this when the views change, so that older cached views are not used."""
+VERSION = 2  # increase this when the views change, so that older cached views are not used
 
 IMAGES_PER_CATEGORY = 16
 LONG_SIDE = 320
 JPEG_QUALITY = 92
 PHOTOGRAPH_SIDE = 640
-LEAST_CONTRAST = 18.0
-"""Lowest standard deviation of grey levels. A view below it shows nothing (plain sky) and is drawn again, up to 19 times."""
+LEAST_CONTRAST = 18.0  # standard deviation of grey levels; a view below it shows nothing (plain sky): up to 19 more are drawn
 
 
 class Source(NamedTuple):

@@ -12,21 +12,17 @@ from ..encoders import Encoder
 from ..encoders.checked import start
 from .store import EmbeddingStore, Entry
 
-AHEAD = 1
-"""Number of batches that the encoder has begun while the next one is collected."""
+AHEAD = 1  # number of batches that the encoder has begun while the next one is collected
 
 
 class Item(NamedTuple):
-    """One input of the encoder: the prepared `pixels`, their digest `input`, and the `key` of the embedding in the store.
+    """One input of the encoder."""
 
-    The `effect` is the strength of the manipulation and the mean colour difference, and `photo` names the photograph.
-    """
-
-    key: bytes
-    input: bytes
-    effect: tuple[float, float]
-    pixels: NDArray[Any]
-    photo: str
+    key: bytes  # of the embedding in the store
+    input: bytes  # digest of the pixels
+    effect: tuple[float, float]  # strength of the manipulation, and mean colour difference
+    pixels: NDArray[Any]  # prepared for the network
+    photo: str  # id of the photograph
 
 
 class Batches:
@@ -39,8 +35,8 @@ class Batches:
     def __init__(self, encoder: Encoder, store: EmbeddingStore, size: int) -> None:
         self._encoder, self._store, self._size = encoder, store, size
         self._waiting: dict[bytes, Item] = {}
+        # batches in the encoder: the items of each distinct input, and the function that waits for the vectors
         self._begun: list[tuple[dict[bytes, list[Item]], Callable[[], NDArray[np.float32]]]] = []
-        """Batches in the encoder: the items of each distinct input, and the function that waits for the vectors."""
         self.taken = self.computed = 0
 
     def add(self, items: Iterable[Item]) -> None:

@@ -19,24 +19,15 @@ DAY = 86400.0
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One part of the cache.
+    """One part of the cache."""
 
-    Attributes:
-        path: a folder, or the database of an encoder's embeddings.
-        kind: `embeddings` of one encoder, or the name of another folder of the cache.
-        size, used: bytes on disk, and seconds since the epoch of its youngest file: a run marks the embeddings that it opens.
-        holds: number of embeddings or files, in words.
-        name: name of the encoder; "" for other kinds.
-        unread: why no run reads the embeddings; "" if runs do.
-    """
-
-    path: Path
-    kind: str
-    size: int
-    used: float
-    holds: str
-    name: str = ""
-    unread: str = ""
+    path: Path  # a folder, or the database of an encoder's embeddings
+    kind: str  # `embeddings` of one encoder, or the name of another folder of the cache
+    size: int  # bytes on disk
+    used: float  # seconds since the epoch of its youngest file; a run marks the embeddings that it opens
+    holds: str  # number of embeddings or files, in words
+    name: str = ""  # name of the encoder; "" for other kinds
+    unread: str = ""  # why no run reads the embeddings; "" if runs do
 
     @property
     def names(self) -> set[str]:

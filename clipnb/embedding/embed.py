@@ -32,40 +32,24 @@ from .batches import Batches, Item
 from .store import EmbeddingStore, Entry, LostEmbeddings, embedding_key
 from .workers import in_order
 
-IN_MEMORY = 4 * 2**20
-"""Size in bytes above which embeddings lie in a memory-mapped file, so that memory does not grow with the photographs."""
+IN_MEMORY = 4 * 2**20  # bytes above which embeddings lie in a mapped file, so that memory does not grow with the photographs
+RELEASE = 1024  # number of photographs after which memory-mapped pages may leave memory
+TEXTS = 256  # number of texts per call of the encoder
 
-RELEASE = 1024
-"""Number of photographs after which memory-mapped pages may leave memory."""
-
-TEXTS = 256
-"""Number of texts per call of the encoder."""
-
-ToInput = Callable[[RGB], NDArray[Any]]
-"""From a photograph to the input of a network."""
+ToInput = Callable[[RGB], NDArray[Any]]  # from a photograph to the input of a network
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Embeddings of the readable photographs, under each condition.
-
-    Attributes:
-        photos, digests: n readable photographs, and digests of their files.
-        vectors: condition -> (n, dim) float32 with unit rows.
-        inputs: condition -> n digests of the network's inputs.
-        effects: condition -> (n, 2) strength of the manipulation in its own unit, and mean colour difference in [0, 1], both
-            at the network's input.
-        unreadable: id of an unreadable photograph -> reason.
-        computed: number of embeddings that were computed because the store did not have them.
-    """
+    """Embeddings of n readable photographs, under each condition."""
 
     photos: list[Photo]
-    digests: list[str]
-    vectors: dict[str, NDArray[np.float32]]
-    inputs: dict[str, list[bytes]]
-    effects: dict[str, NDArray[np.float64]]
-    unreadable: dict[str, str]
-    computed: int
+    digests: list[str]  # of the n files
+    vectors: dict[str, NDArray[np.float32]]  # condition -> (n, dim) with unit rows
+    inputs: dict[str, list[bytes]]  # condition -> n digests of the network's inputs
+    effects: dict[str, NDArray[np.float64]]  # condition -> (n, 2) `strength` and `difference` of each `Entry` of the store
+    unreadable: dict[str, str]  # id of an unreadable photograph -> reason
+    computed: int  # number of embeddings that were computed because the store did not have them
 
 
 @dataclass

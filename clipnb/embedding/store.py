@@ -29,11 +29,8 @@ from .._core.paths import shown
 from ..datasets.images import DECODER
 from ..errors import UserError
 
-LAYOUT = 4
-"""Raised when the tables change: a store of another layout is another file; up to 3 (version 0.1) it was a folder."""
-
-ROWS = 256
-"""Embeddings in memory at a time while many are looked up."""
+LAYOUT = 4  # raised when the tables change: a store of another layout is another file; up to 3 (version 0.1) it was a folder
+ROWS = 256  # embeddings in memory at a time while many are looked up
 
 LOCAL = frozenset(("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"))
 """File systems of Linux on which processes share mapped files, as a write-ahead log needs."""
@@ -47,19 +44,12 @@ PRAGMA user_version = {LAYOUT};"""
 
 
 class Entry(NamedTuple):
-    """One embedding.
+    """One embedding."""
 
-    Attributes:
-        vector: (dim,) float32, unit length.
-        input: 16-byte digest of the pixels that the network saw; equal digests mean equal embeddings.
-        strength: strength of the manipulation at the network's input, in its own unit.
-        difference: mean absolute change of that input from the unmanipulated photograph's, where white is 1.
-    """
-
-    vector: NDArray[np.float32]
-    input: bytes
-    strength: float = math.nan
-    difference: float = math.nan
+    vector: NDArray[np.float32]  # (dim,) float32, unit length
+    input: bytes  # 16-byte digest of the pixels that the network saw; equal digests mean equal embeddings
+    strength: float = math.nan  # strength of the manipulation at the network's input, in its own unit
+    difference: float = math.nan  # mean absolute change of that input from the unmanipulated photograph's, where white is 1
 
 
 def embedding_key(image_digest: str, condition: str, colour: str = "srgb") -> bytes:

@@ -17,14 +17,9 @@ from typing import Any, TypeVar
 from ..datasets import memory
 from ..errors import UserError
 
-FIRST = 256
-"""Number of photographs that threads prepare before processes may take over."""
-
-CHUNK = 16
-"""Number of photographs that a process takes at a time."""
-
-IDLE = 60
-"""Seconds without work after which a process ends; until then the next run uses it."""
+FIRST = 256  # number of photographs that threads prepare before processes may take over
+CHUNK = 16  # number of photographs that a process takes at a time
+IDLE = 60  # seconds without work after which a process ends; until then the next run uses it
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")

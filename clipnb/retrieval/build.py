@@ -38,35 +38,24 @@ from .duplicates import COLUMN
 from .faiss_index import APPROXIMATE_FROM
 from .folder import ABOUT, INDEX, GalleryFolder, is_gallery, open_folder
 
-SHARD = 1_000
-"""Number of images in a shard: the unit of work, and the most that a killed worker loses."""
-BATCH = 32
-"""Number of images in a batch of the encoder; it is fixed because rounding may depend on it."""
-PLAN = "build.json"
-"""Name of the file, in the gallery's folder, that holds the plan of the build."""
+SHARD = 1_000  # number of images in a shard: the unit of work, and the most that a killed worker loses
+BATCH = 32  # number of images in a batch of the encoder; it is fixed because rounding may depend on it
+PLAN = "build.json"  # name of the file, in the gallery's folder, that holds the plan of the build
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that determines the bytes of a gallery.
-
-    Attributes:
-        identity: identity of the encoder, which includes its weights.
-        images, listing: number of image files, and SHA-256 of their names, sizes and times.
-        shard: number of images in a shard.
-        threads: number of threads that the encoder computes with.
-        colour: treatment of colour profiles (`clipnb.datasets.images.COLOURS`).
-    """
+    """Everything that determines the bytes of a gallery."""
 
     encoder: str
     precision: str
-    identity: str
+    identity: str  # identity of the encoder, which includes its weights
     dim: int
-    images: int
-    listing: str
-    shard: int
-    threads: int
-    colour: str = "srgb"
+    images: int  # number of image files
+    listing: str  # SHA-256 of their names, sizes and times
+    shard: int  # number of images in a shard
+    threads: int  # number of threads that the encoder computes with
+    colour: str = "srgb"  # treatment of colour profiles (`clipnb.datasets.images.COLOURS`)
 
 
 @dataclass(frozen=True)
@@ -106,8 +95,7 @@ class Shard:
             return False
 
 
-Engine = Callable[[Sequence[Shard], Plan], Iterable[int]]
-"""(shards, plan) -> the number of each shard, as soon as the shard is finished."""
+Engine = Callable[[Sequence[Shard], Plan], Iterable[int]]  # it yields the number of each shard as soon as it is finished
 
 
 def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) -> int:

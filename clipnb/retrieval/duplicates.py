@@ -15,17 +15,10 @@ from ..datasets.images import RGB, decode, read
 from ..datasets.picture_hash import CELLS, SIDE, near_copies, picture_hash
 from ..errors import UnreadableImage
 
-COLUMN = "grey_16x17"
-"""Metadata column of a gallery with picture hashes in hexadecimal; named after the hash, so that no other hash is compared."""
-
-LIKELY = 0.5
-"""A file whose embedding has this cosine to the clean query, or a higher one, may be a copy and is worth reading."""
-
-PAIRS = 2**22
-"""Pairs of hashes that are compared at a time."""
-
-SAME_VECTOR = 0.9999
-"""Cosine from which two embeddings count as the same image; rounding an embedding to float16 keeps the cosine above it."""
+COLUMN = "grey_16x17"  # metadata column with picture hashes in hexadecimal; named after the hash, so that no other is compared
+LIKELY = 0.5  # a file whose embedding has this cosine to the clean query, or a higher one, may be a copy and is worth reading
+PAIRS = 2**22  # pairs of hashes that are compared at a time
+SAME_VECTOR = 0.9999  # cosine from which two embeddings count as one image; rounding to float16 keeps the cosine above it
 
 Excluded = Callable[[NDArray[np.integer], NDArray[np.integer]], NDArray[np.bool_]]
 """(queries (q,), gallery rows (q, f)) -> (q, f), True where the query must not find the row."""

@@ -18,14 +18,10 @@ from ..errors import UserError
 
 EF_SEARCH = 128
 NPROBE = 64
-SEARCH_BLOCK = 4096
-"""Number of vectors in a block of the exact search; measured to be 1.2 times as fast as the 1024 of FAISS."""
-SAMPLE = 200
-"""Number of queries on which the recall of an approximate index is measured."""
-APPROXIMATE_FROM = 1_000_000
-"""Number of vectors from which `clipnb index` writes HNSW with 16-bit vectors: half the memory, and a recall of 0.998."""
-AT_ONCE = 100_000
-"""Number of vectors in memory at a time: the sample on which a quantizer is trained, and a block of an exact search."""
+SEARCH_BLOCK = 4096  # number of vectors in a block of the exact search; measured to be 1.2 times as fast as the 1024 of FAISS
+SAMPLE = 200  # number of queries on which the recall of an approximate index is measured
+APPROXIMATE_FROM = 1_000_000  # vectors from which `clipnb index` writes HNSW with 16 bits: half the memory, and a recall of 0.998
+AT_ONCE = 100_000  # vectors in memory at a time: to train a quantizer, and in a block of an exact search
 
 
 class FaissIndex:

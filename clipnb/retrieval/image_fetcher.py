@@ -30,29 +30,17 @@ REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a fetch.
+    """Limits of a fetch."""
 
-    Attributes:
-        seconds: longest time for a URL in seconds, including all attempts and redirects.
-        attempt: longest time for an attempt in seconds.
-        attempts: largest number of requests to a server that fails or does not answer.
-        pause: seconds before the second attempt; the pause doubles before each further attempt.
-        size: largest size of an image file in bytes.
-        pixels: largest number of pixels, width x height.
-        redirects: largest number of redirects.
-        at_once: largest number of fetches at a time.
-        per_host: largest number of fetches from a host at a time; a URL waits for its turn before its time begins.
-    """
-
-    seconds: float = 30.0
-    attempt: float = 10.0
-    attempts: int = 3
-    pause: float = 0.5
-    size: int = 20 * 2**20
-    pixels: int = 50_000_000
-    redirects: int = 5
-    at_once: int = 32
-    per_host: int = 4
+    seconds: float = 30.0  # longest time for a URL in seconds, including all attempts and redirects
+    attempt: float = 10.0  # longest time for an attempt in seconds
+    attempts: int = 3  # largest number of requests to a server that fails or does not answer
+    pause: float = 0.5  # seconds before the second attempt; the pause doubles before each further attempt
+    size: int = 20 * 2**20  # largest size of an image file in bytes
+    pixels: int = 50_000_000  # largest number of pixels, width x height
+    redirects: int = 5  # largest number of redirects
+    at_once: int = 32  # largest number of fetches at a time
+    per_host: int = 4  # largest number of fetches from a host at a time; a URL waits for its turn before its time begins
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ from .results import ABSENT, USABLE, Labels, LookUp, Retrieved, SearchResults
 from .sources import Images, Source, from_photos, hashes_for, joined, open_sources
 from .study_protocol import aesthetic_direction, move_queries, without_lookalikes
 
-RANKED_AS_A_WHOLE = 200_000
-"""Largest gallery for which measures of the whole ranking, such as average precision, are computed."""
+RANKED_AS_A_WHOLE = 200_000  # largest gallery for which measures of the whole ranking, such as average precision, are computed
 
 
 def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> FaissIndex:

@@ -28,26 +28,18 @@ from . import network
 PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
 """Lengths of vectors to try when a service refuses a vector, so that the message names the right length."""
 TRANSIENT = (429, 502, 503, 504)
-MOST_BYTES = 64 * 2**20
-"""Size of the largest answer that is read, after decompression."""
+MOST_BYTES = 64 * 2**20  # size of the largest answer that is read, after decompression
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a query. By default the service neither moves the query nor drops results.
-
-    Attributes:
-        aesthetic_score: rating, 0 to 9, towards which the service moves the query.
-        aesthetic_weight: weight of the move; with 0 the query stays as it is.
-        deduplicate: drop a result whose cosine to a better one is above 0.94.
-        safety: drop results that the service's safety model or its violence detector rejects.
-    """
+    """Options of a query. By default the service neither moves the query nor drops results."""
 
     num_images: int
-    aesthetic_score: int = 9
-    aesthetic_weight: float = 0.0
-    deduplicate: bool = False
-    safety: bool = False
+    aesthetic_score: int = 9  # rating, 0 to 9, towards which the service moves the query
+    aesthetic_weight: float = 0.0  # weight of the move; with 0 the query stays as it is
+    deduplicate: bool = False  # drop a result whose cosine to a better one is above 0.94
+    safety: bool = False  # drop results that the service's safety model or its violence detector rejects
 
     def body(self) -> dict[str, Any]:
         """The fields of the request."""
@@ -67,21 +59,14 @@ class Options:
 
 @dataclass(frozen=True)
 class ServiceResult:
-    """One result.
+    """One result. A text is "" where the service does not know it."""
 
-    Attributes:
-        id: row in the service's index.
-        similarity: inner product with the query, after the service moved the query.
-        url, image_path, caption: address, file on the service's machine and caption of the image, "" where unknown.
-        image: the image, encoded again as JPEG by the service, if the service has the file.
-    """
-
-    id: int
-    similarity: float
+    id: int  # row in the service's index
+    similarity: float  # inner product with the query, after the service moved the query
     url: str = ""
-    image_path: str = ""
+    image_path: str = ""  # on the service's machine
     caption: str = ""
-    image: bytes | None = None
+    image: bytes | None = None  # encoded again as JPEG by the service, if the service has the file
 
 
 def base_address(address: str) -> str:
@@ -97,19 +82,13 @@ def key_of_sent(address: str, index: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class KnnClient:
-    """A client for one index of a service at `http://host:port`.
-
-    Attributes:
-        timeout: longest time for an answer in seconds.
-        attempts: largest number of requests if the service does not answer or is overloaded.
-        concurrency: number of requests at a time.
-    """
+    """A client for one index of a service at `http://host:port`."""
 
     address: str
     index: str
-    timeout: float = 60.0
-    attempts: int = 3
-    concurrency: int = 8
+    timeout: float = 60.0  # longest time for an answer in seconds
+    attempts: int = 3  # largest number of requests if the service does not answer or is overloaded
+    concurrency: int = 8  # number of requests at a time
 
     def check(self, dim: int) -> None:
         """Raise a `ServiceError` if the service does not answer, lacks the index, or holds vectors of another length than `dim`."""

@@ -17,19 +17,13 @@ from .faiss_index import FaissIndex
 
 @dataclass(frozen=True)
 class Ties:
-    """The data that order tied images (`metrics.ranking.tie_order`).
+    """The data that order tied images (`metrics.ranking.tie_order`)."""
 
-    Attributes:
-        clean, gallery: (q, dim) embeddings of the clean queries, and (n, dim) of the gallery.
-        own, kinds: (q,) and (n,) codes of the categories.
-        names: (n,) rank of each image by content, different for each image.
-    """
-
-    clean: NDArray[np.float32]
-    gallery: Any
-    own: NDArray[np.integer]
-    kinds: NDArray[np.integer]
-    names: NDArray[np.integer]
+    clean: NDArray[np.float32]  # (q, dim) embeddings of the clean queries
+    gallery: Any  # (n, dim) embeddings
+    own: NDArray[np.integer]  # (q,) codes of the queries' categories
+    kinds: NDArray[np.integer]  # (n,) codes of the gallery's categories
+    names: NDArray[np.integer]  # (n,) rank of each image by content, different for each image
 
     def order(self, of: NDArray[np.integer], rows: NDArray[np.integer], similarity: NDArray[np.float64]) -> NDArray[np.integer]:
         """(q, f) positions of the rows of the queries `of`, best first."""

@@ -26,11 +26,8 @@ from .knn_client import KnnClient, Options, ServiceResult, base_address, key_of_
 from .results import ABSENT, DEAD, UNREADABLE, USABLE, LookUp, Retrieved, SearchResults
 from .sources import hashes_for, picture_hashes
 
-DAY = 86_400
-"""Seconds for which the answers of an unfinished search are used."""
-
-SPARE = 10
-"""Number of results requested beyond k; they replace the query's own image and its copies."""
+DAY = 86_400  # seconds for which the answers of an unfinished search are used
+SPARE = 10  # number of results requested beyond k; they replace the query's own image and its copies
 
 
 def open_search(

@@ -30,22 +30,15 @@ from .knn_client import key_of_sent
 
 @dataclass(frozen=True)
 class Images:
-    """n images with their labels.
+    """n images with their labels. A text is "" where it is unknown."""
 
-    Attributes:
-        vectors: (n, dim) unit rows, in memory or memory-mapped.
-        ids, categories, digests, paths: n strings each, "" where unknown.
-        hashes: (n, 272) picture hashes, zero where unknown.
-        known: (n,) whether each hash is known.
-    """
-
-    vectors: Any
+    vectors: Any  # (n, dim) unit rows, in memory or memory-mapped
     ids: list[str]
     categories: list[str]
     digests: list[str]
     paths: list[str]
-    hashes: NDArray[np.uint8]
-    known: NDArray[np.bool_]
+    hashes: NDArray[np.uint8]  # (n, 272) picture hashes, zero where unknown
+    known: NDArray[np.bool_]  # (n,) whether each hash is known
 
 
 @dataclass(frozen=True)
