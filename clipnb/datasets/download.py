@@ -20,10 +20,8 @@ from .archives import members
 from .images import SUFFIXES, destination
 
 TIMEOUT = 60.0  # seconds to wait for the next bytes
-
 RETRIES = 3
 ABOUT = ".clipnb.json"  # file in a fetched data set that records its origin
-
 SPLITS = ("train", "training")
 OTHER_SPLITS = ("val", "valid", "validation", "test", "testing")  # left out: without labels, or counted twice
 
@@ -36,7 +34,7 @@ class Source(NamedTuple):
 
 
 def fetch(name: str, *, again: bool = False) -> Path:
-    """Download a data set of the study to a folder in `$CLIPNB_DATA`, which appears when it is complete. A download is resumed.
+    """Download a data set of the study, or resume its download, to a folder in `$CLIPNB_DATA` that appears when it is complete.
 
     If `again`, an existing folder is replaced, and a checksum that differs from that of the first download is accepted. A
     `UserError` says why the data set cannot be downloaded or is refused.
@@ -61,11 +59,11 @@ def fetch(name: str, *, again: bool = False) -> Path:
     except UserError:  # damaged or hostile: the next try must not resume this file
         archive.unlink()
         raise
-    with replaced_folder(folder) as partial, writing(folder):
+    with replaced_folder(folder) as unfinished, writing(folder):
         about = {"source": source.origin, "sha256": checksum, "fetched": datetime.now(UTC).isoformat(timespec="seconds")}
-        written = _lay_out(archive, categories, partial)
+        written = _lay_out(archive, categories, unfinished)
         counts = {"photographs": written, "categories": len(set(categories.values())), "other_files": len(paths) - len(categories)}
-        write_text(partial / ABOUT, json.dumps(about | counts, indent=1) + "\n")
+        write_text(unfinished / ABOUT, json.dumps(about | counts, indent=1) + "\n")
     write_text(known, json.dumps({**_checksums(known), name: checksum}, indent=1) + "\n")
     archive.unlink()
     return folder
