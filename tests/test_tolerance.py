@@ -33,6 +33,7 @@ def made(spec: RunSpec, share_found: float) -> Result:
             "category": np.repeat(CATEGORIES, 10),
             "image": [f"{i}.jpg" for i in range(10)] * len(CATEGORIES),
             "draw": 0,
+            "sha256": [f"{c}{i // 2}" for c in CATEGORIES for i in range(10)],  # every file has a copy
             "found": found,
             "noop": False,
             "valid": 0.0,
@@ -128,7 +129,7 @@ def test_the_command_prints_a_table_and_leaves_json_and_a_figure(
     ]
     assert main(words) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "photos, tiny: the unedited original is the first result of half of the queries at"
+    assert said[0] == "photos, tiny: the share of originals found first is half of the way from chance to the clean value (53%) at"
     assert sorted(line.split()[0] for line in said[1:]) == ["blurred", "grey"]
     (record,) = (tmp_path / "out").glob("*.json")
     rows = json.loads(record.read_text())
@@ -158,26 +159,36 @@ def test_a_mistake_is_one_line_before_the_first_run(
 
 def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(photo_folder(dict.fromkeys(CATEGORIES, 3), name="board"))
-    assert main(["leaderboard", folder, "--encoders", "tiny", "histogram", "--manips", "blurred", "--format", "json"]) == 0
+    assert main(["leaderboard", folder, "--encoders", "tiny", "histogram", "--manips", "rotated", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["encoder"] for row in rows} == {"tiny", "histogram"}
     assert rows[0]["p1"] >= rows[1]["p1"]
     assert rows[1]["p1_change"] == pytest.approx(rows[1]["p1"] - rows[0]["p1"])
     assert {row["mCE"] for row in rows if row["encoder"] == "histogram"} == {1.0}
-    assert main(["leaderboard", folder, "--encoders", "tiny", "histogram", "--manips", "blurred"]) == 0
+    assert main(["leaderboard", folder, "--encoders", "tiny", "histogram", "--manips", "rotated"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["encoder", rows[0]["encoder"], rows[1]["encoder"]]
     assert said[1].startswith("P@1 ")
+    assert "images/s is empty where embeddings came from the cache, or the run took less than 0.1 s" in said
+    assert "the share of originals found first is half of the way from chance to the clean value (53%);" in said[-1]
+    assert "breaking points lie between the severities 1 to 5; --width 0.1 measures finer, as clipnb tolerance does" in said
+    finer = ["--manips", "rotated", "--width", "0.05", "--format", "json"]
+    assert main(["tolerance", folder, "--encoder", "tiny", *finer]) == 0
+    (alone,) = json.loads(capsys.readouterr().out)
+    assert main(["leaderboard", folder, "--encoders", "tiny", *finer]) == 0
+    (beside,) = json.loads(capsys.readouterr().out)
+    assert alone["strength"] == beside["breaks: rotated"] != rows[0]["breaks: rotated"]
 
 
 def test_the_change_is_from_the_best_encoder_to_the_others() -> None:
     def make(spec: RunSpec) -> Result:
         found = made(spec, 0.9 if spec.encoder == "tiny" else 0.6)
-        about = found.provenance | {"embedded_now": 0, "images": 60, "seconds": 1.0}
+        about = found.provenance | {"embedded_now": 30, "seconds": 1.0 if spec.encoder == "tiny" else 2.0}
         return Result(spec, about, found.rows.assign(p1=found.rows["found"], map=found.rows["found"]))  # type: ignore[arg-type]
 
     frame, _ = leaderboard("photos", ["efficientnet-lite2", "tiny"], [], make=make)
     assert frame["encoder"].tolist() == ["tiny", "efficientnet-lite2"]
+    assert frame["images_per_second"].tolist() == [30.0, 15.0], "a copy is embedded once"
     assert frame["p1_change"].tolist() == pytest.approx([math.nan, -0.3], nan_ok=True)
 
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from ..result import Result
     from ..spec import RunSpec
 
-WIDTH = 0.1  # width of the bracket around a breaking point, as a share of the breaking point, at which the command stops by default
+WIDTH = 0.1  # width of the bracket around a breaking point, as a share of the breaking point, at which `tolerance` stops by default
 
 
-def _shared_arguments(parser: argparse.ArgumentParser) -> None:
+def _shared_arguments(parser: argparse.ArgumentParser, width: float) -> None:
     from ..analysis.tolerance import ANSWERS, FRACTION
 
     parser.add_argument("dataset", help="a folder of photographs, a sample set, or a name in $CLIPNB_DATA")
@@ -33,14 +33,14 @@ def _shared_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", default="found", choices=ANSWERS, help=what)
     what = "share of the measure above chance whose loss counts as broken"
     parser.add_argument("--fraction", type=float, default=FRACTION, help=f"{what} ({FRACTION:g})")
+    what = "stop where a breaking point is known to this share of its strength; 0: severities 1 to 5 alone"
+    parser.add_argument("--width", type=float, default=width, help=f"{what} ({width:g})")
     parser.add_argument("--format", default="table", choices=["table", "json", "csv"], help="what is printed (table)")
 
 
 def _tolerance_arguments(parser: argparse.ArgumentParser) -> None:
-    _shared_arguments(parser)
+    _shared_arguments(parser, WIDTH)
     add_settings(parser, "encoder")
-    what = "stop where a breaking point is known to this share of its strength; 0: severities 1 to 5 alone"
-    parser.add_argument("--width", type=float, default=WIDTH, help=f"{what} ({WIDTH:g})")
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=Path("tolerance"), help="for JSON and figure (tolerance)")
 
 
@@ -59,7 +59,7 @@ def _tolerance(options: argparse.Namespace) -> int:
         ]
     frame = tolerance_frame(found)
     if not _printed(frame, options.format):
-        print(f"{clean.dataset_name}, {clean.encoder}: {broken_means(options.measure, options.fraction)} at")
+        print(f"{clean.dataset_name}, {clean.encoder}: {broken_means(found)} at")
         print("\n".join(lines(found)))
     name = f"{clean.group_id}-{options.measure}" + f"-{options.fraction:g}" * (options.fraction != 0.5)
     write_text(options.out / f"{name}.json", _json(frame) + "\n")
@@ -69,7 +69,7 @@ def _tolerance(options: argparse.Namespace) -> int:
 
 
 def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
-    _shared_arguments(parser)
+    _shared_arguments(parser, 0.0)
     parser.add_argument("--encoders", nargs="+", required=True, metavar="ENCODER", help="names of encoders")
 
 
@@ -83,17 +83,21 @@ def _leaderboard(options: argparse.Namespace) -> int:
     manips, settings = graded(options.manips), given_settings(options)
     clean = {name: RunSpec(options.dataset, encoder=name, **settings) for name in options.encoders}
     with _counted(clean.values()) as make:
-        frame, points = leaderboard(options.dataset, list(clean), manips, options.measure, options.fraction, make=make, **settings)
+        asked: Any = {"width": options.width or math.inf, "make": make, **settings}
+        frame, points = leaderboard(options.dataset, list(clean), manips, options.measure, options.fraction, **asked)
     if not _printed(frame, options.format):
         print("\n".join(leaderboard_lines(frame, points)))
-        print(f"an edit breaks where {broken_means(options.measure, options.fraction)}; 95% intervals over categories")
+        if not options.width:
+            print(f"breaking points lie between the severities 1 to 5; --width {WIDTH:g} measures finer, as clipnb tolerance does")
+        broken = broken_means([t for own in points.values() for t in own.values()])
+        print(f"an edit breaks where {broken}; 95% intervals over categories")
     return 0
 
 
 def _check(options: argparse.Namespace) -> None:
     if not 0 < options.fraction < 1:
         raise UserError(f"--fraction must be between 0 and 1, not {options.fraction:g}")
-    if getattr(options, "width", 0.0) < 0:
+    if options.width < 0:
         raise UserError(f"--width must be 0 or more, not {options.width:g}")
 
 

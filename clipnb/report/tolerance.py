@@ -21,12 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOST = {
-    "found": "the unedited original is the first result of {} of the queries",
-    "p1": "P@1 is {} of the way from chance to the clean value",
-    "map": "mAP is {} of the way from chance to the clean value",
-    "zero_shot": "zero-shot naming is {} of the way from chance to the clean value",
-}
+ANSWERED = {"found": "the share of originals found first", "p1": "P@1", "map": "mAP", "zero_shot": "zero-shot naming"}
+"""Measure -> what it is, in a sentence."""
 
 
 def in_words(found: Tolerance) -> str:
@@ -55,10 +51,15 @@ def interval_in_words(found: Tolerance) -> str:
     return " to ".join(ends.get(end) or number(end) for end in (point.low, point.high)) + covers
 
 
-def broken_means(measure: str, fraction: float) -> str:
-    """When a measure counts as broken, in words."""
-    left = "half" if fraction == 0.5 else f"{1 - fraction:.0%}"
-    return LOST[measure].format(left)
+def broken_means(found: Sequence[Tolerance]) -> str:
+    """When the measure of these breaking points counts as broken, in words."""
+    measure, left = found[0].measure, 1 - found[0].fraction
+    said = "half" if left == 0.5 else f"{left:.0%}"
+    targets = [t.point.target for t in found]
+    if measure == "found" and all(abs(target - left) < 0.01 for target in targets):  # chance is nearly 0 in a large set
+        return f"the unedited original is the first result of {said} of the queries"
+    at = " to ".join(dict.fromkeys(f"{target:.0%}" for target in (min(targets), max(targets))))
+    return f"{ANSWERED[measure]} is {said} of the way from chance to the clean value" + f" ({at})" * (measure == "found")
 
 
 def lines(found: Sequence[Tolerance]) -> list[str]:
@@ -100,7 +101,10 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
     shown = [list(cells[0]), *(list(row.values()) for row in cells)]
     flipped = [list(column) for column in zip(*shown, strict=True)]
     widths = [max(map(len, column)) for column in shown]
-    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in flipped]
+    lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in flipped]
+    if frame["images_per_second"].isna().any():
+        lines.append("images/s is empty where embeddings came from the cache, or the run took less than 0.1 s")
+    return lines
 
 
 def tolerance_table(found: Sequence[Tolerance]) -> str:
