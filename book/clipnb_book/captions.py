@@ -139,9 +139,9 @@ def slopes() -> str:
     return f"The mean share of valid results changes by {'; by '.join(parts)}."
 
 
-def pairs(name: str, tau: float = 0.8) -> str:
+def pairs(name: str) -> str:
     """What the study's threshold accepts."""
-    recall, fpr = records.calibration(name).curve.at(tau)[:2]
+    recall, fpr = records.calibration(name).curve.at(0.8)[:2]
     same, different = percent(recall), percent(fpr)
     return f"The study's threshold accepts {same} of pairs of one kind and {different} of pairs of different kinds."
 

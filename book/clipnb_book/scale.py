@@ -135,9 +135,9 @@ def arithmetic(images: int = LAION, gpus: int = GPUS) -> list[tuple[str, str, st
     return lines
 
 
-def arithmetic_table(images: int = LAION, gpus: int = GPUS) -> str:
+def arithmetic_table() -> str:
     """`arithmetic` as a Markdown table."""
-    return table(["quantity", "arithmetic", "result"], [list(line) for line in arithmetic(images, gpus)], "llr")
+    return table(["quantity", "arithmetic", "result"], [list(line) for line in arithmetic()], "llr")
 
 
 def assumptions_table() -> str:
@@ -146,9 +146,9 @@ def assumptions_table() -> str:
     return table(["assumed, not measured", "value"], [[what, f"{value:,g}"] for what, value in assumed.items()], "lr")
 
 
-def growth(index: str = "exact") -> float:
-    """Exponent of the search time per query in the number of vectors, by least squares on logarithms: 1 is linear."""
-    rows = measured().query("index == @index")
+def growth() -> float:
+    """Exponent of the exact search time per query in the number of vectors, by least squares on logarithms: 1 is linear."""
+    rows = measured().query("index == 'exact'")
     return float(np.polyfit(np.log(rows["vectors"]), -np.log(rows["queries_per_second"]), 1)[0])
 
 

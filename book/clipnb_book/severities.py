@@ -81,7 +81,7 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def from_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str = "found") -> list[Tolerance]:
+def from_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str) -> list[Tolerance]:
     """Compute the breaking points of all manipulations in a table of severities (`clipnb.analysis.severity.tabulate`)."""
     own = table[(table["dataset"] == dataset) & (table["encoder"] == encoder)]
     clean = own[own["manip"] == CLEAN].iloc[0]

@@ -62,9 +62,8 @@ def cards_table(cards: Sequence[Card]) -> str:
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
 
-def crossed_table(pairs: Sequence[InteractionContrast], labels: Mapping[str, str] | None = None) -> str:
+def crossed_table(pairs: Sequence[InteractionContrast]) -> str:
     """One row per manipulation: change on the first set minus the second, Welch's interval and test; p is Holm-adjusted."""
-    labels = labels or {}
     rows = []
     sets = [literal(c.dataset) for x in pairs[:1] for c in (x.first, x.second)]
     for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
@@ -73,7 +72,7 @@ def crossed_table(pairs: Sequence[InteractionContrast], labels: Mapping[str, str
         costs = {"a loss": f"costs {sets[0]} more", "a gain": f"costs {sets[1]} more"}.get(verdict, verdict)
         both = [points(c.interval.point) for c in (x.first, x.second)]
         tests = [p_short(x.test.p), p_short(p_holm), minus(x.effect)]
-        rows.append([labels.get(x.after, x.after), *both, points(d.point), span(d, points), costs, *tests])
+        rows.append([x.after, *both, points(d.point), span(d, points), costs, *tests])
     head = ["condition", *(f"{name}, points" for name in sets), "difference", "95% interval", "verdict", "p", "p, Holm", "effect"]
     return table(head, rows, "lrrrllrrr")
 

@@ -19,7 +19,7 @@ from clipnb.stats.intervals import Interval, direction
 from clipnb.stats.sign_flips import change_interval
 
 TAUS = np.round(np.arange(0.05, 2.0001, 0.025), 3)
-"""Thresholds of a sweep."""
+"""Thresholds of a sweep, besides that of the runs."""
 
 FEWER = 9_999
 """Random sign flips at thresholds other than the runs' own."""
@@ -69,17 +69,13 @@ class Sweep:
         return int(np.argmin(np.abs(self.taus - self.tau)))
 
 
-def sweep(clean: Result, manipulated: Result, taus: NDArray[np.float64] = TAUS) -> Sweep:
-    """Compare two runs at many thresholds, paired by image and averaged within category.
-
-    Args:
-        clean, manipulated: runs on the same photographs.
-        taus: thresholds; the runs' own is added.
+def sweep(clean: Result, manipulated: Result) -> Sweep:
+    """Compare two runs on the same photographs at many thresholds, paired by image and averaged within category.
 
     Raises:
         UserError: no image has results in both.
     """
-    taus = np.unique(np.append(taus, clean.spec.tau))
+    taus = np.unique(np.append(TAUS, clean.spec.tau))
     before, after = (_profiles(r, taus) for r in (clean, manipulated))
     both = before.add_suffix(" clean").join(after.add_suffix(" manipulated"), how="inner").dropna()
     if not len(both):

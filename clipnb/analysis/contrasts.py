@@ -62,7 +62,7 @@ class Contrast:
         return list(self.changes.values())
 
 
-def contrast(before: Scores, after: Scores, *, seed: int = 0) -> Contrast:
+def contrast(before: Scores, after: Scores) -> Contrast:
     """Compare two conditions of one data set.
 
     Raises:
@@ -82,8 +82,8 @@ def contrast(before: Scores, after: Scores, *, seed: int = 0) -> Contrast:
         changes=changes,
         paired_by="image" if named else "category",
         images=sum(len(values) for values in pairs.values()) if named else 0,
-        interval=change_interval(d, seed=seed),
-        p=sign_flip(d, seed=seed),
+        interval=change_interval(d),
+        p=sign_flip(d),
         p_wilcoxon=wilcoxon(d),
         effect=rank_biserial(d),
         detectable=detectable_change(float(d.std(ddof=1)), d.size) if d.size > 1 and not at_floor else float("nan"),

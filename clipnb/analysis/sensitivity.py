@@ -18,7 +18,7 @@ RESAMPLES = 2_000
 """Resamples of `nested_interval`."""
 
 
-def draw_changes(clean: Result, edited: Result, measure: str = "valid") -> list[Floats]:
+def draw_changes(clean: Result, edited: Result, measure: str) -> list[Floats]:
     """Edited minus clean: for each of G categories the (m, d) changes of m images in d draws.
 
     Images without a value on the clean photograph or in one of the draws are left out.
@@ -52,7 +52,7 @@ def nested_interval(scores: Sequence[Floats], seed: int = 0) -> Interval:
     return Interval(point, float(low), float(high), "percentile", groups)
 
 
-def draws_frame(results: Sequence[Result], measure: str = "valid") -> pd.DataFrame:
+def draws_frame(results: Sequence[Result], measure: str) -> pd.DataFrame:
     """Dependence of the changes of runs with several draws on the seed: one row per run whose clean run is in `results`.
 
     `change` has the interval over categories (`low`, `high`). `lowest` and `highest` are the extreme changes of single

@@ -150,7 +150,7 @@ def mean_row(ax: Axes, at: float, interval: Interval, values: Sequence[float] = 
     ax.plot(100 * interval.point, at, marker, mfc=fill, mec=INK, ms=5)
 
 
-def forest(family: Sequence[Contrast], xlabel: str = "change of valid@k, percentage points") -> Figure:
+def forest(family: Sequence[Contrast], xlabel: str) -> Figure:
     """Draw a row for each contrast: the mean change with its interval, categories as dots, and a line at zero."""
     figure, axes = new_figure(WIDTH, 0.42 * len(family) + 0.9)
     ax = axes[0, 0]

@@ -90,7 +90,7 @@ def tost(differences: ArrayLike, margin: float) -> Equivalence:
     return _equivalence(margin, t_interval(d, 1 - 2 * ALPHA), lambda at, side: stats.ttest_1samp(d, at, alternative=side))
 
 
-def tost_unpaired(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0.05) -> Equivalence:
+def tost_unpaired(a: ArrayLike, b: ArrayLike, margin: float) -> Equivalence:
     """Two one-sided Welch tests that show that mean(a) - mean(b) lies within ±margin.
 
     `a` and `b` are (G1,) and (G2,) values of independent categories; `margin` and the error are those of `tost`.
@@ -99,7 +99,7 @@ def tost_unpaired(a: ArrayLike, b: ArrayLike, margin: float, *, alpha: float = 0
     0.0725
     """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    interval = unpaired_difference(x, y, level=1 - 2 * alpha)
+    interval = unpaired_difference(x, y, level=1 - 2 * ALPHA)
     return _equivalence(margin, interval, lambda at, side: stats.ttest_ind(x - at, y, equal_var=False, alternative=side))
 
 

@@ -44,7 +44,7 @@ class Claim:
         by: "study" for claims of the original study, "book" for claims of this book.
         sentence: what the book says, with placeholders.
         test: a name in `clipnb_book.claims.tests.TESTS`.
-        threshold: its settings: margin, alpha, conditions.
+        threshold: its settings: margin, conditions.
         data: where the numbers are: {printed: NBA}, {findings: athletes, encoder: ...}, {runs: sample-figures, encoder: ...},
             {severities: athletes, encoder: ..., measure: found};
             a list of two for a comparison of data sets.

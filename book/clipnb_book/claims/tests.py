@@ -104,48 +104,48 @@ def lower(groups: Sequence[ByCondition], *, conditions: Sequence[str], than: Seq
     return Outcome(verdict, next(iter(estimates.values())).n, numbers)
 
 
-def within(groups: Sequence[ByCondition], *, conditions: Sequence[str], margin: float, alpha: float = ALPHA) -> Outcome:
+def within(groups: Sequence[ByCondition], *, conditions: Sequence[str], margin: float) -> Outcome:
     """No condition costs more than the margin, on any of the data sets."""
     estimates = {}
     for at, group in enumerate(groups):
         for name in conditions:
             estimates[f"{name}{at + 1}" if len(groups) > 1 else name] = change(_of(group, CLEAN), _of(group, name))
-    verdict, texts = region(estimates, -margin, math.inf, alpha)
+    verdict, texts = region(estimates, -margin, math.inf, ALPHA)
     n = " and ".join(dict.fromkeys(e.n for e in estimates.values()))
     lowest = min(estimates, key=lambda k: estimates[k].point)
     return Outcome(verdict, n, {"change": texts, "margin": f"{100 * margin:g}", "worst": texts[lowest], "mean": _means(groups[0])})
 
 
-def same(groups: Sequence[ByCondition], *, condition: str = CLEAN, margin: float, alpha: float = ALPHA) -> Outcome:
-    """Two data sets differ by less than a margin under a condition: a test of equivalence at level alpha."""
+def same(groups: Sequence[ByCondition], *, condition: str = CLEAN, margin: float) -> Outcome:
+    """Two data sets differ by less than a margin under a condition: a test of equivalence."""
     e = mean_of(_of(groups[0], condition)).subtract(mean_of(_of(groups[1], condition)))
-    verdict, texts = region({"difference": e}, -margin, margin, 2 * alpha)
+    verdict, texts = region({"difference": e}, -margin, margin, 2 * ALPHA)
     if len(e.lists) == 2:
-        equivalent = tost_unpaired(*e.lists, margin, alpha=alpha).p < alpha
+        equivalent = tost_unpaired(*e.lists, margin).p < ALPHA
         verdict = HOLDS if equivalent else UNDECIDED if verdict == HOLDS else verdict
     return Outcome(verdict, e.n, {"difference": texts["difference"], "margin": f"{100 * margin:g}", "p": p_value(e.p)})
 
 
-def not_significant(groups: Sequence[ByCondition], *, condition: str = CLEAN, fixed: bool = False, alpha: float = ALPHA) -> Outcome:
+def not_significant(groups: Sequence[ByCondition], *, condition: str = CLEAN, fixed: bool = False) -> Outcome:
     """Two data sets do not differ significantly. The test can contradict this, not confirm it.
 
     `fixed` takes the second's mean as a number without error.
     """
     first, second = mean_of(_of(groups[0], condition)), mean_of(_of(groups[1], condition))
     e = Estimate(first.point - second.point, first.se, first.df, first.n) if fixed else first.subtract(second)
-    _, texts = region({"difference": e}, -math.inf, math.inf, alpha)
+    _, texts = region({"difference": e}, -math.inf, math.inf, ALPHA)
     t = minus(e.point / e.se) if e.se and not math.isnan(e.p) else "none"
     numbers = {"difference": texts["difference"], "t": t, "p": p_value(e.p), "mean": _means(groups[0])}
-    return Outcome(FAILS if e.p < alpha else UNDECIDED, e.n, numbers)
+    return Outcome(FAILS if e.p < ALPHA else UNDECIDED, e.n, numbers)
 
 
-def normal(groups: Sequence[ByCondition], *, condition: str, alpha: float = ALPHA) -> Outcome:
+def normal(groups: Sequence[ByCondition], *, condition: str) -> Outcome:
     """Category means are normally distributed (Shapiro-Wilk). The test can contradict this, not confirm it."""
     values = _of(groups[0], condition).values
     if len(values) < 3 or not np.ptp(ticks(values)):
         return Outcome(UNDECIDED, str(len(values)), {"p": p_value(math.nan), "skew": "none"})
     p, skew = float(stats.shapiro(values).pvalue), float(stats.skew(values))
-    return Outcome(FAILS if p < alpha else UNDECIDED, str(len(values)), {"p": p_value(p), "skew": minus(skew)})
+    return Outcome(FAILS if p < ALPHA else UNDECIDED, str(len(values)), {"p": p_value(p), "skew": minus(skew)})
 
 
 def spread_changes(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
