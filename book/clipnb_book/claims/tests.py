@@ -19,7 +19,7 @@ from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN
 from clipnb.report.format import covers, minus, p_value, points, share
 from clipnb.report.text import decided
-from clipnb.stats.hypothesis import holm, tost_unpaired
+from clipnb.stats.hypothesis import holm
 from clipnb.stats.intervals import ALPHA, FEWEST, Interval, direction, ticks
 from clipnb.stats.sign_flips import change_interval, sign_flip
 
@@ -47,25 +47,14 @@ def _all(verdicts: Sequence[str]) -> str:
     return FAILS if {FAILS, NO_DIFFERENCE} & {*verdicts} else UNDECIDED
 
 
-def _text(e: Estimate, i: Interval) -> str:
+def in_words(e: Estimate, i: Interval) -> str:
+    """An estimate in percentage points with its interval."""
     if i.constant:
         return f"{points(i.point)} points (in every category)"
     if not i.bounded:
         return f"{points(i.point)} points (no interval: {i.why_unbounded})"
     kind, covered = ("interval for any possible list", "") if e.bound else ("interval", covers(i))
     return f"{points(i.point)} points ({100 * i.level:.3g}% {kind} {points(i.low)} to {points(i.high)}{covered})"
-
-
-def region(estimates: Mapping[str, Estimate], low: float, high: float, alpha: float) -> tuple[str, dict[str, str]]:
-    """The verdict on "all quantities lie between the bounds" at joint level 1 - alpha (Bonferroni), and the intervals as text."""
-    level = 1 - alpha / max(1, len(estimates))
-    verdicts, texts = [], {}
-    for name, e in estimates.items():
-        i = e.interval(level)
-        a, b = (i.point, i.point) if i.constant and i.n >= FEWEST else (i.low, i.high)
-        verdicts.append(HOLDS if low < a and b < high else FAILS if b <= low or a >= high else UNDECIDED)
-        texts[name] = _text(e, i)
-    return _all(verdicts), texts
 
 
 def _losses(estimates: Mapping[str, Estimate], family: Sequence[float] = ()) -> tuple[str, dict[str, str]]:
@@ -76,7 +65,7 @@ def _losses(estimates: Mapping[str, Estimate], family: Sequence[float] = ()) -> 
         i = e.interval(1 - ALPHA)
         verdicts.append(OF_CHANGE[direction(i, adjusted)])
         holms = decided(direction(i, adjusted), alone, adjusted).partition("** (")[2]
-        texts[name] = _text(e, i) + (f" ({holms}" if holms else "")
+        texts[name] = in_words(e, i) + (f" ({holms}" if holms else "")
     return _all(verdicts), texts
 
 
@@ -105,25 +94,24 @@ def lower(groups: Sequence[ByCondition], *, conditions: Sequence[str], than: Seq
 
 
 def within(groups: Sequence[ByCondition], *, conditions: Sequence[str], margin: float) -> Outcome:
-    """No condition costs more than the margin, on any of the data sets."""
+    """No condition costs more than the margin, on any of the data sets.
+
+    The intervals have the joint level 1 - alpha (Bonferroni).
+    """
     estimates = {}
     for at, group in enumerate(groups):
         for name in conditions:
             estimates[f"{name}{at + 1}" if len(groups) > 1 else name] = change(_of(group, CLEAN), _of(group, name))
-    verdict, texts = region(estimates, -margin, math.inf, ALPHA)
+    verdicts, texts = [], {}
+    for name, e in estimates.items():
+        i = e.interval(1 - ALPHA / len(estimates))
+        low, high = (i.point, i.point) if i.constant and i.n >= FEWEST else (i.low, i.high)
+        verdicts.append(HOLDS if low > -margin else FAILS if high <= -margin else UNDECIDED)
+        texts[name] = in_words(e, i)
     n = " and ".join(dict.fromkeys(e.n for e in estimates.values()))
-    lowest = min(estimates, key=lambda k: estimates[k].point)
-    return Outcome(verdict, n, {"change": texts, "margin": f"{100 * margin:g}", "worst": texts[lowest], "mean": _means(groups[0])})
-
-
-def same(groups: Sequence[ByCondition], *, condition: str = CLEAN, margin: float) -> Outcome:
-    """Two data sets differ by less than a margin under a condition: a test of equivalence."""
-    e = mean_of(_of(groups[0], condition)).subtract(mean_of(_of(groups[1], condition)))
-    verdict, texts = region({"difference": e}, -margin, margin, 2 * ALPHA)
-    if len(e.lists) == 2:
-        equivalent = tost_unpaired(*e.lists, margin).p < ALPHA
-        verdict = HOLDS if equivalent else UNDECIDED if verdict == HOLDS else verdict
-    return Outcome(verdict, e.n, {"difference": texts["difference"], "margin": f"{100 * margin:g}", "p": p_value(e.p)})
+    worst = texts[min(estimates, key=lambda name: estimates[name].point)]
+    numbers = {"change": texts, "margin": f"{100 * margin:g}", "worst": worst, "mean": _means(groups[0])}
+    return Outcome(_all(verdicts), n, numbers)
 
 
 def not_significant(groups: Sequence[ByCondition], *, condition: str = CLEAN, fixed: bool = False) -> Outcome:
@@ -133,9 +121,8 @@ def not_significant(groups: Sequence[ByCondition], *, condition: str = CLEAN, fi
     """
     first, second = mean_of(_of(groups[0], condition)), mean_of(_of(groups[1], condition))
     e = Estimate(first.point - second.point, first.se, first.df, first.n) if fixed else first.subtract(second)
-    _, texts = region({"difference": e}, -math.inf, math.inf, ALPHA)
     t = minus(e.point / e.se) if e.se and not math.isnan(e.p) else "none"
-    numbers = {"difference": texts["difference"], "t": t, "p": p_value(e.p), "mean": _means(groups[0])}
+    numbers = {"difference": in_words(e, e.interval(1 - ALPHA)), "t": t, "p": p_value(e.p), "mean": _means(groups[0])}
     return Outcome(FAILS if e.p < ALPHA else UNDECIDED, e.n, numbers)
 
 
@@ -195,5 +182,5 @@ def costs_more(groups: Sequence[ByCondition], *, conditions: Sequence[str]) -> O
 
 
 TESTS: dict[str, Callable[..., Outcome]] = {
-    test.__name__: test for test in (lower, within, same, not_significant, normal, steadier, costs_more)
+    test.__name__: test for test in (lower, within, not_significant, normal, steadier, costs_more)
 }
