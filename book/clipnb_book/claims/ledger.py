@@ -244,5 +244,4 @@ def pages(judged: Sequence[Judgement]) -> dict[str, Any]:
         "table": table(["claim", "verdict", "conditions", "data", "n", "test"], rows, "llllrl"),
         "tests": tests_list(),
         "level": f"{1 - ALPHA:.0%}",
-        "count": {by: str(len({j.claim.claim for j in judged if j.claim.by == by})) for by in ("study", "book")},
     }
