@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from clipnb_book import html, table_captions
-from clipnb_book.extension import offer_repository
+from clipnb_book import html
+from clipnb_book.extension import number_tables, offer_repository
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     offer_repository(config["html_theme_options"])
     app = Sphinx(source, None, out, folder / "doctrees", "html", confoverrides=config, status=None, warning=None)
     html.connect(app)
-    table_captions.connect(app)
+    app.connect("doctree-read", number_tables)
     html.ship_files(app)
     app.build()
     return out

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -34,7 +36,7 @@ from clipnb.result import Result, load_results
 from clipnb.runs import saved_result
 from clipnb.spec import spec_of
 
-from . import api_reference, browser_data, captions, html, latex, slider, table_captions
+from . import api_reference, browser_data, captions, html, latex, slider
 from .api_reference import write_generated
 from .claims import ledger
 from .measured import records
@@ -42,6 +44,9 @@ from .values import values
 
 FOR_RUNNING = {"install", "what", "parameters"}
 """Ids or tags of the cells of a run notebook that its page does not show."""
+
+MARK = "Table: "
+"""A line that begins so, above a Markdown table, becomes its caption (`clipnb.report.format.captioned`)."""
 
 
 UNDECLARED = ("sphinx_jupyterbook_latex", "sphinx_multitoc_numbering")
@@ -242,6 +247,21 @@ def _present_run(notebook: dict[str, Any], vectors: bool) -> None:
         latex.add_charts(notebook, result)
 
 
+def number_tables(app: Sphinx, doctree: Any) -> None:
+    """Make the paragraph that begins with the mark, above a table, the table's caption; captioned tables are numbered."""
+    page = re.sub(r"\W+", "-", app.env.docname)
+    for number, table in enumerate(doctree.findall(nodes.table), start=1):
+        before = table.parent[table.parent.index(table) - 1] if table.parent.index(table) else None
+        if not isinstance(before, nodes.paragraph) or not before.astext().startswith(MARK):
+            continue
+        title = nodes.title("", "", *before.children)
+        title[0] = nodes.Text(str(title[0]).removeprefix(MARK))
+        table.insert(0, title)
+        before.parent.remove(before)
+        if not table["ids"]:
+            table["ids"].append(f"table-{page}-{number}")
+
+
 def forget_failure(app: Sphinx, error: Exception | None) -> None:
     """After a build with warnings, make the next one read every page: Sphinx does not repeat the warnings of pages that it kept."""
     if error or app._warncount:
@@ -255,10 +275,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", configure, priority=850)  # sphinx-external-toc reads the path at 900
     app.connect("source-read", tell_page)
     app.connect("source-read", present_notebook)
+    app.connect("doctree-read", number_tables)
     app.connect("build-finished", forget_failure)
     app.connect("html-page-context", mend_page, priority=900)  # after the theme has made its buttons
     html.connect(app)
-    table_captions.connect(app)
     api_reference.connect(app)
     latex.connect(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
