@@ -162,7 +162,6 @@ def test_icc_of_shrout_and_fleiss() -> None:
     found = nesting(ratings)
     assert found.icc == pytest.approx(0.1657418, abs=1e-6)
     assert found.design_effect == pytest.approx(1 + 3 * found.icc)
-    assert (found.images, found.categories) == (24, 6)
 
 
 def test_icc_of_groups_of_different_size_recovers_what_made_them() -> None:
@@ -174,7 +173,7 @@ def test_icc_of_groups_of_different_size_recovers_what_made_them() -> None:
 def test_nesting_without_two_images_somewhere_or_any_spread_is_absent() -> None:
     for groups in ([[1.0], [2.0]], [[1.0, 2.0]], [[1.0, 1.0], [1.0, 1.0]], []):
         assert math.isnan(nesting(groups).icc)
-    assert nesting([[1.0, NAN], [2.0, 3.0]]).images == 3
+    assert nesting([[1.0, NAN], [2.0, 3.0]]) == nesting([[1.0], [2.0, 3.0]])
     assert nesting([[0.0, 1.0], [0.0, 1.0]]).design_effect == 1
 
 

@@ -32,15 +32,12 @@ class Sweep:
     Attributes:
         condition: label of the condition.
         taus: (t,) thresholds.
-        clean, manipulated: (t,) macro means of valid@k,tau over the categories that both have.
-        changes: (t,) mean change with its interval over categories.
+        changes: (t,) mean change of valid@k,tau with its interval over the categories that both have.
         tau: the threshold of the runs.
     """
 
     condition: str
     taus: NDArray[np.float64]
-    clean: NDArray[np.float64]
-    manipulated: NDArray[np.float64]
     changes: tuple[Interval, ...]
     tau: float
 
@@ -86,7 +83,7 @@ def sweep(clean: Result, manipulated: Result) -> Sweep:
         change_interval(d) if tau == clean.spec.tau else change_interval(d, flips=FEWER)
         for tau, d in zip(taus, (new - old).T, strict=True)
     )
-    return Sweep(manipulated.label, taus, old.mean(axis=0), new.mean(axis=0), changes, clean.spec.tau)
+    return Sweep(manipulated.label, taus, changes, clean.spec.tau)
 
 
 def sweeps_of(conditions: Sequence[Result]) -> list[Sweep]:

@@ -153,21 +153,22 @@ def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
     `precision` is that of all pairs and depends on `prevalence`, the share of same-kind pairs; `precision_of_results` is that
     of the accepted among the k results of each photograph.
     """
-    rows, results = [], calibration.results
-    last = [
-        ("tau_results", f"{results.wanted:.0%} of accepted results of one kind"),
-        ("tau", "the study's" if tau == 0.8 else "as given"),
-    ]
-    for name, wanted in [*ACCEPTS.items(), *last]:
-        interval = results.tau if name == "tau_results" else calibration.values.get(name)
-        value = interval.point if interval else tau
+    results = calibration.results
+    accepts = ACCEPTS | {
+        "tau_results": f"{results.wanted:.0%} of accepted results of one kind",
+        "tau": "the study's" if tau == 0.8 else "as given",
+    }
+    intervals = calibration.values | {"tau_results": results.tau, "tau": Interval(tau, math.nan, math.nan, "given", 0)}
+    rows = []
+    for name, wanted in accepts.items():
+        value = intervals[name].point
         recall, fpr, precision = calibration.curve.at(value)
         row = {
             "threshold": name,
             "accepts": wanted,
             "tau": value,
-            "low": interval.low if interval else math.nan,
-            "high": interval.high if interval else math.nan,
+            "low": intervals[name].low,
+            "high": intervals[name].high,
             "cosine": 1 - value**2 / 2,
             "recall": recall,
             "fpr": fpr,

@@ -53,34 +53,31 @@ class Nesting:
             two categories, if no category has two images, or if all scores are equal.
         design_effect: 1 + (m - 1) ICC with m = Σn² / Σn images per category (Kish 1965), at least 1: the variance of a
             mean over images divided by the variance that independent images would give.
-        images, categories: numbers of images and categories with a score.
     """
 
     icc: float
     design_effect: float
-    images: int
-    categories: int
 
 
 def nesting(scores: Sequence[ArrayLike]) -> Nesting:
     """Intra-class correlation and design effect of the image scores of each category; NaN is an image without a score.
 
     >>> nesting([[1, 1], [0, 0]])
-    Nesting(icc=1.0, design_effect=2.0, images=4, categories=2)
+    Nesting(icc=1.0, design_effect=2.0)
     """
     groups = [v[~np.isnan(v)] for v in (np.asarray(s, dtype=np.float64) for s in scores)]
     groups = [v for v in groups if v.size]
     n = np.array([v.size for v in groups], dtype=np.float64)
     total, g = n.sum(), len(groups)
     if g < 2 or total == g:
-        return Nesting(float("nan"), float("nan"), int(total), g)
+        return Nesting(float("nan"), float("nan"))
     means = np.array([v.mean() for v in groups])
     between = (n * (means - (n * means).sum() / total) ** 2).sum() / (g - 1)
     within = sum(((v - v.mean()) ** 2).sum() for v in groups) / (total - g)
     n0 = (total - (n**2).sum() / total) / (g - 1)
     spread = between + (n0 - 1) * within
     if spread < TICK**2:
-        return Nesting(float("nan"), float("nan"), int(total), g)
+        return Nesting(float("nan"), float("nan"))
     icc = float((between - within) / spread)
     effect = max(1.0, 1 + ((n**2).sum() / total - 1) * icc)
-    return Nesting(icc, float(effect), int(total), g)
+    return Nesting(icc, float(effect))

@@ -94,13 +94,10 @@ class Estimate:
         """The interval at a level: the usual one if the lists are known, else Student's t with the largest possible error."""
         if len(self.lists) == 2:
             return unpaired_difference(*self.lists, level=level)
+        if self.lists and self.limits == (0.0, 1.0):
+            return mean_interval(self.lists[0], level=level, bounds=self.limits)
         if self.lists:
-            mean = self.limits == (0.0, 1.0)
-            return (
-                mean_interval(self.lists[0], level=level, bounds=self.limits)
-                if mean
-                else change_interval(self.lists[0], level=level)
-            )
+            return change_interval(self.lists[0], level=level)
         arm = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se
         low, high = np.clip([self.point - arm, self.point + arm], *self.limits)
         return Interval(self.point, float(low), float(high), "t", int(self.df) + 1, level)

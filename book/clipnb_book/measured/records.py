@@ -72,8 +72,6 @@ def sweeps(dataset: str) -> list[Sweep]:
         Sweep(
             condition=kept["condition"],
             taus=np.asarray(kept["taus"]),
-            clean=np.asarray(kept["clean"]),
-            manipulated=np.asarray(kept["manipulated"]),
             changes=tuple(_interval(values) for values in kept["changes"]),
             tau=kept["tau"],
         )
@@ -164,8 +162,6 @@ def _of_sweep(found: Sweep) -> dict[str, Any]:
     return {
         "condition": found.condition,
         "taus": rounded(found.taus.tolist()),
-        "clean": rounded(found.clean.tolist()),
-        "manipulated": rounded(found.manipulated.tolist()),
         "changes": [_of_interval(change) for change in found.changes],
         "tau": found.tau,
     }
