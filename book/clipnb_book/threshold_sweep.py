@@ -16,7 +16,7 @@ from clipnb.manipulations import CLEAN
 from clipnb.metrics.validity import valid_at_k
 from clipnb.result import Result
 from clipnb.stats.intervals import Interval, direction
-from clipnb.stats.sign_flips import change_interval
+from clipnb.stats.sign_flips import FLIPS, change_interval
 
 TAUS = np.round(np.arange(0.05, 2.0001, 0.025), 3)
 """Thresholds of a sweep, besides that of the runs."""
@@ -73,16 +73,12 @@ def sweep(clean: Result, manipulated: Result) -> Sweep:
         UserError: no image has results in both.
     """
     taus = np.unique(np.append(TAUS, clean.spec.tau))
-    before, after = (_profiles(r, taus) for r in (clean, manipulated))
-    both = before.add_suffix(" clean").join(after.add_suffix(" manipulated"), how="inner").dropna()
-    if not len(both):
+    differences = (_profiles(manipulated, taus) - _profiles(clean, taus)).dropna()
+    if differences.empty:
         raise UserError(f"{clean.spec.run_id} and {manipulated.spec.run_id} have no photograph with results in common")
-    by_category = both.groupby(level="category").mean()
-    old, new = (by_category.iloc[:, half].to_numpy() for half in (slice(0, len(taus)), slice(len(taus), None)))
-    changes = tuple(
-        change_interval(d) if tau == clean.spec.tau else change_interval(d, flips=FEWER)
-        for tau, d in zip(taus, (new - old).T, strict=True)
-    )
+    by_category = differences.groupby(level="category").mean().to_numpy()
+    flips = [FLIPS if tau == clean.spec.tau else FEWER for tau in taus]
+    changes = tuple(change_interval(d, flips=most) for d, most in zip(by_category.T, flips, strict=True))
     return Sweep(manipulated.label, taus, changes, clean.spec.tau)
 
 
@@ -95,6 +91,6 @@ def sweeps_of(conditions: Sequence[Result]) -> list[Sweep]:
 def _profiles(result: Result, taus: NDArray[np.float64]) -> pd.DataFrame:
     """valid@k,tau of every image at every threshold, the mean over draws: a performance profile (Agarwal et al. 2021)."""
     table = np.array([*zip_longest(*result.rows["distances"], fillvalue=math.nan)]).T
-    frame = pd.DataFrame({f"{tau:g}": valid_at_k(table, float(tau)) for tau in taus})
+    frame = pd.DataFrame({tau: valid_at_k(table, tau) for tau in taus.tolist()})
     frame[["category", "image"]] = result.rows[["category", "image"]].to_numpy()
     return frame.groupby(["category", "image"]).mean()
