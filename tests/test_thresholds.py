@@ -12,6 +12,7 @@ import pytest
 from clipnb import RunSpec
 from clipnb.analysis.calibration import calibrate, calibration_of, threshold_frame
 from clipnb.cli import main
+from clipnb.datasets.card import card_of
 from clipnb.metrics.validity import valid_at_k
 from clipnb.report.plots import operating_points
 from clipnb.report.threshold_tables import threshold_answer
@@ -51,7 +52,8 @@ def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder
     said = threshold_answer(found)
     assert "Calibrated on all 3 categories; of 10 or more, half would be held out as a check" in said
     assert "Checked on each category in turn, with the threshold that the others set" in said
-    assert said.endswith("Where there is no interval: 3 categories are too few.")
+    unbounded = "the area, uAP, the threshold for pairs, the threshold for results, the share of accepted results of one kind"
+    assert said.endswith(f"\nWithout an interval: {unbounded} (3 categories are too few).")
     apart = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
     images, names = [str(i) for i in range(12)], [kind for kind in "abc" for _ in range(4)]
     said = threshold_answer(calibrate(apart, names, images, k=3, wanted=0.5))
@@ -63,10 +65,22 @@ def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder
     assert "recall_held_out" not in threshold_frame(found)
 
 
+def test_a_number_without_an_interval_is_named_with_the_reason() -> None:
+    kinds = np.repeat(np.arange(6), 4)
+    at = [4] * 4 + [0, 1, 2, 3] * 5  # the first kind alone is close together: without it, no threshold is precise
+    vectors = np.hstack([np.eye(5)[at], 0.2 * np.eye(6)[kinds]]).astype(np.float32) / np.float32(math.hypot(1, 0.2))
+    said = threshold_answer(calibrate(vectors, list(map(str, kinds)), list(map(str, range(24))), k=3))
+    assert "Without an interval: the threshold for pairs, the threshold for results (leaving out one of the categories " in said
+
+
 def test_the_command_prints_and_writes(photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = photo_folder(MANY)
     assert main(["threshold", str(root), "--encoder", "tiny", "--out", str(tmp_path / "out")]) == 0
-    assert "Take" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("photos, tiny: Calibrated on ")
+    assert "Take" in said
+    near = card_of(str(root)).near_copies
+    assert f"{near} pairs of near-copies are counted; runs leave such pairs out. `clipnb card --files` names them." in said
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"threshold.csv", "threshold.tex", "threshold.md", "threshold.png"}
     assert pd.read_csv(tmp_path / "out" / "threshold.csv")["tau"].between(0, 2).all()
     assert main(["threshold", str(photo_folder({"a": 4}, "one kind")), "--encoder", "tiny"]) == 1

@@ -207,6 +207,7 @@ def _threshold_arguments(parser: argparse.ArgumentParser) -> None:
 def _threshold(options: argparse.Namespace) -> int:
     from .._core.paths import shown
     from ..analysis.calibration import calibration_of, threshold_frame
+    from ..datasets.card import card_of
     from ..report.plots import operating_points
     from ..report.tables import printable
     from ..report.threshold_tables import threshold_answer
@@ -215,7 +216,10 @@ def _threshold(options: argparse.Namespace) -> int:
     spec = RunSpec(options.dataset, **given_settings(options))
     calibration = calibration_of(spec, wanted=options.wanted)
     frame = threshold_frame(calibration, spec.tau)
-    print(threshold_answer(calibration, spec.tau).replace("**", ""))
+    print(f"{spec.dataset_name}, {spec.encoder}: " + threshold_answer(calibration, spec.tau).replace("**", ""))
+    if near := card_of(options.dataset).near_copies:
+        counted = f"{near} pairs of near-copies are counted" if near > 1 else "One pair of near-copies is counted"
+        print(f"{counted}; runs leave such pairs out. `clipnb card --files` names them.")
     print(printable(frame))
     if options.out:
         _write(options.out, {"threshold": frame}, {})

@@ -73,7 +73,10 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
         lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
     lines.append(_of_results(calibration.results, one.point))
     lines.append(f"At {tau:g}, {recall} of pairs of one kind are accepted and {fpr} of pairs of different kinds.")
-    shown = [auc, v["uap"], one, calibration.results.tau, calibration.results.precision]
-    if why := ", ".join(dict.fromkeys(i.why_unbounded for i in shown if not i.bounded and not math.isnan(i.point))):
-        lines.append(f"Where there is no interval: {why}.")
+    results = calibration.results
+    shown = {"the area": auc, "uAP": v["uap"], "the threshold for pairs": one, "the threshold for results": results.tau}
+    shown["the share of accepted results of one kind"] = results.precision
+    without = {name: i.why_unbounded for name, i in shown.items() if not i.bounded and not math.isnan(i.point)}
+    for why in dict.fromkeys(without.values()):
+        lines.append(f"Without an interval: {', '.join(name for name in without if without[name] == why)} ({why}).")
     return "\n".join(lines)

@@ -102,7 +102,7 @@ class Interval:
         if self.n < 2:
             return "one category" if self.n else "no category"
         if self.method == "jackknife" and self.n >= FEWEST and not self.constant:
-            return "no value without one of the categories"
+            return "leaving out one of the categories leaves no value"
         return "no spread between categories" if self.constant else f"{self.n} categories are too few"
 
     def columns(self, name: str) -> dict[str, float]:
