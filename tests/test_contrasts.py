@@ -14,7 +14,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from clipnb import Result, RunSpec, UserError, load_results, run, study_log
-from clipnb.analysis.compare import compare
+from clipnb.analysis.compare import compare, measures
 from clipnb.analysis.contrasts import contrast, contrasts, contrasts_frame, interaction_contrasts, interactions_frame
 from clipnb.analysis.families import FEW_CHANGED, too_few, with_roles
 from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, read_log
@@ -125,8 +125,9 @@ def runs(photo_folder: PhotoFolder, own_results: Path) -> list[Result]:
 
 def test_two_runs_are_compared_by_id_folder_or_log(runs: list[Result], tmp_path: Path) -> None:
     clean, grey = (r.spec.run_id for r in runs[:2])
-    (by_id,) = compare(clean, grey)
-    (by_folder,) = compare(str(tmp_path / "results" / clean), str(tmp_path / "results" / grey / "run.json"))
+    assert measures(clean, grey) == ("found", "p1", "valid")
+    (by_id,) = compare(clean, grey, "valid")
+    (by_folder,) = compare(str(tmp_path / "results" / clean), str(tmp_path / "results" / grey / "run.json"), "valid")
     assert by_id.changes == by_folder.changes
     logs = [str(next((tmp_path / "results" / name).glob("clip_output_*.json"))) for name in (clean, grey)]
     (by_log,) = compare(*logs)
@@ -283,7 +284,7 @@ def test_saved_runs_are_analysed_by_name(runs: list[Result], capsys: pytest.Capt
     assert "photos" in capsys.readouterr().out
 
 
-def test_where_the_threshold_does_not_fit_found_is_analysed_and_nothing_is_no_change(
+def test_found_is_analysed_and_a_threshold_that_does_not_fit_is_not_called_no_change(
     photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str], own_results: Path
 ) -> None:
     root = photo_folder(dict.fromkeys("abcdefg", 2))
@@ -291,10 +292,10 @@ def test_where_the_threshold_does_not_fit_found_is_analysed_and_nothing_is_no_ch
         tiny_run(root, manip, tau=1e-3).save()
     assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2", "--tau", "0.001"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("photos: 100% of the clean queries have no valid result")
-    assert said[1] == "found: mean over categories"
+    assert said[0] == "found: mean over categories"
     assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2", "--tau", "0.001", "--measure", "valid"]) == 0
     said = capsys.readouterr().out
+    assert said.startswith("photos: 100% of the clean queries have no valid result")
     assert "cannot tell at this threshold" in said
     assert "no change" not in said
 

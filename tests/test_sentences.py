@@ -52,7 +52,7 @@ def test_the_adjusted_p_value_decides_and_the_sentence_says_where_it_differs_fro
 
 
 def test_a_crop_that_does_nothing_changes_nothing(photo_folder: PhotoFolder) -> None:
-    table = changes_table(conditions(photo_folder({"cats": 3, "dogs": 3}, "square", (32, 32))))
+    table = changes_table(conditions(photo_folder({"cats": 3, "dogs": 3}, "square", (32, 32))), "valid")
     assert "+0.0" in table
     assert "| no change |" in table
 
@@ -63,7 +63,7 @@ def test_the_tables_give_the_tests_beside_the_intervals(photo_folder: PhotoFolde
     manips = ("original", "cropped", "grey")
     figures, scenes = (by_condition([run(RunSpec(str(r), m, "tiny", 2), progress=False) for m in manips]) for r in roots)
     family = contrasts([of_result(r) for r in figures.values()])
-    rows = changes_table(figures).splitlines()
+    rows = changes_table(figures, "valid").splitlines()
     assert rows[0].endswith("| p | p, Holm | effect | detectable |")
     adjusted = holm([c.p for c in family])
     assert adjusted != [c.p for c in family]
@@ -90,7 +90,7 @@ def test_without_an_interval_no_data_set_is_said_to_lose_more(photo_folder: Phot
     figures = conditions(photo_folder(categories, "figures", (32, 32)))  # the crop does nothing to squares
     scenes = conditions(photo_folder({"abbey": 3, "alley": 3}, "scenes", (32, 32)))
     table = crossed_table(interactions(figures, scenes))
-    assert "nan" not in changes_table(figures)
+    assert "nan" not in changes_table(figures, "valid")
     assert "costs" not in table
     assert "no change" in table
     assert "nan" not in table

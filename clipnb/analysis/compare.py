@@ -17,19 +17,21 @@ from .scores import Scores, differs, of_result, read_log
 BETWEEN_ENCODERS = ("found", "p1", "map")
 """Measures by which encoders are compared. They depend on the order of the results, not on distances."""
 
+WITHIN_ENCODER = ("found", "p1", "valid")
+"""Measures by which two runs with one encoder are compared."""
+
 RANKED = tuple(name for name in MEASURES if name not in ("valid", "shift"))
 
 
 def measures(a: str, b: str) -> tuple[str, ...]:
-    """The measures by which A and B are compared by default: `BETWEEN_ENCODERS`, and valid@k within one encoder and for logs."""
+    """The measures by which A and B are compared by default: `WITHIN_ENCODER` or `BETWEEN_ENCODERS`; for logs valid@k."""
     if _log(a) or _log(b):
         return ("valid",)
     first, second = _run(a), _run(b)
     if first is None or second is None:
         return BETWEEN_ENCODERS
-    if first.spec.encoder == second.spec.encoder:
-        return ("valid",)
-    return tuple(name for name in BETWEEN_ENCODERS if name in first.rows and name in second.rows)
+    shown = WITHIN_ENCODER if first.spec.encoder == second.spec.encoder else BETWEEN_ENCODERS
+    return tuple(name for name in shown if name in first.rows and name in second.rows)
 
 
 def compare(a: str, b: str, measure: str = "") -> list[Contrast]:

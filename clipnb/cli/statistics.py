@@ -27,7 +27,9 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("a", help="a run (its id or folder), an encoder with runs, or a log clip_output_<dataset>_<manip>.json")
     parser.add_argument("b", help="the run, encoder or log to compare with A; changes are B minus A")
-    parser.add_argument("--measure", default="", help=f"one of {', '.join(MEASURES)} (valid; between encoders found, p1 and map)")
+    parser.add_argument(
+        "--measure", default="", help=f"one of {', '.join(MEASURES)} (found, p1 and valid; between encoders found, p1 and map)"
+    )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
 
 
@@ -61,7 +63,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
     from ..spec import FLAGS
 
     add_settings(parser, *(name for name in FLAGS if name not in ("device", "draws")), note="; of the saved runs")
-    what = "measure of the saved runs (valid; found where the threshold does not fit the encoder); a log has only valid"
+    what = "measure of the saved runs (found); a log has only valid"
     parser.add_argument("--measure", default="", help=what)
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
     parser.add_argument("--primary", default="", metavar="CONDITION", help="planned condition; all others are exploratory")
@@ -78,21 +80,15 @@ def _analyse(options: argparse.Namespace) -> int:
     from ..report.format import over_categories
     from ..report.tables import conditions_frame, printable
 
-    measure = MEASURES.canonical(options.measure or "valid")
     logs, results = _logs_and_runs(options.what, given_settings(options))
+    usual = "valid" if logs or not all("found" in r.rows for r in results) else "found"
+    measure = MEASURES.canonical(options.measure or usual)
     if logs and measure != "valid":
         raise UserError(f"a log has valid@k but not {measure!r}")
-
-    def scored() -> list[Scores]:
-        return named_by_group([*logs, *(of_result(r, measure) for r in results)])
-
-    read = scored()
-    floors = [f"{s.dataset}: {s.floor.replace('`', '')}" for s in read if s.condition == options.clean and s.floor]
-    if floors and not logs and not options.measure and all("found" in r.rows for r in results):
-        measure = "found"
-        read = scored()
-    for line in floors:
-        print(line)
+    read = named_by_group([*logs, *(of_result(r, measure) for r in results)])
+    for s in read:
+        if s.condition == options.clean and s.floor:
+            print(f"{s.dataset}: {s.floor.replace('`', '')}")
     scores = comparable_with_clean(read, options.clean)
     for s in (s for s in read if s not in scores):
         print(f"clipnb: {s.source} used other photographs or weights than the clean run: left out", file=sys.stderr)

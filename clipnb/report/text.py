@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .._core.text import literal
+from ..analysis.compare import WITHIN_ENCODER
 from ..analysis.contrasts import Contrast, contrast
 from ..analysis.missing import account
 from ..analysis.scores import of_result
@@ -90,42 +91,51 @@ def decided(verdict: str, p: float, p_holm: float) -> str:
     return f"**{verdict}**{alone}"
 
 
+def compared(conditions: Conditions) -> list[str]:
+    """Measures whose changes are stated: those of `WITHIN_ENCODER` of which every run has a value."""
+    return [m for m in WITHIN_ENCODER if all(m in r.rows and not math.isnan(r.mean(m)) for r in conditions.values())]
+
+
 def changes_text(conditions: Conditions) -> str:
-    """One sentence per manipulation: found, P@1, and the change of valid@k with its interval and Holm-adjusted verdict.
+    """One sentence per manipulation and measure: the mean, and its change with interval and Holm-adjusted verdict.
 
     If the threshold does not fit the encoder, the text says so.
     """
     clean = conditions[CLEAN]
-    before = of_result(clean)
-    lines = [
-        f"Unmanipulated: {_ranked(clean)}{percent(clean.valid.point)} of the {clean.spec.k} results of a `{clean.spec.dataset_name}` "
-        f"query are valid ({stated(clean.valid, percent)}; {clean.valid.n} categories, {len(clean.rows)} photographs)."
-    ]
-    if before.floor:
-        lines.insert(0, f"**Note:** {before.floor}.")
-    changed = [result for manip, result in conditions.items() if manip != CLEAN]
-    family = [contrast(before, of_result(result)) for result in changed]
-    for result, c, p_holm in zip(changed, family, holm([c.p for c in family]), strict=True):
+    words = {
+        "found": "the original is found first for",
+        "p1": "the first other result is of the query's kind for",
+        "valid": f"valid@{clean.spec.k} at {clean.spec.tau:g} is",
+    }
+    said = {
+        result.spec.manip: [f"{words[m]} {percent(result.mean(m))}" for m in compared(conditions)] for result in conditions.values()
+    }
+    for m_at, measure in enumerate(compared(conditions)):
+        family = changes(conditions, measure)
+        for (manip, c), p in zip(family.items(), holm([c.p for c in family.values()]), strict=True):
+            change = f"{points(c.interval.point)} points ({stated(c.interval, points)})"
+            said[manip][m_at] += f", a change of {change}: {decided(c.verdict(p), c.p, p)}"
+    counts = f"{clean.valid.n} categories, {len(clean.rows)} photographs"
+    lines = [f"`{clean.spec.dataset_name}` without an edit: {', '.join(said.pop(CLEAN))} ({counts})."]
+    if floor := of_result(clean).floor:
+        lines.insert(0, f"**Note:** {floor}.")
+    for manip, parts in said.items():
+        result = conditions[manip]
         untouched = f" It leaves {share(result.noop_share)} of the photographs untouched." if result.noop_share else ""
-        lines.append(
-            f"**{result.label.capitalize()}**: {_ranked(result)}valid {percent(result.valid.point)}, a change of "
-            f"{points(c.interval.point)} points ({stated(c.interval, points)}): {decided(c.verdict(p_holm), c.p, p_holm)}.{untouched}"
-        )
+        lines.append(f"**{result.label.capitalize()}**: {'; '.join(parts)}.{untouched}")
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _ranked(result: Result) -> str:
-    """Found and P@1 of a run in words; "" for a run without them."""
-    words = {"found": "the original is found first for", "p1": "the first other result is of the query's kind for"}
-    said = [f"{words[m]} {result.mean(m):.1%}" for m in words if m in result.rows and not math.isnan(result.mean(m))]
-    return ", ".join(said) + "; " if said else ""
+def changes(conditions: Conditions, measure: str) -> dict[str, Contrast]:
+    """Manipulation -> its change against the clean run, paired by image."""
+    clean = of_result(conditions[CLEAN], measure)
+    return {manip: contrast(clean, of_result(r, measure)) for manip, r in conditions.items() if manip != CLEAN}
 
 
-def changes_table(conditions: Conditions) -> str:
-    """One row per manipulation: its change against the clean run, paired by image, and the test; p is Holm-adjusted over the rows."""
-    clean = of_result(conditions[CLEAN])
-    family = {r.label: contrast(clean, of_result(r)) for manip, r in conditions.items() if manip != CLEAN}
-    return contrasts_table(["condition"], [[label] for label in family], list(family.values()))
+def changes_table(conditions: Conditions, measure: str) -> str:
+    """One row per manipulation: its change against the clean run and the test; p is Holm-adjusted over the rows."""
+    family = changes(conditions, measure)
+    return contrasts_table(["condition"], [[conditions[manip].label] for manip in family], list(family.values()))
 
 
 def contrasts_table(head: list[str], names: list[list[str]], family: Sequence[Contrast]) -> str:
