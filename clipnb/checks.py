@@ -149,14 +149,16 @@ def warnings(result: Result) -> list[str]:
     if unreadable := result.provenance["unreadable"]:
         some = "; ".join(literal(why) for why in list(unreadable.values())[:3])
         more = "; all of them are named in run.json" if len(unreadable) > 3 else ""
-        said.append(f"{len(unreadable)} unreadable images were left out, as queries and as results: {some}{more}")
+        were = "1 unreadable image was" if len(unreadable) == 1 else f"{len(unreadable)} unreadable images were"
+        said.append(f"{were} left out, as queries and as results: {some}{more}")
     if empty := result.provenance["empty_categories"]:
         hold = "1 folder holds" if len(empty) == 1 else f"{len(empty)} folders hold"
         said.append(f"{hold} no readable image: {', '.join(literal(name) for name in empty[:5])}")
     if missing := result.provenance.get("categories_missing"):
-        said.append(f"{missing} categories are still to be run: the number is that of the batches so far")
+        are = "1 category is" if missing == 1 else f"{missing} categories are"
+        said.append(f"{are} still to be run: the number is that of the batches so far")
     if kinds := ", ".join(f"{n} {literal(kind)}" for kind, n in result.provenance["other_files"].items() if kind != HIDDEN):
-        said.append(f"these files are not used: {kinds} (`clipnb card` names them with --files)")
+        said.append(f"these files are not used: {kinds} (`clipnb card --files` names them)")
     if len(result.category_means) < 2:
         said.append("one category alone gives no interval: add another folder of photographs")
     return said

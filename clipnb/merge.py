@@ -47,7 +47,7 @@ def merge_saved() -> list[tuple[Path, int]]:
         UserError: there are no batches, batches do not belong together, or a saved run holds queries that its batches do not.
     """
     groups: dict[str, list[Result]] = {}
-    for result in load_results():
+    for result in load_results(batches=True):
         if result.spec.start or result.spec.step:
             groups.setdefault(replace(result.spec, start=0, step=0).run_id, []).append(result)
     if not groups:

@@ -233,10 +233,11 @@ def require_own_folder(folder: Path, spec: RunSpec, root_sha256: str, fingerprin
         raise UserError(f"{shown(folder)} holds a run on {clash}: rename one of the two, or move that run away")
 
 
-def load_results(root: Path | None = None) -> list[Result]:
+def load_results(root: str | Path | None = None, *, batches: bool = False) -> list[Result]:
     """Read all finished runs below `root` (`results/` by default).
 
-    A damaged run, and a folder whose name is not the id of its run (a copy), are ignored with a warning.
+    A damaged run, and a folder whose name is not the id of its run (a copy), are ignored with a warning. Runs that were merged
+    into another one are left out unless `batches` is set. `UserError` if `root` is no folder.
 
     They are sorted by encoder, data set and condition; conditions keep the order of `clipnb.manipulations.MANIPULATIONS`.
 
@@ -248,8 +249,10 @@ def load_results(root: Path | None = None) -> list[Result]:
     ...     [result.spec.manip for result in load_results(Path(folder))]
     ['grey']
     """
+    if root is not None and not Path(root).is_dir():
+        raise UserError(f"there is no folder {str(root)!r}")
     found: list[Result] = []
-    for about in (root or results_root()).glob("[!.]*/run.json"):  # a dot: left by a save that was killed
+    for about in Path(root or results_root()).glob("[!.]*/run.json"):  # a dot: left by a save that was killed
         try:
             result = Result.load(about.parent)
             if result.spec.run_id != about.parent.name:
@@ -259,6 +262,8 @@ def load_results(root: Path | None = None) -> list[Result]:
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
     order = {name: at for at, name in enumerate(MANIPULATIONS)}
+    merged = set() if batches else {name for r in found for name in r.provenance.get("batches", ())}
     return sorted(
-        found, key=lambda r: (r.spec.encoder, r.spec.dataset_name, order.get(r.spec.manip, len(order)), r.spec.manip, r.spec.run_id)
+        (r for r in found if r.spec.run_id not in merged),
+        key=lambda r: (r.spec.encoder, r.spec.dataset_name, order.get(r.spec.manip, len(order)), r.spec.manip, r.spec.run_id),
     )

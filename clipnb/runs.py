@@ -126,6 +126,10 @@ def require_possible(spec: RunSpec) -> None:
 
 
 def _require_photographs(spec: RunSpec) -> None:
+    if spec.gallery:
+        from .retrieval.sources import require_gallery
+
+        require_gallery(spec.gallery)
     if is_imported(spec.dataset):
         return  # writing it takes long and belongs to the run
     dataset = drawn_for(spec)

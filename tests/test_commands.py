@@ -164,7 +164,7 @@ def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(project: Path,
     assert json.loads(page.read_text())["metadata"]["papermill"]["parameters"]["k"] == 3
     spec = RunSpec("nba", "grey", "histogram", 3)
     assert pages.outstanding([spec, spec.clean])[0].keys() == {spec.clean}, "clipnb report does not make the page again"
-    assert "next: clipnb analyse nba" in shown
+    assert "next: clipnb report nba --encoder histogram --k 3 makes the other runs and the book" in shown
 
 
 def test_a_closed_pipe_is_no_traceback(project: Path, nba: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from clipnb import RunSpec, run
+from clipnb.cli import main
 from clipnb.datasets.dataset import load_dataset, locate, slug
 from clipnb.datasets.images import decode, read
 from clipnb.datasets.samples import SAMPLES
@@ -158,6 +159,16 @@ def test_a_typo_is_answered_with_a_guess_and_the_choices() -> None:
     assert "did you mean 'sample-figures' or 'sample-scenes'?" in message
     assert all(name in message for name in [*SAMPLE_SETS, "nba", "miniplaces"])
     assert "did you mean" not in refusal("holiday-2023")
+
+
+def test_a_name_with_a_space_that_a_shell_cut_is_answered_with_the_whole(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo_folder({"cats": 2}, "my holiday")
+    monkeypatch.chdir(tmp_path)
+    assert "put a name with spaces in quotes: 'my holiday'" in refusal("my")
+    assert main(["analyse", "my", "holiday"]) == 1
+    assert "put a name with spaces in quotes: 'my holiday'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("dataset", ["", "~nosuchuser/photos", "/no/such/folder", "nul\0byte"])

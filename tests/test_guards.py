@@ -83,7 +83,7 @@ def test_a_threshold_under_which_nothing_is_valid_is_said_not_to_fit(photo_folde
     assert "no change" not in said.rpartition("valid@2")[2] + changes_table(conditions, "valid")
     assert said.index("the original is found first for") < said.index("valid@2 at 1e-06 is 0.0%")
     for result in conditions.values():
-        assert f"the first other result is of the query's kind for {percent(result.mean('p1'))}" in said
+        assert f"the first other result is of the query's kind for {result.mean('p1'):.1%}" in said
     assert changes_table(conditions, "valid").splitlines()[2].endswith("| none |")
     assert any("the threshold does not fit this encoder" in warning for warning in warnings(conditions["original"]))
     fits = by_condition([run(RunSpec(str(root), m, "tiny", 2, tau=1.9), progress=False) for m in ("original", "grey")])

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from clipnb import Result, RunSpec, UserError, load_dataset, run
+from clipnb import Result, RunSpec, UserError, load_dataset, load_results, run
 from clipnb.analysis.scores import read_log
 from clipnb.cli import main
 from clipnb.runs import saved_result, saved_runs
@@ -135,6 +135,10 @@ def test_runs_are_listed(project: Path, photo_folder: PhotoFolder, capsys: pytes
     listed = json.loads(capsys.readouterr().out)
     assert [row["run"] for row in listed] == [clean.spec.run_id, grey.spec.run_id]
     assert listed[1]["valid"] == pytest.approx(grey.valid.point)
+    assert main(["runs", "holidy"]) == 0
+    assert "no finished runs in results on 'holidy'; clipnb runs lists the others" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no folder 'nowhere'"):
+        load_results("nowhere")
 
 
 def test_a_hint_names_the_spelling_in_the_list() -> None:

@@ -63,7 +63,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("unit * 0", "has length 0"),
         (
             "unit * np.where(np.arange(len(v)) == 0, np.nan, 1)[:, None]",
-            "1 of them are wrong: the first, of b/00.png, is not finite",
+            "; the first, of b/00.png, is not finite",
         ),
         ("unit[:, :5]", r"not an array of shape \(6, 5\)"),
         ("unit[1:]", r"not an array of shape \(5, 12\)"),

@@ -22,6 +22,7 @@ from clipnb.datasets.images import decode, digest, read
 from clipnb.errors import DatasetError
 from clipnb.manipulations import Condition
 from clipnb.report.text import summary
+from clipnb.runs import require_possible
 from conftest import PhotoFolder, TinyEncoder, picture, tiny_run
 
 
@@ -163,6 +164,12 @@ def test_one_category_gives_a_number_without_interval_and_says_so(photo_folder: 
     assert "| 1.0000 |" in summary(result)
     headline = json.loads((result.save(tmp_path / "results") / "run.json").read_text())["headline"]
     assert headline == {"valid": result.valid.point, "low": None, "high": None}
+
+
+def test_a_missing_gallery_is_named_before_the_run(photo_folder: PhotoFolder) -> None:
+    spec = RunSpec(str(photo_folder({"cats": 4})), "grey", "histogram", 2, gallery="gall")
+    with pytest.raises(UserError, match="gallery 'gall': no folder that clipnb index wrote, and no data set 'gall'"):
+        require_possible(spec)
 
 
 def test_a_missing_data_set_is_named_before_an_encoder_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clipnb import Result, RunSpec, UserError, run
+from clipnb import Result, RunSpec, UserError, load_results, run
 from clipnb._core import random
 from clipnb.checks import warnings
 from clipnb.datasets.dataset import Dataset, Photo, batch, load_dataset, sample
@@ -118,7 +118,7 @@ def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, 
     assert (missing, others) == (1, [])
     assert len(merged.rows) == 3 * 4 * 2
     assert not merged.rows.duplicated(["category", "image", "draw"]).any()
-    assert any("1 categories are still to be run" in w for w in warnings(merged))
+    assert any("1 category is still to be run" in w for w in warnings(merged))
 
 
 def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, own_results: None) -> None:
@@ -132,6 +132,8 @@ def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, 
     rest.save()
     assert merge_saved() == [(folder, 0)]
     assert len(Result.load(folder).rows) == 32
+    assert [r.spec.run_id for r in load_results()] == [folder.name], "merged batches are not listed beside the whole"
+    assert len(load_results(batches=True)) == 3
 
 
 def test_runs_that_are_no_batches_of_one_are_not_merged(photo_folder: PhotoFolder, own_results: None) -> None:

@@ -84,6 +84,8 @@ def test_a_wrong_grid_is_one_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         typed_grid([str(file)]).specs()
     assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"there is no file gird\.yml"):
+        typed_grid(["gird.yml"])
 
 
 def test_a_grid_that_makes_no_sense_is_refused() -> None:

@@ -207,7 +207,8 @@ def _runs(options: argparse.Namespace) -> int:
     elif results:
         print(printable(frame, [name for name in LISTED if name in frame]))
     else:
-        print(f"no finished runs in {shown(results_root())}")
+        others = f" on {options.dataset!r}; clipnb runs lists the others" if options.dataset and load_results() else ""
+        print(f"no finished runs in {shown(results_root())}{others}")
     return 0
 
 

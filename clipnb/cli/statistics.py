@@ -135,6 +135,7 @@ def _analyse(options: argparse.Namespace) -> int:
 def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list[Scores], list[Result]]:
     """The logs and the saved runs that names stand for."""
     from ..analysis.scores import read_logs
+    from ..datasets.dataset import with_spaces
     from ..runs import saved_runs
 
     logs: list[Scores] = []
@@ -147,6 +148,8 @@ def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list
             results += runs
         else:
             asked = "".join(f" with {field} {value}" for field, value in settings.items())
+            if spaced := with_spaces(name):
+                raise UserError(f"{name!r}: put a name with spaces in quotes: {spaced}")
             why = f"is neither a log nor a folder of logs, and has no finished runs{asked}; clipnb runs lists the runs"
             raise UserError(f"{name!r} {why}")
     return logs, results
@@ -174,7 +177,7 @@ def _export(options: argparse.Namespace) -> int:
         for kind in options.format:
             part = narrow if kind in ("tex", "md") else frame
             path = write(part, options.out / f"{name}.{kind}", caption)
-            print(shown(path), f"({len(part)} rows, {len(part.columns)} of {len(frame.columns)} columns)")
+            print(shown(path), f"({len(part)} row{'s' * (len(part) != 1)}, {len(part.columns)} of {len(frame.columns)} columns)")
     return 0
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
+import shlex
 import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -148,11 +151,21 @@ def locate(dataset: str) -> Path:
         )
     if os.path.isfile(dataset):  # noqa: PTH113 - no errors for odd paths
         raise DatasetError(f"{dataset!r} is a file: a data set is the folder of its photographs")
+    if spaced := with_spaces(dataset):
+        raise DatasetError(f"no data set {dataset!r}: put a name with spaces in quotes: {spaced}")
     hint = nearest(dataset, [*choices, *KNOWN, *_folders(data_root()), *_folders(Path())])
     raise DatasetError(
         f"no data set {dataset!r}{hint}: give a folder of photographs, "
         f"a name in {shown(data_root())}, or one of {', '.join([*choices, *KNOWN])}"
     )
+
+
+def with_spaces(typed: str) -> str:
+    """The folder of which a shell passed only the first word, in quotes; "" if there is none."""
+    with suppress(OSError, ValueError):  # a name that cannot be one of a file
+        found = sorted(Path(typed).parent.glob(f"{glob.escape(Path(typed).name)} *")) if Path(typed).name else []
+        return next((shlex.quote(str(folder)) for folder in found if folder.is_dir()), "")
+    return ""
 
 
 def _folders(folder: Path) -> list[str]:

@@ -72,5 +72,5 @@ def _checked(encoder: Any, given: Any, n: int, names: Sequence[str]) -> NDArray[
         first = int(wrong.argmax())
         whose = f", of {names[first]}," if names else ""
         gave = f"has length {lengths[first]:.3g}" if np.isfinite(lengths[first]) else "is not finite (NaN or infinity)"
-        raise UserError(f"{expected}; {wrong.sum()} of them are wrong: the first{whose} {gave}")
+        raise UserError(f"{expected}; wrong: {wrong.sum()} of {n}; the first{whose} {gave}")
     return vectors

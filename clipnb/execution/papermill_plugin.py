@@ -31,6 +31,7 @@ from .._core.typed import from_text, load_yaml
 from ..datasets.importers import is_imported
 from ..encoders import imports_code
 from ..errors import UserError, text_of, user_errors
+from ..manipulations import CLEAN
 from ..spec import FIELDS, RunSpec, spec_of
 
 LARGEST = 100_000  # size of the largest file of parameters that is read, in bytes
@@ -210,8 +211,24 @@ class Handler(LocalHandler):  # type: ignore[misc]
             return f"page: {path}"
         names = [name for name in ("found", "p1", "valid") if name in result.rows and result.rows[name].notna().any()]
         numbers = ", ".join(f"{MEASURES[name].label} {result.mean(name):.1%}" for name in names)
-        dataset = shlex.quote(self.spec.dataset)
-        return f"{self.spec.run_id}: {numbers}\npage: {path}\nnext: clipnb analyse {dataset}, or clipnb report {dataset}"
+        return f"{self.spec.run_id}: {numbers}\npage: {path}\nnext: {self.next_commands()}"
+
+    def next_commands(self) -> str:
+        """The commands that use the run."""
+        from ..runs import saved_result
+
+        if self.spec.start or self.spec.step:
+            return "the other batches (-p start), then clipnb merge"
+        dataset, usual = shlex.quote(self.spec.dataset), RunSpec(self.spec.dataset)
+        changed = [
+            name
+            for name in ("encoder", "k", "tau", "seed", "precision", "engine")
+            if getattr(self.spec, name) != getattr(usual, name)
+        ]
+        flags = "".join(f" --{name} {shlex.quote(str(getattr(self.spec, name)))}" for name in changed)
+        if self.spec.manip == CLEAN or saved_result(self.spec.clean) is None:
+            return f"clipnb report {dataset}{flags} makes the other runs and the book"
+        return f"clipnb analyse {dataset}{flags}, or clipnb report {dataset}{flags}"
 
 
 def state_of_page(notebook: Path, spec: RunSpec) -> str:

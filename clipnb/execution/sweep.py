@@ -77,6 +77,8 @@ def read_grid(path: Path) -> dict[str, Any]:
         import yaml
     try:
         found = load_yaml(read_text(path, LARGEST), "BaseLoader")  # texts alone: `no` and `010` may be names
+    except FileNotFoundError:
+        raise UserError(f"there is no file {shown(path)}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{shown(path)} cannot be read as a grid: {text_of(error)}") from error
     names = set(Grid.__dataclass_fields__)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from .._core.paths import cache_root, expanded, project_root, shown
 from .._core.text import is_service
-from ..datasets.dataset import Photo, is_same, load_dataset, slug
+from ..datasets.dataset import Photo, is_same, load_dataset, locate, slug
+from ..datasets.importers import is_imported
 from ..datasets.picture_hash import CELLS
 from ..embedding.embed import Embeddings, embed, kept_embeddings
 from ..embedding.store import EmbeddingStore
@@ -199,6 +200,16 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
         return None
 
     return there
+
+
+def require_gallery(gallery: str) -> None:
+    """Raise a `UserError` if a source that the field `gallery` of a run names is missing."""
+    for name in source_names(gallery) if gallery and not is_service(gallery) else ():
+        if gallery_path(name) is None and not is_imported(name):
+            try:
+                locate(name)
+            except UserError as error:
+                raise UserError(f"gallery {name!r}: no folder that clipnb index wrote, and {error}") from None
 
 
 def gallery_files(gallery: str) -> list[Path]:
