@@ -53,9 +53,8 @@ def score_agreement(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[f
     rng = rng_for(0, "score agreement")
     equal = float(np.mean(left == right))
     resamples = 999 if equal >= ALIKE else 19  # enough to estimate `by_chance`; p does not matter here
-    chance = np.empty(resamples)
-    for i in range(resamples):
-        chance[i] = np.mean(left == right[np.lexsort((rng.random(len(group)), group))])  # shuffled within each category
+    shuffles = (np.lexsort((rng.random(len(group)), group)) for _ in range(resamples))  # within each category
+    chance = np.array([np.mean(left == right[order]) for order in shuffles])
     return Agreement(equal, float(chance.mean()), float((np.sum(chance >= equal) + 1) / (resamples + 1)))
 
 

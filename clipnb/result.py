@@ -1,7 +1,6 @@
 """The result of a run: specification, provenance, and one row per query and draw. Its folder holds three files.
 
-`run.json`      specification, headline number, provenance with warnings, and the SHA-256 of the rows; a folder without this
-                file is not a result
+`run.json`      specification, headline number, provenance with warnings, SHA-256 of the rows; a result has this file
 `rows.parquet`  one row per query and draw: category, image, draw, sha256, input (digest of the encoder's input), noop,
                 strength and difference (at the encoder's input), n_asked, n_returned, n_dead, n_unreadable, n_results,
                 n_valid, n_copies (gallery images left out as copies of the query), results, result_categories, distances,
@@ -167,8 +166,7 @@ class Result:
     def save(self, root: Path | None = None) -> Path:
         """Write the run's folder into `root` (`results/` by default) and return the folder.
 
-        Raises:
-            UserError: the folder holds a run with another data set, gallery or encoder of the same short name.
+        A `UserError` says that it holds a run with another data set, gallery or encoder of the same short name.
         """
         folder = (root or results_root()) / self.spec.run_id
         about = self.provenance

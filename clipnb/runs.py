@@ -76,14 +76,8 @@ def run(
     templates(spec.prompts)  # fails before the work
     encoder = encoder or load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     store = kept_embeddings(encoder)
-    options: Any = {
-        "seed": spec.seed,
-        "words": dataset.words,
-        "colour": spec.colour,
-        "batch_size": batch_size,
-        "workers": workers,
-        "progress": progress,
-    }
+    options: Any = {"seed": spec.seed, "words": dataset.words, "colour": spec.colour}
+    options |= {"batch_size": batch_size, "workers": workers, "progress": progress}
     conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))
     asked = embed(asked_for, conditions, encoder, store, **options)
     gallery = asked if len(asked_for) == len(dataset.photos) else embed(dataset.photos, [CLEAN], encoder, store, **options)
@@ -180,15 +174,13 @@ def saved_or_new(spec: RunSpec) -> Result:
 
 
 def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, texts: Mapping[str, Texts] = MappingProxyType({})) -> pd.DataFrame:
-    """Search the gallery for every query, clean and under each condition, and score its results: one row per query and draw.
-
-    `texts` is condition -> texts of the categories; it is empty for an encoder without text.
-    """
+    """Search the gallery for every query and score its results; `texts` (condition -> texts) are of an encoder that reads text."""
     parts = [_score(spec, asked, look_up(name), draw, texts.get(name)) for draw, name in enumerate(spec.conditions)]
     return pd.concat(parts, ignore_index=True)
 
 
 def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, texts: Texts | None) -> pd.DataFrame:
+    """Score the results of each query under the condition of one draw: one row per query."""
     found, condition = answer.retrieved, spec.conditions[draw]
     query_results = _query_results(spec, asked, answer, condition, texts)
     distances = query_results.distances

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clipnb import RunSpec, UserError, embed_images, load_encoder, run
-from clipnb.encoders.identity import weights_digest
+from clipnb.encoders.custom import weights_digest
 from clipnb.execution.sweep import numbers_only
 from clipnb.runs import current_result, saved_or_new
 from conftest import PhotoFolder, picture

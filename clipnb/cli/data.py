@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from .flags import Command, add_engines, typed_folder
 
-SPELLINGS = (
-    "open_clip:<model>/<tag>",
-    "timm:<model>",
-    "hf:<repository or folder>",
-    "st:<name or folder>",
-    "torchscript:<file>",
-    "onnx:<file>",
-    "<CLIP checkpoint>.pt",
-    "<package.module>:<name>",
-)
+SPELLINGS = ["open_clip:<model>/<tag>", "timm:<model>", "hf:<repository or folder>", "st:<name or folder>"]
+SPELLINGS += ["torchscript:<file>", "onnx:<file>", "<CLIP checkpoint>.pt", "<package.module>:<name>"]
 """Spellings of encoders that are not in the registry."""
 
 
@@ -43,7 +36,7 @@ def _info(options: argparse.Namespace) -> int:
         }
         about = {"data sets": here, "manipulations": edits, "default encoder": default_encoder()}
         about |= {"encoders": {name: {"missing extra": extra or None} for name, extra in extras.items()}}
-        about |= {"other encoders": list(SPELLINGS), "folders": folders}
+        about |= {"other encoders": SPELLINGS, "folders": folders}
         print(json.dumps(about, indent=1, ensure_ascii=False))
         return 0
     print("data sets      ", ", ".join(here))
@@ -112,20 +105,12 @@ def _index(options: argparse.Namespace) -> int:
     from .._core.ray_pool import RayPool
     from ..retrieval import build
 
+    names = ("encoder", "precision", "colour", "index", "shard_size", "threads")
+    settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     engine: build.Engine = build.local_engine
     if options.engine == "ray":
         engine = build.on_ray(RayPool(options.workers, options.address, options.gpus))
-    made = build.build_gallery(
-        options.folder,
-        typed_folder(options.out),
-        encoder=options.encoder,
-        precision=options.precision,
-        colour=options.colour,
-        index=options.index,
-        engine=engine,
-        shard_size=options.shard_size,
-        threads=options.threads,
-    )
+    made = build.build_gallery(options.folder, typed_folder(options.out), engine=engine, **settings)
     missing = len(made.about["unreadable"])
     unread = f"; {missing} images could not be read and are named in {shown(made.path / 'clipnb.json')}" if missing else ""
     print(f"{made.size} images, {made.about['index']} index: search it with -p gallery {shown(made.path)}{unread}")

@@ -21,24 +21,15 @@ Forward = Callable[[Any], Any]
 """Normalised images, a torch tensor (n, 3, size, size), to features (n, dim)."""
 
 
-def build(engine: str, forward: Forward, batch_size: int, size: int, precision: str) -> Forward:
-    """Build a forward pass with the engine "compile" or "openvino", for batches of `batch_size` images of `size` pixels a side.
-
-    Raises:
-        UserError: the engine does not support this precision on this machine.
-        MissingExtra: OpenVINO is not installed.
-    """
-    return _compiled(forward) if engine == "compile" else _openvino(forward, batch_size, size, precision)
-
-
-def _compiled(forward: Forward) -> Forward:
+def compiled(forward: Forward) -> Forward:
+    """The forward pass compiled by PyTorch; a `UserError` at the first call if it cannot be compiled here."""
     import torch
 
-    compiled = torch.compile(forward)
+    fast = torch.compile(forward)
 
     def run(pixels: Any) -> Any:
         try:
-            return compiled(pixels)
+            return fast(pixels)
         except torch._dynamo.exc.BackendCompilerFailed as error:  # most often because there is no C++ compiler
             why = (str(error).strip().splitlines() or [""])[0]
             raise UserError(f"the engine 'compile' cannot compile here ({why}): use -p engine torch") from error
@@ -46,7 +37,11 @@ def _compiled(forward: Forward) -> Forward:
     return run
 
 
-def _openvino(forward: Forward, batch_size: int, size: int, precision: str) -> Forward:
+def in_openvino(forward: Forward, batch_size: int, size: int, precision: str) -> Forward:
+    """The forward pass in OpenVINO, for batches of `batch_size` images of `size` pixels a side.
+
+    A `UserError` says that the processor does not run this precision, a `MissingExtra` that OpenVINO is not installed.
+    """
     with needs("the engine 'openvino'", "openvino", "use -p engine torch"):
         import openvino
     import torch
@@ -54,9 +49,8 @@ def _openvino(forward: Forward, batch_size: int, size: int, precision: str) -> F
     core = openvino.Core()
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "fp16" or (precision == "bf16" and "BF16" not in able):
-        raise UserError(
-            f"the engine 'openvino' does not run {precision} on this processor: use -p precision fp32, or -p engine torch"
-        )
+        instead = "use -p precision fp32, or -p engine torch"
+        raise UserError(f"the engine 'openvino' does not run {precision} on this processor: {instead}")
 
     class Network(torch.nn.Module):  # type: ignore[misc]
         def forward(self, pixels: Any) -> Any:

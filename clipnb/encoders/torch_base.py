@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..datasets.images import RGB
 from ..errors import UserError
 from . import DEFAULT, INSTEAD, Compute
-from .engines import FastestSize, build
+from .engines import FastestSize, compiled, in_openvino
 from .preprocessing import Preprocessing
 
 
@@ -73,8 +73,10 @@ class TorchEncoder:
             weight.requires_grad_(False)
         moments = torch.tensor([preprocessing.mean, preprocessing.std], dtype=torch.float32, device=self.device)
         self._mean, self._std = moments.view(2, 1, 3, 1, 1)
-        if self.engine != "torch":
-            self._forward = build(self.engine, forward, self.batch_size, preprocessing.size, self.precision)
+        if self.engine == "compile":
+            self._forward = compiled(forward)
+        elif self.engine == "openvino":
+            self._forward = in_openvino(forward, self.batch_size, preprocessing.size, self.precision)
 
     def prepare(self, image: RGB) -> NDArray[np.uint8]:
         """Convert a photograph to the network's input, (size, size, 3) uint8."""

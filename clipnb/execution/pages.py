@@ -128,12 +128,10 @@ def outstanding(specs: Sequence[RunSpec]) -> tuple[dict[RunSpec, str], dict[str,
     for spec in specs:
         try:
             require_possible(spec)
-            state = state_of(spec)
+            if not is_current(spec, state := state_of(spec)):
+                due[spec] = state
         except UserError as error:
             failures[spec.run_id] = str(error)
-        else:
-            if not is_current(spec, state):
-                due[spec] = state
     return due, failures
 
 
@@ -183,9 +181,8 @@ def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[Ru
                 bar.set_postfix_str(f"{runs[future].dataset_name} {runs[future].condition}")
                 yield runs[future], future.result()
     except BrokenProcessPool:
-        raise UserError(
-            "a process of the sweep was killed (out of memory?): type the same command to continue, or try --jobs 1"
-        ) from None
+        how = "type the same command to continue, or try --jobs 1"
+        raise UserError(f"a process of the sweep was killed (out of memory?): {how}") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -187,11 +187,14 @@ class Handler(LocalHandler):  # type: ignore[misc]
 
     def write(self, buf: str, path: str) -> None:
         notebook = json.loads(buf)
-        names = [o["ename"] for c in notebook["cells"] for o in c.get("outputs", []) if o["output_type"] == "error"]
-        self.running = names in ([], ["KeyboardInterrupt"]) and not finished(notebook)
+        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+        errors = [output["ename"] for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+        # papermill's own flags can report success after an interrupt; the replies of the kernel that nbclient records cannot
+        done = not errors and all("shell.execute_reply" in cell["metadata"].get("execution", {}) for cell in cells)
+        self.running = errors in ([], ["KeyboardInterrupt"]) and not done
         if not notebook["metadata"]["papermill"].get("end_time"):
             return
-        if done := finished(notebook):
+        if done:
             notebook["metadata"]["clipnb_state"] = self.state
             notebook["metadata"]["papermill"]["parameters"] |= self.spec.to_dict()  # a default may change
             buf = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
@@ -237,16 +240,6 @@ def state_of_page(notebook: Path, spec: RunSpec) -> str:
 
     own = notebook.resolve() == (project_root() / pages.TEMPLATE).resolve()
     return pages.state_of(spec) if own and not is_imported(spec.dataset) else ""
-
-
-def finished(notebook: Mapping[str, Any]) -> bool:
-    """Whether the kernel answered for every code cell and no cell ended in an error.
-
-    papermill's own flags can report success after an interrupt; the replies that nbclient records cannot.
-    """
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
-    answered = all("shell.execute_reply" in cell["metadata"].get("execution", {}) for cell in cells)
-    return answered and not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
 
 
 def _complain(message: str) -> None:

@@ -62,14 +62,8 @@ class Condition:
     def on(self, words: Sequence[str], own: str, seed: int, image_digest: str) -> Condition:
         """This condition with the word that it writes on one image, if it writes.
 
-        The word is drawn for the seed, the image's content and the number of the draw, so that all strengths write the same.
-
-        Args:
-            words: names of the categories of the data set.
-            own: name of the image's category, which is not written.
-
-        Raises:
-            UserError: there is no other category.
+        It is drawn from `words`, the names of the data set's categories, without the image's `own` (a `UserError` if there is no
+        other), for the seed, the image's content and the number of the draw, so that all strengths write the same.
         """
         if not self.manipulation.writes:
             return self

@@ -41,6 +41,10 @@ def _rotated(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     return np.asarray(cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_LINEAR, borderValue=BLACK))
 
 
+def _flipped(image: RGB, rng: np.random.Generator, value: float) -> RGB:
+    return np.ascontiguousarray(image[:, ::-1])
+
+
 def _captioned(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     """Draw lines of white text with a black outline, from the lower edge upwards, each as wide as the photograph."""
     height, width = image.shape[:2]
@@ -124,13 +128,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         at_input=lambda value, *_: value,
         aliases=("rotate",),
     ),
-    Manipulation(
-        "flipped",
-        "mirrored left to right",
-        lambda image, *_: np.ascontiguousarray(image[:, ::-1]),
-        fixed=True,
-        aliases=("flip", "mirrored"),
-    ),
+    Manipulation("flipped", "mirrored left to right", _flipped, fixed=True, aliases=("flip", "mirrored")),
     Manipulation(
         "captioned",
         "text over the lower part",

@@ -84,13 +84,7 @@ def _grey(image: RGB, rng: np.random.Generator, value: float) -> RGB:
 
 
 ENTRIES: tuple[Manipulation, ...] = (
-    Manipulation(
-        "original",
-        "the photograph as it is",
-        lambda image, *_: image,
-        fixed=True,
-        aliases=("none", "clean"),
-    ),
+    Manipulation("original", "the photograph as it is", lambda image, *_: image, fixed=True, aliases=("none", "clean")),
     Manipulation(
         "blurred",
         "Gaussian blur of each colour channel, sigma 3 source pixels",
