@@ -18,8 +18,7 @@ KEY = ["category", "image", "draw"]  # columns that identify a row
 def merge(results: Sequence[Result]) -> Result:
     """Merge the batches of one run. If two batches hold the same query, the later batch wins.
 
-    Raises:
-        UserError: they differ in settings other than `start` and `step`, in photographs or in weights.
+    A `UserError` says that they differ in settings other than `start` and `step`, in photographs or in weights.
     """
     order = sorted(results, key=lambda r: r.provenance["created"])
     whole = {replace(r.spec, dataset=order[-1].spec.dataset, start=0, step=0) for r in order}  # a folder has many spellings

@@ -41,11 +41,6 @@ from .stats.intervals import Absent, Interval, category_means, macro_mean, mean_
 class Result:
     """One finished run.
 
-    Attributes:
-        spec: specification of the run.
-        provenance: the origin of the numbers: versions, weights, counts, unreadable images, gallery and warnings.
-        rows: data frame with one row per query and draw, with the columns of `rows.parquet`.
-
     >>> from clipnb import RunSpec, run
     >>> result = run(RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3), progress=False)
     >>> result.rows[["category", "image", "valid"]].shape
@@ -54,9 +49,9 @@ class Result:
     True
     """
 
-    spec: RunSpec
-    provenance: Provenance
-    rows: pd.DataFrame
+    spec: RunSpec  #: specification of the run
+    provenance: Provenance  #: the origin of the numbers: versions, weights, counts, unreadable images, gallery and warnings
+    rows: pd.DataFrame  #: one row per query and draw, with the columns of `rows.parquet`
 
     @cached_property
     def scores(self) -> dict[str, list[float]]:

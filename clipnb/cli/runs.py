@@ -151,17 +151,16 @@ def _embed_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _embed(options: argparse.Namespace) -> int:
+    from .._core.ray_pool import RayPool
     from ..analysis.tolerance import graded
-    from ..execution import fill
+    from ..execution.fill import fill
     from ..manipulations import SEVERITIES, condition
     from ..spec import RunSpec
 
-    engine: fill.Engine = fill.local
+    pool: RayPool | None = None
     if options.engine == "ray":
-        from .._core.ray_pool import RayPool
-
         threads = options.threads or max(1, (os.cpu_count() or 1) // options.workers)
-        engine = fill.on_ray(RayPool(options.workers, options.address, options.gpus, {"OMP_NUM_THREADS": str(threads)}))
+        pool = RayPool(options.workers, options.address, options.gpus, {"OMP_NUM_THREADS": str(threads)})
     asked = list(map(condition, options.conditions or [f"{manip}/{at}" for manip in graded() for at in SEVERITIES]))
     settings = {name: value for name, value in given_settings(options).items() if name != "engine"}
     specs = [
@@ -170,7 +169,7 @@ def _embed(options: argparse.Namespace) -> int:
         for encoder in options.encoders
         for c in asked
     ]
-    done = fill.fill(specs, engine)
+    done = fill(specs, pool)
     print(f"{done.wanted} embeddings are stored; {done.computed} were computed now")
     if done.unreadable:
         print(f"{len(done.unreadable)} images cannot be read; the first: {next(iter(done.unreadable.values()))}")

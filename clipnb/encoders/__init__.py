@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -59,20 +59,13 @@ class Encoder(Protocol):
     Further attributes are optional: `batch_size`, the preferred number of inputs per call; `sees_whole`, true if the encoder
     squashes the whole photograph to a square instead of taking the centre square; `device`, and, where it is "cuda",
     `preparation`, a function that does what `prepare` does and can be sent to another process.
-
-    Attributes:
-        name: name that selects the encoder.
-        dim: length of an embedding.
-        input_size: side in pixels of the network's square input.
-        weights_sha256: digest of the weights, "" without weights.
-        identity: text with everything that determines an embedding: name, weights, preprocessing and precision.
     """
 
-    name: str
-    dim: int
-    input_size: int
-    weights_sha256: str
-    identity: str
+    name: str  #: name that selects the encoder
+    dim: int  #: length of an embedding
+    input_size: int  #: side in pixels of the network's square input
+    weights_sha256: str  #: digest of the weights, "" without weights
+    identity: str  #: text with everything that determines an embedding: name, weights, preprocessing and precision
 
     def prepare(self, image: RGB) -> NDArray[Any]:
         """Convert a photograph to the network's input. It runs on the CPU in a worker thread."""
@@ -101,42 +94,38 @@ PREFIXES = ("open_clip", "timm", "hf", "st", "torchscript", "onnx", "python")
 """Start of an encoder's name, before the colon."""
 
 
-def _from(kind: str) -> Loader:
-    """A loader whose module is imported when the encoder is loaded. None of the modules imports its packages before that."""
+def _load(kind: str, name: str, compute: Compute) -> Encoder:
+    """Load an encoder by the module of its kind, which is imported only now, and imports its packages itself."""
+    from . import (
+        custom,
+        efficientnet,
+        hugging_face,
+        onnx,
+        open_clip_models,
+        openai_clip,
+        sentence_transformers,
+        timm_models,
+        torchscript,
+    )
 
-    def load(name: str, compute: Compute) -> Encoder:
-        from . import (
-            custom,
-            efficientnet,
-            hugging_face,
-            onnx,
-            open_clip_models,
-            openai_clip,
-            sentence_transformers,
-            timm_models,
-            torchscript,
-        )
-
-        modules = {
-            "efficientnet": efficientnet,
-            "clip": openai_clip,
-            "custom": custom,
-            "open_clip": open_clip_models,
-            "timm": timm_models,
-            "hf": hugging_face,
-            "st": sentence_transformers,
-            "torchscript": torchscript,
-            "onnx": onnx,
-            "python": custom,
-        }
-        encoder: Encoder = modules[kind].load(name, compute)
-        return encoder
-
-    return load
+    modules = {
+        "efficientnet": efficientnet,
+        "clip": openai_clip,
+        "custom": custom,
+        "open_clip": open_clip_models,
+        "timm": timm_models,
+        "hf": hugging_face,
+        "st": sentence_transformers,
+        "torchscript": torchscript,
+        "onnx": onnx,
+        "python": custom,
+    }
+    encoder: Encoder = modules[kind].load(name, compute)
+    return encoder
 
 
-_efficientnet, _openai_clip, _custom = _from("efficientnet"), _from("clip"), _from("custom")
-_BY_PREFIX = {prefix: _from(prefix) for prefix in PREFIXES}
+_LOADERS: dict[str, Loader] = {kind: partial(_load, kind) for kind in ("efficientnet", "clip", "custom", *PREFIXES)}
+_efficientnet, _openai_clip, _custom = _LOADERS["efficientnet"], _LOADERS["clip"], _LOADERS["custom"]
 
 for _name in (OFFLINE, *LITE[:-1]):
     ENCODERS.register(_name)(_efficientnet)
@@ -162,7 +151,7 @@ def resolve(name: str) -> tuple[str, Loader]:
     """The canonical name of an encoder and the function that loads it; a `UserError` if it is unknown. Nothing is imported yet."""
     prefix, colon, rest = name.partition(":")
     if colon and rest and prefix in PREFIXES:
-        return name, _BY_PREFIX[prefix]
+        return name, _LOADERS[prefix]
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
         return name, _custom
     with suppress(OSError):  # a text too long for a path
@@ -241,7 +230,7 @@ def settled_precision(precision: str, encoder: str, engine: str = "torch", devic
     """
     if precision != "auto":
         return precision
-    full = engine == "openvino" or resolve(encoder)[1] in (_histogram, _custom, _BY_PREFIX["onnx"], _BY_PREFIX["python"])
+    full = engine == "openvino" or resolve(encoder)[1] in (_histogram, _custom, _LOADERS["onnx"], _LOADERS["python"])
     return "fp16" if not full and device in ("auto", "cuda") and has_cuda() else "fp32"
 
 

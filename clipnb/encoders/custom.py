@@ -34,9 +34,6 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     If the object lacks `name`, `identity` or `weights_sha256`, they are filled in. The identity is extended by the name that was
     typed, and by digests of the source (the module, and the modules beside it that it imports) and of the weights (arrays,
     tensors and files in the object's attributes). State weights of another form in `weights_sha256`.
-
-    Raises:
-        UserError: the module or the name does not exist or fails, or it is neither an encoder nor a function that returns one.
     """
     if name.startswith("python:"):
         raise UserError(f"the encoder {name!r} exists only in Python: pass it to clipnb.run(spec, encoder=...)")

@@ -61,15 +61,13 @@ class TorchEncoder:
         self.identity = f"{name}|{weights_sha256}|{preprocessing}|{self.precision}{lowered}"
         self.identity += "" if self.engine == "torch" else f"|{self.engine}"
         self.preparation, self._forward, self.device = preprocessing, forward, device_of(compute)
-        sizes = (4, 8, 16) if self.engine == "torch" else (8,)
         if self.device == "cpu":
             _keep_freed_memory()
-        else:
-            sizes = (64, 128, 256)
+        sizes = (64, 128, 256) if self.device != "cpu" else (4, 8, 16) if self.engine == "torch" else (8,)
         self._size, self.batch_size = FastestSize(sizes), max(sizes)
         self._lower = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision] if lowered else None
         self.model = model.float().eval().to(self.device)
-        for weight in self.model.parameters():
+        for weight in self.model.parameters():  # a ScriptModule refuses requires_grad_
             weight.requires_grad_(False)
         moments = torch.tensor([preprocessing.mean, preprocessing.std], dtype=torch.float32, device=self.device)
         self._mean, self._std = moments.view(2, 1, 3, 1, 1)
@@ -106,10 +104,7 @@ class TorchEncoder:
         """Embed (n, size, size, 3) uint8 as (n, dim) float32 unit vectors.
 
         The images go through the network in batches of the fastest size. If a batch does not fit into the device's memory,
-        batches have half the size from then on.
-
-        Raises:
-            torch.OutOfMemoryError: not even one image fits.
+        batches have half the size from then on; a `torch.OutOfMemoryError` says that not even one image fits.
         """
         import torch
 

@@ -6,9 +6,9 @@ whose embeddings are in the store costs next to nothing, so the same command con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -43,10 +43,6 @@ class Filled(NamedTuple):
     unreadable: dict[str, str]  # photograph -> reason
 
 
-Engine = Callable[[Sequence[Task]], Iterable[Filled]]
-"""(tasks) -> the outcome of each, in any order."""
-
-
 def tasks_of(specs: Sequence[RunSpec], photos: int = PHOTOS) -> list[Task]:
     """Cut the embeddings of runs into tasks of at most `photos` photographs; a `UserError` if a data set is missing."""
     groups: dict[RunSpec, list[RunSpec]] = {}
@@ -76,24 +72,15 @@ def do(task: Task) -> Filled:
 _encoder = lru_cache(maxsize=1)(load_encoder)
 
 
-def local(tasks: Sequence[Task]) -> Iterator[Filled]:
-    """Do tasks one after the other, in this process."""
-    return map(do, tasks)
+def fill(specs: Sequence[RunSpec], pool: RayPool | None = None, *, photos: int = PHOTOS) -> Filled:
+    """Embed the photographs of runs under their conditions, by tasks of at most `photos` photographs, in this process or on Ray.
 
-
-def on_ray(pool: RayPool) -> Engine:
-    """An engine that does tasks on Ray. All processes write to one cache, so a cluster needs a file system that it shares."""
-    return partial(pool.work, lambda: do)
-
-
-def fill(specs: Sequence[RunSpec], engine: Engine = local, *, photos: int = PHOTOS) -> Filled:
-    """Embed the photographs of runs under their conditions, by tasks of at most `photos` photographs that an engine does.
-
-    Raises:
-        UserError: a data set or an encoder is missing, or no photograph can be read.
+    All processes of Ray write to one cache, so a cluster needs a file system that it shares. A `UserError` says that a data set or
+    an encoder is missing, or that no photograph can be read.
     """
     tasks = tasks_of(specs, photos)
-    done = list(tqdm(engine(tasks), total=len(tasks), desc="embedding", unit="task"))
+    outcomes = pool.work(lambda: do, tasks) if pool else map(do, tasks)
+    done = list(tqdm(outcomes, total=len(tasks), desc="embedding", unit="task"))
     unreadable = {photo: why for part in done for photo, why in part.unreadable.items()}
     if not (wanted := sum(part.wanted for part in done)):
         raise UserError(f"no photograph can be read; the first: {next(iter(unreadable.values()))}")

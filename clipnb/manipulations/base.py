@@ -23,15 +23,10 @@ DIFFERENCE = "mean colour difference"
 
 @dataclass(frozen=True)
 class View:
-    """The part of a photograph that an encoder sees.
+    """The part of a photograph that an encoder sees."""
 
-    Attributes:
-        size: side in pixels of the network's square input.
-        whole: whether the input is the whole photograph, squashed to a square, or the centre square of the short side.
-    """
-
-    size: int
-    whole: bool = False
+    size: int  #: side in pixels of the network's square input
+    whole: bool = False  #: whether the input is the whole photograph, squashed to a square, or the centre square of the short side
 
     def area(self, height: int, width: int) -> float:
         """Number of pixels of the photograph in the part that the network sees."""
@@ -49,46 +44,27 @@ AtInput = Callable[[float, Shape, Shape, View], float]
 
 @dataclass(frozen=True)
 class Manipulation:
-    """A manipulation with a fixed setting, five severities, or both.
+    """A manipulation with a fixed setting, five severities, or both."""
 
-    Attributes:
-        name: the name to type; the study's manipulations keep the study's spelling.
-        summary: description in one line.
-        apply: (image (h, w, 3) uint8, generator, value) -> image (h', w', 3) uint8; the value is that of
-            the parameter, and 0 is the fixed setting. If it writes a word, the word follows.
-        label: name in figures and sentences; the name by default.
-        draws: whether `apply` uses the generator, or the word is drawn; otherwise the seed does not matter.
-        writes: whether it writes a word on the image; in a run, the name of another category.
-        version: increase it when `apply` or `at_input` returns other values, so that older stored embeddings are not used.
-        parameter: the parameter that severities 1 to 5 set, with its unit; "" without severities.
-        levels: value of the parameter at severities 1 to 5.
-        limits: lowest and highest value that a strength may set; () if there are only severities.
-        whole: whether a strength is a whole number.
-        number, wording: format of a value, and words around it, such as "{:.0%}" and "{} of the area kept".
-        fixed: whether there is a setting without severity.
-        unit: unit of `at_input`.
-        at_input: computes the effective strength at the encoder's input from the value and sizes; None if pixels must be
-            compared.
-        aliases: other spellings of the name.
-    """
-
-    name: str
-    summary: str
+    name: str  #: the name to type; the study's manipulations keep the study's spelling
+    summary: str  #: description in one line
+    #: (image (h, w, 3) uint8, generator, value) -> image (h', w', 3) uint8; the value is that of the parameter, and 0 is the fixed
+    #: setting. If it writes a word, the word follows.
     apply: Callable[..., RGB]
-    label: str = ""
-    draws: bool = False
-    writes: bool = False
-    version: int = 1
-    parameter: str = ""
-    levels: tuple[float, ...] = ()
-    limits: tuple[float, ...] = ()
-    whole: bool = False
-    number: str = "{:.1f}"
-    wording: str = "{}"
-    fixed: bool = False
-    unit: str = DIFFERENCE
-    at_input: AtInput | None = None
-    aliases: tuple[str, ...] = ()
+    label: str = ""  #: name in figures and sentences; the name by default
+    draws: bool = False  #: whether `apply` uses the generator, or the word is drawn; otherwise the seed does not matter
+    writes: bool = False  #: whether it writes a word on the image; in a run, the name of another category
+    version: int = 1  #: increase it when `apply` or `at_input` returns other values, so that older embeddings are not used
+    parameter: str = ""  #: the parameter that severities 1 to 5 set, with its unit; "" without severities
+    levels: tuple[float, ...] = ()  #: value of the parameter at severities 1 to 5
+    limits: tuple[float, ...] = ()  #: lowest and highest value that a strength may set; () if there are only severities
+    whole: bool = False  #: whether a strength is a whole number
+    number: str = "{:.1f}"  #: format of a value that is not whole, such as "{:.0%}"
+    wording: str = "{}"  #: words around a value, such as "{} of the area kept"
+    fixed: bool = False  #: whether there is a setting without severity
+    unit: str = DIFFERENCE  #: unit of `at_input`
+    at_input: AtInput | None = None  #: effective strength from the value and sizes; None if pixels must be compared
+    aliases: tuple[str, ...] = ()  #: other spellings of the name
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", self.label or self.name)
@@ -98,9 +74,7 @@ class Manipulation:
 
         A strength that is the value of a severity becomes that severity. Without severities, both are 0. If both are 0 and
         there is no fixed setting, the severity is 3, the middle.
-
-        Raises:
-            UserError: the manipulation has no such strength, or both are given.
+        A `UserError` says that the manipulation has no such strength, or that both are given.
         """
         if severity and strength:
             raise UserError(f"{self.name} takes a severity or a strength, not both: {severity} and {strength:g}")

@@ -38,11 +38,7 @@ def _typographic(image: RGB, rng: np.random.Generator, value: float, word: str =
 
 
 def _line(word: str, tall: int) -> Image.Image:
-    """A line of text about `tall` pixels high, from the top of its highest letters to the bottom of its lowest ones, as RGBA.
-
-    Raises:
-        UserError: Pillow's font, which has Latin letters, lacks one of the word.
-    """
+    """A line of text about `tall` pixels high, from the top of its highest letters to the bottom of its lowest ones, as RGBA."""
     size = max(8, tall)
     font = ImageFont.load_default(size)
     unknown = bytes(font.getmask("\U0010ffff"))
