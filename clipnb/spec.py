@@ -31,8 +31,7 @@ MODES = ("corrected", "study")
 INDEXES = ("exact", "hnsw", "ivf", "stored")
 """Ways to search a gallery in this process; `stored` is the index inside a clip-retrieval folder."""
 
-NOTHING_LEFT_OUT = -2
-"""Value of `duplicates` that lets a query find itself."""
+NOTHING_LEFT_OUT = -2  #: value of `duplicates` that lets a query find itself
 
 AS_STUDY: dict[str, Any] = {
     "num_images": 10,

@@ -1,4 +1,4 @@
-"""Encoders turn photographs into unit vectors. Each family has one file, which contains its heavy imports.
+"""Encoders turn photographs into unit vectors. A function loads each family, and contains its heavy imports.
 
 A name selects an encoder: `efficientnet-lite2`, `histogram`, OpenAI's name of a CLIP model (`ViT-L/14`), the path of a CLIP
 checkpoint, a package with its own name of a model (`open_clip:<model>/<tag>`, `timm:<model>`, `hf:<repository>`,
@@ -25,14 +25,9 @@ from .._core.registry import Registry
 from ..datasets.images import RGB
 from ..errors import MissingExtra, UserError
 
-STUDY = "ViT-L/14"
-"""Encoder of the study."""
-
-OFFLINE = "efficientnet-lite2"
-"""Encoder that needs no network; the samples and the book use it."""
-
-LITE = ("efficientnet-lite0", "efficientnet-lite1", OFFLINE)
-"""Encoders whose weights come in packages."""
+STUDY = "ViT-L/14"  #: encoder of the study
+OFFLINE = "efficientnet-lite2"  #: encoder that needs no network; the samples and the book use it
+LITE = ("efficientnet-lite0", "efficientnet-lite1", OFFLINE)  #: encoders whose weights come in packages
 
 INSTEAD = f"use the encoder {OFFLINE}, which needs no network (-p encoder {OFFLINE}, or CLIPNB_ENCODER={OFFLINE})"
 """End of an error message about missing weights."""
@@ -90,38 +85,26 @@ ENCODERS: Registry[Loader] = Registry("encoder")
 
 OPENAI = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px")
 
-PREFIXES = ("open_clip", "timm", "hf", "st", "torchscript", "onnx", "python")
-"""Start of an encoder's name, before the colon."""
+PREFIXES = ("open_clip", "timm", "hf", "st", "torchscript", "onnx", "python")  #: start of an encoder's name, before the colon
 
 
 def _load(kind: str, name: str, compute: Compute) -> Encoder:
     """Load an encoder by the module of its kind, which is imported only now, and imports its packages itself."""
-    from . import (
-        custom,
-        efficientnet,
-        hugging_face,
-        onnx,
-        open_clip_models,
-        openai_clip,
-        sentence_transformers,
-        timm_models,
-        torchscript,
-    )
+    from . import custom, efficientnet, hugging_face, model_files, open_clip_models, openai_clip, timm_models
 
-    modules = {
-        "efficientnet": efficientnet,
-        "clip": openai_clip,
-        "custom": custom,
-        "open_clip": open_clip_models,
-        "timm": timm_models,
-        "hf": hugging_face,
-        "st": sentence_transformers,
-        "torchscript": torchscript,
-        "onnx": onnx,
-        "python": custom,
+    loaders: dict[str, Loader] = {
+        "efficientnet": efficientnet.load,
+        "clip": openai_clip.load,
+        "custom": custom.load,
+        "open_clip": open_clip_models.load,
+        "timm": timm_models.load,
+        "hf": hugging_face.load,
+        "st": hugging_face.load_sentence_transformer,
+        "torchscript": model_files.load_torchscript,
+        "onnx": model_files.load_onnx,
+        "python": custom.load,
     }
-    encoder: Encoder = modules[kind].load(name, compute)
-    return encoder
+    return loaders[kind](name, compute)
 
 
 _LOADERS: dict[str, Loader] = {kind: partial(_load, kind) for kind in ("efficientnet", "clip", "custom", *PREFIXES)}

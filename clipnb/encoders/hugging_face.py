@@ -1,7 +1,7 @@
-"""Models of transformers: `hf:<repository or folder>`, with their own image processor and tokenizer.
+"""Models of transformers, `hf:<repository or folder>`, and image models of sentence-transformers, `st:<name or folder>`.
 
-The embedding is `get_image_features` of models for images and texts, else the pooled output, else the output of the first
-token. Code in a repository is never run.
+They have their own image processor and tokenizer. The embedding of `hf` is `get_image_features` of models for images and texts,
+else the pooled output, else the output of the first token. Code in a repository is never run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ from .preprocessing import from_package
 from .torch_base import TextTorchEncoder, TorchEncoder, features, matching_torchvision, output_dim, reason, state_sha256
 
 
+def _source(name: str) -> str:
+    """The repository or folder that the name of an encoder holds."""
+    source = name.partition(":")[2]
+    return str(typed_path(source)) if "~" in source else source
+
+
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     """Load a model of transformers (a `Loader`), unless it needs code that clipnb does not run."""
-    source = name.removeprefix("hf:")
-    source = str(typed_path(source)) if "~" in source else source
+    source = _source(name)
     with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "hf"):
         import torch
         import torchvision  # noqa: F401  (image processors need it)
@@ -60,3 +65,29 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     if reads_text:
         return TextTorchEncoder(name, towers, tokenize, *rest)
     return TorchEncoder(name, towers.encode_image, towers, *rest)
+
+
+def load_sentence_transformer(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
+    """Load a model of sentence-transformers that embeds images and texts (a `Loader`)."""
+    with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "st"):
+        import torchvision  # noqa: F401  (image processors need it)
+        from sentence_transformers import SentenceTransformer
+        from transformers import BatchEncoding
+    try:
+        model = SentenceTransformer(_source(name), device="cpu")
+        preprocessing = from_package(model[0].processor)
+    except UserError:
+        raise
+    except Exception as error:  # hub, network and configuration errors have no common ancestor
+        instead = f"pass a model for images, or {INSTEAD}"
+        raise UserError(f"the encoder {name!r} cannot be loaded ({reason(error)}): {instead}") from error
+
+    def encode_image(pixels: Any) -> Any:
+        return model({"pixel_values": pixels, "modality": "image"})["sentence_embedding"]
+
+    def tokenize(texts: list[str]) -> Any:
+        return BatchEncoding(model.preprocess(texts))
+
+    model.encode_image, model.encode_text = encode_image, lambda tokens: model(dict(tokens))["sentence_embedding"]
+    dim = output_dim(encode_image, model, preprocessing.size)
+    return TextTorchEncoder(name, model, tokenize, preprocessing, dim, None, state_sha256(model), compute)

@@ -69,9 +69,8 @@ def _parts(name: str, open_clip: Any) -> tuple[str, str, Path | None]:
     source = name.removeprefix("open_clip:")
     if source.startswith("local-dir:"):
         if not (folder := typed_path(source.removeprefix("local-dir:")) / CONFIG).is_file():
-            raise UserError(
-                f"{name!r}: no file {folder}, which says what the model is: pass open_clip:<model>/<tag>@<file or folder>"
-            )
+            instead = "pass open_clip:<model>/<tag>@<file or folder>"
+            raise UserError(f"{name!r}: no file {folder}, which says what the model is: {instead}")
         return f"local-dir:{folder.parent}", "", _weights(name, folder.parent)
     model, _, rest = source.partition("/")
     if model not in open_clip.list_models():
@@ -92,9 +91,8 @@ def _weights(name: str, path: Path) -> Path:
 
     found = _find_checkpoint_in_dir(path) if path.is_dir() else path
     if found is None or not Path(found).is_file():
-        raise UserError(
-            f"{name!r}: no checkpoint at {path}: pass an existing .safetensors, .bin, .pt or .pth file, or a folder with one"
-        )
+        instead = "pass an existing .safetensors, .bin, .pt or .pth file, or a folder with one"
+        raise UserError(f"{name!r}: no checkpoint at {path}: {instead}")
     return Path(found)
 
 

@@ -1,12 +1,7 @@
 """Grids of runs: data sets x manipulations x severities x encoders, the specification of each run, and the cost of all.
 
-Flags or a YAML file describe a grid:
-
-    datasets: [athletes, miniplaces]
-    manips: [blurred, cropped, grey]        # the study's, by default
-    severities: [1, 2, 3, 4, 5]             # 0 is the fixed setting
-    encoders: [efficientnet-lite2, histogram]
-    settings: {per_category: 10, seed: 0}   # any other parameter of the run notebook
+Flags or a YAML file describe a grid, whose settings are any other parameters of the run notebook:
+`{datasets: [athletes], manips: [blurred, grey], severities: [1, 3, 5], encoders: [histogram], settings: {per_category: 10}}`.
 """
 
 from __future__ import annotations

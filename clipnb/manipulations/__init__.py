@@ -1,14 +1,8 @@
-"""Manipulations of a query photograph before it is embedded.
+"""Manipulations of a query photograph before it is embedded: from an RGB array to another. `apply` manipulates one image.
 
-A manipulation turns an RGB array into another RGB array, given a random generator and a severity. It does not depend on
-the encoder. `apply` manipulates one image.
-
-`study`       the study's blur, crop and grey: its fixed settings, and five severities of each
-`everyday`    edits that photographs undergo on phones, in messengers and on web pages
-`imagenet_c`  the fifteen corruptions of ImageNet-C
-`typographic` the name of another category written on the photograph
-`base`        severities, draws, compositions (`grey+blurred`), strength at the encoder's input
-`conditions`  a manipulation at a severity or strength, and its text form
+`study` has the study's blur, crop and grey, `everyday` the edits that photographs undergo on phones and web pages, `imagenet_c`
+the corruptions of ImageNet-C, `typographic` a written word. `base` says what a manipulation is, and composes them
+(`grey+blurred`); `conditions` has one at a severity or strength, and its text form.
 """
 
 from __future__ import annotations
@@ -19,7 +13,6 @@ from .conditions import Condition, apply, condition
 from .study import BLUR_SIGMA, CLEAN, STUDY
 
 EVERYDAY = tuple(entry.name for entry in everyday.ENTRIES)
-"""Edits that photographs undergo on phones, in messengers and on web pages."""
 
 for _manipulation in (*study.ENTRIES, *everyday.ENTRIES, *typographic.ENTRIES, *imagenet_c.ENTRIES):
     MANIPULATIONS.register(_manipulation.name, *_manipulation.aliases)(_manipulation)

@@ -75,10 +75,8 @@ class Condition:
     def at_input(self, before: Shape, after: Shape, view: View, difference: float) -> float:
         """Effective strength at the encoder's input, in `manipulation.unit`.
 
-        Args:
-            before, after: shapes of the photograph and of the manipulated photograph.
-            view: the part of a photograph that the encoder sees.
-            difference: mean colour difference between the two at the encoder's input.
+        It follows from the shapes of the photograph and of the manipulated one, and from the view of the encoder, or it is the
+        mean colour difference between the two at the encoder's input.
         """
         at_input = self.manipulation.at_input
         return at_input(self.value, before, after, view) if at_input else difference

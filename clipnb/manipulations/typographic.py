@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.images import RGB
 from ..errors import UserError
-from .base import Manipulation, Shape, View
+from .base import Manipulation
 
 WORD = "iPod"  # the word that is written if none is given
 LETTERS = (0.05, 0.1, 0.15, 0.2, 0.3)  # heights of the line of text as shares of the short side
@@ -52,11 +52,6 @@ def _line(word: str, tall: int) -> Image.Image:
     return made
 
 
-def _share_of_input(value: float, before: Shape, after: Shape, view: View) -> float:
-    height, width = before[:2]
-    return value * (min(height, width) / height if view.whole else 1.0)
-
-
 ENTRIES: tuple[Manipulation, ...] = (
     Manipulation(
         "typographic",
@@ -70,7 +65,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         number="{:.0%}",
         wording="text of {} of the short side",
         unit="share of the input's height",
-        at_input=_share_of_input,
+        at_input=lambda value, before, after, view: value * (min(before[:2]) / before[0] if view.whole else 1.0),
         aliases=("typographic_attack", "written"),
     ),
 )
