@@ -11,7 +11,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from ._core.random import rng_for
 from ._core.text import literal
@@ -58,13 +57,6 @@ def score_agreement(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[f
     return Agreement(equal, float(chance.mean()), float((np.sum(chance >= equal) + 1) / (resamples + 1)))
 
 
-def _equal_inputs(a: pd.DataFrame, b: pd.DataFrame) -> float:
-    """Share of the common queries of two runs whose network inputs are equal in the first draw; NaN without common queries."""
-    both = [rows[rows["draw"] == 0].set_index(["category", "image"])["input"] for rows in (a, b)]
-    left, right = both[0].align(both[1], join="inner")
-    return float((left == right).mean()) if len(left) else float("nan")
-
-
 def duplicate_conditions(results: Sequence[Result]) -> list[str]:
     """Warnings about runs that differ only in the condition, but have equal inputs or equal scores."""
     said = []
@@ -73,7 +65,9 @@ def duplicate_conditions(results: Sequence[Result]) -> list[str]:
             continue
         both = f"`{a.spec.group_id}`: {a.label} and {b.label}"
         if {"input", "draw"} <= set(a.rows) & set(b.rows):
-            if (share := _equal_inputs(a.rows, b.rows)) >= NOTICED:
+            inputs = [r.rows[r.rows["draw"] == 0].set_index(["category", "image"])["input"] for r in (a, b)]
+            left, right = inputs[0].align(inputs[1], join="inner")  # of the queries that both have, in the first draw
+            if len(left) and (share := float((left == right).mean())) >= NOTICED:
                 what = f"are the same for the encoder on {share:.0%} of the photographs"
                 said.append(f"{both} {what}: they are one condition, not two")
         elif (a.spec.draws, len(a.rows)) == (b.spec.draws, len(b.rows)) and a.scores.keys() == b.scores.keys():

@@ -39,11 +39,9 @@ def merge(results: Sequence[Result]) -> Result:
 
 
 def merge_saved() -> list[tuple[Path, int]]:
-    """Merge all batches among the saved runs, save the merged runs, and return the folder of each, with the number of categories
-    that no batch covers yet.
+    """Merge all batches among the saved runs; save the merged runs, and return folder and number of categories still to be run.
 
-    Raises:
-        UserError: there are no batches, batches do not belong together, or a saved run holds queries that its batches do not.
+    A `UserError` says that no batches are there, that they do not belong together, or that a saved run holds other queries.
     """
     groups: dict[str, list[Result]] = {}
     for result in load_results(batches=True):

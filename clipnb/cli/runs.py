@@ -105,6 +105,7 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    from .._core.paths import project_root
     from ..analysis import severity
     from ..execution import pages, sweep
     from ..runs import current_result, saved_result
@@ -124,7 +125,7 @@ def _sweep(options: argparse.Namespace) -> int:
         print(sweep.cost(due).sentence(jobs), flush=True)
 
     if options.dry_run:
-        with_pages = not options.no_pages and pages.in_project()
+        with_pages = not options.no_pages and (project_root() / pages.TEMPLATE).is_file()
         announce(list(pages.outstanding(specs)[0]) if with_pages else [spec for spec in specs if current_result(spec) is None])
         return 1 if len(specs) < len(asked) else 0
     if options.no_pages:

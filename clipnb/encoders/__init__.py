@@ -78,8 +78,11 @@ class TextEncoder(Protocol):
 
 
 Loader = Callable[[str, Compute], Encoder]
-"""(name, how it is computed) -> encoder. It raises `MissingExtra` if a package is not installed, and `UserError` if the model is
-unknown, or its weights are missing, damaged or cannot be fetched."""
+"""(name, how it is computed) -> encoder.
+
+It raises `MissingExtra` if a package is not installed, and `UserError` if the model is unknown, or its weights are missing,
+damaged or cannot be fetched.
+"""
 
 ENCODERS: Registry[Loader] = Registry("encoder")
 

@@ -56,11 +56,6 @@ def template() -> Path:
     return path
 
 
-def in_project() -> bool:
-    """Whether there is a project folder, with the notebook from which pages are made."""
-    return (project_root() / TEMPLATE).is_file()
-
-
 def page(spec: RunSpec) -> Path:
     """Path of the executed notebook of a run."""
     return runs_root() / f"{spec.run_id}.ipynb"

@@ -90,11 +90,10 @@ def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = Mappin
 
 def as_options(parameters: Mapping[str, Any]) -> list[str]:
     """Options that give papermill exactly these parameters, after all others: texts as -r, values as Python writes them."""
-    return [
-        word
-        for name, value in parameters.items()
-        for word in (("-r", name, value) if isinstance(value, str) else ("-p", name, repr(value)))
-    ]
+    options: list[str] = []
+    for name, value in parameters.items():
+        options += ["-r", name, value] if isinstance(value, str) else ["-p", name, repr(value)]
+    return options
 
 
 def default_parameters(notebook: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,14 +233,6 @@ class Handler(LocalHandler):  # type: ignore[misc]
         return f"clipnb analyse {dataset}{flags}, or clipnb report {dataset}{flags}"
 
 
-def state_of_page(notebook: Path, spec: RunSpec) -> str:
-    """The digest by which `clipnb report` recognises a page as current; "" if the notebook is not the template of the project."""
-    from . import pages
-
-    own = notebook.resolve() == (project_root() / pages.TEMPLATE).resolve()
-    return pages.state_of(spec) if own and not is_imported(spec.dataset) else ""
-
-
 def _complain(message: str) -> None:
     print(f"clipnb: {message}", file=sys.stderr)
 
@@ -264,7 +255,10 @@ def fill_in() -> None:
     try:
         if (plan := planned(sys.argv[1:])) is None:
             return
-        state = state_of_page(plan.notebook, plan.spec) if plan.output else ""
+        from . import pages
+
+        own = plan.output and plan.notebook.resolve() == (project_root() / pages.TEMPLATE).resolve()
+        state = pages.state_of(plan.spec) if own and not is_imported(plan.spec.dataset) else ""  # by which the page is current
     except UserError as error:
         _complain(str(error))
         sys.exit(2)

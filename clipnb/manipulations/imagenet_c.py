@@ -81,8 +81,11 @@ _OWN: dict[str, dict[str, Any]] = {
         "version": 2,
     },
 }
-"""Corruptions whose strength is not the mean colour difference: `glass_blur` also shifts the whole image, furthest at severity 3,
-and `frost` at severity 4 has less of the photograph but no more ice than at 3, so that the mixture is closer to the photograph."""
+"""Corruptions whose strength is not the mean colour difference.
+
+`glass_blur` also shifts the whole image, furthest at severity 3. `frost` at severity 4 has less of the photograph but no more ice
+than at 3, so that the mixture is darker and closer to the photograph.
+"""
 
 ENTRIES = tuple(
     Manipulation(
