@@ -102,7 +102,7 @@ def _copies_warning(result: Result) -> str:
         return ""
     return (
         f"{many} of {len(share)} queries lose more than {CROWD:.0%} of the {'results' if answered else 'gallery'} as copies "
-        f"(at most {share.max():.0%}): `clipnb card` shows such pairs, and -p duplicates -1 leaves out equal files alone"
+        f"(at most {share.max():.0%}): `clipnb card --files` names such pairs, and -p duplicates -1 leaves out equal files alone"
     )
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clipnb import RunSpec, run
+from clipnb.cli import main
 from clipnb.datasets.card import Card, card_of, near_pairs
 from clipnb.datasets.picture_hash import BITS, CELL, CELLS, FEWEST, NEAR, near_copies, picture_hash
 from clipnb.errors import DatasetError
@@ -56,10 +57,24 @@ def test_a_card_counts_photographs_copies_and_files(root: Path) -> None:
     assert card.near_copies == 1
     assert card.near_photographs == 4
     assert card.across == 1
-    assert card.examples == [["cats/1.png", "dogs/again.jpg"]]
+    assert card.examples == [["cats/copy.png", "=", "cats/0.png"], ["dogs/again.jpg", "~", "cats/1.png"]]
     said = " ".join(card_warnings(card))
     assert "1 pair of copies or near-copies lies in different categories" in said
     assert "67% of the photographs have a copy or near-copy" in said
+
+
+def test_the_command_names_files_that_are_not_used_and_copies(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = ["cats/copy.png = cats/0.png", "dogs/again.jpg ~ cats/1.png"]
+    assert main(["card", str(root), "--files"]) == 0
+    broken, *lines = capsys.readouterr().out.splitlines()[-3:]
+    assert broken.startswith("dogs/broken.jpg: unreadable")
+    assert lines == pairs
+    (root / "dogs" / "broken.jpg").unlink()
+    monkeypatch.setattr("clipnb.datasets.card.EXAMPLES", 1)
+    assert main(["card", str(root), "--files"]) == 0
+    assert capsys.readouterr().out.splitlines()[-3:] == ["every file is used", pairs[0], "and 1 more"]
 
 
 def test_a_card_is_kept_and_made_anew_when_files_change(root: Path) -> None:

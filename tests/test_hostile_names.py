@@ -193,5 +193,5 @@ def test_commands_print_names_as_text(
         main(["export", "--out", str(tmp_path)])
         assert "\n=" not in (tmp_path / name).read_text()
         assert ",=" not in (tmp_path / name).read_text()
-    main(["card", str(root)])
+    main(["card", str(root), "--files"])
     assert "\x1b" not in capsys.readouterr().out

@@ -72,18 +72,19 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("datasets", nargs="+", metavar="dataset", help="folders, or names in $CLIPNB_DATA")
-    parser.add_argument("--files", action="store_true", help="name each file that is not used, with the reason")
+    what = "name each file that is not used, with the reason, each copy (=) and each near-copy (~)"
+    parser.add_argument("--files", action="store_true", help=what)
 
 
 def _card(options: argparse.Namespace) -> int:
     from ..datasets.card import card_of
-    from ..report.cards import card_table, card_warnings, files_left_out
+    from ..report.cards import card_table, card_warnings, copies_named, files_left_out
 
     for dataset in options.datasets:
         card = card_of(dataset)
         print(card_table(card), "\n".join(f"Note: {said}." for said in card_warnings(card)), sep="\n")
         if options.files:
-            print("\n".join(files_left_out(card)) or "every file is used")
+            print("\n".join([*(files_left_out(card) or ["every file is used"]), *copies_named(card)]))
     return 0
 
 

@@ -22,8 +22,8 @@ from .images import decode, digest, read
 from .memory import room_for
 from .picture_hash import NEAR, near_copies, picture_hash
 
-EXAMPLES = 20
-VERSION = 4  # raised when the contents of a card change, so that a card in the cache is not mistaken for a new one
+EXAMPLES = 1000
+VERSION = 5  # raised when the contents of a card change, so that a card in the cache is not mistaken for a new one
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Card:
     fingerprint: str
     unused: dict[str, str] = field(default_factory=dict)  # as in `Dataset`
     empty: list[str] = field(default_factory=list)  # as in `Dataset`
-    examples: list[list[str]] = field(default_factory=list)  # ids of the first `EXAMPLES` of the pairs in `across`
+    examples: list[list[str]] = field(default_factory=list)  # the first `EXAMPLES` copies: id, = (equal content) or ~ (near), id
     bins: dict[str, list[list[float]]] = field(default_factory=dict)  # measured quantity -> edges and counts of its histogram
     flat: bool = False  # whether the photographs have no categories
 
@@ -97,6 +97,7 @@ def _made(dataset: Dataset, progress: bool) -> Card:
         same.setdefault(s.digest, []).append(i)
     copies = sorted(pair for group in same.values() for pair in combinations(group, 2))
     near = [(i, j) for i, j in near_pairs(np.stack([s.hash for s in seen])) if seen[i].digest != seen[j].digest]
+    named = [(i, "=", group[0]) for group in same.values() for i in group[1:]] + [(j, "~", i) for i, j in near]
     pairs = [*copies, *near]
     across = [(i, j) for i, j in pairs if seen[i].photo.category != seen[j].photo.category]
     heights, widths = (np.array([s.shape[axis] for s in seen]) for axis in (0, 1))
@@ -117,7 +118,7 @@ def _made(dataset: Dataset, progress: bool) -> Card:
         near_copies=len(near),
         near_photographs=len({i for pair in pairs for i in pair}),
         across=len(across),
-        examples=[[seen[i].photo.id, seen[j].photo.id] for i, j in across[:EXAMPLES]],
+        examples=[[seen[i].photo.id, sign, seen[j].photo.id] for i, sign, j in named[:EXAMPLES]],
         unreadable={p.id: s for p, s in zip(dataset.photos, looked, strict=True) if isinstance(s, str)},
         unused=dataset.unused,
         empty=list(dataset.empty),

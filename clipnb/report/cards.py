@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .._core.text import literal
+from .._core.text import literal, plain
 from ..datasets.card import Card
 from ..datasets.dataset import UNREAD
 from ..datasets.listing import DEEPER
@@ -63,7 +63,13 @@ def card_table(card: Card) -> str:
 def files_left_out(card: Card) -> list[str]:
     """A line for each file that is not used or cannot be read, with the reason."""
     unreadable = [f"{name}: unreadable ({why.removeprefix(f'{name}: ')})" for name, why in card.unreadable.items()]
-    return sorted([*unreadable, *(f"{name}: not used ({why})" for name, why in card.unused.items())])
+    return sorted(map(plain, [*unreadable, *(f"{name}: not used ({why})" for name, why in card.unused.items())]))
+
+
+def copies_named(card: Card) -> list[str]:
+    """A line for each file that equals an earlier one (=) or is a near-copy of it (~), and the number of those without a line."""
+    more = card.copies + card.near_copies - len(card.examples)
+    return [plain(" ".join(pair)) for pair in card.examples] + [f"and {more} more"] * (more > 0)
 
 
 def card_warnings(card: Card) -> list[str]:
