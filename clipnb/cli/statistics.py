@@ -231,7 +231,5 @@ COMMANDS = (
     Command("compare", "two runs, two encoders or two logs, paired, with intervals", _compare_arguments, _compare),
     Command("analyse", "means, contrasts and interactions of runs, or of logs in the study's format", _analyse_arguments, _analyse),
     Command("export", "all tables of all finished runs: runs, categories, contrasts, queries", _export_arguments, _export),
-    Command(
-        "threshold", "the threshold for these photographs and this encoder, with its interval", _threshold_arguments, _threshold
-    ),
+    Command("threshold", "the threshold for photographs and an encoder, with its interval", _threshold_arguments, _threshold),
 )

@@ -130,7 +130,12 @@ def _imported(module: str) -> str:
         found = None
     if found is None:
         raise ModuleNotFoundError(f"No module named {module!r}")
-    files = _sources(module, Path(found.origin)) if found.origin and Path(found.origin).is_file() else {}
+    files = {}
+    if found.origin and (path := Path(found.origin)).is_file():
+        root = path.parents[module.count(".") + (path.name == "__init__.py")]
+        installed, top = root.name in ("site-packages", "dist-packages"), module.partition(".")[0]
+        # those that it imports from its folder tree or, if it is installed, from its package
+        files = sources([module], root, lambda own: own == top if installed or top == "clipnb" else own != "clipnb")
     sha = hashlib.sha256()
     for name, file in sorted(files.items()):
         sha.update(name.encode() + b"\0" + file.read_bytes())
@@ -140,13 +145,6 @@ def _imported(module: str) -> str:
     importlib.import_module(module)
     _SOURCES[module] = sha.hexdigest()
     return sha.hexdigest()[:16]
-
-
-def _sources(module: str, path: Path) -> dict[str, Path]:
-    """Name -> file of a module and of those that it imports from its folder tree or, if it is installed, from its package."""
-    root = path.parents[module.count(".") + (path.name == "__init__.py")]
-    installed, top = root.name in ("site-packages", "dist-packages"), module.partition(".")[0]
-    return sources([module], root, lambda own: own == top if installed or top == "clipnb" else own != "clipnb")
 
 
 def weights_digest(encoder: object, module: str) -> str:

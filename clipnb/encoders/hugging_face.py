@@ -44,27 +44,19 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     if about["missing_keys"]:
         found.pooler = None  # transformers would take random weights
 
-    class Towers(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.found = found
-
-        def encode_image(self, pixels: Any) -> Any:
-            return features(getattr(found, "get_image_features", found)(pixel_values=pixels))
-
-        def encode_text(self, tokens: Any) -> Any:
-            return features(found.get_text_features(**tokens))
+    def encode_image(pixels: Any) -> Any:
+        return features(getattr(found, "get_image_features", found)(pixel_values=pixels))
 
     def tokenize(texts: list[str]) -> Any:
         longest = found.config.text_config.max_position_embeddings
         return tokenizer(texts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
 
-    towers = Towers()
-    dim = output_dim(towers.encode_image, towers, preprocessing.size)
+    found.encode_image, found.encode_text = encode_image, lambda tokens: features(found.get_text_features(**tokens))
+    dim = output_dim(encode_image, found, preprocessing.size)
     rest = (preprocessing, dim, None, state_sha256(found), compute)
     if reads_text:
-        return TextTorchEncoder(name, towers, tokenize, *rest)
-    return TorchEncoder(name, towers.encode_image, towers, *rest)
+        return TextTorchEncoder(name, found, tokenize, *rest)
+    return TorchEncoder(name, encode_image, found, *rest)
 
 
 def load_sentence_transformer(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:

@@ -97,13 +97,11 @@ def _weights(name: str, path: Path) -> Path:
 
 
 def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
-    resize, interpolation, size = config["resize_mode"], config["interpolation"], config["size"]
-    if resize not in ("shortest", "squash") or interpolation not in ("bicubic", "bilinear"):
-        raise UserError(f"{name!r} resizes its images by {resize} and {interpolation}, which clipnb does not support")
-    size = size if isinstance(size, int) else size[0]
-    made = Preprocessing(size, config["mean"], config["std"], resize=resize, interpolation=interpolation)
+    mean, std, resize, interpolation, size = (config[key] for key in ("mean", "std", "resize_mode", "interpolation", "size"))
+    made = Preprocessing(size if isinstance(size, int) else size[0], mean, std, resize=resize, interpolation=interpolation)
     if not made.usable():
-        raise UserError(f"{name!r} prepares no image with mean {made.mean!r:.40}, std {made.std!r:.40} and size {size!r:.40}")
+        how = f"mean {mean!r:.40}, std {std!r:.40}, size {size!r:.40}, resizing by {resize!r:.40} and {interpolation!r:.40}"
+        raise UserError(f"clipnb cannot prepare the images of {name!r}: {how}")
     return made
 
 

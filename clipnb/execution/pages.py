@@ -94,9 +94,8 @@ def run_page(spec: RunSpec, state: str) -> None:
         import nbformat
         import papermill
     try:
-        executed = papermill.execute_notebook(
-            template(), None, spec.to_dict() | {"progress": False}, cwd=str(Path.cwd()), progress_bar=False
-        )
+        parameters = spec.to_dict() | {"progress": False}
+        executed = papermill.execute_notebook(template(), None, parameters, cwd=str(Path.cwd()), progress_bar=False)
     except papermill.exceptions.PapermillExecutionError as error:
         if error.ename in user_errors():
             raise UserError(error.evalue) from error

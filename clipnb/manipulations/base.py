@@ -113,9 +113,6 @@ class Manipulation:
 class Manipulations(Registry[Manipulation]):
     """Registry of manipulations. `grey+blurred` stands for grey, then blurred."""
 
-    def __init__(self) -> None:
-        super().__init__("manipulation")
-
     def canonical(self, name: str) -> str:
         if "+" not in name:
             return super().canonical(name)
@@ -150,4 +147,4 @@ def composed(parts: list[Manipulation]) -> Manipulation:
     )
 
 
-MANIPULATIONS = Manipulations()
+MANIPULATIONS = Manipulations("manipulation")
