@@ -32,6 +32,7 @@ def leaderboard(
     measure: str = "found",
     fraction: float = FRACTION,
     *,
+    width: float = math.inf,
     make: Callable[[RunSpec], Result] = saved_or_new,
     **settings: Any,
 ) -> tuple[pd.DataFrame, Table]:
@@ -39,7 +40,7 @@ def leaderboard(
 
     Args:
         manips: manipulations with severities.
-        measure, fraction, make: as in `clipnb.analysis.tolerance.measured`.
+        measure, fraction, width, make: as in `clipnb.analysis.tolerance.measured`.
         settings: further fields of `RunSpec`, the same for all encoders.
 
     Returns:
@@ -52,7 +53,9 @@ def leaderboard(
         UserError: a run fails.
     """
     clean = {name: make(RunSpec(dataset, encoder=name, **settings)) for name in encoders}
-    points = {name: {m: measured(result.spec, m, measure, fraction, make=make) for m in manips} for name, result in clean.items()}
+    points = {
+        name: {m: measured(result.spec, m, measure, fraction, width, make=make) for m in manips} for name, result in clean.items()
+    }
     errors = _corruption_errors(clean, manips, make)
     best = max(clean.values(), key=lambda r: r.mean(CLEAN_MEASURES[0]))
     rows = [
