@@ -21,7 +21,7 @@ from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, re
 from clipnb.cli import main
 from clipnb.encoders import ENCODERS
 from clipnb.report.coverage import LOW, simulation
-from clipnb.report.tables import all_tables, conditions_frame, write
+from clipnb.report.tables import all_tables, conditions_frame, printable, write
 from clipnb.stats.hypothesis import holm, interaction, tost
 from clipnb.stats.sign_flips import sign_flip
 from clipnb_book.published import original
@@ -229,12 +229,34 @@ def test_export_writes_every_table_in_every_format(runs: list[Result], tmp_path:
     queries = pd.read_parquet(tmp_path / "out" / "queries.parquet")
     again = queries[queries["run"] == runs[1].spec.run_id].groupby("category")["valid"].mean()
     assert_allclose(again, list(runs[1].category_means.values()))
-    assert len(pd.read_csv(tmp_path / "out" / "contrasts.csv")) == 2
+    changes = pd.read_csv(tmp_path / "out" / "contrasts.csv")
+    assert changes.groupby("encoder", sort=False)["measure"].apply(list).tolist() == [["found", "p1", "map", "valid"]] * 2
+    assert main(["analyse", "photos", "--encoder", "tiny", "--out", str(tmp_path / "analysed")]) == 0
+    analysed = pd.read_csv(tmp_path / "analysed" / "contrasts.csv")
+    own = changes[(changes["encoder"] == "tiny") & (changes["measure"] == "found")]
+    pd.testing.assert_frame_equal(own[analysed.columns].reset_index(drop=True), analysed)
     for kind in ("tex", "md"):
         shown = (tmp_path / "out" / f"runs.{kind}").read_text(encoding="utf-8")
         assert all(name in shown for name in ("run", "queries", "found", "p1", "map", "valid"))
         assert "precision" not in shown
     assert " more columns are in other formats" in (tmp_path / "out" / "runs.tex").read_text(encoding="utf-8")
+
+
+def test_float_noise_is_zero_in_tables_for_reading_and_a_small_p_is_not(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"change": [9.021e-18, -5.421e-17, -0.0, 2e-9], "p_holm": [1e-18, 1e-3, math.nan, 1.0], "n": [1, 2, 3, 4]})
+    cells = [["0", "0", "0", "2e-09"], ["1e-18", "0.001", "", "1"], ["1", "2", "3", "4"]]
+    for kind, between in (("md", "|"), ("tex", "&")):
+        lines = write(frame, tmp_path / f"small.{kind}").read_text(encoding="utf-8").replace("\\\\", "").splitlines()
+        found = [[cell.strip() for cell in line.strip("|").split(between)] for line in lines if between in line][-4:]
+        assert [list(column) for column in zip(*found, strict=True)] == cells
+    assert printable(frame).split("\n")[1].split() == ["0", "1e-18", "1"]
+    assert pd.read_csv(write(frame, tmp_path / "small.csv"))["change"][0] == 9.021e-18
+
+
+def test_measures_without_a_value_have_no_exported_contrasts(photo_folder: PhotoFolder, own_results: Path) -> None:
+    flat = photo_folder({"cats": 4}) / "cats"  # no photograph has another of its kind
+    found = all_tables([tiny_run(flat, manip) for manip in ("original", "grey")])["contrasts"]
+    assert found["measure"].tolist() == ["found", "valid"]
 
 
 def test_a_table_without_rows_is_not_written(

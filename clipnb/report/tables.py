@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +15,22 @@ from scipy import stats
 from .._core.files import atomic, write_text
 from .._core.text import escaped, plain
 from ..analysis.contrasts import contrasts, contrasts_frame
+from ..analysis.families import with_roles
 from ..analysis.scores import Scores, of_result
 from ..errors import UserError
 from ..manipulations import CLEAN
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable_with_clean
 from ..stats.effect_sizes import nesting
-from ..stats.intervals import mean_interval
+from ..stats.intervals import TICK, mean_interval
 
 FORMATS = ("csv", "parquet", "tex", "md")
 FORMULA = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters by which a spreadsheet takes a cell for a formula, with their full-width forms."""
 PAGE, LONG, WIDE = 40, 40, 8
 """Limits of a LaTeX table: rows on a page, characters in a column, columns on an upright page."""
-HEADLINES = tuple(f"{name}{end}" for name in ("found", "p1", "map", "valid") for end in ("", "_low", "_high"))
+HEADLINED = ("found", "p1", "map", "valid")
+HEADLINES = tuple(f"{name}{end}" for name in HEADLINED for end in ("", "_low", "_high"))
 PRINTED = {"runs": ("run", "queries", "n_categories", *HEADLINES), "queries": ("run", "category", "image", "draw", *HEADLINES)}
 """Table -> its columns in LaTeX and Markdown, which a page has room for; other tables have all."""
 PACKAGES = "% packages: array, booktabs, longtable, graphicx, pdflscape"
@@ -55,7 +58,7 @@ def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
     if kind == "csv":
         text = csv(flat)
     elif kind == "md":
-        text = (flat.map(lambda v: escaped(_cell(v))).to_markdown(index=False, disable_numparse=True) or "") + "\n"
+        text = (_cells(flat).map(escaped).to_markdown(index=False, disable_numparse=True) or "") + "\n"
     else:
         text = _latex(flat, caption or path.stem)
     write_text(path, text)
@@ -80,11 +83,21 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _cell(value: object) -> str:
-    """Format a value for reading: four significant digits, "" for a missing value, no line breaks or control characters."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else plain(str(value))
+def _cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Format a table for reading: four significant digits, "" for a missing value, no line breaks or control characters.
+
+    Rounding errors become 0, but not in the columns of p-values, which may be as small.
+    """
+
+    def cell(value: object, noise: float) -> str:
+        if value is None or (isinstance(value, float) and np.isnan(value)):
+            return ""
+        if isinstance(value, float):
+            return f"{0.0 if abs(value) < noise else value:.4g}"
+        return plain(str(value))
+
+    noise = {name: 0.0 if str(name).split("_")[0] == "p" else TICK for name in frame}
+    return pd.DataFrame({name: column.map(partial(cell, noise=noise[name])) for name, column in frame.items()})
 
 
 def _latex(frame: pd.DataFrame, caption: str) -> str:
@@ -94,7 +107,7 @@ def _latex(frame: pd.DataFrame, caption: str) -> str:
     the first or rows would look alike without it; it is then broken into lines. A long table continues on further pages; a
     wide table is set in landscape with rotated headings.
     """
-    shown = frame.map(_cell)
+    shown = _cells(frame)
     several = len(shown.drop_duplicates()) > 1
     shared = {c: shown[c].iloc[0] for c in map(str, shown) if several and shown[c].nunique() == 1}
     long = [c for c in map(str, shown) if c not in shared and shown[c].str.len().max() > LONG]
@@ -138,7 +151,7 @@ def _escaped(text: str) -> str:
 def printable(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
     """Format a table for the terminal with short numbers; `columns` selects and orders the columns."""
     shown = frame[list(columns)] if columns else frame
-    return str(shown.map(_cell).to_string(index=False))
+    return str(_cells(shown).to_string(index=False))
 
 
 def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
@@ -188,7 +201,7 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
 
 
 def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
-    """Make the tables runs, categories, contrasts and queries, by name."""
+    """Make the tables runs, categories, contrasts (by measure, as `clipnb analyse` makes them) and queries, by name."""
     categories = [
         {"run": r.spec.run_id, "category": c, "images": len(values), "valid": r.category_means.get(c, float("nan"))}
         for r in results
@@ -197,8 +210,11 @@ def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
     families = []
     for group in dict.fromkeys(r.spec.group_id for r in results):
         members = comparable_with_clean([r for r in results if r.spec.group_id == group])
-        if family := contrasts([of_result(r) for r in members], CLEAN):
-            families.append(contrasts_frame(family).assign(encoder=members[0].spec.encoder, group=group))
+        for measure in HEADLINED:
+            scores = [of_result(r, measure) for r in members if measure in r.rows and r.means(measure)]
+            if family := contrasts(scores, CLEAN):
+                frame = with_roles(family, contrasts_frame, graded={s.condition for s in scores if s.graded})
+                families.append(frame.assign(measure=measure, encoder=members[0].spec.encoder, group=group))
     queries = [r.rows.assign(run=r.spec.run_id) for r in results]
     return {
         "runs": runs_frame(results),
