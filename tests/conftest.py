@@ -92,13 +92,27 @@ def most_changed(now: np.ndarray, kept: np.ndarray, side: int = 8) -> float:
     return float(np.abs(blocks.mean(axis=(1, 3))).max())
 
 
+class Answering(BaseHTTPRequestHandler):
+    """A request handler that logs nothing and sends whole answers."""
+
+    def log_message(self, *_: object) -> None: ...
+
+    def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+
 @contextmanager
-def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServer]:
-    """A web server on loopback whose answers are the handler's, until the block ends."""
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a web server on loopback whose answers are the handler's, until the block ends."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 

@@ -14,15 +14,15 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trustme
 
-from conftest import serving
+from conftest import Answering, serving
 
+JSON = {"Content-Type": "application/json"}
 HOSTS = ("api.kaggle.com", "storage.googleapis.com", "drive.google.com", "drive.usercontent.google.com")
 
 
@@ -49,14 +49,11 @@ class Web:
     asked: list[tuple[str, str, str, str]] = field(default_factory=list)
 
 
-class _Answers(BaseHTTPRequestHandler):
+class _Answers(Answering):
     protocol_version = "HTTP/1.1"
     web: Web
     authority: trustme.CA
     host = ""
-
-    def log_message(self, *arguments: object) -> None:
-        pass
 
     def do_CONNECT(self) -> None:
         self.host = self.path.partition(":")[0]
@@ -78,18 +75,15 @@ class _Answers(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         expected = "Basic " + base64.b64encode(":".join(self.web.kaggle_key).encode()).decode()
         if self.headers.get("Authorization") != expected:
-            self.give(json.dumps({"code": 403, "message": "Permission denied"}).encode(), "application/json", status=403)
+            self.answer(b'{"code": 403, "message": "Permission denied"}', 403, **JSON)
         elif (body.get("ownerSlug"), body.get("datasetSlug")) != ("djjerrish", "nba-player-image-dataset-201920"):
-            self.give(json.dumps({"code": 404, "message": "Not found"}).encode(), "application/json", status=404)
+            self.answer(b'{"code": 404, "message": "Not found"}', 404, **JSON)
         elif self.path == "/v1/datasets.DatasetApiService/GetDataset":
-            self.give(json.dumps({"currentVersionNumber": self.web.version, "ref": "nba"}).encode(), "application/json")
+            self.answer(json.dumps({"currentVersionNumber": self.web.version, "ref": "nba"}).encode(), **JSON)
         elif self.path == "/v1/datasets.DatasetApiService/DownloadDataset":
-            self.send_response(302)
-            self.send_header("Location", "https://storage.googleapis.com/kaggle-data-sets/archive.zip?X-Goog-Signature=x")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(b"", 302, Location="https://storage.googleapis.com/kaggle-data-sets/archive.zip?X-Goog-Signature=x")
         else:
-            self.give(b"{}", "application/json", status=404)
+            self.answer(b"{}", 404, **JSON)
 
     def do_GET(self) -> None:
         self.note()
@@ -103,48 +97,28 @@ class _Answers(BaseHTTPRequestHandler):
             if not self.web.quota:  # a file that is too large to be scanned for viruses is confirmed first
                 fields = {"id": query["id"][0], "export": "download", "confirm": "t", "uuid": "0-1"}
                 inputs = "".join(f'<input type="hidden" name="{k}" value="{v}">' for k, v in fields.items())
-                page = (
-                    f'<form id="download-form" action="https://drive.usercontent.google.com/download" method="get">{inputs}</form>'
-                )
-            self.give(page.encode(), "text/html; charset=utf-8")
+                page = f'<form id="download-form" action="https://{HOSTS[-1]}/download" method="get">{inputs}</form>'
+            self.answer(page.encode(), **{"Content-Type": "text/html; charset=utf-8"})
         elif self.host == "drive.usercontent.google.com" and query.get("confirm") == ["t"]:
             self.give_file({"Content-Disposition": 'attachment; filename="data.tar.gz"', "ETag": '"one"'})
         else:
-            self.give(b"not found", "text/html", status=404)
+            self.answer(b"not found", 404, **{"Content-Type": "text/html"})
 
     def note(self) -> None:
         self.web.asked.append((self.command, self.host, urlsplit(self.path).path, self.headers.get("Range", "")))
-
-    def give(self, body: bytes, kind: str, status: int = 200) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
 
     def give_file(self, headers: dict[str, str]) -> None:
         asked = "" if self.web.deaf else self.headers.get("Range", "")
         start = int(found[1]) if (found := re.fullmatch(r"bytes=(\d+)-", asked)) else 0
         body, total = self.web.archive[start:], len(self.web.archive)
-        self.send_response(206 if start else 200)
-        for name, value in headers.items():
-            self.send_header(name, value)
+        headers |= {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream", "Content-Length": str(len(body))}
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Type", "application/octet-stream")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.web.break_after is not None:
-            self.wfile.write(body[: self.web.break_after])
-            self.wfile.flush()
-            self.web.break_after = None
+            headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
+        broken, self.web.break_after = self.web.break_after, None
+        self.answer(body[:broken], 206 if start else 200, **headers)
+        if broken is not None:
             self.close_connection = True
             self.connection.close()
-            return
-        self.wfile.write(body)
-        self.wfile.flush()
 
 
 @contextmanager
@@ -152,13 +126,13 @@ def standing_in(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Web]:
     """Lead everything that asks for a web page to the stand-ins; a home without credentials; no waiting for retries."""
     web, authority = Web(), trustme.CA()
     handler = type("Answers", (_Answers,), {"web": web, "authority": authority})
-    with serving(handler) as server:
+    with serving(handler) as address:
         bundle = folder / "authority.pem"
         authority.cert_pem.write_to_path(str(bundle))
         for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
             patch.delenv(name, raising=False)
         for name in ("HTTPS_PROXY", "https_proxy"):
-            patch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+            patch.setenv(name, address)
         patch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
         patch.setenv("HOME", str(folder / "home"))
         patch.setenv("KAGGLE_CONFIG_DIR", str(folder / "home" / ".kaggle"))

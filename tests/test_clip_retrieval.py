@@ -106,8 +106,8 @@ class PhotoHost(Host):
 
 @pytest.fixture(scope="module")
 def photo_host() -> Iterator[str]:
-    with serving(PhotoHost) as server:
-        yield f"http://127.0.0.1:{server.server_port}"
+    with serving(PhotoHost) as address:
+        yield address
 
 
 def by_url(ours: Path, out: Path, host: str) -> list[str]:

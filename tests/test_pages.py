@@ -240,10 +240,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def test_the_first_page_is_light(html: Path, screen: Any) -> None:
-    with serving(functools.partial(Quiet, directory=str(html))) as server:
+    with serving(functools.partial(Quiet, directory=str(html))) as address:
         Quiet.sent = 0
         resize(screen, DESK)
-        screen.get(f"http://127.0.0.1:{server.server_port}/index.html")
+        screen.get(f"{address}/index.html")
         screen.execute_script("document.querySelectorAll('img').forEach(i => i.loading = 'eager')")
         from selenium.webdriver.support.ui import WebDriverWait
 
