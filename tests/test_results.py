@@ -81,6 +81,8 @@ def test_an_unfinished_run_is_not_a_result(photo_folder: PhotoFolder, tmp_path: 
     folder = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey").save(tmp_path / "results")
     (folder / "run.json").unlink()
     assert load_results(tmp_path / "results") == []
+    with pytest.raises(UserError, match=r"there is no folder .*nothing here"):
+        load_results(tmp_path / "nothing here")
     with pytest.raises(UserError, match="not the folder of a finished run"):
         Result.load(folder)
 
