@@ -173,7 +173,7 @@ def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, caps
     assert "the share of originals found first is half of the way from chance to the clean value (53%);" in said[-1]
     assert "breaking points lie between the severities 1 to 5; --width 0.1 measures finer, as clipnb tolerance does" in said
     finer = ["--manips", "rotated", "--width", "0.05", "--format", "json"]
-    assert main(["tolerance", folder, "--encoder", "tiny", *finer]) == 0
+    assert main(["tolerance", folder, "--encoder", "tiny", *finer, "--out", f"{folder}-out"]) == 0
     (alone,) = json.loads(capsys.readouterr().out)
     assert main(["leaderboard", folder, "--encoders", "tiny", *finer]) == 0
     (beside,) = json.loads(capsys.readouterr().out)
