@@ -8,11 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ._core.random import rng_for
 from ._core.text import literal
 from .datasets.listing import HIDDEN
 from .manipulations import CLEAN
@@ -21,62 +18,22 @@ if TYPE_CHECKING:
     from .result import Result
 
 NOTICED = 0.25  # share of unchanged photographs, or of equal inputs, from which a warning is given
-ALIKE = 0.95  # share of equal scores from which two lists of scores may be the same list
 FLOOR = 0.5  # share of clean queries without a valid result from which the threshold does not fit the encoder
 RECALL = 0.95  # recall of an approximate index below which a warning is given
 CROWD = 0.1  # largest share of the gallery that a query may lose as copies without a warning
 
 
-class Agreement(NamedTuple):
-    """Agreement of two lists of scores of the same images."""
-
-    equal: float  # share of images with exactly the same score in both lists
-    by_chance: float  # mean of this share over B random matchings of the images within each category
-    p: float  # (b + 1) / (B + 1), where b matchings agree at least as much as the lists do
-
-    @property
-    def suspicious(self) -> bool:
-        """Whether the two lists may be the same list."""
-        return self.equal >= ALIKE and self.p < 0.01
-
-
-def score_agreement(a: Mapping[str, Sequence[float]], b: Mapping[str, Sequence[float]]) -> Agreement:
-    """Test by permutation whether two conditions' scores agree beyond chance.
-
-    `a` and `b` are category -> one score per image, with the same images in the same order; otherwise a `ValueError`.
-    """
-    if {c: len(v) for c, v in a.items()} != {c: len(v) for c, v in b.items()} or not sum(map(len, a.values())):
-        raise ValueError("the two do not score the same images")
-    left, right = (np.concatenate([np.asarray(scores[c], dtype=float) for c in a]) for scores in (a, b))
-    group = np.repeat(np.arange(len(a)), [len(v) for v in a.values()])
-    rng = rng_for(0, "score agreement")
-    equal = float(np.mean(left == right))
-    resamples = 999 if equal >= ALIKE else 19  # enough to estimate `by_chance`; p does not matter here
-    shuffles = (np.lexsort((rng.random(len(group)), group)) for _ in range(resamples))  # within each category
-    chance = np.array([np.mean(left == right[order]) for order in shuffles])
-    return Agreement(equal, float(chance.mean()), float((np.sum(chance >= equal) + 1) / (resamples + 1)))
-
-
 def duplicate_conditions(results: Sequence[Result]) -> list[str]:
-    """Warnings about runs that differ only in the condition, but have equal inputs or equal scores."""
+    """Warnings about runs that differ only in the condition, but have equal inputs."""
     said = []
     for a, b in combinations([r for r in results if r.spec.manip != CLEAN], 2):
         if a.spec.group_id != b.spec.group_id or a.spec.condition_id == b.spec.condition_id:
             continue
-        both = f"`{a.spec.group_id}`: {a.label} and {b.label}"
-        if {"input", "draw"} <= set(a.rows) & set(b.rows):
-            inputs = [r.rows[r.rows["draw"] == 0].set_index(["category", "image"])["input"] for r in (a, b)]
-            left, right = inputs[0].align(inputs[1], join="inner")  # of the queries that both have, in the first draw
-            if len(left) and (share := float((left == right).mean())) >= NOTICED:
-                what = f"are the same for the encoder on {share:.0%} of the photographs"
-                said.append(f"{both} {what}: they are one condition, not two")
-        elif (a.spec.draws, len(a.rows)) == (b.spec.draws, len(b.rows)) and a.scores.keys() == b.scores.keys():
-            agreement = score_agreement(a.scores, b.scores)
-            if agreement.suspicious:
-                said.append(
-                    f"{both} score exactly the same on {agreement.equal:.0%} of the photographs, where chance gives "
-                    f"{agreement.by_chance:.0%}: one condition may have been run twice"
-                )
+        inputs = [r.rows[r.rows["draw"] == 0].set_index(["category", "image"])["input"] for r in (a, b)]
+        left, right = inputs[0].align(inputs[1], join="inner")  # of the queries that both have, in the first draw
+        if len(left) and (share := float((left == right).mean())) >= NOTICED:
+            both = f"`{a.spec.group_id}`: {a.label} and {b.label}"
+            said.append(f"{both} are the same for the encoder on {share:.0%} of the photographs: they are one condition, not two")
     return said
 
 
@@ -116,7 +73,7 @@ def warnings(result: Result) -> list[str]:
         )
     if result.spec.manip == CLEAN and (floor := floor_warning(result.scores)):
         said.append(floor)
-    total = result.rows.reindex(columns=["n_asked", "n_returned", "n_dead", "n_unreadable"]).sum()  # 0 in an old run
+    total = result.rows[["n_asked", "n_returned", "n_dead", "n_unreadable"]].sum()
     lost = {"never returned": total["n_asked"] - total["n_returned"], "dead": total["n_dead"], "unreadable": total["n_unreadable"]}
     if losses := ", ".join(f"{count} {what}" for what, count in lost.items() if count):
         asked = f"of {total['n_asked']} results asked for, {losses}"
@@ -133,7 +90,7 @@ def warnings(result: Result) -> list[str]:
         )
     if copies := _copies_warning(result):
         said.append(copies)
-    recall = result.provenance.get("gallery", {}).get("recall")
+    recall = result.provenance["gallery"].get("recall")
     if recall and recall["recall"] < RECALL:
         said.append(
             f"the approximate index finds only {recall['recall']:.0%} of the {recall['k']} nearest images "

@@ -28,9 +28,9 @@ def merge(results: Sequence[Result]) -> Result:
         raise UserError(f"{names} are not batches of one run: they differ in settings, photographs or weights")
     rows = pd.concat([r.rows for r in order], ignore_index=True)
     rows = rows.drop_duplicates(KEY, keep="last").sort_values(["draw", "category", "image"], kind="stable", ignore_index=True)
-    lost = {name: why for r in order for name, why in r.provenance.get("gallery", {}).get("unusable", {}).items()}
+    lost = {name: why for r in order for name, why in r.provenance["gallery"].get("unusable", {}).items()}
     about = order[-1].provenance | {
-        "gallery": order[-1].provenance.get("gallery", {}) | {"unusable": lost},
+        "gallery": order[-1].provenance["gallery"] | {"unusable": lost},
         "seconds": round(sum(r.provenance["seconds"] for r in order), 1),
         "embedded_now": sum(r.provenance["embedded_now"] for r in order),
         "batches": [r.spec.run_id for r in order],

@@ -40,13 +40,16 @@ class GalleryRecord(TypedDict, total=False):
     unusable: dict[str, str]  # result -> reason why it cannot be scored
 
 
-class _InEveryVersion(TypedDict):
+class _OfEveryRun(TypedDict):
     created: str  # time at which the run ended, ISO 8601, UTC
     seconds: float  # duration of the run
     versions: dict[str, str]  # package -> version, with Python's under `python`
     code_sha256: str  # digest of the code that the numbers depend on
+    device: str  # device of the encoder, such as `cpu`
     machine: str  # operating system and processor
     encoder: EncoderRecord
+    gallery: GalleryRecord
+    root_sha256: str  # digest of the path of the data set's folder; the path itself is private
     data_fingerprint: str  # digest of the ids and contents of the photographs
     categories: int  # number of categories with a readable photograph
     images: int  # number of readable photographs
@@ -54,29 +57,24 @@ class _InEveryVersion(TypedDict):
     unreadable: dict[str, str]  # id of an unreadable photograph -> reason
     other_files: dict[str, int]  # reason (mostly the suffix) -> number of files that are not used
     empty_categories: list[str]  # categories without a readable photograph
-
-
-class Provenance(_InEveryVersion, total=False):
-    """The origin of a run's numbers, as plain JSON values. A run of an earlier version lacks some keys."""
-
-    device: str  # device of the encoder, such as `cpu`
-    root_sha256: str  # digest of the path of the data set's folder; the path itself is private
-    gallery: GalleryRecord
     warnings: list[str]  # warnings about the numbers (`clipnb.checks.warnings`)
+
+
+class Provenance(_OfEveryRun, total=False):
+    """The origin of a run's numbers, as plain JSON values."""
+
     batches: list[str]  # run ids of the batches, in a merged run
     categories_missing: int  # number of categories that no batch covers, in a merged run that lacks some
 
 
-_RENAMED = {"passed_over": "other_files"}  # keys of an earlier version -> their names now
-
-
 def checked(record: dict[str, Any]) -> Provenance:
-    """A stored provenance under the names of this version; a `ValueError` if a key is absent, or a value has another type."""
-    found = {_RENAMED.get(name, name): value for name, value in record.items()}
-    if said := misfit(found, Provenance, "provenance"):
+    """A stored provenance; a `ValueError` if version 0.1 wrote it, a key is absent, or a value has another type."""
+    if "passed_over" in record:
+        raise ValueError("version 0.1 saved it, and later versions do not read it: run the same again")
+    if said := misfit(record, Provenance, "provenance"):
         raise ValueError(said)
-    datetime.fromisoformat(found["created"])
-    return cast(Provenance, found)
+    datetime.fromisoformat(record["created"])
+    return cast(Provenance, record)
 
 
 PACKAGES = ("clipnb", "faiss-cpu", "numpy", "opencv-python-headless", "pandas", "pillow", "scipy", "torch")
@@ -101,8 +99,10 @@ def folder_sha256(folder: Path) -> str:
     return hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
 
 
-def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed: int, seconds: float) -> Provenance:
-    """The provenance of a run as plain JSON values, without its gallery and warnings; the store lacked `computed` embeddings."""
+def describe(
+    dataset: Dataset, encoder: Encoder, embedded: Embeddings, gallery: dict[str, Any], computed: int, seconds: float
+) -> Provenance:
+    """The provenance of a run as plain JSON values, without its warnings; the store lacked `computed` embeddings."""
     readable = {photo.category for photo in embedded.photos}
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -112,6 +112,7 @@ def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed:
         "device": getattr(encoder, "device", "cpu"),
         "machine": f"{platform.system()} {platform.machine()}",
         "encoder": {"identity": encoder.identity, "weights_sha256": encoder.weights_sha256, "dim": encoder.dim},
+        "gallery": cast(GalleryRecord, gallery),
         "root_sha256": folder_sha256(dataset.root),
         "data_fingerprint": fingerprint((p.id, d) for p, d in zip(embedded.photos, embedded.digests, strict=True)),
         "categories": len(readable),
@@ -120,4 +121,5 @@ def describe(dataset: Dataset, encoder: Encoder, embedded: Embeddings, computed:
         "unreadable": embedded.unreadable,
         "other_files": dataset.other_files,
         "empty_categories": sorted({*dataset.empty, *(c for c in dataset.categories if c not in readable)}),
+        "warnings": [],
     }

@@ -84,8 +84,7 @@ class Result:
         """The values of a measure, one per row; a `UserError` if it is unknown, or the run does not have it."""
         name = MEASURES.canonical(measure)
         if name not in self.rows:
-            why = "its gallery, encoder or edit does not allow it, or an earlier version made it"
-            raise UserError(f"{self.spec.run_id} has no {measure!r}: {why}")
+            raise UserError(f"{self.spec.run_id} has no {measure!r}: its gallery, encoder or edit does not allow it")
         return self.rows[name]
 
     def means(self, measure: str) -> dict[str, float]:
@@ -140,7 +139,7 @@ class Result:
         if dataset.startswith(NESTED) != self.spec.dataset.startswith(NESTED):
             return False
         try:
-            return bool(self.provenance.get("root_sha256") == folder_sha256(locate(dataset)))
+            return bool(self.provenance["root_sha256"] == folder_sha256(locate(dataset)))
         except DatasetError:
             return dataset in (self.spec.dataset, self.spec.dataset_name)
 
@@ -179,7 +178,7 @@ class Result:
 
     @classmethod
     def load(cls, folder: Path) -> Result:
-        """Read the folder of a run, of this version or an earlier one; a `UserError` if it is damaged, or not that of a run."""
+        """Read the folder of a run; a `UserError` if it is damaged, not that of a run, or of version 0.1."""
         try:
             record = json.loads(read_text(folder / "run.json"))
             content = read_bytes(folder / "rows.parquet")

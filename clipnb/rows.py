@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -11,15 +10,15 @@ import pandas as pd
 from ._core.typed import refuse_bomb
 from .metrics.measures import MEASURES
 
-TEXTS = ("category", "image")
-COUNTS = ("draw", "n_asked", "n_results", "n_valid")
+TEXTS = ("category", "image", "sha256", "input")
+COUNTS = ("draw", "n_asked", "n_returned", "n_dead", "n_unreadable", "n_results", "n_valid")
 NUMBERS = ("strength", "difference", "valid")
 LISTS = ("results", "result_categories", "distances")
-"""Columns by kind, in every version; a row also has `noop`, which is true or false."""
+"""Columns of every run, by kind; a row also has `noop`, which is true or false."""
 
 
 def read(content: bytes) -> pd.DataFrame:
-    """The rows in the bytes of a parquet file, of this version or an earlier one, under the names of this version.
+    """The rows in the bytes of a parquet file.
 
     A `ValueError` says that a column is missing or of another type, or that a value is out of the range of its measure.
     """
@@ -29,14 +28,13 @@ def read(content: bytes) -> pd.DataFrame:
     file = pq.ParquetFile(io.BytesIO(content))
     refuse_bomb(file, "rows.parquet", len(content))
     table = file.read()
-    rows = upgraded(table.to_pandas())
+    rows: pd.DataFrame = table.to_pandas()
     if rows.empty:
         raise ValueError("rows.parquet has no rows")
-    old = {MEASURES.canonical(name): name for name in table.column_names if name in MEASURES.aliases}
 
     def need(names: tuple[str, ...], right: Callable[[pa.DataType], bool]) -> None:
         for name in names:
-            column = table.column(old.get(name, name)) if old.get(name, name) in table.column_names else None
+            column = table.column(name) if name in rows else None
             if column is None or column.null_count or not right(column.type):
                 found = "absent" if column is None else f"of type {column.type}" + " with gaps" * bool(column.null_count)
                 raise ValueError(f"rows.parquet: the column {name!r} is {found}")
@@ -56,17 +54,4 @@ def read(content: bytes) -> pd.DataFrame:
         values = pd.to_numeric(rows[name])
         if not values.dropna().between(low - 1e-6, high + 1e-6).all():
             raise ValueError(f"rows.parquet: {name!r} is not between {low:g} and {high:g}")
-    return rows
-
-
-def upgraded(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rename the columns of an earlier version, and add the measures that follow from them."""
-    rows = rows.rename(columns={name: MEASURES.canonical(name) for name in rows if name in MEASURES.aliases})
-    if "zero_shot_bare" not in rows and "zero_shot" in rows:  # without prompts
-        rows = rows.rename(columns={"zero_shot": "zero_shot_bare"})
-    if "found" not in rows and "found_rr" in rows:
-        rows["found"] = (rows["found_rr"] == 1).astype(float).where(rows["found_rr"].notna())
-    if "p1" not in rows and any(any(kinds) for kinds in rows["result_categories"]):
-        pairs = zip(rows["result_categories"], rows["category"], strict=True)
-        rows["p1"] = [float(kinds[0] == own) if len(kinds) else math.nan for kinds, own in pairs]
     return rows

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ from .metrics.measures import MEASURES, QueryResults
 from .metrics.ranking import codes, rank_all
 from .metrics.validity import result_distances
 from .metrics.zero_shot import Texts
-from .provenance import GalleryRecord, describe, folder_sha256
+from .provenance import describe, folder_sha256
 from .result import Result, comparable, load_results, require_own_folder
 from .retrieval.neighbours import require_results
 from .retrieval.results import DEAD, UNREADABLE, USABLE, LookUp, SearchResults
@@ -95,8 +95,7 @@ def run(
         reason = next(iter(searched["unusable"].values()), "nothing was returned")
         raise UserError(f"not one result of {spec.gallery or spec.dataset} can be scored; the first: {reason}")
     computed = asked.computed + (gallery.computed if gallery is not asked else 0)
-    about = describe(dataset, encoder, gallery, computed, time.monotonic() - started)
-    about["gallery"] = cast(GalleryRecord, searched)
+    about = describe(dataset, encoder, gallery, searched, computed, time.monotonic() - started)
     result = Result(spec, about, rows)
     result.provenance["warnings"] = checks.warnings(result)
     return result

@@ -28,7 +28,7 @@ def result(manip: str, counts: dict[str, list[tuple[int, int, int, int, int]]], 
         for category, queries in counts.items()
         for i, (returned, dead, unreadable, usable, valid) in enumerate(queries)
     ]
-    about = {"unreadable": {}, "empty_categories": [], "other_files": {}}
+    about = {"unreadable": {}, "empty_categories": [], "other_files": {}, "gallery": {}}
     return Result(RunSpec("photos", manip, "tiny", mode=mode), about, pd.DataFrame(rows))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
@@ -25,7 +24,6 @@ from clipnb import rows as stored
 from clipnb.checks import warnings
 from clipnb.cli import main
 from clipnb.execution.sweep import numbers_only
-from clipnb.rows import upgraded
 from clipnb.runs import saved_or_new, saved_result
 from clipnb.study_log import read as read_log
 from conftest import PhotoFolder, as_a_user, tiny_run
@@ -136,39 +134,18 @@ def test_a_damaged_result_is_a_one_line_error_and_can_be_replaced(photo_folder: 
     assert Result.load(result.save(tmp_path / "results")).valid == result.valid
 
 
-@pytest.mark.parametrize(
-    ("results", "p"),
-    [
-        ([["cat", "dog"], ["dog", "cat"], ["dog", "dog"], ["dog", "cat"]], 0.75),
-        ([["cat", "dog"], [], ["cat", "dog"], ["cat", "dog"]], 1 / 3),
-        ([["", ""], [""], [], [""]], math.nan),
-        ([[], [], [], []], math.nan),
-    ],
-)
-def test_rows_of_the_first_version_get_p1_from_their_first_result(results: list[list[str]], p: float) -> None:
-    rows = pd.DataFrame({"category": ["cat", "cat", "dog", "dog"], "result_categories": results})
-    assert upgraded(rows).get("p1", pd.Series(dtype=float)).mean() == pytest.approx(p, nan_ok=True)
-
-
-def test_a_run_of_version_0_1_is_read_under_todays_names(photo_folder: PhotoFolder, tmp_path: Path) -> None:
-    """Version 0.1 named some columns and keys differently, had no `found` and `p1`, and kept warnings beside the provenance."""
-    root = photo_folder({"cats": 3, "dogs": 3})
-    (Path(root) / "cats" / "notes.txt").touch()
-    result = tiny_run(root, "grey")
-    folder = result.save(tmp_path / "results")
-    old = {"valid": "accuracy", "map": "ap", "map_at_r": "ap_at_r", "found_rr": "self_rr"}
-    result.rows.drop(columns=["found", "p1"]).rename(columns=old).to_parquet(folder / "rows.parquet", index=False)
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+def test_a_run_of_version_0_1_is_refused_in_one_line_and_made_again(photo_folder: PhotoFolder, own_results: Path) -> None:
+    result = tiny_run(photo_folder({"cats": 3, "dogs": 3}), "grey")
+    about = result.save() / "run.json"
+    record = json.loads(about.read_text(encoding="utf-8"))
     record["warnings"] = record["provenance"].pop("warnings")
-    del record["rows_sha256"]
     record["provenance"]["passed_over"] = record["provenance"].pop("other_files")
-    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    again = Result.load(folder)
-    assert_same_rows(again.rows[list(result.rows)], result.rows)
-    assert set(again.rows) == set(result.rows)
-    assert again.valid == result.valid
-    assert warnings(again) == warnings(result)
-    assert again.provenance["other_files"] == {".txt": 1}
+    about.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.warns(UserWarning, match="version 0.1 saved it, and later versions do not read it: run the same again$"):
+        assert load_results() == []
+    with pytest.warns(UserWarning, match="version 0.1 saved it"):
+        assert_same_rows(saved_or_new(result.spec).rows, result.rows)
+    assert len(load_results()) == 1
 
 
 def test_a_damaged_result_counts_as_none_so_that_a_sweep_makes_it_again(

@@ -23,7 +23,6 @@ from clipnb.manipulations import Condition, View, apply, condition
 from clipnb.metrics.zero_shot import retrieved_by_text, zero_shot
 from clipnb.report.photos import before_after
 from clipnb.report.text import summary
-from clipnb.rows import upgraded
 from conftest import PhotoFolder, TinyEncoder, let_torchvision_load, picture
 
 let_torchvision_load()
@@ -148,11 +147,6 @@ def test_a_batch_of_queries_is_no_gallery_for_texts(photo_folder: PhotoFolder) -
 
 def test_chance_of_naming_is_one_of_the_categories() -> None:
     assert by_chance([3, 2], "zero_shot").tolist() == [0.5, 0.5]
-
-
-def test_earlier_results_named_by_the_bare_name(photo_folder: PhotoFolder) -> None:
-    rows = measured(photo_folder(KINDS)).rows.drop(columns="zero_shot").rename(columns={"zero_shot_bare": "zero_shot"})
-    assert {"zero_shot_bare"} == {name for name in upgraded(rows) if name.startswith("zero_shot")}
 
 
 def test_the_word_is_another_category_and_the_same_at_every_strength() -> None:

@@ -50,11 +50,6 @@ class Registry(Generic[T]):
         """A question with the nearest registered names; "" if none is near."""
         return nearest(name, self._aliases, self._aliases)
 
-    @property
-    def aliases(self) -> frozenset[str]:
-        """All aliases, without the registered names."""
-        return frozenset(self._aliases) - frozenset(self._items)
-
     def __getitem__(self, name: str) -> T:
         return self._items[self.canonical(name)]
 

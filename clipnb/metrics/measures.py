@@ -74,7 +74,7 @@ class Measure:
         range: lowest and highest value.
         chance: (R of each category, N) -> the expected value for a random ranking, where R of the N other images
             have the query's category; None if there is no such value.
-        aliases: other spellings; columns of version 0.1 are among them.
+        aliases: other spellings.
     """
 
     name: str

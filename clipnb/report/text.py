@@ -56,7 +56,7 @@ def summary(result: Result) -> str:
 
 def _searched(result: Result) -> str | None:
     """The gallery in a few words; None if it is the data set itself, searched exactly."""
-    about = result.provenance.get("gallery", {})
+    about = result.provenance["gallery"]
     if about.get("kind") == "service":
         return f"{literal(about['address'])}, index {literal(about['index'])}"
     if not result.spec.gallery and result.spec.index == "exact":
@@ -200,14 +200,11 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
 
 
 def accounts_table(results: Sequence[Result]) -> str:
-    """Make a Markdown table with a row for each run: fates of its results, available case, bounds and the study's rule.
-
-    A run that an early version saved without counts of results has no row.
-    """
+    """Make a Markdown table with a row for each run: fates of its results, available case, bounds and the study's rule."""
     head = ["condition", "queries", "asked", "returned", "dead", "unreadable", "usable", "available case", "95% interval", "bounds"]
     head.append("study's rule")
     rows = []
-    for a in (account(result) for result in results if "n_asked" in result.rows):
+    for a in map(account, results):
         f = a.fates
         counts = [a.queries, a.asked, a.asked - f["not returned"], f["dead"], f["unreadable"], f["valid"] + f["not valid"]]
         rows.append(

@@ -236,7 +236,7 @@ def _begin(out: Path, plan: Plan) -> None:
     begun = out / PLAN
     if begun.is_file():
         try:
-            held = {"colour": "srgb"} | read_json(begun)  # an earlier version wrote no colour
+            held = dict(read_json(begun))
         except (OSError, TypeError, ValueError):
             held = {}
         if held != asdict(plan):
