@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +28,7 @@ from built_book import browser, html, project  # noqa: F401  (fixtures)
 from clipnb import Result, RunSpec, run
 from clipnb.datasets.images import RGB
 from clipnb.encoders import ENCODERS, Encoder, load_encoder
+from clipnb.errors import UserError
 
 settings.register_profile("clipnb", deadline=None, database=None, print_blob=True)
 settings.load_profile("clipnb")
@@ -83,6 +84,11 @@ def as_a_user() -> list[str]:
     if os.name == "nt" or (os.geteuid() == 0 and not shutil.which("setpriv")):
         pytest.skip("needs a user whom permissions bind: not root, or setpriv")
     return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+def one_line(said: str, kind: type[UserError] = UserError) -> AbstractContextManager[pytest.ExceptionInfo[UserError]]:
+    """Expect an error whose message is one line with this pattern."""
+    return pytest.raises(kind, match=rf"\A.*(?:{said}).*\Z")
 
 
 def most_changed(now: np.ndarray, kept: np.ndarray, side: int = 8) -> float:
@@ -145,6 +151,7 @@ def stated(spelling: str, difference: float) -> None:
 
 
 PhotoFolder = Callable[..., Path]
+Printed = Callable[..., str]
 
 HANGS = 1500
 """Seconds after which a command is taken to hang: many times what it needs where other work has the processor too."""
@@ -199,6 +206,21 @@ def bare_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("CLIPNB_RESULTS")
     return folder
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
+    """Runs a command, such as `printed("runs", "holiday")`, and returns what it prints; with `status=1`, its error."""
+
+    def of(*words: str, status: int = 0) -> str:
+        from clipnb.cli import main
+
+        capsys.readouterr()
+        assert main([*words]) == status
+        out, err = capsys.readouterr()
+        return err if status else out
+
+    return of
 
 
 @pytest.fixture

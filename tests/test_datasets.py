@@ -171,7 +171,7 @@ def test_a_name_with_a_space_that_a_shell_cut_is_answered_with_the_whole(
     assert "put a name with spaces in quotes: 'my holiday'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("dataset", ["", "~nosuchuser/photos", "/no/such/folder", "nul\0byte"])
+@pytest.mark.parametrize("dataset", ["", "~nosuchuser/photos", "/no/such/folder", "nul\0byte", "x" * 5000])
 def test_a_name_that_cannot_be_a_folder_is_one_line(dataset: str) -> None:
     assert "no data set" in refusal(dataset)
 

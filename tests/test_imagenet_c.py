@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from clipnb.datasets.dataset import load_dataset
@@ -50,18 +48,6 @@ def test_corruptions_take_any_file(name: str, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == ""  # the library prints where it cannot do what it should
 
 
-@example("glass_blur", 1, 60, 5, 0)
-@example("elastic_transform", 60, 1, 5, 0)
-@needs_imagecorruptions
-@settings(max_examples=15)
-@given(st.sampled_from(list(CORRUPTIONS)), st.integers(1, 60), st.integers(1, 60), st.integers(1, 5), st.integers(0, 2**16))
-def test_corruptions_keep_the_rules(name: str, height: int, width: int, severity: int, seed: int) -> None:
-    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    made = keeps_the_rules(MANIPULATIONS[name], image, severity, seed)
-    assert made.shape == at_reference(image).shape
-    assert min(made.shape[:2]) == 224
-
-
 @pytest.fixture(scope="module")
 def photographs() -> list[RGB]:
     """A real photograph of every second category of the sample sets."""
@@ -77,39 +63,24 @@ def at_input(image: RGB) -> np.ndarray:
     return at_reference(image[top : top + side, left : left + side]).astype(np.float64)
 
 
-def difference(image: RGB, made: RGB) -> float:
-    return float(np.abs(at_input(image) - at_input(made)).mean() / 255)
-
-
-def mean_strengths(name: str, photographs: list[RGB]) -> np.ndarray:
-    """Strength at severities 1 to 5, the mean over photographs."""
-    found = np.empty((len(photographs), 5))
-    for at, image in enumerate(photographs):
-        for severity in range(1, 6):
-            asked = Condition(name, severity)
-            made = asked(image, 0, str(at))
-            found[at, severity - 1] = asked.at_input(image.shape, made.shape, CLIP, difference(image, made))
-    return found.mean(axis=0)
-
-
 @pytest.mark.parametrize("name", [name for name in MANIPULATIONS if MANIPULATIONS[name].levels])
 def test_on_real_photographs_every_severity_is_stronger_than_the_one_before(name: str, photographs: list[RGB]) -> None:
     if name in CORRUPTIONS and imagecorruptions is None:
         pytest.skip("needs pip install 'clipnb[corruptions]'")
-    values = mean_strengths(name, photographs)
+    strengths = np.empty((len(photographs), 5))
+    for at, image in enumerate(photographs):
+        for severity in range(1, 6):
+            asked = Condition(name, severity)
+            made = asked(image, 0, str(at))
+            difference = float(np.abs(at_input(image) - at_input(made)).mean() / 255)
+            strengths[at, severity - 1] = asked.at_input(image.shape, made.shape, CLIP, difference)
+    values = strengths.mean(axis=0)
     steps = np.diff(-values if name in ("cropped", "rescaled") else values)  # the share kept, and the short side
     if name in AS_MUCH:
         after = AS_MUCH[name] - 1
         assert abs(steps[after]) < 0.03 * values[after]
         steps = np.delete(steps, after)
     assert (steps > 0.003 * abs(values[:-1]).mean()).all(), values
-
-
-@needs_imagecorruptions
-@pytest.mark.parametrize("name", ["glass_blur", "frost"])
-def test_the_colour_difference_would_misjudge_two_corruptions(name: str, photographs: list[RGB]) -> None:
-    found = [[difference(p, Condition(name, s)(p, 0, str(at))) for at, p in enumerate(photographs)] for s in (3, 4)]
-    assert np.mean(found[0]) > np.mean(found[1])  # or the docstring of imagenet_c is out of date
 
 
 @needs_imagecorruptions
@@ -146,21 +117,13 @@ def test_frost_mixes_photograph_and_ice_as_its_strength_says(severity: int) -> N
 
 @needs_imagecorruptions
 def test_threads_that_corrupt_at_once_get_what_each_would_alone() -> None:
-    images = [picture(i, 64, 64) for i in range(8)]
-    alone = [Condition("gaussian_noise", 3)(image, 0, str(i)) for i, image in enumerate(images)]
-    made: dict[int, RGB] = {}
+    def work(i: int) -> RGB:
+        return Condition("gaussian_noise", 3)(picture(i, 64, 64), 0, str(i))
 
-    def work(i: int) -> None:
-        made[i] = Condition("gaussian_noise", 3)(images[i], 0, str(i))
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    alone = [work(i) for i in range(8)]
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for i in range(8):
-        assert_array_equal(made[i], alone[i])
+    with ThreadPoolExecutor(8) as pool:
+        assert_array_equal(list(pool.map(work, range(8))), alone)
     assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
@@ -170,11 +133,10 @@ def test_a_missing_library_is_one_line_with_what_to_type(monkeypatch: pytest.Mon
         Condition("fog", 1)(picture(0), 0, "d")
 
 
-@pytest.mark.parametrize("name", ["blurred", "rotated", "fog"])
-def test_a_machine_without_a_desktops_libraries_is_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_desktops_libraries_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')\n")
     monkeypatch.delitem(sys.modules, "cv2", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=r"OpenCV cannot be loaded \(libGL\.so\.1.*opencv-python-headless") as caught:
-        Condition(name, 1)(picture(0), 0, "d")
-    assert "\n" not in str(caught.value)
+    for name in ("blurred", "rotated", "fog"):
+        with pytest.raises(UserError, match=r"^OpenCV cannot be loaded \(libGL\.so\.1.*opencv-python-headless.*\Z"):
+            Condition(name, 1)(picture(0), 0, "d")

@@ -84,13 +84,9 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def refusal(content: bytes) -> str:
-    with pytest.raises(UnreadableImage) as caught:
+    with pytest.raises(UnreadableImage, match=r"\Acats/tom\.jpg: .+\Z") as caught:
         decode(content, "cats/tom.jpg")
-    message = str(caught.value)
-    assert message.startswith("cats/tom.jpg: ")
-    assert len(message) > len("cats/tom.jpg: ")
-    assert "\n" not in message
-    return message
+    return str(caught.value)
 
 
 def decoded_or_refused(content: bytes) -> RGB | None:
@@ -102,11 +98,24 @@ def decoded_or_refused(content: bytes) -> RGB | None:
     return None
 
 
-def test_an_rgb_image_is_decoded_as_it_is() -> None:
-    pixels = decode(encoded(PHOTO, "PNG"))
-    assert (pixels.dtype, pixels.shape) == (np.uint8, (32, 48, 3))
-    assert_array_equal(pixels, picture(0))
-    assert decode(encoded(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")).tolist() == [[[1, 2, 3]]]
+ODD = {
+    "RGB": (Image.new("RGB", (1, 1), (1, 2, 3)), [[1, 2, 3]]),
+    "palette": (Image.new("P", (2, 1)), [[255, 0, 0], [0, 0, 255]]),
+    "transparent": (Image.new("RGBA", (3, 1)), [[255, 255, 255], [200, 100, 0], [128, 128, 128]]),  # laid over white
+}
+ODD["palette"][0].putpalette([255, 0, 0, 0, 0, 255])
+ODD["palette"][0].putdata([0, 1])
+ODD["transparent"][0].putdata([(0, 0, 0, 0), (200, 100, 0, 255), (0, 0, 0, 127)])
+
+
+def test_pixels_are_those_that_a_person_sees() -> None:
+    for image, seen in ODD.values():
+        assert decode(encoded(image, "PNG")).tolist() == [seen]
+    for transparent in (1, bytes([255, 0])):
+        pixels = decode(encoded(ODD["palette"][0], "PNG", transparency=transparent))
+        assert pixels.tolist() == [[[255, 0, 0], [255, 255, 255]]]
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    assert_allclose(decode(encoded(cyan, "JPEG", quality=95)).mean(axis=(0, 1)), [0, 255, 255], atol=3)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I"])
@@ -125,50 +134,29 @@ def test_every_kind_of_tiff_becomes_rgb(mode: str) -> None:
     ("content", "said"),
     [
         (encoded(PHOTO.convert("F"), "TIFF"), "floating-point"),
+        (encoded(Image.fromarray(np.full((4, 4), 70_000, dtype=np.int32)), "TIFF"), "32-bit"),
         (b"", "empty"),
         (encoded(PHOTO, "JPEG")[:-100], "truncated"),
         (b"<!DOCTYPE html><title>404 Not Found</title>", "not an image"),
-        (png_header(20_000, 18_000), "pixels"),  # a bomb is refused before it is unpacked
-        (png_header(60_000, 60_000), "pixels"),
+        (png_header(30_000, 11_000), "30000 x 11000 pixels are more than 300,000,000: set CLIPNB_MAX_PIXELS"),
+        (png_header(60_000, 60_000), "pixels"),  # a bomb is refused before it is unpacked
     ],
-    ids=["floats", "empty", "truncated", "text", "bomb", "larger bomb"],
+    ids=["floats", "32 bits", "empty", "truncated", "text", "bomb", "larger bomb"],
 )
 def test_what_is_no_photograph_is_refused(content: bytes, said: str) -> None:
     assert said in refusal(content)
 
 
-@pytest.mark.parametrize(("kind", "suffix"), [("AVIF", ".avif"), ("JPEG2000", ".jp2")])
-def test_newer_formats_are_photographs(kind: str, suffix: str) -> None:
-    assert suffix in SUFFIXES
-    assert np.abs(decode(encoded(PHOTO, kind)).astype(int) - picture(0)).mean() < 6
+def test_phone_pictures_of_200_megapixels_are_read() -> None:
+    assert decode(encoded(Image.new("L", (20_000, 10_000), 90), "PNG")).shape == (10_000, 20_000, 3)
 
 
-def test_cmyk_is_converted() -> None:
-    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
-    assert_allclose(decode(encoded(cyan, "JPEG", quality=95)).mean(axis=(0, 1)), [0, 255, 255], atol=3)
-
-
-def test_16_bit_grey_keeps_its_tones() -> None:
-    ramp = np.linspace(0, 65535, 64 * 4).reshape(4, 64).astype(np.uint16)
-    pixels = decode(encoded(Image.fromarray(ramp), "PNG"))
-    assert_allclose(pixels, np.repeat(ramp[:, :, None] / 257, 3, axis=2), atol=0.51)
-    night = np.full((4, 4), 250, dtype=np.uint16)  # of 65,535: all but black
-    assert decode(encoded(Image.fromarray(night), "PNG")).max() <= 1
-
-
-def test_a_palette_is_resolved() -> None:
-    small = Image.new("P", (2, 1))
-    small.putpalette([255, 0, 0, 0, 0, 255])
-    small.putdata([0, 1])
-    assert decode(encoded(small, "PNG")).tolist() == [[[255, 0, 0], [0, 0, 255]]]
-    assert decode(encoded(small, "PNG", transparency=1)).tolist() == [[[255, 0, 0], [255, 255, 255]]]
-    assert decode(encoded(small, "PNG", transparency=bytes([255, 0]))).tolist() == [[[255, 0, 0], [255, 255, 255]]]
-
-
-def test_transparency_is_laid_over_white() -> None:
-    image = Image.new("RGBA", (3, 1))
-    image.putdata([(0, 0, 0, 0), (200, 100, 0, 255), (0, 0, 0, 127)])
-    assert_allclose(decode(encoded(image, "PNG")), [[[255, 255, 255], [200, 100, 0], [128, 128, 128]]], atol=1)
+@pytest.mark.parametrize(("kind", "off"), [("AVIF", 6), ("JPEG2000", 6), ("HEIF", 8)])
+def test_newer_formats_are_photographs(kind: str, off: float) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    assert {".avif", ".jp2", ".heic", ".heif"} <= SUFFIXES
+    assert np.abs(decode(encoded(PHOTO, kind, quality=95)).astype(int) - picture(0)).mean() < off
 
 
 def test_the_first_frame_of_an_animation_is_taken() -> None:
@@ -243,27 +231,19 @@ def test_bombs_are_refused_in_every_thread(monkeypatch: pytest.MonkeyPatch) -> N
     assert list(warnings.filters) == filters
 
 
-def test_reading_a_missing_file_says_which(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImage, match=r"^gone\.jpg: No such file"):
-        read(tmp_path / "gone.jpg")
-
-
-@pytest.mark.parametrize("kind", ["fifo", "device"])
-def test_only_a_regular_file_is_read(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "a.jpg"
-    if kind == "fifo":
-        os.mkfifo(path)  # without the check, this waits for a writer for ever
-    else:
-        path.symlink_to("/dev/null")
-    with pytest.raises(UnreadableImage, match=r"^a\.jpg is not a regular file$"):
-        read(path)
-
-
-def test_a_file_over_the_size_limit_is_not_read(tmp_path: Path) -> None:
-    with (tmp_path / "a.jpg").open("wb") as file:
+def test_only_a_regular_file_of_limited_size_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")  # without the check, this waits for a writer for ever
+    (tmp_path / "device.jpg").symlink_to("/dev/null")
+    with (tmp_path / "large.jpg").open("wb") as file:
         file.truncate(2**30 + 1)  # a sparse file
-    with pytest.raises(UnreadableImage, match=r"^a\.jpg has 1,073,741,825 bytes, more than 1,073,741,824$"):
-        read(tmp_path / "a.jpg")
+    for name, said in (
+        ("gone.jpg", r": No such file"),
+        ("pipe.jpg", r" is not a regular file$"),
+        ("device.jpg", r" is not a regular file$"),
+        ("large.jpg", r" has 1,073,741,825 bytes, more than 1,073,741,824$"),
+    ):
+        with pytest.raises(UnreadableImage, match=f"^{name}{said}"):
+            read(tmp_path / name)
 
 
 ODD_TAGS = {
@@ -292,21 +272,8 @@ def test_the_depth_of_a_pgm_is_the_declared_one(brightest: int) -> None:
     assert decode(content)[0, :, 0].tolist() == [0, round(brightest / 257)]
 
 
-def test_32_bit_grey_above_16_bits_is_refused() -> None:
-    assert "32-bit" in refusal(encoded(Image.fromarray(np.full((4, 4), 70_000, dtype=np.int32)), "TIFF"))
-
-
 def test_the_digest_is_that_of_the_bytes() -> None:
     assert digest(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-@pytest.mark.parametrize(("size", "read"), [((12_000, 9_000), True), ((20_000, 10_000), True), ((30_000, 11_000), False)])
-def test_phone_pictures_of_200_megapixels_are_read_and_the_limit_is_named(size: tuple[int, int], read: bool) -> None:
-    content = encoded(Image.new("L", size, 90), "PNG")
-    if read:
-        assert decode(content).shape == (size[1], size[0], 3)
-    else:
-        assert "30000 x 11000 pixels are more than 300,000,000: set CLIPNB_MAX_PIXELS" in refusal(content)
 
 
 def test_a_limit_that_is_no_number_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,15 +353,6 @@ def test_in_one_of_several_processes_a_picture_above_its_part_waits_for_the_lock
         assert lock.locked()
     with room_for(encoded(Image.new("L", (100, 100)), "PNG")):
         assert not lock.locked()
-
-
-def test_heic_is_read(tmp_path: Path) -> None:
-    pillow_heif = pytest.importorskip("pillow_heif")
-    pillow_heif.register_heif_opener()
-    pixels = decode(encoded(PHOTO, "HEIF", quality=95))
-    assert pixels.shape == np.asarray(PHOTO).shape
-    assert np.abs(pixels.astype(int) - np.asarray(PHOTO)).mean() < 8
-    assert {".heic", ".heif"} <= SUFFIXES
 
 
 def test_heic_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from clipnb import RunSpec, run
 from clipnb.datasets.dataset import load_dataset
 from clipnb.errors import DatasetError
-from conftest import picture
+from conftest import one_line, picture
 
 hf = pytest.importorskip("datasets", reason="needs pip install 'clipnb[datasets]'")
 wds = pytest.importorskip("webdataset", reason="needs pip install 'clipnb[datasets]'")
@@ -32,14 +33,15 @@ def png(seed: int) -> bytes:
     return file.getvalue()
 
 
-def saved_set(folder: Path) -> None:
-    features = hf.Features({"picture": hf.Image(), "label": hf.ClassLabel(names=["cats", "dogs/wolves"])})
-    rows = {"picture": [{"bytes": png(i), "path": None} for i in range(6)], "label": [i % 2 for i in range(6)]}
+def saved_set(folder: Path, names: list[str], labels: list[Any]) -> None:
+    """Write a set of pictures; without `names`, its labels are texts."""
+    features = hf.Features({"picture": hf.Image(), "label": hf.ClassLabel(names=names) if names else hf.Value("string")})
+    rows = {"picture": [{"bytes": png(i), "path": None} for i in range(len(labels))], "label": labels}
     hf.Dataset.from_dict(rows, features=features).save_to_disk(str(folder))
 
 
 def test_a_hugging_face_set_is_a_data_set(tmp_path: Path) -> None:
-    saved_set(tmp_path / "pets")
+    saved_set(tmp_path / "pets", ["cats", "dogs/wolves"], [0, 1] * 3)
     dataset = load_dataset("hf:pets")
     assert dataset.categories == ["cats", "dogs_wolves"]
     assert [p.id for p in dataset.photos[:2]] == ["cats/0000000.png", "cats/0000002.png"]
@@ -102,9 +104,8 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, dataset: str, said: str
     (tmp_path / "damaged.tar").write_bytes(b"no tar" * 500)
     shard(tmp_path / "unlabelled.tar", [("a", {"png": png(0)})])
     hf.Dataset.from_dict({"x": [1, 2]}).save_to_disk(str(tmp_path / "numbers"))
-    with pytest.raises(DatasetError, match=said) as caught:
+    with one_line(said, DatasetError):
         load_dataset(dataset)
-    assert "\n" not in str(caught.value)
     assert not list((tmp_path / "cache").glob("imported/*"))
 
 
@@ -122,32 +123,24 @@ def test_a_set_that_names_a_file_elsewhere_brings_nothing(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("names", [["tv/monitor", "tv_monitor", "tv\\monitor"], [".5", "5"], ["1.", "1"], ["Cat", "cat"]])
 def test_distinct_labels_stay_distinct(tmp_path: Path, names: list[str]) -> None:
-    features = hf.Features({"image": hf.Image(), "label": hf.ClassLabel(names=names)})
-    rows = {"image": [{"bytes": png(i), "path": None} for i in range(6)], "label": [i % len(names) for i in range(6)]}
-    hf.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "set"))
+    saved_set(tmp_path / "set", names, list(range(len(names))))
     assert len(load_dataset("hf:set").categories) == len(names)
 
 
 def test_two_unicode_spellings_of_a_label_are_one_category(tmp_path: Path) -> None:
-    rows = {"image": [{"bytes": png(i), "path": None} for i in range(4)], "label": ["caf\u00e9", "cafe\u0301"] * 2}
-    features = hf.Features({"image": hf.Image(), "label": hf.Value("string")})
-    hf.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "set"))
+    saved_set(tmp_path / "set", [], ["caf\u00e9", "cafe\u0301"] * 2)
     assert load_dataset("hf:set").categories == ["caf\u00e9"]
 
 
 def test_samples_without_a_label_are_counted(tmp_path: Path) -> None:
-    features = hf.Features({"image": hf.Image(), "label": hf.ClassLabel(names=["a", "b"])})
-    rows = {"image": [{"bytes": png(i), "path": None} for i in range(6)], "label": [0, 1, -1, None, 0, 1]}
-    hf.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "set"))
+    saved_set(tmp_path / "set", ["a", "b"], [0, 1, -1, None, 0, 1])
     with pytest.warns(UserWarning, match="2 samples without an image or a label are left out"):
         assert len(load_dataset("hf:set").photos) == 4
 
 
-def test_two_spellings_of_a_folder_are_a_warning_and_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+def test_two_spellings_of_a_folder_are_a_warning(tmp_path: Path) -> None:
     for name in ("caf\u00e9", "cafe\u0301"):
         (tmp_path / "set" / name).mkdir(parents=True)
         (tmp_path / "set" / name / "1.png").write_bytes(png(1))
     with pytest.warns(UserWarning, match="two Unicode spellings"):
         load_dataset(str(tmp_path / "set"))
-    with pytest.raises(DatasetError, match="no data set"):
-        load_dataset("x" * 5000)

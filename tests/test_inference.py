@@ -35,6 +35,7 @@ def test_sign_flip_by_hand() -> None:
     assert sign_flip([0.1, 0.2, 0.3]) == 2 / 8
     # -1 + 2 + 3 = 4 is reached by +++, -++, and their opposites
     assert sign_flip([-0.1, 0.2, 0.3]) == 4 / 8
+    assert sign_flip([0.0, 0.0]) == wilcoxon([0.0, 0.0]) == 1
 
 
 @pytest.mark.parametrize("n", [4, 9, 13])
@@ -49,22 +50,6 @@ def test_random_flips_come_near_the_exact_value_and_count_the_data_itself() -> N
     assert sign_flip(d, flips=4_000) == pytest.approx(sign_flip(d), abs=0.02)
     assert sign_flip(np.full(40, 0.3) + changes(40) / 100, flips=999) == 1 / 1000
     assert sign_flip(changes(40, 0.02), seed=1) == sign_flip(changes(40, 0.02), seed=1)
-
-
-@given(thousandths)
-def test_sign_flip_does_not_depend_on_sign_order_or_unit(values: list[int]) -> None:
-    d = np.array(values) / 1000
-    p = sign_flip(d)
-    assert 2.0 ** (1 - len(d)) <= p <= 1
-    assert sign_flip(-d) == p
-    assert sign_flip(d[::-1]) == p
-    assert sign_flip(d * 7) == p
-
-
-def test_no_change_at_all_is_p_1_and_no_data_is_no_p() -> None:
-    assert sign_flip([0.0, 0.0]) == wilcoxon([0.0, 0.0]) == 1
-    assert math.isnan(sign_flip([]))
-    assert math.isnan(wilcoxon([]))
 
 
 @pytest.mark.parametrize(
@@ -94,13 +79,6 @@ def test_holm_by_hand() -> None:
 def test_holm_is_statsmodels(p: list[float]) -> None:
     with patch("gc.collect"):  # which multipletests calls each time
         assert_allclose(holm(p), multipletests(p, method="holm")[1], atol=1e-12)
-
-
-@given(st.lists(st.floats(0.0001, 1), min_size=1, max_size=8))
-def test_holm_only_raises_and_keeps_the_order(p: list[float]) -> None:
-    adjusted = holm(p)
-    assert all(a >= raw for a, raw in zip(adjusted, p, strict=True))
-    assert np.all(np.diff(np.array(adjusted)[np.argsort(p, kind="stable")]) >= 0)
 
 
 def test_tost_is_statsmodels() -> None:
@@ -196,17 +174,13 @@ def test_the_interval_of_a_change_is_the_test_inverted() -> None:
             assert sign_flip(d - (end + inward * 0.002)) > 0.05 >= sign_flip(d - (end - inward * 0.002))
 
 
-@pytest.mark.parametrize("categories", [0, 2, 5])
-def test_five_categories_detect_no_change(categories: int) -> None:
-    assert math.isnan(detectable_change(0.1, categories))
-
-
 def test_the_detectable_change_is_that_of_the_sign_flip_test() -> None:
     # with six categories the test rejects only if all changes have one sign: power is the normal cdf of the change to the sixth
     assert detectable_change(1.0, 6) == pytest.approx(stats.norm.ppf(0.8 ** (1 / 6)), rel=0.03)
     # with many it has the power of a t test: 0.5493 of a standard deviation for 28 categories
     assert detectable_change(1.0, 28) == pytest.approx(0.5493, rel=0.03)
     assert detectable_change(0.0, 12) == 0
+    assert np.isnan([detectable_change(0.1, few) for few in (0, 2, 5)]).all()
 
 
 def test_float_noise_decides_no_tie() -> None:

@@ -20,25 +20,17 @@ from clipnb_book.measured import findings, gallery_size, records
 from clipnb_book.threshold_sweep import sweeps_of
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is written of the sample scenes by the weak baseline, in place of the real photographs."""
-    folder = tmp_path_factory.mktemp("measured")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "SETS", ("sample-scenes",))
-        patch.setattr(records, "OFFLINE", "histogram")
-        patch.setattr(records, "ENGINE", "torch")
-        records.write(folder)
-    return folder
-
-
 @pytest.fixture
-def read(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "_record", lambda name: json.loads((kept / f"{name}.json").read_text(encoding="utf-8")))
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The records are of the sample scenes by the weak baseline, in place of the real photographs."""
+    for name, value in (("SETS", ("sample-scenes",)), ("OFFLINE", "histogram"), ("ENGINE", "torch")):
+        monkeypatch.setattr(records, name, value)
+    records.write(tmp_path)
+    monkeypatch.setattr(records, "_record", lambda name: json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")))
 
 
-@pytest.mark.usefixtures("read")
-def test_a_calibration_that_was_kept_gives_the_same_table_and_answer() -> None:
+@pytest.mark.usefixtures("kept")
+def test_what_was_kept_gives_the_same_tables_and_verdicts() -> None:
     now = calibration.calibration_of(RunSpec("sample-scenes", encoder="histogram"), progress=False)
     then = records.calibration("sample-scenes")
     assert tables.threshold_table(then) == tables.threshold_table(now)
@@ -48,22 +40,14 @@ def test_a_calibration_that_was_kept_gives_the_same_table_and_answer() -> None:
     assert np.allclose(now.curve.recall[at], then.curve.recall, atol=1e-6)
     assert np.allclose(now.curve.fpr[at], then.curve.fpr, atol=1e-6)
 
+    swept = sweeps_of([run(RunSpec("sample-scenes", m, "histogram"), progress=False) for m in STUDY])
+    assert [(s.holds, s.verdicts) for s in records.sweeps("sample-scenes")] == [(s.holds, s.verdicts) for s in swept]
 
-@pytest.mark.usefixtures("read")
-def test_sweeps_that_were_kept_give_the_same_verdicts() -> None:
-    now = sweeps_of([run(RunSpec("sample-scenes", m, "histogram"), progress=False) for m in STUDY])
-    then = records.sweeps("sample-scenes")
-    assert [s.holds for s in then] == [s.holds for s in now]
-    assert [s.verdicts for s in then] == [s.verdicts for s in now]
-
-
-@pytest.mark.usefixtures("read")
-def test_corrections_that_were_kept_give_the_same_tables() -> None:
-    now, _ = corrections.measured("sample-scenes", "histogram")
-    then = records.corrections("sample-scenes")
-    assert corrections.corrections_table(then) == corrections.corrections_table(now)
-    assert corrections.summary(then) == corrections.summary(now)
-    pd.testing.assert_frame_equal(then.drop(columns="changes"), now.drop(columns="changes"), atol=1e-6)
+    corrected, _ = corrections.measured("sample-scenes", "histogram")
+    before = records.corrections("sample-scenes")
+    assert corrections.corrections_table(before) == corrections.corrections_table(corrected)
+    assert corrections.summary(before) == corrections.summary(corrected)
+    pd.testing.assert_frame_equal(before.drop(columns="changes"), corrected.drop(columns="changes"), atol=1e-6)
 
 
 @pytest.mark.parametrize("dataset", records.SETS)
@@ -90,10 +74,9 @@ def test_the_whole_gallery_gives_what_the_run_gives(tmp_path: Path, monkeypatch:
     spec = RunSpec("sample-scenes", "blurred", "histogram", severity=3)
     result = run(spec, progress=False)
     sizes = (20, len(result.rows))
-    monkeypatch.setattr(gallery_size, "SPECS", (spec,))
-    monkeypatch.setattr(gallery_size, "SIZES", {"sample-scenes": sizes})
-    monkeypatch.setattr(gallery_size, "SCENES", "sample-scenes")
-    monkeypatch.setattr(gallery_size, "FILE", tmp_path / "sizes.json")
+    of = {"SPECS": (spec,), "SIZES": {"sample-scenes": sizes}, "SCENES": "sample-scenes", "FILE": tmp_path / "sizes.json"}
+    for name, value in of.items():
+        monkeypatch.setattr(gallery_size, name, value)
     gallery_size.measure()
     whole = gallery_size.curve("sample-scenes").set_index(["measure", "size"])["value"]
     assert whole["found", sizes[1]] == pytest.approx(result.macro("found").point, abs=1e-4)

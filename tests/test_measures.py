@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
 from clipnb.metrics.validity import result_distances, shift, valid_at_k
-from clipnb.metrics.zero_shot import zero_shot
 from conftest import unit_vectors
 
 NAN = float("nan")
@@ -57,21 +56,9 @@ def test_properties_of_valid(distances: np.ndarray, one: float, other: float, ra
     assert_array_equal(valid_at_k(more, min(one, other)), low)
 
 
-def test_shift_by_hand() -> None:
-    clean = np.array([[1, 0], [1, 0], [1, 0], [1, 0]], dtype=np.float32)
-    moved = np.array([[1, 0], [0, 1], [-1, 0], [0.6, 0.8]], dtype=np.float32)
-    assert_allclose(shift(clean, moved), [0, 1, 2, 0.4], atol=1e-7)
-
-
 @given(st.integers(1, 6), st.integers(1, 40), st.integers(0, 99))
 def test_shift_is_half_the_squared_distance_of_unit_vectors(n: int, dim: int, seed: int) -> None:
     clean, moved = unit_vectors(n, dim, seed), unit_vectors(n, dim, seed + 1)
     assert_allclose(shift(clean, moved), np.linalg.norm(clean - moved, axis=1) ** 2 / 2, atol=1e-6)
     assert np.all(shift(clean, clean) >= 0)
     assert np.all(shift(clean, -clean) <= 2)
-
-
-def test_a_query_is_named_by_its_nearest_prompt() -> None:
-    prompts = np.array([[1, 0], [0, 1], [-1, 0]], dtype=np.float32)
-    queries = np.array([[0.8, 0.6], [0.8, 0.6], [0.6, 0.8], [-0.8, 0.6]], dtype=np.float32)
-    assert zero_shot(queries, prompts, np.array([0, 1, 1, 2])).tolist() == [True, False, True, True]

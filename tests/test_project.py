@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from clipnb.errors import MissingExtra, UserError
 from clipnb.execution import pages
 from clipnb.execution.papermill_plugin import Handler, planned
 from clipnb.runs import require_possible
-from conftest import REPOSITORY, PhotoFolder, let_torchvision_load
+from conftest import REPOSITORY, PhotoFolder, Printed, let_torchvision_load
 
 
 @pytest.fixture
@@ -50,14 +49,11 @@ def test_init_writes_a_project_in_which_runs_are_made(project: Path, photo_folde
     assert pages.template() == project / "notebooks" / "run.ipynb"
 
 
-def test_init_names_the_folder_of_photographs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_init_names_the_folder_of_photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Printed) -> None:
     monkeypatch.chdir(tmp_path)
     for variable, folder in (("", "mine/data"), ("/elsewhere", "/elsewhere")):
         monkeypatch.setenv("CLIPNB_DATA", variable)
-        assert main(["init", "mine"]) == 0
-        assert f"put photographs into {folder}/<set>/<category>/" in capsys.readouterr().out
+        assert f"put photographs into {folder}/<set>/<category>/" in printed("init", "mine")
 
 
 def test_the_wheel_carries_the_files_of_a_project() -> None:
@@ -66,19 +62,16 @@ def test_the_wheel_carries_the_files_of_a_project() -> None:
     assert ast.literal_eval(parts) == PARTS
 
 
-def test_init_keeps_what_is_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_keeps_what_is_there(project: Path, printed: Printed) -> None:
     (project / "_config.yml").write_text("title: mine\n")
     (project / "_toc.yml").unlink()
-    capsys.readouterr()
-    assert main(["init", "."]) == 0
-    assert "1 files written" in capsys.readouterr().out
+    assert "1 files written" in printed("init", ".")
     assert (project / "_config.yml").read_text() == "title: mine\n"
-    assert main(["init", "_toc.yml"]) == 1
-    assert capsys.readouterr().err.startswith("clipnb: _toc.yml is a file: ")
+    assert printed("init", "_toc.yml", status=1).startswith("clipnb: _toc.yml is a file: ")
 
 
 def test_init_refuses_what_is_no_folder_for_a_project_and_quotes_its_name(
-    tmp_path: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, printed: Printed
 ) -> None:
     photo_folder({"cats": 1}, "holiday")
     monkeypatch.chdir(tmp_path)
@@ -87,12 +80,10 @@ def test_init_refuses_what_is_no_folder_for_a_project_and_quotes_its_name(
         ("holiday/cats/00.png/x", "clipnb: holiday/cats/00.png is a file: name a folder\n"),
         ("holiday", "clipnb: holiday holds pictures: name a folder for the project, and put photographs into its data/\n"),
     ):
-        assert main(["init", folder]) == 1
-        assert capsys.readouterr().err == said
+        assert printed("init", folder, status=1) == said
     assert [path.name for path in tmp_path.iterdir()] == ["holiday"]
     assert [path.name for path in (tmp_path / "holiday").iterdir()] == ["cats"]
-    assert main(["init", "it's mine"]) == 0
-    cd = capsys.readouterr().out.partition("then: ")[2].partition(" && ")[0]
+    cd = printed("init", "it's mine").partition("then: ")[2].partition(" && ")[0]
     assert shlex.split(cd) == ["cd", "it's mine"]
 
 
@@ -171,16 +162,12 @@ def test_two_data_sets_of_one_name_are_reported_before_the_kernel_starts(
     require_possible(RunSpec(str(tmp_path / "moved" / "beach"), encoder="histogram", k=1))  # the same photographs
 
 
-def test_a_typing_mistake_is_answered_with_a_folder_that_is_here(
+def test_a_typing_mistake_is_answered_before_the_kernel_starts(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo_folder({"a": 1}, name="holiday")
     monkeypatch.chdir(tmp_path)
     assert "did you mean 'holiday'?" in planned_error("-p", "dataset", "holidy", "-p", "encoder", "histogram")
-
-
-def test_an_unknown_model_of_a_package_is_reported_before_the_kernel_starts() -> None:
-    pytest.importorskip("torch")
     let_torchvision_load()
     pytest.importorskip("timm")
     message = planned_error("-p", "dataset", "sample-figures", "-p", "encoder", "timm:resnet19")
@@ -188,12 +175,11 @@ def test_an_unknown_model_of_a_package_is_reported_before_the_kernel_starts() ->
 
 
 def test_report_says_what_it_would_do(
-    project: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, printed: Printed
 ) -> None:
     monkeypatch.setattr(pages, "sample_specs", list)
     photo_folder({"cats": 3, "dogs": 3}, "mine/data/holiday")
-    assert main(["report", "holiday", "--dry-run", "--encoder", "histogram", "--k", "3"]) == 0
-    said = capsys.readouterr().out.splitlines()
+    said = printed("report", "holiday", "--dry-run", "--encoder", "histogram", "--k", "3").splitlines()
     assert said[:4] == [f"run   holiday-{manip}-histogram-k3" for manip in ("original", "blurred", "cropped", "grey")]
     assert said[4].startswith("4 runs to do: at most 24 embeddings")
     assert said[5:] == ["0 of 4 runs are up to date", "book  would be built: the pages that changed"]
@@ -201,19 +187,19 @@ def test_report_says_what_it_would_do(
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_the_shell_completes_commands_flags_and_folders(tmp_path: Path) -> None:
+def test_the_shell_completes_commands_flags_and_folders(tmp_path: Path, printed: Printed) -> None:
     (tmp_path / "holiday").mkdir()
-    completion = subprocess.run([sys.executable, "-m", "clipnb", "completion", "bash"], capture_output=True, text=True, check=True)
-
-    def completed(*words: str) -> list[str]:
-        line = f"COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; _shtab_clipnb; echo ${{COMPREPLY[@]}}"
-        script = f"{completion.stdout}\n{line}"
-        return subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
-
-    assert completed("clipnb", "tol") == ["tolerance"]
-    assert completed("clipnb", "tolerance", "holiday", "--meas") == ["--measure"]
-    assert completed("clipnb", "tolerance", "holiday", "--measure", "''") == ["found", "p1", "map", "zero_shot"]
-    assert completed("clipnb", "card", "hol") == ["holiday"]
+    completion = printed("completion", "bash")
+    for typed, completed in {
+        "clipnb tol": "tolerance",
+        "clipnb tolerance holiday --meas": "--measure",
+        "clipnb tolerance holiday --measure ''": "found p1 map zero_shot",
+        "clipnb card hol": "holiday",
+    }.items():
+        last = len(typed.split()) - 1
+        script = f"{completion}\nCOMP_WORDS=({typed}); COMP_CWORD={last}; _shtab_clipnb; echo ${{COMPREPLY[@]}}"
+        done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{completed}\n"
 
 
 def test_the_answer_of_a_flat_folder_leaves_out_what_has_no_value(photo_folder: PhotoFolder, own_results: Path) -> None:

@@ -20,7 +20,6 @@ from clipnb.cli import main, parser
 from clipnb.datasets.dataset import KNOWN
 from clipnb.datasets.samples import ensure
 from clipnb.encoders import ENCODERS, efficientnet
-from clipnb.errors import UserError
 from clipnb.execution.papermill_plugin import default_parameters, read_command_line
 from clipnb.spec import spec_of
 from conftest import REPOSITORY as ROOT
@@ -128,30 +127,6 @@ def test_the_commands_of_the_readme_run_in_order(project: Path) -> None:
             check(command, project)
         except (Exception, SystemExit) as error:
             raise AssertionError(f"{command!r} fails: {error}") from error
-
-
-MISTYPED = [
-    "make reprot",
-    "clipnb reprot",
-    "clipnb report hoilday",
-    "clipnb fetch nab",
-    "clipnb sweep --severity 1",
-    "clipnb compare histogram histograms",
-    "papermill notebooks/run.ipynb -p manpi grey",
-    "papermill notebooks/run.ipynb -p manip grye",
-    "papermill notebooks/rum.ipynb -p manip grey",
-    ".venv/bin/clipnb reprot",
-    '.venv/bin/python -m pip install -c constraints.txt -e ".[reprot]"',
-    "conda env create -f environment.yaml",
-    "export CLIPNB_ENCODER=histogramm",
-    "jb build book",
-]
-
-
-def test_a_mistyped_command_is_noticed(project: Path) -> None:
-    for command in MISTYPED:
-        with pytest.raises((AssertionError, OSError, SystemExit, UserError)):
-            check(command, project)
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))

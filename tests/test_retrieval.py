@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 from clipnb.errors import UserError
@@ -18,7 +18,7 @@ from clipnb.retrieval.duplicates import COLUMN, same_content
 from clipnb.retrieval.folder import GalleryFolder
 from clipnb.retrieval.neighbours import Ties, retrieve
 from clipnb.retrieval.sources import from_folder
-from conftest import TinyEncoder, unit_vectors
+from conftest import TinyEncoder, one_line, unit_vectors
 
 
 def found_by(
@@ -62,39 +62,11 @@ def test_the_k_nearest_other_images_are_found(contents: list[str], seed: int) ->
         assert_allclose(similarity[query, rows[query]], expected, atol=1e-6)
 
 
-def test_a_querys_own_image_is_not_among_its_results() -> None:
-    gallery = unit_vectors(30, 8, 0)
-    names = [str(i) for i in range(30)]
-    rows = found_by(gallery, gallery, 29, names, names)
-    assert all(sorted(row) == [other for other in range(30) if other != query] for query, row in enumerate(rows.tolist()))
-
-
-def test_copies_of_the_query_under_other_names_are_left_out_too() -> None:
-    gallery = unit_vectors(6, 4, 0)[[0, 1, 2, 0, 0, 3]]
-    contents = ["tom", "kit", "rex", "tom", "tom", "ace"]
-    rows = found_by(gallery, gallery, 3, contents, contents)
-    assert {frozenset(row) for row in rows[[0, 3, 4]].tolist()} == {frozenset({1, 2, 5})}
-    assert all(query not in row for query, row in enumerate(rows.tolist()))
-
-
 @pytest.mark.parametrize("exact", [True, False])
 def test_copies_that_were_left_out_are_replaced(exact: bool) -> None:
     gallery = unit_vectors(8, 4, 0)[[0, 0, 0, *range(1, 8)]]
     rows = found_by(gallery, gallery[:1], 3, ["a"], list("aaabcdefgh"), exact)
     assert len(set(rows[0].tolist()) - {-1, 0, 1, 2}) == 3
-
-
-def test_copies_of_another_image_stay() -> None:
-    gallery = unit_vectors(3, 4, 0)[[0, 1, 1, 2]]
-    rows = found_by(gallery, gallery, 2, ["a", "b", "b", "c"], ["a", "b", "b", "c"])
-    assert rows.shape == (4, 2)
-    all_of_them = found_by(gallery, gallery[:1], 3, ["a"], ["a", "b", "b", "c"])
-    assert sorted(all_of_them[0].tolist()) == [1, 2, 3]
-
-
-def test_results_come_best_first() -> None:
-    gallery = np.array([[1, 0], [0.8, 0.6], [0, 1], [0.6, 0.8]], dtype=np.float32)
-    assert_array_equal(found_by(gallery, gallery[:1], 3, ["0"], list("0123")), [[1, 3, 2]])
 
 
 def test_a_query_from_outside_the_gallery_may_take_all_of_it() -> None:
@@ -106,10 +78,8 @@ def test_a_query_from_outside_the_gallery_may_take_all_of_it() -> None:
 @pytest.mark.parametrize("contents", [list("abcdef"), list("aabcde"), list("aaabbc")])
 def test_a_k_that_is_too_large_is_answered_with_the_largest(contents: list[str]) -> None:
     gallery, most = unit_vectors(6, 4, 0), largest_k(contents)
-    with pytest.raises(UserError, match=f"k = {most + 1} ") as caught:
+    with one_line(rf"k = {most + 1} .*-p k {most}\)"):
         found_by(gallery, gallery, most + 1, contents, contents)
-    assert f"-p k {most})" in str(caught.value)
-    assert "\n" not in str(caught.value)
     assert found_by(gallery, gallery, most, contents, contents).shape == (6, most)
 
 

@@ -68,14 +68,6 @@ def test_batches_cover_every_photograph_once(categories: int, step: int) -> None
     assert [p for part in parts for p in part] == list(photos)
 
 
-def test_batches_of_queries_give_the_rows_of_the_whole_run(photo_folder: PhotoFolder) -> None:
-    root = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4}, size=(96, 32)))
-    whole = run(RunSpec(root, "cropped", "tiny", 2, seed=3), progress=False)
-    parts = [run(RunSpec(root, "cropped", "tiny", 2, seed=3, start=at, step=3), progress=False) for at in (0, 3)]
-    pd.testing.assert_frame_equal(pd.concat([p.rows for p in parts], ignore_index=True), whole.rows)
-    assert len({p.spec.run_id for p in (whole, *parts)}) == 3
-
-
 def test_only_what_was_drawn_is_searched(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 6, "dogs": 6, "birds": 6})
     result = run(RunSpec(str(root), "grey", "tiny", 2, categories=2, per_category=3), progress=False)
@@ -104,12 +96,7 @@ def test_of_two_batches_with_one_query_the_later_counts(photo_folder: PhotoFolde
     assert (first.rows["valid"] != 0.25).all()
 
 
-@pytest.fixture
-def own_results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path))
-
-
-def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, own_results: None) -> None:
+def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, own_results: Path) -> None:
     root = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4}))
     for result in batches(root, 0, 1):
         result.save()
@@ -121,7 +108,7 @@ def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, 
     assert any("1 category is still to be run" in w for w in warnings(merged))
 
 
-def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, own_results: None) -> None:
+def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, own_results: Path) -> None:
     root = str(photo_folder({"cats": 4, "dogs": 4, "birds": 4, "fish": 4}))
     folder = run(RunSpec(root, "cropped", "tiny", 2, draws=2), progress=False).save()
     part, rest = batches(root, 0, 2)
@@ -136,7 +123,7 @@ def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, 
     assert len(load_results(batches=True)) == 3
 
 
-def test_runs_that_are_no_batches_of_one_are_not_merged(photo_folder: PhotoFolder, own_results: None) -> None:
+def test_runs_that_are_no_batches_of_one_are_not_merged(photo_folder: PhotoFolder, own_results: Path) -> None:
     root = str(photo_folder({"cats": 4, "dogs": 4}))
     with pytest.raises(UserError, match="are not batches of one run"):
         merge([*batches(root, 0), run(RunSpec(root, "grey", "tiny", 2, start=1, step=2), progress=False)])

@@ -14,11 +14,10 @@ from clipnb import RunSpec, UserError, run
 from clipnb.analysis.contrasts import contrast
 from clipnb.analysis.scores import of_result
 from clipnb.analysis.sensitivity import nested_interval
-from clipnb.cli import main
 from clipnb.stats.intervals import t_interval
 from clipnb_book.measured import draws, gallery_size
 from clipnb_book.measured.gallery_size import gallery_curve, gallery_curve_of
-from conftest import PhotoFolder
+from conftest import PhotoFolder, Printed, tiny_run
 
 
 def clusters(groups: int, each: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -58,9 +57,8 @@ def test_a_larger_gallery_finds_nearer_results_and_hides_the_original() -> None:
 
 def percentile(values: np.ndarray) -> Any:
     """The percentile bootstrap over categories."""
-    return stats.bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=2_000, rng=np.random.default_rng(1)
-    ).confidence_interval
+    rng = np.random.default_rng(1)
+    return stats.bootstrap((values,), np.mean, method="percentile", n_resamples=2_000, rng=rng).confidence_interval
 
 
 def test_draws_and_images_are_levels_of_their_own() -> None:
@@ -80,18 +78,16 @@ def test_draws_and_images_are_levels_of_their_own() -> None:
 
 
 def test_analyse_says_how_far_a_change_depends_on_the_draw(
-    photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_results: Path
+    photo_folder: PhotoFolder, tmp_path: Path, printed: Printed, own_results: Path
 ) -> None:
     root = str(photo_folder(dict.fromkeys("abcdef", 3)))
     clean, edited, steady = (
-        run(RunSpec(root, manip, "tiny", 3, severity=severity, draws=4), progress=False)
-        for manip, severity in (("original", 0), ("cropped", 3), ("grey", 3))
+        tiny_run(root, manip, 3, severity=severity, draws=4) for manip, severity in (("original", 0), ("cropped", 3), ("grey", 3))
     )
     for result in (clean, edited, steady):
         result.save()
     asked = ["analyse", root, "--encoder", "tiny", "--k", "3", "--measure", "shift", "--out", str(tmp_path)]
-    assert main(asked) == 0
-    assert "Several draws" in capsys.readouterr().out
+    assert "Several draws" in printed(*asked)
     (row,) = pd.read_csv(tmp_path / "draws.csv").to_dict("records")
     assert (row["run"], row["categories"], row["draws"]) == (edited.spec.run_id, 6, 4)
     by_draw = edited.rows.groupby(["draw", "category"])["shift"].mean().groupby("draw").mean() - clean.mean("shift")
@@ -128,12 +124,8 @@ def test_the_mixed_model_is_found_where_categories_do_not_vary() -> None:
 
 
 def test_draws_and_models_are_measured_as_analyse_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (
-        ("SETS", {"sample-scenes": 4}),
-        ("OFFLINE", "histogram"),
-        ("ENGINE", "torch"),
-        ("FILE", tmp_path / "draws.json"),
-    ):
+    of = {"SETS": {"sample-scenes": 4}, "OFFLINE": "histogram", "ENGINE": "torch", "FILE": tmp_path / "draws.json"}
+    for name, value in of.items():
         monkeypatch.setattr(draws, name, value)
     draws.measure()
     (found, p1), models = draws.rows("draws").to_dict("records"), draws.rows("models")
@@ -153,7 +145,6 @@ def test_the_page_says_where_the_mixed_model_and_the_test_over_categories_part()
     many, few = (models[models["dataset"] == name] for name in draws.SETS)
     assert set(few["categories"]) == {5}
     assert (few["p"] > 0.05).all(), "five categories cannot decide"
-    assert (
-        f"{len(many.dropna(subset=['model_p']))} of {len(many.dropna(subset=['model_p']))} changes on scenes" in draws.agreement()
-    )
+    tested = len(many.dropna(subset=["model_p"]))
+    assert f"{tested} of {tested} changes on scenes" in draws.agreement()
     assert f"{100 * (draws.rows('draws')['highest'] - draws.rows('draws')['lowest']).max():.1f} points" in draws.reading()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from clipnb.cli import parser
 from clipnb.cli.flags import given_settings
 from clipnb.execution import sweep
 from clipnb.manipulations import STUDY
+from clipnb.metrics.corruption import mean_corruption_error, mean_performance, relative_performance
 from clipnb.report import text
 from clipnb_book import severities, tables
 from clipnb_book.measured import records
@@ -48,6 +50,10 @@ def test_scores_by_hand() -> None:
     assert found["CE grey"] == pytest.approx(0.4 / 1.8)
     assert found["mCE"] == pytest.approx((0.6 / 1.4 + 0.4 / 1.8) / 2)
     assert severities.scores(BY_HAND).set_index("encoder").loc["histogram", "mCE"] == 1
+    assert math.isnan(relative_performance({"grey": {1: 0.5}}, clean=0.0))
+    for nothing in (lambda: mean_performance({}), lambda: mean_corruption_error({}, {})):
+        with pytest.raises(ValueError, match="at least one"):
+            nothing()
 
 
 def test_the_table_of_scores_has_a_column_an_encoder() -> None:
@@ -115,12 +121,6 @@ def test_a_table_of_runs_is_written_and_read_again(photo_folder: PhotoFolder, tm
     assert rows == {"histogram": 2, "tiny": 2}
 
 
-def test_a_file_that_is_no_table_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "t.json").write_text("[]")
-    with pytest.raises(UserError, match=r"t\.json is not a table of severities"):
-        severities.read_table(tmp_path / "t.json")
-
-
 def test_figures_show_every_cell_and_curve() -> None:
     figure = severities.heat_map(BY_HAND, "d", "mine", "map")
     cells = sorted(t.get_text() for t in figure.axes[0].texts)
@@ -180,6 +180,7 @@ def test_what_to_type_makes_the_runs_that_the_page_is_about() -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sources": [], "rows": {}}', '{"sources": {}, "rows": [1]}', "[" * 100_000])
 def test_another_file_is_not_taken_for_a_table(tmp_path: Path, text: str) -> None:
     (tmp_path / "other.json").write_text(text)
-    with pytest.raises(UserError, match=r"other\.json is not a table of severities"):
-        severity.write_table([], tmp_path / "other.json")
+    for use in (severities.read_table, partial(severity.write_table, [])):
+        with pytest.raises(UserError, match=r"other\.json is not a table of severities"):
+            use(tmp_path / "other.json")
     assert (tmp_path / "other.json").read_text() == text

@@ -62,6 +62,7 @@ def test_a_page_is_described_by_its_first_paragraph(site: Path) -> None:
     assert long.endswith(" …")
     assert len(long) <= html.DESCRIPTION
     assert meta(site / "yours.html")["description"] == "A list: R@P90, README.md."
+    assert "A list: R&#64;P90, README.md.<" in (site / "yours.html").read_text(encoding="utf-8"), "no text becomes an address"
 
 
 def test_a_page_has_an_icon_and_a_footer(site: Path) -> None:
@@ -93,14 +94,6 @@ def test_a_line_above_a_table_becomes_its_caption_with_a_number(site: Path) -> N
     assert "Table 2" not in text
 
 
-def test_text_does_not_become_an_address_by_itself(site: Path) -> None:
-    assert "A list: R&#64;P90, README.md.<" in (site / "yours.html").read_text(encoding="utf-8")
-
-
 def test_words_for_the_search_are_of_pages_that_exist() -> None:
     for page in html.SEARCH_WORDS:
         assert list((ROOT / "book").glob(f"{page}.*")), page
-
-
-def test_without_an_address_no_button_leads_to_a_repository(site: Path) -> None:
-    assert not re.search("source-[a-z]+-button|colab|OWNER", (site / "index.html").read_text(encoding="utf-8"))

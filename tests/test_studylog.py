@@ -7,11 +7,12 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clipnb.errors import UserError
 from clipnb.study_log import dumps, file_name, loads, read, write
+from conftest import one_line
 
 NAMES = [
     *("Adams, Steven", 'the "Greek Freak"', "Müller, Jörg", "空港", "", "total", "line\nbreak", "back\\slash\\", "slash/"),
@@ -22,17 +23,11 @@ categories = st.text().filter(lambda name: name != "total/")  # no folder is cal
 accuracies = st.lists(st.floats(0, 1), max_size=4)
 
 
-def test_categories_survive_in_their_order_whatever_their_names() -> None:
-    scores = {name: [i / 16] for i, name in enumerate(NAMES)}
-    log = loads(dumps("grey", scores))
-    assert list(log.scores.items()) == list(scores.items())
-    assert log.total == [i / 16 for i in range(len(NAMES))]
-
-
+@example("grey", {name: [i / 16] for i, name in enumerate(NAMES)})
 @given(st.text(), st.dictionaries(categories, accuracies, max_size=6))
 def test_any_log_survives_a_round_trip(manip: str, scores: dict[str, list[float]]) -> None:
     log = loads(dumps(manip, scores))
-    assert (log.manip, log.scores) == (manip, scores)
+    assert (log.manip, list(log.scores.items())) == (manip, list(scores.items()))
     assert log.total == pytest.approx([sum(v) / len(v) if v else 0.0 for v in scores.values()])
 
 
@@ -70,30 +65,27 @@ def test_comments_and_trailing_commas_as_the_study_prints_them() -> None:
     assert log.total == [0.9855334538878843, 1.0]
 
 
-def test_whole_numbers_are_read_as_numbers() -> None:
-    assert loads('{"grey": {"abbey": [1, 0], "total": [0.5]}}').scores == {"abbey": [1.0, 0.0]}
-
-
 MALFORMED = [
     *("", "not a log", "[]", "{}", "3", "\ufeff{}", '{"grey": [1.0]}', '{"grey": {}, "blurred": {}}', '{"grey": {"abbey": 1.0}}'),
     *('{"grey": {"abbey": ["a"]}}', '{"grey": {"abbey": [true]}}', '{"grey": {"abbey": [[1.0]]}}', '{"grey": {"abbey": [null]}}'),
     *('{"grey": {"total": 1.0}}', '{"grey": {"abbey": [1.0]}', '{"grey": {"abb', '{"grey": {"abbey": [1.0,,]}}'),
     '{"grey": {"abbey": [1.0]}} /* open',
 ]
+TOLD = {
+    '{"grey": {"abbey": [1], "abbey": [0]}}': "'abbey' occurs twice in one object",
+    '{"abbey": {"alley": [1]}, "abbey": {"alley": [1]}}': "'abbey' occurs twice in one object",
+    '{"grey": {\n/* two\nlines */\n"abbey": [1.0],\n"alley": oops\n}}': "line 5",
+    **{f'{{"grey": {{"abbey": [{value}]}}}}': "not a JSON log" for value in ("1" * 5000, "[" * 100_000)},
+    # with a second look from each quote these take hours
+    **dict.fromkeys(['"' + '\\"' * 500_000, "/*" * 500_000], "not a JSON log"),
+    **{f'{{"grey": {{"cats": [1]}}, "clipnb": {run}}}': "clipnb" for run in ("5", '{"group": {}}', '["a"]')},
+}
 
 
-@pytest.mark.parametrize("text", MALFORMED)
-def test_malformed_logs_are_a_one_line_error_that_names_the_file(text: str) -> None:
-    with pytest.raises(UserError) as caught:
-        loads(text, "mine.json")
-    assert str(caught.value).startswith("mine.json: ")
-    assert "\n" not in str(caught.value)
-
-
-def test_the_error_names_the_line_of_the_file_itself() -> None:
-    text = '{"grey": {\n/* two\nlines */\n"abbey": [1.0],\n"alley": oops\n}}'
-    with pytest.raises(UserError, match="line 5"):
-        loads(text)
+def test_malformed_logs_are_a_one_line_error_that_names_the_file() -> None:
+    for text, said in [*((text, "") for text in MALFORMED), *TOLD.items()]:
+        with pytest.raises(UserError, match=rf"\Amine\.json: .*{said}.*\Z"):
+            loads(text, "mine.json")
 
 
 def test_files_round_trip_as_utf_8(tmp_path: Path) -> None:
@@ -109,9 +101,8 @@ def test_files_that_are_missing_or_no_text_are_a_one_line_error(tmp_path: Path, 
     path = tmp_path / "log.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match=r"log\.json") as caught:
+    with one_line(r"log\.json"):
         read(path)
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("score", ["7", "-5", "1e999", "NaN", "-Infinity", "100"])
@@ -121,30 +112,6 @@ def test_a_score_outside_0_to_1_is_refused_by_file_and_key(score: str, key: str)
         loads(f'{{"grey": {{"{key}": [0.5, {score}]}}}}', "x.json")
 
 
-@pytest.mark.parametrize("text", ['{"grey": {"abbey": [1], "abbey": [0]}}', '{"abbey": {"alley": [1]}, "abbey": {"alley": [1]}}'])
-def test_a_duplicate_key_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"^x\.json: 'abbey' occurs twice in one object$"):
-        loads(text, "x.json")
-
-
 def test_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "log.json").write_text('{"grey": {"abbey": [1]}}', encoding="utf-8-sig")
     assert read(tmp_path / "log.json").scores == {"abbey": [1.0]}
-
-
-@pytest.mark.parametrize("value", ["1" * 5000, "[" * 100_000])
-def test_numbers_and_nesting_without_end_are_one_line(value: str) -> None:
-    with pytest.raises(UserError, match=r"^x\.json: not a JSON log"):
-        loads(f'{{"grey": {{"abbey": [{value}]}}}}', "x.json")
-
-
-@pytest.mark.parametrize("text", ['"' + '\\"' * 500_000, "/*" * 500_000])
-def test_an_unclosed_comment_is_read_in_linear_time(text: str) -> None:
-    with pytest.raises(UserError, match="not a JSON log"):
-        loads(text)  # with a second look from each quote this takes hours
-
-
-@pytest.mark.parametrize("run", ["5", '{"group": {}}', '["a"]'])
-def test_an_identity_that_is_no_table_of_texts_is_refused(run: str) -> None:
-    with pytest.raises(UserError, match="clipnb"):
-        loads(f'{{"grey": {{"cats": [1]}}, "clipnb": {run}}}')

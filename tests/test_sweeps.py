@@ -20,7 +20,7 @@ from clipnb.execution.sweep import Grid, cost, read_grid, typed_grid
 from clipnb.result import load_results
 from clipnb_book.severities import read_table
 from clipnb_book.tables import sources_table
-from conftest import HANGS, PhotoFolder, TinyEncoder
+from conftest import HANGS, PhotoFolder, Printed, TinyEncoder, one_line
 
 
 def test_a_grid_is_every_combination_once_clean_first() -> None:
@@ -46,20 +46,13 @@ def test_names_in_a_grid_are_the_texts_that_stand_there(tmp_path: Path) -> None:
                 read_grid(file)
 
 
-def test_a_yaml_grid_is_read_and_flags_win(tmp_path: Path) -> None:
+def test_a_grid_is_typed_with_data_sets_and_flags_which_win(tmp_path: Path) -> None:
     file = tmp_path / "grid.yml"
     file.write_text("datasets: [a, b]\nseverities: 2\nencoders: tiny\nsettings: {k: 3, seed: 1}\n")
-    grid = typed_grid(["c", str(file)], manips=(), settings={"k": 4})
-    assert (grid.datasets, grid.severities, grid.encoders) == (("c",), (2,), ("tiny",))
-    assert grid.settings == {"k": 4, "seed": 1}
+    assert typed_grid([str(file)]).datasets == ("a", "b")
+    grid = typed_grid(["c", str(file), "d"], manips=("blurred",), settings={"k": 4})
+    assert grid == Grid(("c", "d"), ("blurred",), (2,), ("tiny",), {"k": 4, "seed": 1})
     assert RunSpec("c", "blurred", "tiny", 4, seed=1, severity=2) in grid.specs()
-
-
-def test_data_sets_and_a_grid_are_typed_in_one_place(tmp_path: Path) -> None:
-    file = tmp_path / "grid.yml"
-    file.write_text("datasets: [a]\nencoders: tiny\n")
-    assert typed_grid([str(file)]).datasets == ("a",)
-    assert typed_grid(["b", str(file), "c"], manips=("grey",)) == Grid(("b", "c"), ("grey",), encoders=("tiny",))
     with pytest.raises(UserError, match=r"takes one grid, not 2: a\.yml, b\.yaml"):
         typed_grid(["a.yml", "b.yaml"])
 
@@ -81,9 +74,8 @@ def test_data_sets_and_a_grid_are_typed_in_one_place(tmp_path: Path) -> None:
 def test_a_wrong_grid_is_one_line(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "grid.yml"
     file.write_text(text)
-    with pytest.raises(UserError, match=said) as caught:
+    with one_line(said):
         typed_grid([str(file)]).specs()
-    assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"there is no file gird\.yml"):
         typed_grid(["gird.yml"])
 
@@ -137,7 +129,7 @@ def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(
-    bare_project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
+    bare_project: Path, photo_folder: PhotoFolder, printed: Printed
 ) -> None:
     good, small = photo_folder({"cats": 6, "dogs": 6}), photo_folder({"cats": 2, "dogs": 2}, "small")
     flags = ["--manips", "grey", "--severities", "2", "--encoders", "histogram", "--k", "5", "--jobs", "2"]
@@ -157,8 +149,7 @@ def test_a_sweep_runs_side_by_side_reports_failures_and_goes_on(
     assert saved.scores == run(RunSpec(str(good), "grey", "histogram", 5, severity=2), progress=False).scores
 
     before = {p: p.stat().st_mtime_ns for p in (bare_project / "book" / "runs").iterdir()}
-    assert main(["sweep", str(good), *flags]) == 0
-    assert "2 of 2 runs are up to date" in capsys.readouterr().out
+    assert "2 of 2 runs are up to date" in printed("sweep", str(good), *flags)
     assert {p: p.stat().st_mtime_ns for p in (bare_project / "book" / "runs").iterdir()} == before
 
 
@@ -182,12 +173,9 @@ def test_a_sweep_without_pages_makes_only_results(
     assert not (bare_project / "book").exists()
 
 
-def test_a_dry_run_only_says_what_it_would_cost(
-    bare_project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_only_says_what_it_would_cost(bare_project: Path, photo_folder: PhotoFolder, printed: Printed) -> None:
     flags = ["--severities", "1", "5", "--encoders", "histogram", "--k", "2", "--dry-run", "--jobs", "1"]
-    assert main(["sweep", str(photo_folder({"cats": 3, "dogs": 3})), *flags]) == 0
-    assert "7 runs to do: at most 42 embeddings" in capsys.readouterr().out
+    assert "7 runs to do: at most 42 embeddings" in printed("sweep", str(photo_folder({"cats": 3, "dogs": 3})), *flags)
     assert not (bare_project / "results").exists()
     assert not (bare_project / "book").exists()
 

@@ -11,16 +11,14 @@ import pytest
 
 from clipnb import RunSpec
 from clipnb.analysis.calibration import calibrate, calibration_of, threshold_frame
-from clipnb.cli import main
 from clipnb.datasets.card import card_of
 from clipnb.metrics.validity import valid_at_k
 from clipnb.report.plots import operating_points
 from clipnb.report.threshold_tables import threshold_answer
 from clipnb_book.measured.findings import paired_differences
-from clipnb_book.plots import over_thresholds
 from clipnb_book.tables import threshold_table
-from clipnb_book.threshold_sweep import sweep, sweeps_of
-from conftest import PhotoFolder, tiny_run
+from clipnb_book.threshold_sweep import sweep
+from conftest import PhotoFolder, Printed, tiny_run
 
 MANY = {f"kind{i:02d}": 4 for i in range(12)}
 
@@ -73,18 +71,16 @@ def test_a_number_without_an_interval_is_named_with_the_reason() -> None:
     assert "Without an interval: the threshold for pairs, the threshold for results (leaving out one of the categories " in said
 
 
-def test_the_command_prints_and_writes(photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_and_writes(photo_folder: PhotoFolder, tmp_path: Path, printed: Printed) -> None:
     root = photo_folder(MANY)
-    assert main(["threshold", str(root), "--encoder", "tiny", "--out", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().out
+    said = printed("threshold", str(root), "--encoder", "tiny", "--out", str(tmp_path / "out"))
     assert said.startswith("photos, tiny: Calibrated on ")
     assert "Take" in said
     near = card_of(str(root)).near_copies
     assert f"{near} pairs of near-copies are counted; runs leave such pairs out. `clipnb card --files` names them." in said
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"threshold.csv", "threshold.tex", "threshold.md", "threshold.png"}
     assert pd.read_csv(tmp_path / "out" / "threshold.csv")["tau"].between(0, 2).all()
-    assert main(["threshold", str(photo_folder({"a": 4}, "one kind")), "--encoder", "tiny"]) == 1
-    assert "two categories" in capsys.readouterr().err
+    assert "two categories" in printed("threshold", str(photo_folder({"a": 4}, "one kind")), "--encoder", "tiny", status=1)
 
 
 def test_the_sweep_at_the_runs_threshold_is_the_runs_own_change(photo_folder: PhotoFolder) -> None:
@@ -100,11 +96,3 @@ def test_the_sweep_at_the_runs_threshold_is_the_runs_own_change(photo_folder: Ph
     low, high = found.holds
     assert low <= 0.8 <= high
     assert all(v == found.verdict for tau, v in zip(found.taus, found.verdicts, strict=True) if low <= tau <= high)
-
-
-def test_sweeps_are_a_table_and_a_figure(photo_folder: PhotoFolder) -> None:
-    root = photo_folder({"cats": 4, "dogs": 4, "owls": 4})
-    sweeps = sweeps_of([tiny_run(root, m, 3) for m in ("original", "blurred", "grey")])
-    assert len(sweeps) == 2
-    assert len(over_thresholds(sweeps).axes) == 2
-    assert not math.isnan(sweeps[0].holds[0])

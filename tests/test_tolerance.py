@@ -15,12 +15,11 @@ import pytest
 from clipnb import RunSpec, UserError, run
 from clipnb.analysis.leaderboard import leaderboard
 from clipnb.analysis.tolerance import Tolerance, by_chance, measured, next_strength, position, saved, tolerance
-from clipnb.cli import main
 from clipnb.metrics.measures import MEASURES
 from clipnb.metrics.ranking import average_precisions, expected_ap
 from clipnb.report.tolerance import curves, in_words
 from clipnb.result import Result
-from conftest import PhotoFolder
+from conftest import PhotoFolder, Printed
 
 CATEGORIES = ("ants", "bees", "cats", "dogs", "eels", "foxes")
 
@@ -84,9 +83,7 @@ def test_the_bracket_is_halved_until_it_is_narrow() -> None:
 
 
 def test_what_has_whole_values_is_halved_to_whole_values() -> None:
-    found = measured(
-        RunSpec("photos", encoder="tiny"), "captioned", width=0.0, make=lambda spec: made(spec, 1 - 0.15 * spec.severity)
-    )
+    found = measured(CLEAN, "captioned", width=0.0, make=lambda spec: made(spec, 1 - 0.15 * spec.severity))
     weak, strong = found.point.bracket
     assert (strong - weak, next_strength(found, 0.0)) == (1, None)
 
@@ -111,24 +108,11 @@ def test_no_run_and_nothing_in_common_are_one_line() -> None:
 
 
 def test_the_command_prints_a_table_and_leaves_json_and_a_figure(
-    photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photo_folder: PhotoFolder, tmp_path: Path, printed: Printed
 ) -> None:
     folder = photo_folder(dict.fromkeys(CATEGORIES, 3))
-    words = [
-        "tolerance",
-        str(folder),
-        "--encoder",
-        "tiny",
-        "--manips",
-        "blur",
-        "grey",
-        "--width",
-        "0",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    assert main(words) == 0
-    said = capsys.readouterr().out.splitlines()
+    words = f"tolerance {folder} --encoder tiny --manips blur grey --width 0 --out {tmp_path / 'out'}".split()
+    said = printed(*words).splitlines()
     assert said[0] == "photos, tiny: the share of originals found first is half of the way from chance to the clean value (53%) at"
     assert sorted(line.split()[0] for line in said[1:]) == ["blurred", "grey"]
     (record,) = (tmp_path / "out").glob("*.json")
@@ -136,47 +120,42 @@ def test_the_command_prints_a_table_and_leaves_json_and_a_figure(
     assert {row["manip"]: len(row["means"]) for row in rows} == {"blurred": 5, "grey": 5}
     assert rows[0]["strength"] in ("before", "beyond") or isinstance(rows[0]["strength"], float)
     assert record.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert main([*words, "--format", "csv"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(printed(*words, "--format", "csv").splitlines()) == 3
 
 
 def test_a_mistake_is_one_line_before_the_first_run(
-    photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_results: Path
+    photo_folder: PhotoFolder, tmp_path: Path, printed: Printed, own_results: Path
 ) -> None:
     folder = str(photo_folder({"a": 2, "b": 2}))
     for words, why in (
-        (["tolerance", folder, "--encoder", "tiny", "--manips", "flipped"], "flipped: no severities"),
-        (["tolerance", folder, "--encoder", "tiny", "--fraction", "1.5"], "--fraction must be between 0 and 1, not 1.5"),
-        (["tolerance", folder, "--encoder", "tiny", "--width", "-1"], "--width must be 0 or more, not -1"),
-        (["tolerance", "nowhere", "--encoder", "tiny"], "no data set 'nowhere'"),
-        (["leaderboard", folder, "--encoders", "tiny", "tinny"], "unknown encoder 'tinny'"),
+        (f"tolerance {folder} --encoder tiny --manips flipped", "flipped: no severities"),
+        (f"tolerance {folder} --encoder tiny --fraction 1.5", "--fraction must be between 0 and 1, not 1.5"),
+        (f"tolerance {folder} --encoder tiny --width -1", "--width must be 0 or more, not -1"),
+        ("tolerance nowhere --encoder tiny", "no data set 'nowhere'"),
+        (f"leaderboard {folder} --encoders tiny tinny", "unknown encoder 'tinny'"),
     ):
-        assert main(words) == 1
-        (line,) = capsys.readouterr().err.splitlines()
+        (line,) = printed(*words.split(), status=1).splitlines()
         assert why in line
     assert not (tmp_path / "results").exists()
 
 
-def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, printed: Printed) -> None:
     folder = str(photo_folder(dict.fromkeys(CATEGORIES, 3), name="board"))
-    assert main(["leaderboard", folder, "--encoders", "tiny", "histogram", "--manips", "rotated", "--format", "json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    words = ["leaderboard", folder, "--encoders", "tiny", "histogram", "--manips", "rotated"]
+    rows = json.loads(printed(*words, "--format", "json"))
     assert {row["encoder"] for row in rows} == {"tiny", "histogram"}
     assert rows[0]["p1"] >= rows[1]["p1"]
     assert rows[1]["p1_change"] == pytest.approx(rows[1]["p1"] - rows[0]["p1"])
     assert {row["mCE"] for row in rows if row["encoder"] == "histogram"} == {1.0}
-    assert main(["leaderboard", folder, "--encoders", "tiny", "histogram", "--manips", "rotated"]) == 0
-    said = capsys.readouterr().out.splitlines()
+    said = printed(*words).splitlines()
     assert said[0].split() == ["encoder", rows[0]["encoder"], rows[1]["encoder"]]
     assert said[1].startswith("P@1 ")
     assert "images/s is empty where embeddings came from the cache, or the run took less than 0.1 s" in said
     assert "the share of originals found first is half of the way from chance to the clean value (53%);" in said[-1]
     assert "breaking points lie between the severities 1 to 5; --width 0.1 measures finer, as clipnb tolerance does" in said
     finer = ["--manips", "rotated", "--width", "0.05", "--format", "json"]
-    assert main(["tolerance", folder, "--encoder", "tiny", *finer, "--out", f"{folder}-out"]) == 0
-    (alone,) = json.loads(capsys.readouterr().out)
-    assert main(["leaderboard", folder, "--encoders", "tiny", *finer]) == 0
-    (beside,) = json.loads(capsys.readouterr().out)
+    (alone,) = json.loads(printed("tolerance", folder, "--encoder", "tiny", *finer, "--out", f"{folder}-out"))
+    (beside,) = json.loads(printed("leaderboard", folder, "--encoders", "tiny", *finer))
     assert alone["strength"] == beside["breaks: rotated"] != rows[0]["breaks: rotated"]
 
 

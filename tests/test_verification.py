@@ -28,56 +28,30 @@ from clipnb.metrics.verification import (
     roc_auc,
     tau_at_fpr,
 )
-from clipnb.stats.intervals import Interval
 
 
-def distances(seed: int, steps: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Same-kind and different-kind distances with ties."""
+@pytest.mark.parametrize("seed", range(2))
+def test_the_curve_and_its_summaries_are_scikit_learns_with_ties(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    same = np.round(np.clip(rng.normal(0.7, 0.2, 60), 0, 2) * steps) / steps
-    different = np.round(np.clip(rng.normal(1.1, 0.2, 240), 0, 2) * steps) / steps
-    return same, different
-
-
-def labelled(same: np.ndarray, different: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.r_[np.ones(len(same)), np.zeros(len(different))], -np.r_[same, different]
-
-
-cases = pytest.mark.parametrize("seed", range(2))
-
-
-@cases
-def test_the_roc_is_scikit_learns(seed: int) -> None:
-    same, different = distances(seed)
-    truth, score = labelled(same, different)
-    fpr, recall, thresholds = roc_curve(truth, score, drop_intermediate=False)
+    same, different = (np.round(np.clip(rng.normal(mean, 0.2, n), 0, 2) * 16) / 16 for mean, n in ((0.7, 60), (1.1, 240)))
+    truth, score = np.r_[np.ones(60), np.zeros(240)], -np.r_[same, different]
     found = operating_curve(same, different)
+
+    fpr, recall, thresholds = roc_curve(truth, score, drop_intermediate=False)
     assert_allclose(found.fpr, fpr[1:], atol=1e-9)
     assert_allclose(found.recall, recall[1:], atol=1e-9)
     assert_allclose(found.tau, -thresholds[1:], atol=1e-9)
     assert roc_auc(found) == pytest.approx(roc_auc_score(truth, score), abs=1e-9)
+    assert average_precision(found) == pytest.approx(average_precision_score(truth, score), abs=1e-9)
 
-
-@cases
-def test_precision_and_tau_at_p90_are_scikit_learns(seed: int) -> None:
-    same, different = distances(seed)
-    precision, recall, thresholds = precision_recall_curve(*labelled(same, different))
-    found = operating_curve(same, different)
-    assert_allclose(found.precision, precision[:-1][::-1], atol=1e-9)
-    precise = precision[:-1] >= 0.9
-    best = int(np.argmax(np.where(precise, recall[:-1], -1)))
-    r, tau = recall_at_precision(found, 0.9)
-    assert (r, tau) == (pytest.approx(recall[best], abs=1e-9), pytest.approx(-thresholds[best], abs=1e-9))
-
-
-@cases
-def test_the_equal_error_rate_is_the_root_on_scikit_learns_roc(seed: int) -> None:
-    same, different = distances(seed)
-    fpr, recall, _ = roc_curve(*labelled(same, different), drop_intermediate=False)
     along = np.arange(len(fpr))  # the ROC as a line from point to point
-    gap = interp1d(along, fpr - (1 - recall))
-    expected = interp1d(along, fpr)(brentq(gap, 0, along[-1], xtol=1e-14))
-    assert equal_error(operating_curve(same, different))[0] == pytest.approx(expected, abs=1e-9)
+    crossing = brentq(interp1d(along, fpr - (1 - recall)), 0, along[-1], xtol=1e-14)
+    assert equal_error(found)[0] == pytest.approx(interp1d(along, fpr)(crossing), abs=1e-9)
+
+    precision, recall, thresholds = precision_recall_curve(truth, score)
+    assert_allclose(found.precision, precision[:-1][::-1], atol=1e-9)
+    best = int(np.argmax(np.where(precision[:-1] >= 0.9, recall[:-1], -1)))
+    assert recall_at_precision(found, 0.9) == pytest.approx((recall[best], -thresholds[best]), abs=1e-9)
 
 
 def test_by_hand() -> None:
@@ -99,15 +73,6 @@ def test_an_unreachable_threshold_is_nan() -> None:
     assert all(math.isnan(v) for v in recall_at_precision(curve, 0.9))
     with pytest.raises(ValueError, match="pairs"):
         operating_curve(np.array([]), np.array([0.1]))
-
-
-@cases
-def test_uap_is_scikit_learns_average_precision_with_ties(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    same, different = (rng.integers(0, 17, n) / 8 for n in (30, 90))
-    truth = np.r_[np.ones(30), np.zeros(90)]
-    expected = average_precision_score(truth, -np.r_[same, different])
-    assert average_precision(operating_curve(same, different)) == pytest.approx(expected, abs=1e-9)
 
 
 def clusters(groups: int, each: int, seed: int, spread: float = 0.6, dim: int = 16) -> tuple[np.ndarray, list[str]]:
@@ -156,19 +121,6 @@ def test_copies_of_an_image_are_no_pair() -> None:
     images = np.array([0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8])
     counts = pair_counts(vectors, codes(names)[0], images)
     assert counts.same.sum() == 3 * 12 - 2 - 6
-
-
-def test_the_jackknife_of_a_mean_is_the_t_interval() -> None:
-    # a statistic that is the mean over categories: the share of each category's pairs below a threshold, all of one size
-    vectors, names = clusters(8, 5, 2)
-    counts = pair_counts(vectors, codes(names)[0], np.arange(len(names)))
-    tau = 0.6
-    found = jackknife(counts, {"share": lambda curve: float(curve.recall[curve.tau <= tau][-1])})["share"]
-    shares = counts.same[:, : int(tau * BINS / 2)].sum(axis=1) / counts.same.sum(axis=1)
-    error = shares.std(ddof=1) / math.sqrt(8)
-    assert isinstance(found, Interval)
-    assert found.point == pytest.approx(shares.mean(), abs=1e-3)
-    assert found.high - found.point == pytest.approx(2.364624 * error, rel=1e-2)
 
 
 def test_a_jackknife_of_unequal_categories_has_fewer_degrees_of_freedom() -> None:
@@ -257,12 +209,3 @@ def test_half_of_many_categories_is_held_out_and_the_promise_checked_on_it() -> 
     again = calibrate(vectors[::-1], names[::-1], images[::-1])
     assert again.calibrated_on == found.calibrated_on
     assert again.values["tau_fpr_5"].point == pytest.approx(tau.point, abs=1e-3)
-
-
-def test_few_categories_serve_for_both_and_one_category_has_no_threshold() -> None:
-    vectors, names = clusters(4, 6, 4)
-    found = calibrate(vectors, names, [str(i) for i in range(24)])
-    assert not found.check
-    assert found.calibrated_on == found.scored_on
-    with pytest.raises(UserError, match="two categories"):
-        calibrate(vectors[:6], names[:6], [str(i) for i in range(6)])

@@ -52,21 +52,11 @@ def measured(folder: Path, manip: str = "original", encoder: Reader | None = Non
     return run(RunSpec(str(folder), manip, k=2, **settings), encoder=encoder or Reader(), progress=False)
 
 
-@pytest.mark.parametrize(
-    ("category", "word"),
-    [
-        ("amusement_park", "amusement park"),
-        ("Federer, Roger", "Roger Federer"),
-        ("Antetokounmpo", "Antetokounmpo"),
-        ("n02123045_tabby", "tabby"),
-        ("n02123045", "n02123045"),
-        ("tench, Tinca tinca", "tench, Tinca tinca"),
-        ("T-shirt", "T-shirt"),
-        ("_", "_"),
-    ],
-)
-def test_names_of_categories_as_a_person_writes_them(category: str, word: str) -> None:
-    assert readable(category) == word
+def test_names_of_categories_as_a_person_writes_them() -> None:
+    changed = {"amusement_park": "amusement park", "Federer, Roger": "Roger Federer", "n02123045_tabby": "tabby"}
+    assert {name: readable(name) for name in changed} == changed
+    for name in ("Antetokounmpo", "n02123045", "tench, Tinca tinca", "T-shirt", "_"):
+        assert readable(name) == name
 
 
 def test_the_ensemble_is_that_of_open_clip() -> None:
@@ -76,13 +66,10 @@ def test_the_ensemble_is_that_of_open_clip() -> None:
     assert len(templates("imagenet")) == 80
 
 
-@pytest.mark.parametrize("prompts", ["", "a photo", "a photo of {}|a drawing"])
-def test_a_template_without_a_place_for_the_name_is_refused(prompts: str) -> None:
-    with pytest.raises(UserError, match=r"prompts must be photo, imagenet, or templates with \{\}"):
-        RunSpec("photos", encoder="histogram", prompts=prompts)
-
-
-def test_prompts_are_part_of_the_identity_of_a_run() -> None:
+def test_prompts_have_a_place_for_the_name_and_are_part_of_the_identity_of_a_run() -> None:
+    for prompts in ("", "a photo", "a photo of {}|a drawing"):
+        with pytest.raises(UserError, match=r"prompts must be photo, imagenet, or templates with \{\}"):
+            RunSpec("photos", encoder="histogram", prompts=prompts)
     ids = [RunSpec("photos", encoder="histogram", prompts=p).run_id for p in ("photo", "imagenet", "a {}", "the {}")]
     assert len(set(ids)) == 4
     assert ids[0] == "photos-original-histogram"
