@@ -178,10 +178,10 @@ def score(spec: RunSpec, asked: Embeddings, look_up: LookUp, texts: Mapping[str,
     return pd.concat(parts, ignore_index=True)
 
 
-def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, texts: Texts | None) -> pd.DataFrame:
+def _score(spec: RunSpec, asked: Embeddings, found: SearchResults, draw: int, texts: Texts | None) -> pd.DataFrame:
     """Score the results of each query under the condition of one draw: one row per query."""
-    found, condition = answer.retrieved, spec.conditions[draw]
-    query_results = _query_results(spec, asked, answer, condition, texts)
+    condition = spec.conditions[draw]
+    query_results = _query_results(spec, asked, found, condition, texts)
     distances = query_results.distances
     values = {name: MEASURES[name].function(query_results) for name in MEASURES}
     copies = query_results.ranked.copies if query_results.ranked else found.copies
@@ -210,20 +210,20 @@ def _score(spec: RunSpec, asked: Embeddings, answer: SearchResults, draw: int, t
     )
 
 
-def _query_results(spec: RunSpec, asked: Embeddings, answer: SearchResults, condition: str, texts: Texts | None) -> QueryResults:
+def _query_results(spec: RunSpec, asked: Embeddings, found: SearchResults, condition: str, texts: Texts | None) -> QueryResults:
     """The results of the queries in the form that the measures take."""
-    found, clean, manipulated = answer.retrieved, asked.vectors[CLEAN], asked.vectors[condition]
+    clean, manipulated = asked.vectors[CLEAN], asked.vectors[condition]
     rows, categories = found.rows, [photo.category for photo in asked.photos]
     own_kind = hits = ranked = None
     if any(found.categories):
         own_kind = (np.asarray(found.categories)[rows] == np.asarray(categories)[:, None]) & (rows >= 0)
-    if (labels := answer.labels) is not None:
+    if (labels := found.labels) is not None:
         own, kinds = codes(categories, labels.categories)
         image, images = codes(asked.digests, labels.digests)
         ranked = rank_all(manipulated, labels.vectors, (own, kinds), (image, images), labels.copies)
         hits = (kinds[rows] == own[:, None]) & (images[rows] != image[:, None]) & (rows >= 0)
     distances = result_distances(clean, found.vectors, rows)
-    return QueryResults(clean, manipulated, rows, distances, spec.tau, own_kind, hits, ranked, answer.before, texts)
+    return QueryResults(clean, manipulated, rows, distances, spec.tau, own_kind, hits, ranked, found.before, texts)
 
 
 def texts_of(spec: RunSpec, dataset: Dataset, asked: Embeddings, encoder: TextEncoder, store: EmbeddingStore) -> dict[str, Texts]:

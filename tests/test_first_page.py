@@ -22,9 +22,9 @@ def test_each_edit_has_a_sentence_with_the_numbers_of_the_records() -> None:
         assert line.startswith(f"- **{MANIPULATIONS[edit].label.capitalize()}**: ")
         for name, who in SETS.items():
             (t,) = records.tolerances(name, "efficientnet-lite2", "found", [edit])
-            words = MANIPULATIONS[edit].in_words
+            words = MANIPULATIONS[edit].parameter.in_words
             if t.point.reached:
-                number = MANIPULATIONS[edit].text(t.point.strength)
+                number = MANIPULATIONS[edit].parameter.text(t.point.strength)
                 assert f"{words(t.point.strength) if who == 'scenes' else number}**{' (' if t.point.bounded else ' for'}" in line
                 assert line.count("half of the originals are lost at") == 1
             else:

@@ -63,7 +63,7 @@ def at_input(image: RGB) -> np.ndarray:
     return at_reference(image[top : top + side, left : left + side]).astype(np.float64)
 
 
-@pytest.mark.parametrize("name", [name for name in MANIPULATIONS if MANIPULATIONS[name].levels])
+@pytest.mark.parametrize("name", [name for name in MANIPULATIONS if MANIPULATIONS[name].parameter.levels])
 def test_on_real_photographs_every_severity_is_stronger_than_the_one_before(name: str, photographs: list[RGB]) -> None:
     if name in CORRUPTIONS and imagecorruptions is None:
         pytest.skip("needs pip install 'clipnb[corruptions]'")

@@ -23,7 +23,7 @@ CLIP = View(224)
 
 
 def severities(manipulation: Manipulation) -> range:
-    return range(0 if manipulation.fixed else 1, 6 if manipulation.levels else 1)
+    return range(0 if manipulation.fixed else 1, 6 if manipulation.parameter.levels else 1)
 
 
 ODD = {

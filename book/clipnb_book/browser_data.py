@@ -37,7 +37,9 @@ QUALITY = 75
 def conditions() -> list[Condition]:
     """The conditions of the browser: the clean one, the study's manipulations at their fixed settings, then at severities."""
     fixed = [Condition(name) for name in STUDY]
-    return fixed + [Condition(name, severity) for name in STUDY if MANIPULATIONS[name].levels for severity in SHOWN_SEVERITIES]
+    return fixed + [
+        Condition(name, severity) for name in STUDY if MANIPULATIONS[name].parameter.levels for severity in SHOWN_SEVERITIES
+    ]
 
 
 def _key(condition: Condition) -> str:
@@ -46,7 +48,7 @@ def _key(condition: Condition) -> str:
 
 def _level(condition: Condition) -> str:
     """What the browser calls a setting: `blur of sigma 3 px (severity 3)`."""
-    kind = condition.manipulation
+    kind = condition.manipulation.parameter
     if not condition.severity:
         return "none" if condition.manip == CLEAN else "as in the study"
     return f"{kind.in_words(kind.levels[condition.severity - 1])} (severity {condition.severity})"

@@ -104,7 +104,7 @@ def rise() -> str:
         ((t, at) for name in SETS for t in records.tolerances(name, OFFLINE, "found") for at in range(1, len(t.means))),
         key=lambda pair: pair[0].means[pair[1]] - pair[0].means[pair[1] - 1],
     )
-    weak, strong = (MANIPULATIONS[t.manip].in_words(t.strengths[i]) for i in (at - 1, at))
+    weak, strong = (MANIPULATIONS[t.manip].parameter.in_words(t.strengths[i]) for i in (at - 1, at))
     return (
         f"A stronger setting does not always lose more: of the {SETS[t.dataset]}, {share(t.means[at - 1])} are found under {weak} "
         f"and {share(t.means[at])} under {strong}."

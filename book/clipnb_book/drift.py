@@ -88,7 +88,7 @@ def map_reading() -> str:
     """What the map shows, in a sentence."""
     photos, vectors = sample()
     before, after = (_between(vectors[str(c)], [p.category for p in photos]) for c in (ASKED[0], EDIT))
-    strength = EDIT.manipulation.in_words(EDIT.value)
+    strength = EDIT.manipulation.parameter.in_words(EDIT.value)
     return (
         f"Under {strength} the kinds move together: the L2 distance of their centres falls from {before:.2f} to {after:.2f} (mean)."
     )
@@ -126,7 +126,7 @@ def strip() -> Figure:
     figure, axes = new_figure(WIDTH, 1.25 * len(ASKED), len(ASKED), RESULTS + 1)
     for line, condition in zip(axes, ASKED, strict=True):
         order = np.argsort(-(vectors[str(ASKED[0])] @ vectors[str(condition)][at]), kind="stable")
-        words = condition.manipulation.in_words(condition.value) if condition.severity else "as it is"
+        words = condition.manipulation.parameter.in_words(condition.value) if condition.severity else "as it is"
         show(line[0], condition(image, 0, digest(content)), words.removeprefix("a ").replace(" ", NB).replace(f"{NB}of{NB}", "\n"))
         for ax, found in zip(line[1:], order, strict=False):
             photo = photos[found]

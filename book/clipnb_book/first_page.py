@@ -50,7 +50,7 @@ def breaking_points(measure: str) -> dict[str, dict[str, Tolerance]]:
 
 def _part(t: Tolerance, who: str, before: Tolerance | None = None) -> str:
     """How far an edit can go on one data set, without repeating words of `before`, the data set named before it."""
-    kind, point = MANIPULATIONS[t.manip], t.point.strength
+    kind, point = MANIPULATIONS[t.manip].parameter, t.point.strength
     if t.point.reached:
         interval = f" ({interval_in_words(t)})" if t.point.bounded else ""
         if before and before.point.reached:
@@ -102,7 +102,7 @@ def _kind() -> str:
     for edit, (scenes, people) in ((edit, sets.values()) for edit, sets in found.items()):
         kind = MANIPULATIONS[edit]
         if scenes.point.reached and people.point.reached:
-            halfway.append(f"{in_words(scenes)} and {kind.text(people.point.strength)}")
+            halfway.append(f"{in_words(scenes)} and {kind.parameter.text(people.point.strength)}")
         else:
             halfway.append(f"not reached by {kind.label}")
     return f"the first other result is of the same kind: {clean}. Halfway to chance: {'; '.join(halfway)}."
@@ -113,7 +113,7 @@ def picture() -> Figure:
     found = {measure: breaking_points(measure) for measure in ("found", "p1")}
     figure, axes = new_figure(WIDTH, 4.4, 3, len(EDITS), sharex="col", height_ratios=[0.5, 1, 1])
     for column, edit in zip(axes.T, EDITS, strict=True):
-        kind, shown = MANIPULATIONS[edit], strengths(list(found["found"][edit].values()))
+        kind, shown = MANIPULATIONS[edit].parameter, strengths(list(found["found"][edit].values()))
         _strip(column[0], edit, shown)
         for ax, (measure, points) in zip(column[1:], found.items(), strict=True):
             for line, (name, t) in enumerate(points[edit].items()):
@@ -123,14 +123,14 @@ def picture() -> Figure:
             if edit == EDITS[0]:
                 ax.set_ylabel(MEASURES[measure].label, fontsize=8)
         column[-1].set_xticks(range(len(shown) + 1), ["as\nit is", *map(kind.text, shown)], fontsize=7 if len(shown) < 7 else 5.5)
-        column[-1].set_xlabel(kind.wording.format("…"), fontsize=8)
+        column[-1].set_xlabel(kind.around("…"), fontsize=8)
     axes[1, 0].legend(frameon=False, fontsize=8, loc="lower left")
     return figure
 
 
 def strengths(found: Sequence[Tolerance]) -> list[float]:
     """The severities of an edit, and the strengths beyond them that all data sets have."""
-    levels = MANIPULATIONS[found[0].manip].levels
+    levels = MANIPULATIONS[found[0].manip].parameter.levels
     beyond = [v for v in found[0].strengths if (v - levels[-1]) * (levels[-1] - levels[0]) > 0]
     return [*levels, *(v for v in beyond if all(v in t.strengths for t in found))]
 

@@ -88,7 +88,7 @@ def from_table(table: pd.DataFrame, dataset: str, encoder: str, measure: str) ->
     chance = by_chance(clean["sizes"], measure)
     found = []
     for manip, rows in own[own["value"] > 0].groupby("manip", sort=False):
-        ordered = rows.sort_values("value", ascending=MANIPULATIONS[str(manip)].rises > 0)
+        ordered = rows.sort_values("value", ascending=MANIPULATIONS[str(manip)].parameter.rises > 0)
         strengths = [float(value) for value in ordered["value"]]
         means = np.array([clean[f"{measure}_points"], *ordered[f"{measure}_points"]], dtype=float)
         found.append(of_means((dataset, encoder, str(manip), measure), strengths, means, chance))

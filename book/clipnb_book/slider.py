@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 DATASET, PHOTOGRAPH = "sample-figures", "motorcycle/002.jpg"
 
-GRADED = tuple(name for name in STUDY if MANIPULATIONS[name].levels)
+GRADED = tuple(name for name in STUDY if MANIPULATIONS[name].parameter.levels)
 """The study's manipulations that have severities."""
 
-EVERYDAY = tuple(name for name in manipulations.EVERYDAY if MANIPULATIONS[name].levels)
+EVERYDAY = tuple(name for name in manipulations.EVERYDAY if MANIPULATIONS[name].parameter.levels)
 
 KEPT = Path(__file__).parent / "data" / "corruptions.jpg"
 
@@ -69,7 +69,11 @@ def grid(manips: Sequence[str] = GRADED, severities: Sequence[int] = tuple(SEVER
             continue
         manipulation = MANIPULATIONS[manips[at]]
         for ax, severity in zip(line, shown, strict=True):
-            value = f"{severity}" if manipulation.name in CORRUPTIONS else f"{severity}: {manipulation.levels[severity - 1]:g}"
+            value = (
+                f"{severity}"
+                if manipulation.name in CORRUPTIONS
+                else f"{severity}: {manipulation.parameter.levels[severity - 1]:g}"
+            )
             picture = Condition(manipulation.name, severity)(image, 0, seed) if severity else image
             show(ax, picture, value if severity else "0: as it is")
         line[0].set_ylabel(manipulation.label.replace(" ", "\n"), fontsize=8)
@@ -113,7 +117,11 @@ def write(folder: Path) -> None:
             made.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
             file = f"{name}-{severity}.jpg" if severity else "as-it-is.jpg"
             made.save(folder / file, quality=QUALITY)
-            said = f"{manipulation.parameter}: {manipulation.levels[severity - 1]:g}" if severity else "the photograph as it is"
+            said = (
+                f"{manipulation.parameter.name}: {manipulation.parameter.levels[severity - 1]:g}"
+                if severity
+                else "the photograph as it is"
+            )
             pictures.append([file, said, *made.size])
         shown.append({"name": name, "label": manipulation.label, "pictures": pictures})
     write_text(folder / "data.js", f"const SLIDER = {json.dumps(shown, separators=(',', ':'), ensure_ascii=False)};\n")

@@ -135,15 +135,15 @@ def decision_table(sets: Sequence[Sequence[Tolerance]], names: Sequence[str]) ->
     shares: dict[str, dict[int, list[float]]] = {}
     for at, found in enumerate(sets):
         for t in found:
-            levels = MANIPULATIONS[t.manip].levels
+            levels = MANIPULATIONS[t.manip].parameter.levels
             shares.setdefault(t.manip, {})[at] = [t.at(levels[severity - 1]) for severity in (1, 3, 5)]
     rows = []
     for manip in sorted(shares, key=lambda manip: -float(np.mean([*shares[manip].values()]))):
-        kind = MANIPULATIONS[manip]
+        kind = MANIPULATIONS[manip].parameter
         settings = [kind.levels[severity - 1] for severity in (1, 3, 5)]
         cells = [" / ".join(f"{v:.0%}" for v in shares[manip].get(at, [])) or "not measured" for at in range(len(sets))]
         numbers = ", ".join(map(kind.text, settings))
-        rows.append([kind.label, kind.wording.format(numbers), *cells])
+        rows.append([MANIPULATIONS[manip].label, kind.around(numbers), *cells])
     return table(["edit", "mild, medium, strong setting", *(f"found, {name}" for name in names)], rows, "ll" + "r" * len(names))
 
 

@@ -128,9 +128,11 @@ def _severities() -> str:
     rows = []
     for name in MANIPULATIONS:
         m = MANIPULATIONS[name]
-        if name in CORRUPTIONS or not m.levels:
+        if name in CORRUPTIONS or not m.parameter.levels:
             continue
-        rows.append([f"`{name}`", m.parameter, ", ".join(f"{v:g}" for v in m.levels), m.unit, "seeded" if m.draws else "no"])
+        rows.append(
+            [f"`{name}`", m.parameter.name, ", ".join(f"{v:g}" for v in m.parameter.levels), m.unit, "seeded" if m.draws else "no"]
+        )
     return format.table(["name", "what severities 1 to 5 set", "values", "unit of strength", "draws"], rows, "lllll")
 
 

@@ -91,7 +91,7 @@ def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", f
     Raises:
         UserError: there is no run, or no category has a value in all of them; or the measure has no level of chance.
     """
-    runs = sorted(edited, key=lambda r: MANIPULATIONS[r.spec.manip].rises * r.spec.condition.value)
+    runs = sorted(edited, key=lambda r: MANIPULATIONS[r.spec.manip].parameter.rises * r.spec.condition.value)
     if not runs:
         raise UserError(f"there is no run of {clean.spec.dataset} under a manipulation at a severity or strength")
     sizes = clean.rows.groupby("category", sort=True)["image"].nunique()
@@ -135,8 +135,10 @@ def graded(manips: Sequence[str] = ()) -> list[str]:
     Raises:
         UserError: one is unknown, or has no severities.
     """
-    names = [MANIPULATIONS.canonical(name) for name in manips] or [m for m in (*STUDY, *EVERYDAY) if MANIPULATIONS[m].levels]
-    if without := [name for name in names if not MANIPULATIONS[name].levels]:
+    names = [MANIPULATIONS.canonical(name) for name in manips] or [
+        m for m in (*STUDY, *EVERYDAY) if MANIPULATIONS[m].parameter.levels
+    ]
+    if without := [name for name in names if not MANIPULATIONS[name].parameter.levels]:
         raise UserError(f"{', '.join(without)}: no severities, and so no breaking point")
     return names
 
@@ -180,7 +182,7 @@ def next_strength(found: Tolerance, width: float) -> float | None:
     Returns:
         A strength, or None if the bracket is as narrow as `width`, or cannot be halved.
     """
-    kind, (weak, strong) = MANIPULATIONS[found.manip], found.point.bracket
+    kind, (weak, strong) = MANIPULATIONS[found.manip].parameter, found.point.bracket
     if not kind.limits or math.isnan(found.point.strength):
         return None
     weakest, strongest = kind.limits[:: kind.rises]
@@ -212,7 +214,7 @@ def tolerance_frame(found: Sequence[Tolerance]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {name: getattr(t, name) for name in ("dataset", "encoder", "manip", "measure", "fraction")}
-            | {"parameter": MANIPULATIONS[t.manip].parameter}
+            | {"parameter": MANIPULATIONS[t.manip].parameter.name}
             | {name: getattr(t.point, name) for name in ("strength", "low", "high", "clean", "target")}
             | {"chance": t.chance, "categories": t.categories, "strengths": list(t.strengths), "means": list(t.means)}
             for t in sorted(found, key=position)
@@ -225,7 +227,7 @@ def position(found: Tolerance) -> float:
 
     Beyond it, they are ordered by the share of the measure's excess over chance at the strongest severity.
     """
-    point, kind = found.point.strength, MANIPULATIONS[found.manip]
+    point, kind = found.point.strength, MANIPULATIONS[found.manip].parameter
     if math.isnan(point):
         return math.inf
     if math.isinf(point):

@@ -31,7 +31,8 @@ def _info(options: argparse.Namespace) -> int:
     folders = {"data": shown(root), "results": shown(results_root()), "cache": str(cache_root())}
     if options.format == "json":
         edits = {
-            name: {"summary": m.summary, "severities": len(m.levels), "parameter": m.parameter, "limits": m.limits}
+            name: {"summary": m.summary, "severities": len(m.parameter.levels), "parameter": m.parameter.name}
+            | {"limits": m.parameter.limits}
             for name, m in manipulations.items()
         }
         about = {"data sets": here, "manipulations": edits, "default encoder": default_encoder()}
@@ -43,8 +44,8 @@ def _info(options: argparse.Namespace) -> int:
     print("  not here     ", ", ".join(name for name in KNOWN if name not in here) or "none")
     described = []
     for name, m in manipulations.items():
-        strength = ", strength {:g} to {:g}".format(*m.limits) if m.limits else ""
-        described.append(f"{name} ({m.summary}" + (f"; {m.parameter}{strength})" if m.levels else ")"))
+        strength = ", strength {:g} to {:g}".format(*m.parameter.limits) if m.parameter.limits else ""
+        described.append(f"{name} ({m.summary}" + (f"; {m.parameter.name}{strength})" if m.parameter.levels else ")"))
     print("manipulations  ", "\n                ".join(described))
     print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have a parameter")
     print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")

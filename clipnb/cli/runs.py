@@ -81,7 +81,7 @@ def _report_dry(specs: list[RunSpec], options: argparse.Namespace) -> int:
     for spec in due:
         print("run  ", spec.run_id)
     if due:
-        print(sweep.cost(list(due)).sentence(pages.default_jobs()))
+        print(sweep.cost(list(due), pages.default_jobs()))
     print(f"{len(specs) - len(due) - len(failures)} of {len(specs)} runs are up to date")
     if not options.no_book:
         print("book  is up to date" if not due and pages.book_is_current() else "book  would be built: the pages that changed")
@@ -122,7 +122,7 @@ def _sweep(options: argparse.Namespace) -> int:
         return 1
 
     def announce(due: list[RunSpec]) -> None:
-        print(sweep.cost(due).sentence(jobs), flush=True)
+        print(sweep.cost(due, jobs), flush=True)
 
     if options.dry_run:
         with_pages = not options.no_pages and (project_root() / pages.TEMPLATE).is_file()

@@ -55,7 +55,7 @@ class Grid:
             raise UserError(f"unknown settings: {', '.join(sorted(unknown))}; settings are parameters of the run notebook")
         conditions = [(CLEAN, 0)]
         for manip in map(MANIPULATIONS.canonical, self.manips):
-            levels = self.severities if MANIPULATIONS[manip].levels else (0,)
+            levels = self.severities if MANIPULATIONS[manip].parameter.levels else (0,)
             conditions += [(manip, severity) for severity in levels]
         found = [
             RunSpec(dataset, manip, encoder, severity=severity, **self.settings)
@@ -97,30 +97,17 @@ def read_grid(path: Path) -> dict[str, Any]:
     return {**lists, "settings": typed}
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Estimated cost of runs."""
-
-    runs: int
-    embeddings: int  # at most; stored embeddings of earlier runs cost nothing
-    seconds: float  # in one process
-
-    def sentence(self, jobs: int) -> str:
-        minutes = self.seconds / jobs / 60
-        how_long = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute or two"
-        return (
-            f"{self.runs} runs to do: at most {self.embeddings:,} embeddings (embeddings of earlier runs are reused), "
-            f"about {how_long} on {jobs} {'process' if jobs == 1 else 'processes'}"
-        )
-
-
-def cost(specs: Sequence[RunSpec]) -> Cost:
-    """Estimate the cost of runs from earlier runs with the same encoder, or from a trial on a few photographs."""
+def cost(specs: Sequence[RunSpec], jobs: int) -> str:
+    """Estimate the cost of runs, in a sentence, from earlier runs with the same encoder, or from a trial on a few photographs."""
     counts = {spec: len(batch(drawn_for(spec).photos, spec.start, spec.step)) * spec.draws for spec in specs}
     first = {spec.encoder: spec for spec in reversed(specs)}
     per_image = {encoder: seconds_per_image(spec) for encoder, spec in first.items()}
-    seconds = sum(NOTEBOOK_SECONDS + counts[spec] * per_image[spec.encoder] for spec in specs)
-    return Cost(len(specs), sum(counts.values()), seconds)
+    minutes = sum(NOTEBOOK_SECONDS + counts[spec] * per_image[spec.encoder] for spec in specs) / jobs / 60
+    how_long = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute or two"
+    return (
+        f"{len(specs)} runs to do: at most {sum(counts.values()):,} embeddings (embeddings of earlier runs are reused), "
+        f"about {how_long} on {jobs} {'process' if jobs == 1 else 'processes'}"
+    )
 
 
 def seconds_per_image(spec: RunSpec) -> float:

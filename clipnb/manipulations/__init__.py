@@ -8,7 +8,7 @@ the corruptions of ImageNet-C, `typographic` a written word. `base` says what a 
 from __future__ import annotations
 
 from . import everyday, imagenet_c, study, typographic
-from .base import DIFFERENCE, MANIPULATIONS, SEVERITIES, Manipulation, View
+from .base import DIFFERENCE, MANIPULATIONS, SEVERITIES, Manipulation, Parameter, View
 from .conditions import Condition, apply, condition
 from .study import BLUR_SIGMA, CLEAN, STUDY
 
@@ -18,4 +18,4 @@ for _manipulation in (*study.ENTRIES, *everyday.ENTRIES, *typographic.ENTRIES, *
     MANIPULATIONS.register(_manipulation.name, *_manipulation.aliases)(_manipulation)
 
 __all__ = ["BLUR_SIGMA", "CLEAN", "DIFFERENCE", "EVERYDAY", "MANIPULATIONS", "SEVERITIES", "STUDY", "Condition", "Manipulation"]
-__all__ += ["View", "apply", "condition"]
+__all__ += ["Parameter", "View", "apply", "condition"]

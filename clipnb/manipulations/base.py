@@ -1,8 +1,9 @@
-"""Manipulations: name, severity or strength, seeded draws, compositions, and effective strength at the encoder's input."""
+"""Manipulations: name, parameter, seeded draws, compositions, and effective strength at the encoder's input."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,6 +44,39 @@ AtInput = Callable[[float, Shape, Shape, View], float]
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """What severities and strengths of a manipulation set."""
+
+    name: str = ""  #: description with its unit; "" without severities
+    levels: tuple[float, ...] = ()  #: value at severities 1 to 5, from weak to strong; () without severities
+    limits: tuple[float, ...] = ()  #: lowest and highest value that a strength may set; () if there are only severities
+    wording: str = "{:.1f}"  #: a value in words, with its format, such as "{:.0%} of the area kept"; {:d} if it is a whole number
+
+    @property
+    def whole(self) -> bool:
+        """Whether a strength is a whole number."""
+        return "{:d}" in self.wording
+
+    @property
+    def rises(self) -> int:
+        """1 if a larger value is a stronger manipulation, -1 if a smaller one is."""
+        return 1 if self.levels[0] < self.levels[-1] else -1
+
+    def text(self, value: float) -> str:
+        """A value as text, such as `31%`; a whole number has no decimals."""
+        number = re.findall(r"{:.+}", self.wording)[0].replace("{:d}", "{:.0f}")
+        return str(number.format(value)).removesuffix(".0" if value == round(value) else "")
+
+    def around(self, text: str) -> str:
+        """The words of a value with a text in its place."""
+        return re.sub(r"{:.+}", text, self.wording)
+
+    def in_words(self, value: float) -> str:
+        """A value in words, such as `31% of the area kept`."""
+        return self.around(self.text(value))
+
+
+@dataclass(frozen=True)
 class Manipulation:
     """A manipulation with a fixed setting, five severities, or both."""
 
@@ -55,12 +89,7 @@ class Manipulation:
     draws: bool = False  #: whether `apply` uses the generator, or the word is drawn; otherwise the seed does not matter
     writes: bool = False  #: whether it writes a word on the image; in a run, the name of another category
     version: int = 1  #: increase it when `apply` or `at_input` returns other values, so that older embeddings are not used
-    parameter: str = ""  #: the parameter that severities 1 to 5 set, with its unit; "" without severities
-    levels: tuple[float, ...] = ()  #: value of the parameter at severities 1 to 5
-    limits: tuple[float, ...] = ()  #: lowest and highest value that a strength may set; () if there are only severities
-    whole: bool = False  #: whether a strength is a whole number
-    number: str = "{:.1f}"  #: format of a value that is not whole, such as "{:.0%}"
-    wording: str = "{}"  #: words around a value, such as "{} of the area kept"
+    parameter: Parameter = Parameter()  #: what severities and strengths set; none by default
     fixed: bool = False  #: whether there is a setting without severity
     unit: str = DIFFERENCE  #: unit of `at_input`
     at_input: AtInput | None = None  #: effective strength from the value and sizes; None if pixels must be compared
@@ -78,36 +107,21 @@ class Manipulation:
         """
         if severity and strength:
             raise UserError(f"{self.name} takes a severity or a strength, not both: {severity} and {strength:g}")
+        sets, levels = self.parameter, self.parameter.levels
         if strength:
-            if not self.limits:
-                raise UserError(f"{self.name} has no strength" + ("; give a severity from 1 to 5" if self.levels else ""))
-            low, high = self.limits
-            if not low <= strength <= high or (self.whole and strength != round(strength)):
-                kind = f"{'a whole number' if self.whole else 'a number'} from {low:g} to {high:g}"
-                raise UserError(f"the strength of {self.name} ({self.parameter}) is {kind}, not {strength:g}")
-            return (self.levels.index(strength) + 1, 0.0) if strength in self.levels else (0, float(strength))
-        if not self.levels:
-            return 0, 0.0
-        return severity or (0 if self.fixed else 3), 0.0
-
-    @property
-    def rises(self) -> int:
-        """1 if a larger value of the parameter is a stronger manipulation, -1 if a smaller one is."""
-        return 1 if self.levels[0] < self.levels[-1] else -1
+            if not sets.limits:
+                raise UserError(f"{self.name} has no strength" + ("; give a severity from 1 to 5" if levels else ""))
+            low, high = sets.limits
+            if not low <= strength <= high or (sets.whole and strength != round(strength)):
+                kind = f"{'a whole number' if sets.whole else 'a number'} from {low:g} to {high:g}"
+                raise UserError(f"the strength of {self.name} ({sets.name}) is {kind}, not {strength:g}")
+            return (levels.index(strength) + 1, 0.0) if strength in levels else (0, float(strength))
+        return (severity or (0 if self.fixed else 3), 0.0) if levels else (0, 0.0)
 
     def value(self, severity: int, strength: float = 0.0) -> float:
         """The value of the parameter at a severity or strength that `settle` completes; 0 for the fixed setting."""
         severity, strength = self.settle(severity, strength)
-        return self.levels[severity - 1] if severity else strength
-
-    def text(self, value: float) -> str:
-        """A value of the parameter as text, such as `31%`; a whole number has no decimals."""
-        number = "{:.0f}" if self.whole else self.number
-        return number.format(value).removesuffix(".0" if value == round(value) else "")
-
-    def in_words(self, value: float) -> str:
-        """A value of the parameter in words, such as `31% of the area kept`."""
-        return self.wording.format(self.text(value))
+        return self.parameter.levels[severity - 1] if severity else strength
 
 
 class Manipulations(Registry[Manipulation]):
@@ -132,7 +146,7 @@ def composed(parts: list[Manipulation]) -> Manipulation:
             image = part.apply(image, rng, part.value(int(value)), *(word if part.writes else ()))
         return image
 
-    graded = any(part.levels for part in parts)
+    graded = any(part.parameter.levels for part in parts)
     return Manipulation(
         "+".join(part.name for part in parts),
         ", then ".join(part.summary for part in parts),
@@ -141,8 +155,7 @@ def composed(parts: list[Manipulation]) -> Manipulation:
         draws=any(part.draws for part in parts),
         writes=any(part.writes for part in parts),
         version=int("".join(f"{part.version:02d}" for part in parts)),
-        parameter="each at severity" if graded else "",
-        levels=tuple(map(float, SEVERITIES)) if graded else (),
+        parameter=Parameter("each at severity", tuple(map(float, SEVERITIES))) if graded else Parameter(),
         fixed=all(part.fixed for part in parts),
     )
 

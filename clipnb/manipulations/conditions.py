@@ -45,7 +45,7 @@ class Condition:
     def label(self) -> str:
         """Name in figures and sentences."""
         if self.strength:
-            return f"{self.manipulation.label}, {self.manipulation.in_words(self.strength)}"
+            return f"{self.manipulation.label}, {self.manipulation.parameter.in_words(self.strength)}"
         return self.manipulation.label + f", severity {self.severity}" * (self.severity > 0)
 
     def key(self, seed: int) -> str:
@@ -110,8 +110,8 @@ def condition(text: str) -> Condition:
     except ValueError:
         spellings = "a manipulation alone, with its severity (blurred/3), or with a strength (blurred=2.5)"
         raise UserError(f"{text!r} is not a condition: write {spellings}") from None
-    if number and not (MANIPULATIONS[manip].levels and number in SEVERITIES):
-        raise UserError(f"{manip} has no severity {number}" + ("; choose from 1 to 5" if MANIPULATIONS[manip].levels else ""))
+    if number and not ((levels := MANIPULATIONS[manip].parameter.levels) and number in SEVERITIES):
+        raise UserError(f"{manip} has no severity {number}" + ("; choose from 1 to 5" if levels else ""))
     if value:
         number, value = MANIPULATIONS[manip].settle(number, value)
     return Condition(manip, number, draws, value)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..datasets.images import RGB, opencv
-from .base import Manipulation
+from .base import Manipulation, Parameter
 
 LETTERS = 0.09  # font size of a caption as a share of the short side
 
@@ -94,22 +94,16 @@ ENTRIES: tuple[Manipulation, ...] = (
         "saved as JPEG",
         _jpeg,
         "JPEG",
-        parameter="JPEG quality",
-        levels=(60.0, 40.0, 25.0, 15.0, 7.0),
-        limits=(1, 95),
-        whole=True,
-        wording="JPEG quality {}",
+        parameter=Parameter("JPEG quality", (60.0, 40.0, 25.0, 15.0, 7.0), (1, 95), "JPEG quality {:d}"),
         aliases=("jpeg_quality",),
     ),
     Manipulation(
         "rescaled",
         "reduced to a thumbnail",
         _rescaled,
-        parameter="largest short side in pixels",
-        levels=(192.0, 128.0, 96.0, 64.0, 32.0),
-        limits=(4, 10_000),
-        whole=True,
-        wording="a short side of {} px",
+        parameter=Parameter(
+            "largest short side in pixels", (192.0, 128.0, 96.0, 64.0, 32.0), (4, 10_000), "a short side of {:d} px"
+        ),
         unit="pixels of the short side",
         at_input=lambda value, before, after, view: float(min(after[:2])),
         aliases=("rescale", "thumbnail"),
@@ -119,11 +113,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         "rotated to a random side",
         _rotated,
         draws=True,
-        parameter="angle in degrees",
-        levels=(5.0, 10.0, 20.0, 45.0, 90.0),
-        limits=(0.1, 180.0),
-        number="{:.0f}",
-        wording="a rotation by {} degrees",
+        parameter=Parameter("angle in degrees", (5.0, 10.0, 20.0, 45.0, 90.0), (0.1, 180.0), "a rotation by {:.0f} degrees"),
         unit="degrees",
         at_input=lambda value, *_: value,
         aliases=("rotate",),
@@ -133,22 +123,16 @@ ENTRIES: tuple[Manipulation, ...] = (
         "captioned",
         "text over the lower part",
         _captioned,
-        parameter="lines",
-        levels=(1.0, 2.0, 3.0, 4.0, 6.0),
-        limits=(1, 20),
-        whole=True,
-        wording="{} lines of text",
+        parameter=Parameter("lines", (1.0, 2.0, 3.0, 4.0, 6.0), (1, 20), "{:d} lines of text"),
         aliases=("caption", "overlay_text", "text"),
     ),
     Manipulation(
         "bordered",
         "a white border around the photograph",
         _bordered,
-        parameter="width as a share of the short side",
-        levels=(0.05, 0.1, 0.15, 0.2, 0.3),
-        limits=(0.01, 2.0),
-        number="{:.0%}",
-        wording="a border of {} of the short side",
+        parameter=Parameter(
+            "width as a share of the short side", (0.05, 0.1, 0.15, 0.2, 0.3), (0.01, 2.0), "a border of {:.0%} of the short side"
+        ),
         aliases=("border",),
     ),
     Manipulation(
@@ -156,21 +140,18 @@ ENTRIES: tuple[Manipulation, ...] = (
         "a colour cast of random hue",
         _tinted,
         draws=True,
-        parameter="share of the colour mixed in",
-        levels=(0.1, 0.2, 0.3, 0.4, 0.6),
-        limits=(0.01, 1.0),
-        number="{:.0%}",
-        wording="a colour cast of {}",
+        parameter=Parameter("share of the colour mixed in", (0.1, 0.2, 0.3, 0.4, 0.6), (0.01, 1.0), "a colour cast of {:.0%}"),
         aliases=("colour_cast", "color_cast", "tint"),
     ),
     Manipulation(
         "screenshot",
         "on a page with bars around the photograph",
         _screenshot,
-        parameter="border as a share of the screenshot's area",
-        levels=(0.2, 0.35, 0.5, 0.65, 0.8),
-        limits=(0.01, 0.99),
-        number="{:.0%}",
-        wording="a border of {} of the area",
+        parameter=Parameter(
+            "border as a share of the screenshot's area",
+            (0.2, 0.35, 0.5, 0.65, 0.8),
+            (0.01, 0.99),
+            "a border of {:.0%} of the area",
+        ),
     ),
 )

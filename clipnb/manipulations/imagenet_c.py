@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from ..datasets.images import RGB, centre_of_strip, opencv
 from ..errors import needs
-from .base import REFERENCE, SEVERITIES, Manipulation
+from .base import REFERENCE, SEVERITIES, Manipulation, Parameter
 
 CORRUPTIONS = {
     "gaussian_noise": "Gaussian noise",
@@ -94,9 +94,7 @@ ENTRIES = tuple(
         partial(_corrupted, name=name),
         name.replace("_", " "),
         draws=name not in STEADY,
-        parameter="severity of ImageNet-C",
-        levels=tuple(map(float, SEVERITIES)),
-        wording="severity {}",
+        parameter=Parameter("severity of ImageNet-C", tuple(map(float, SEVERITIES)), wording="severity {:.1f}"),
         **_OWN.get(name, {}),
     )
     for name, what in CORRUPTIONS.items()

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..datasets.images import RGB, opencv
-from .base import REFERENCE, Manipulation, Shape
+from .base import REFERENCE, Manipulation, Parameter, Shape
 
 CLEAN = "original"  # the condition without a manipulation
 STUDY = ("original", "blurred", "cropped", "grey")  # conditions of the study, in its order
@@ -90,10 +90,9 @@ ENTRIES: tuple[Manipulation, ...] = (
         "Gaussian blur of each colour channel, sigma 3 source pixels",
         _blurred,
         version=2,
-        parameter=f"sigma in pixels at a short side of {REFERENCE}",
-        levels=BLUR_SIGMAS,
-        limits=(0.1, 50.0),
-        wording="a blur of sigma {} px",
+        parameter=Parameter(
+            f"sigma in pixels at a short side of {REFERENCE}", BLUR_SIGMAS, (0.1, 50.0), "a blur of sigma {:.1f} px"
+        ),
         fixed=True,
         unit="blur sigma in input pixels",
         at_input=lambda value, before, after, view: _sigma(value, before) * view.scale(*before[:2]),
@@ -104,11 +103,9 @@ ENTRIES: tuple[Manipulation, ...] = (
         "random square of side min(width, height)",
         _cropped,
         draws=True,
-        parameter="share of the area kept, at a random place and aspect ratio",
-        levels=CROP_KEPT,
-        limits=(0.01, 1.0),
-        number="{:.0%}",
-        wording="{} of the area kept",
+        parameter=Parameter(
+            "share of the area kept, at a random place and aspect ratio", CROP_KEPT, (0.01, 1.0), "{:.0%} of the area kept"
+        ),
         fixed=True,
         unit="share of the seen area kept",
         at_input=lambda value, before, after, view: view.area(*after[:2]) / view.area(*before[:2]),
@@ -118,11 +115,9 @@ ENTRIES: tuple[Manipulation, ...] = (
         "grey",
         "luma only (ITU-R 601)",
         _grey,
-        parameter="share of the saturation removed",
-        levels=(0.2, 0.4, 0.6, 0.8, 1.0),
-        limits=(0.01, 1.0),
-        number="{:.0%}",
-        wording="{} of the colour removed",
+        parameter=Parameter(
+            "share of the saturation removed", (0.2, 0.4, 0.6, 0.8, 1.0), (0.01, 1.0), "{:.0%} of the colour removed"
+        ),
         fixed=True,
         aliases=("gray", "greyscale", "grayscale"),
     ),

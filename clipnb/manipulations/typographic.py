@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.images import RGB
 from ..errors import UserError
-from .base import Manipulation
+from .base import Manipulation, Parameter
 
 WORD = "iPod"  # the word that is written if none is given
 LETTERS = (0.05, 0.1, 0.15, 0.2, 0.3)  # heights of the line of text as shares of the short side
@@ -59,11 +59,9 @@ ENTRIES: tuple[Manipulation, ...] = (
         _typographic,
         draws=True,
         writes=True,
-        parameter="height of the text as a share of the short side",
-        levels=LETTERS,
-        limits=(0.01, 1.0),
-        number="{:.0%}",
-        wording="text of {} of the short side",
+        parameter=Parameter(
+            "height of the text as a share of the short side", LETTERS, (0.01, 1.0), "text of {:.0%} of the short side"
+        ),
         unit="share of the input's height",
         at_input=lambda value, before, after, view: value * (min(before[:2]) / before[0] if view.whole else 1.0),
         aliases=("typographic_attack", "written"),

@@ -49,9 +49,9 @@ def summary(result: Result) -> str:
         "code, SHA-256": p["code_sha256"][:16],
         "made with": made,
     }
-    lines = [f"| {s.dataset_name}, {result.label} | mean over categories (95% interval) |", "|:--|--:|"]
-    lines += [f"| {name} | {value} |" for name, value in cells.items() if value is not None]
-    return "\n".join([captioned("The run in numbers.", "\n".join(lines)), "", *(f"**Note:** {w}.\n" for w in warnings(result))])
+    rows = [[name, value] for name, value in cells.items() if value is not None]
+    numbers = table([f"{s.dataset_name}, {result.label}", "mean over categories (95% interval)"], rows, "lr")
+    return "\n".join([captioned("The run in numbers.", numbers), "", *(f"**Note:** {w}.\n" for w in warnings(result))])
 
 
 def _searched(result: Result) -> str | None:

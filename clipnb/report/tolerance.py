@@ -27,7 +27,7 @@ ANSWERED = {"found": "the share of originals found first", "p1": "P@1", "map": "
 
 def in_words(found: Tolerance) -> str:
     """The breaking point in words: `31% of the area kept (25% to 38%)`, `beyond ...`, `before ...`."""
-    kind, point = MANIPULATIONS[found.manip], found.point
+    kind, point = MANIPULATIONS[found.manip].parameter, found.point
     if math.isnan(point.strength):
         return "not above chance when clean"
     weakest, strongest = (found.strengths[at] for at in (0, -1))
@@ -43,7 +43,7 @@ def in_words(found: Tolerance) -> str:
 
 def interval_in_words(found: Tolerance) -> str:
     """The bounds of the interval, `25% to 38%`; a bound outside the measured strengths is `before` or `beyond` them."""
-    number, point = MANIPULATIONS[found.manip].text, found.point
+    number, point = MANIPULATIONS[found.manip].parameter.text, found.point
     covers = note(INVERTED, point.n)
     if math.isfinite(point.low) and math.isfinite(point.high):
         return " to ".join(map(number, sorted((point.low, point.high)))) + covers
@@ -114,7 +114,7 @@ def tolerance_table(found: Sequence[Tolerance]) -> str:
             MANIPULATIONS[t.manip].label,
             in_words(t),
             percent(t.point.clean),
-            f"{percent(t.means[-1])} at {MANIPULATIONS[t.manip].in_words(t.strengths[-1])}",
+            f"{percent(t.means[-1])} at {MANIPULATIONS[t.manip].parameter.in_words(t.strengths[-1])}",
         ]
         for t in sorted(found, key=position)
     ]
@@ -144,7 +144,7 @@ def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3, names: Mappin
                 if t.manip == manip:
                     _curve(ax, t, i, label(t, found, names or {}))
         ax.set_title(plain(MANIPULATIONS[manip].label), fontsize=8, loc="left")
-        ax.set_xlabel(textwrap.fill(plain(MANIPULATIONS[manip].parameter), 34), fontsize=7)
+        ax.set_xlabel(textwrap.fill(plain(MANIPULATIONS[manip].parameter.name), 34), fontsize=7)
         ax.set_ylim(-0.05 * (1 + len(found)), 1.03)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     for ax in axes.flat[len(manips) :]:
@@ -164,7 +164,7 @@ def label(t: Tolerance, found: Sequence[Sequence[Tolerance]], names: Mapping[str
 
 
 def _curve(ax: Axes, t: Tolerance, line: int, name: str) -> None:
-    kind = MANIPULATIONS[t.manip]
+    kind = MANIPULATIONS[t.manip].parameter
     colour, marker, style = ((INK, "o", "-"), (MID, "s", "--"), (INK, "D", ":"), (MID, "^", "-."))[line % 4]
     drawn: Any = {"color": colour, "marker": marker, "ms": 3.5, "mfc": "white" if line % 2 else colour, "lw": 1.2}
     untouched = t.strengths[0] - 0.2 * (t.strengths[-1] - t.strengths[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from . import duplicates, faiss_index
 from .faiss_index import FaissIndex
 from .folder import Vectors
 from .neighbours import Ties, retrieve
-from .results import ABSENT, USABLE, Labels, LookUp, Retrieved, SearchResults
+from .results import ABSENT, USABLE, Labels, LookUp, SearchResults
 from .sources import Images, Source, from_photos, hashes_for, joined, open_sources
 from .study_protocol import aesthetic_direction, move_queries, without_lookalikes
 
@@ -118,13 +119,13 @@ def open_search(
     names = np.array([digest or name for digest, name in zip(gallery.digests, gallery.ids, strict=True)], dtype=str)
     ties = Ties(asked.vectors[CLEAN], gallery.vectors, own_kinds, kinds, np.argsort(np.argsort(names, kind="stable")))
 
-    def search(condition: str) -> Retrieved:
+    def search(condition: str) -> SearchResults:
         queries = move_queries(asked.vectors[condition], direction, spec.aesthetic_weight)
         rows = retrieve(index, queries, spec.k, rule, len(gallery.vectors), ties, exact=index.is_exact)
         if spec.deduplicate:
             rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])
         status = np.where(rows < 0, ABSENT, USABLE).astype(np.uint8)
-        return Retrieved(gallery.vectors, rows, status, gallery.ids, gallery.categories)
+        return SearchResults(gallery.vectors, rows, status, gallery.ids, gallery.categories, labels=labels)
 
     before = search(CLEAN)
-    return lambda condition: SearchResults(before if condition == CLEAN else search(condition), before.rows, labels), about
+    return lambda condition: replace(before if condition == CLEAN else search(condition), before=before.rows), about

@@ -13,22 +13,6 @@ ABSENT, USABLE, DEAD, UNREADABLE = range(4)  # status of a requested result: not
 
 
 @dataclass(frozen=True)
-class Retrieved:
-    """The results of q queries, with k results requested for each: m images in all."""
-
-    vectors: Any  # (m, dim) embeddings of the results
-    rows: NDArray[np.int64]  # (q, k) row in `vectors` of each result, best first; -1 for a result without an embedding
-    status: NDArray[np.uint8]  # (q, k) ABSENT, USABLE, DEAD or UNREADABLE
-    ids: Sequence[str]
-    categories: Sequence[str]  # "" where unknown
-    copies: NDArray[np.int64] | None = None  # (q,) results left out as copies, besides the own image; None: counted elsewhere
-
-    def count(self, *status: int) -> NDArray[np.int64]:
-        """Count, for each query, the results that have one of these statuses: (q,)."""
-        return np.asarray(np.isin(self.status, status).sum(axis=1), dtype=np.int64)
-
-
-@dataclass(frozen=True)
 class Labels:
     """Labels of all n images of a gallery, and their (n, dim) embeddings, which measures of the whole ranking need."""
 
@@ -40,11 +24,20 @@ class Labels:
 
 @dataclass(frozen=True)
 class SearchResults:
-    """Results of a run's queries under a condition."""
+    """The results of q queries under a condition, with k results requested for each: m images in all."""
 
-    retrieved: Retrieved  # results of the manipulated queries
-    before: NDArray[np.int64] | None  # (q, k) results of the clean queries as rows of `retrieved.vectors`; None for a service
-    labels: Labels | None  # labels of the gallery; None if a label is unknown or the gallery is too large to be ranked as a whole
+    vectors: Any  # (m, dim) embeddings of the results
+    rows: NDArray[np.int64]  # (q, k) row in `vectors` of each result, best first; -1 for a result without an embedding
+    status: NDArray[np.uint8]  # (q, k) ABSENT, USABLE, DEAD or UNREADABLE
+    ids: Sequence[str]
+    categories: Sequence[str]  # "" where unknown
+    copies: NDArray[np.int64] | None = None  # (q,) results left out as copies, besides the own image; None: counted elsewhere
+    labels: Labels | None = None  # of the gallery; None if a label is unknown or the gallery is too large to be ranked as a whole
+    before: NDArray[np.int64] | None = None  # `rows` of the clean queries; None for a service
+
+    def count(self, *status: int) -> NDArray[np.int64]:
+        """Count, for each query, the results that have one of these statuses: (q,)."""
+        return np.asarray(np.isin(self.status, status).sum(axis=1), dtype=np.int64)
 
 
 LookUp = Callable[[str], SearchResults]  # condition -> results of the queries under it

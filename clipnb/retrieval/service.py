@@ -23,7 +23,7 @@ from ..manipulations import CLEAN
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from .image_fetcher import Fetched, ImageCache, Limits, fetch_images, of_content
 from .knn_client import KnnClient, Options, ServiceResult, base_address, key_of_sent
-from .results import ABSENT, DEAD, UNREADABLE, USABLE, LookUp, Retrieved, SearchResults
+from .results import ABSENT, DEAD, UNREADABLE, USABLE, LookUp, SearchResults
 from .sources import hashes_for, picture_hashes
 
 DAY = 86_400  # seconds for which the answers of an unfinished search are used
@@ -62,7 +62,7 @@ def open_search(
         kept.unlink(missing_ok=True)
         about.update(images=len(images.status), limits=asdict(images.limits), unusable=about["unusable"] | images.problems)
         ids, vectors = list(images.row), np.array(images.vectors, dtype=np.float32).reshape(-1, encoder.dim)
-        return SearchResults(Retrieved(vectors, rows, status, ids, [""] * len(ids), copies), None, None)
+        return SearchResults(vectors, rows, status, ids, [""] * len(ids), copies)
 
     return look_up, about
 
