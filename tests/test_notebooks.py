@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -56,13 +55,6 @@ def test_every_parameter_is_typed_explained_and_named_like_the_specification() -
     assert spec_of(default_parameters(notebook)) == RunSpec("sample-figures", "grey")
 
 
-def test_help_notebook_shows_the_parameters() -> None:
-    command = [str(Path(sys.executable).with_name("papermill")), "--help-notebook", "notebooks/run.ipynb"]
-    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
-    assert "dataset: str" in shown
-    assert "original, blurred, cropped or grey" in shown
-
-
 @pytest.fixture(scope="module")
 def colab(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a machine that looks like Colab: an empty folder, google.colab loaded, clipnb not installed.
@@ -92,31 +84,13 @@ def colab(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"home": str(home), "PYTHONPATH": str(site)}
 
 
-def test_the_run_notebook_runs_in_an_empty_colab(colab: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    home = Path(colab["home"])
-    shutil.copy(ROOT / "notebooks" / "run.ipynb", home / "content" / "run.ipynb")
-    monkeypatch.setenv("PYTHONPATH", colab["PYTHONPATH"])
-    monkeypatch.delenv("CLIPNB_RESULTS", raising=False)
-    monkeypatch.chdir(home / "content")
-    executed = papermill.execute_notebook("run.ipynb", None, {"progress": False}, progress_bar=False)
-    address = address_of(ROOT)
-    asked = "install -q clipnb[clip,efficientnet,samples]" + (f" @ git+{address}" if address else "")
-    assert (home / "asked").read_text() == f"{asked}\n"
-    assert (home / "content" / "results" / "sample-figures-grey-efficientnet-lite2" / "run.json").is_file()
-    pictures = [o for c in executed.cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
-    assert len(pictures) == 4
-    command = [sys.executable, "-c", "import clipnb; print(clipnb.__file__)"]
-    installed = subprocess.run(command, env={**os.environ}, cwd=home, capture_output=True, text=True).stdout
-    assert str(home) in installed, "the notebook should have used the installed package, not the checkout"
+ALONE = [ROOT / "notebooks" / f"{name}.ipynb" for name in ("run", "dataset", "card")] + sorted((ROOT / "book").glob("*.ipynb"))
+CHAPTERS = [path.relative_to(ROOT).as_posix() for path in ALONE]
 
 
-ALONE = [*(ROOT / "book").glob("*.ipynb"), ROOT / "notebooks" / "dataset.ipynb", ROOT / "notebooks" / "card.ipynb"]
-CHAPTERS = sorted(p.relative_to(ROOT).as_posix() for p in ALONE)
-
-
-def test_the_chapters_run_in_an_empty_colab(colab: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_notebook_runs_in_an_empty_colab(colab: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """One kernel runs them all, each in a folder and with names of its own; the book runs each in a kernel of its own."""
-    content = Path(colab["home"]) / "content"
+    home, content = Path(colab["home"]), Path(colab["home"]) / "content"
     together = nbformat.v4.new_notebook(metadata=read(ROOT / CHAPTERS[0]).metadata)
     for chapter in CHAPTERS:
         folder = content / Path(chapter).stem
@@ -131,6 +105,15 @@ def test_the_chapters_run_in_an_empty_colab(colab: dict[str, str], monkeypatch: 
     if CACHE:  # of this machine: what is embedded already is not embedded again
         monkeypatch.setenv("CLIPNB_CACHE", CACHE)
     monkeypatch.chdir(content)
-    executed = papermill.execute_notebook("chapters.ipynb", None, progress_bar=False)
-    shown = {c.metadata["chapter"] for c in executed.cells for o in c.outputs if o.output_type != "stream"}
-    assert shown == set(CHAPTERS)
+    cells = papermill.execute_notebook("chapters.ipynb", None, progress_bar=False).cells
+    assert {c.metadata["chapter"] for c in cells for o in c.outputs if o.output_type != "stream"} == set(CHAPTERS)
+
+    address = address_of(ROOT)
+    asked = "install -q clipnb[clip,efficientnet,samples]" + (f" @ git+{address}" if address else "")
+    assert (home / "asked").read_text().splitlines()[0] == asked
+    assert (content / "run" / "results" / "sample-figures-grey-efficientnet-lite2" / "run.json").is_file()
+    outputs = [o for c in cells if c.metadata["chapter"] == CHAPTERS[0] for o in c.outputs]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 4
+    command = [sys.executable, "-c", "import clipnb; print(clipnb.__file__)"]
+    installed = subprocess.run(command, cwd=home, capture_output=True, text=True).stdout
+    assert str(home) in installed, "the notebooks should have used the installed package, not the checkout"
