@@ -15,9 +15,7 @@ from conftest import unit_vectors
 NAN = float("nan")
 
 distance_tables = arrays(
-    np.float64,
-    st.tuples(st.integers(1, 6), st.integers(1, 8)),
-    elements=st.one_of(st.floats(0, 2), st.just(NAN)),
+    np.float64, st.tuples(st.integers(1, 6), st.integers(1, 8)), elements=st.one_of(st.floats(0, 2), st.just(NAN))
 )
 thresholds = st.floats(0.01, 2)
 

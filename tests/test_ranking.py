@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from clipnb.metrics import ranking
-from clipnb.metrics.ranking import (
-    average_precisions,
-    codes,
-    ordered_hits,
-    precision_at_k,
-    rank_all,
-    recall_at_k,
-    reciprocal_rank,
-)
+from clipnb.metrics.ranking import average_precisions, codes, ordered_hits, precision_at_k, rank_all, recall_at_k, reciprocal_rank
 
 NAN = float("nan")
 
@@ -73,10 +65,7 @@ def test_ap_at_r_is_trec_evals_ap_cut_at_r(seed: int) -> None:
 def test_precision_and_recall_equal_trec_evals_with_ties(k: int) -> None:
     similarity, relevant, junk = random_case(k)
     hits, some = ordered_hits(similarity, relevant, junk)[:, :k], np.flatnonzero(relevant.any(axis=1))
-    found = {
-        ir_measures.P @ k: precision_at_k(hits),
-        ir_measures.R @ k: recall_at_k(hits, relevant.sum(axis=1)),
-    }
+    found = {ir_measures.P @ k: precision_at_k(hits), ir_measures.R @ k: recall_at_k(hits, relevant.sum(axis=1))}
     for measure, values in found.items():
         expected = reference(measure, similarity, relevant, junk)
         assert_allclose(values[some], [expected[int(q)] for q in some], atol=1e-9)

@@ -15,14 +15,7 @@ from scipy import stats
 from clipnb.analysis.pair_counts import jackknife_interval
 from clipnb.analysis.scores import Scores
 from clipnb.report.tables import conditions_frame
-from clipnb.stats.intervals import (
-    Interval,
-    category_means,
-    macro_mean,
-    mean_interval,
-    t_interval,
-    unpaired_difference,
-)
+from clipnb.stats.intervals import Interval, category_means, macro_mean, mean_interval, t_interval, unpaired_difference
 from clipnb.stats.sign_flips import change_interval
 from clipnb_book.measured.findings import paired_differences
 
@@ -91,29 +84,24 @@ def jackknifed(values: Sequence[float]) -> Interval:
     return jackknife_interval(float(np.mean(values)), left_out, np.ones(len(values), dtype=int))
 
 
-@pytest.mark.parametrize("interval", [mean_interval, t_interval, change_interval, jackknifed])
-def test_too_few_categories_have_a_point_and_no_interval(interval: Callable[..., Interval]) -> None:
-    for values, why in (([0.7], "one category"), ([0.1, 0.7, 0.2, 0.4, 0.5], "5 categories are too few")):
-        found = interval(values)
-        assert (found.point, found.n) == (pytest.approx(np.mean(values)), len(values))
-        assert np.isnan([found.low, found.high]).all()
-        assert 0.7 not in found
-        assert (found.bounded, found.why_unbounded) == (False, why)
-
-
-NO_SPREAD = [[1.0] * 6, [1.0] * 40, *([0.3 if i % 2 else 0.1 + 0.2 for i in range(n)] for n in (7, 60))]
+UNBOUNDED = {
+    "one category": [[0.7]],
+    "5 categories are too few": [[0.1, 0.7, 0.2, 0.4, 0.5]],
+    # equal but for rounding
+    "no spread between categories": [[1.0] * 6, [1.0] * 40, *([0.3 if i % 2 else 0.1 + 0.2 for i in range(n)] for n in (7, 60))],
+}
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("interval", [mean_interval, t_interval, change_interval, jackknifed])
-@pytest.mark.parametrize("values", NO_SPREAD, ids=len)
-def test_categories_that_are_equal_but_for_rounding_give_no_interval_and_say_why(
-    values: list[float], interval: Callable[..., Interval]
-) -> None:
-    found = interval(values)
-    assert found.point == pytest.approx(values[0])
-    assert np.isnan([found.low, found.high]).all()
-    assert found.why_unbounded == "no spread between categories"
+def test_too_few_or_equal_categories_have_a_point_and_no_interval(interval: Callable[..., Interval]) -> None:
+    for why, lists in UNBOUNDED.items():
+        for values in lists:
+            found = interval(values)
+            assert (found.point, found.n) == (pytest.approx(np.mean(values)), len(values))
+            assert np.isnan([found.low, found.high]).all()
+            assert 0.7 not in found
+            assert (found.bounded, found.why_unbounded) == (False, why)
 
 
 @given(st.lists(st.integers(0, 1000), min_size=2, max_size=29))

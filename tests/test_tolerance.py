@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,23 +41,23 @@ def made(spec: RunSpec, share_found: float) -> Result:
     return Result(spec, about, rows)  # type: ignore[arg-type]
 
 
-def lookup(curve: Sequence[float], asked: list[RunSpec] | None = None):
-    """Results whose share found is linear between the severities of a blur (1, 2, 3, 4 and 6 px)."""
+CLEAN = RunSpec("photos", encoder="tiny")
+SIGMAS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
+
+
+def blurred(*curve: float, asked: list[RunSpec] | None = None, width: float = math.inf) -> Tolerance:
+    """What is measured if these shares are found at severities 1 to 5, and those on the line between them in between."""
 
     def make(spec: RunSpec) -> Result:
         if asked is not None:
             asked.append(spec)
-        sigma = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)[spec.severity] or spec.strength
-        return made(spec, float(np.interp(sigma, (0, 1, 2, 3, 4, 6), (1.0, *curve))))
+        return made(spec, float(np.interp(SIGMAS[spec.severity] or spec.strength, SIGMAS, (1.0, *curve))))
 
-    return make
-
-
-CLEAN = RunSpec("photos", encoder="tiny")
+    return measured(CLEAN, "blurred", width=width, make=make)
 
 
 def test_a_breaking_point_is_said_in_the_unit_of_the_edit() -> None:
-    found = measured(CLEAN, "blurred", make=lookup((0.9, 0.8, 0.7, 0.3, 0.1)))
+    found = blurred(0.9, 0.8, 0.7, 0.3, 0.1)
     assert found.chance == pytest.approx(1 / 60)
     assert found.point.target == pytest.approx((1 + 1 / 60) / 2)
     assert found.point.strength == pytest.approx(3 + (0.7 - found.point.target) / 0.4)
@@ -66,8 +65,8 @@ def test_a_breaking_point_is_said_in_the_unit_of_the_edit() -> None:
 
 
 def test_ends_that_are_not_reached_are_named() -> None:
-    never = measured(CLEAN, "blurred", make=lookup((0.9,) * 5))
-    at_once = measured(CLEAN, "blurred", make=lookup((0.1,) * 5))
+    never = blurred(*[0.9] * 5)
+    at_once = blurred(*[0.1] * 5)
     assert (in_words(never), in_words(at_once)) == ("not reached at a blur of sigma 6 px", "before a blur of sigma 1 px")
     perhaps = replace(never, point=replace(never.point, low=5.5, high=math.inf))
     assert in_words(perhaps) == "not reached at a blur of sigma 6 px (interval from 5.5)"
@@ -76,7 +75,7 @@ def test_ends_that_are_not_reached_are_named() -> None:
 
 def test_the_bracket_is_halved_until_it_is_narrow() -> None:
     asked: list[RunSpec] = []
-    found = measured(CLEAN, "blurred", width=0.1, make=lookup((0.9, 0.8, 0.7, 0.3, 0.1), asked))
+    found = blurred(0.9, 0.8, 0.7, 0.3, 0.1, asked=asked, width=0.1)
     assert [s.strength for s in asked if s.strength] == [3.5, 3.25]
     assert found.point.bracket == (3.25, 3.5)
     assert len(asked) == 8
@@ -172,7 +171,7 @@ def test_the_change_is_from_the_best_encoder_to_the_others() -> None:
 
 
 def test_curves_mark_every_breaking_point_that_is_reached() -> None:
-    lines: list[list[Tolerance]] = [[measured(CLEAN, "blurred", make=lookup(c))] for c in ((0.9, 0.8, 0.7, 0.3, 0.1), (0.9,) * 5)]
+    lines: list[list[Tolerance]] = [[blurred(0.9, 0.8, 0.7, 0.3, 0.1)], [blurred(*[0.9] * 5)]]
     (panel,) = curves(lines, columns=1).axes
     crosses = [line for line in panel.lines if line.get_marker() == "X"]
     assert [float(cross.get_xdata()[0]) for cross in crosses] == [lines[0][0].point.strength]
