@@ -48,7 +48,7 @@ def test_a_threshold_under_which_nothing_is_valid_is_said_not_to_fit(photo_folde
     conditions = by_condition([run(RunSpec(str(root), m, "tiny", 2, tau=1e-6), progress=False) for m in ("original", "grey")])
     said = changes_text(conditions)
     assert "100% of the clean queries have no valid result" in said
-    assert "no change" not in said.rpartition("valid@2")[2] + changes_table(conditions, "valid")
+    assert "no change" not in changes_table(conditions, "valid")
     assert said.index("the original is found first for") < said.index("valid@2 at 1e-06 is 0.0%")
     for result in conditions.values():
         assert f"the first other result is of the query's kind for {result.mean('p1'):.1%}" in said

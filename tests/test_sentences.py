@@ -69,8 +69,8 @@ def test_a_sentence_on_a_change_is_adjusted_over_all_sentences(photo_folder: Pho
     root = str(photo_folder({f"kind{i}": 4 for i in range(6)}))
     clean, same, worse = (run(RunSpec(root, manip, "tiny", 2), progress=False) for manip in ("original", "cropped", "grey"))
     falls = clean.rows["category"].str[-1].astype(float) / 100 + 0.1
-    worse, same = replace(worse, rows=worse.rows.assign(valid=1 - falls)), replace(same, rows=same.rows.assign(valid=1.0))
-    said = changes_text(by_condition([replace(clean, rows=clean.rows.assign(valid=1.0)), same, worse]))
+    worse, same = replace(worse, rows=worse.rows.assign(p1=1 - falls)), replace(same, rows=same.rows.assign(p1=1.0))
+    said = changes_text(by_condition([replace(clean, rows=clean.rows.assign(p1=1.0)), same, worse]))
     assert "**cannot tell** (p\u00a0=\u00a00.031, after Holm's adjustment 0.062)" in said
 
 

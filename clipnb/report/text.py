@@ -97,9 +97,9 @@ def compared(conditions: Conditions) -> list[str]:
 
 
 def changes_text(conditions: Conditions) -> str:
-    """One sentence per manipulation and measure: the mean, and its change with interval and Holm-adjusted verdict.
+    """One sentence per manipulation: found and P@1, each with its change, interval and Holm-adjusted verdict.
 
-    If the threshold does not fit the encoder, the text says so.
+    The first sentence gives the means of the clean run, with valid@k and its threshold, and a note says if that does not fit.
     """
     clean = conditions[CLEAN]
     words = {
@@ -107,18 +107,17 @@ def changes_text(conditions: Conditions) -> str:
         "p1": "the first other result is of the query's kind for",
         "valid": f"valid@{clean.spec.k} at {clean.spec.tau:g} is",
     }
-    said = {
-        result.spec.manip: [f"{words[m]} {percent(result.mean(m))}" for m in compared(conditions)] for result in conditions.values()
-    }
-    for m_at, measure in enumerate(compared(conditions)):
-        family = changes(conditions, measure)
-        for (manip, c), p in zip(family.items(), holm([c.p for c in family.values()]), strict=True):
-            change = f"{points(c.interval.point)} points ({stated(c.interval, points)})"
-            said[manip][m_at] += f", a change of {change}: {decided(c.verdict(p), c.p, p)}"
+    means = ", ".join(f"{words[m]} {percent(clean.mean(m))}" for m in compared(conditions))
     counts = f"{clean.valid.n} categories, {len(clean.rows)} photographs"
-    lines = [f"`{clean.spec.dataset_name}` without an edit: {', '.join(said.pop(CLEAN))} ({counts})."]
+    lines = [f"`{clean.spec.dataset_name}` without an edit: {means} ({counts})."]
     if floor := of_result(clean).floor:
         lines.insert(0, f"**Note:** {floor}.")
+    said: dict[str, list[str]] = {manip: [] for manip in conditions if manip != CLEAN}
+    for measure in [m for m in compared(conditions) if m != "valid"] or ["valid"]:
+        family = changes(conditions, measure)
+        for (manip, c), p in zip(family.items(), holm([c.p for c in family.values()]), strict=True):
+            change = f"{points(c.interval.point)} points ({stated(c.interval, points)}): {decided(c.verdict(p), c.p, p)}"
+            said[manip].append(f"{words[measure]} {percent(conditions[manip].mean(measure))}, a change of {change}")
     for manip, parts in said.items():
         result = conditions[manip]
         untouched = f" It leaves {share(result.noop_share)} of the photographs untouched." if result.noop_share else ""
