@@ -48,17 +48,11 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-def with_runs(project: Path, folder: Path) -> Path:
-    """A checkout with the runs of `project`, which are then up to date there."""
+def small(project: Path, folder: Path, *chapters: str) -> Path:
+    """A checkout with the runs of `project`, whose book has few chapters (`file: x` or `glob: x/*`): it is built quickly."""
     checkout(folder)
     shutil.copytree(project / "results", folder / "results")
     shutil.copytree(project / "book" / "runs", folder / "book" / "runs")
-    return folder
-
-
-def small(project: Path, folder: Path, *chapters: str) -> Path:
-    """A checkout with the runs of `project`, whose book has few chapters (`file: x` or `glob: x/*`): it is built quickly."""
-    with_runs(project, folder)
     (folder / "book" / "small.md").write_text("# A small book\n")
     (folder / "_toc.yml").write_text("format: jb-book\nroot: small\nchapters:\n" + "".join(f"- {c}\n" for c in chapters))
     return folder

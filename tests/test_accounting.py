@@ -41,13 +41,10 @@ COUNTS = {
 
 def test_a_draw_without_results_weighs_in_the_account_as_in_the_headline() -> None:
     """cats: 0.jpg has 2/2 and 1/2, 1.jpg 0/2 and nothing; dogs: 1/2 and 1/2. By image: cats (0.75 + 0) / 2, dogs 0.5."""
-    counts = [("cats", 0, 2, 2), ("cats", 0, 2, 1), ("cats", 1, 2, 0), ("cats", 1, 0, 0), ("dogs", 0, 2, 1), ("dogs", 0, 2, 1)]
-    rows = [
-        {"category": c, "image": f"{i}.jpg", "draw": at % 2, "n_asked": 2, "n_returned": n, "n_results": n, "n_valid": valid}
-        | {"n_dead": 0, "n_unreadable": 0, "valid": valid / n if n else np.nan}
-        for at, (c, i, n, valid) in enumerate(counts)
-    ]
-    drawn = Result(RunSpec("photos", "cropped", "tiny", draws=2), {}, pd.DataFrame(rows))
+    rows = pd.DataFrame({"category": ["cats"] * 4 + ["dogs"] * 2, "image": list("001100"), "draw": [0, 1] * 3})
+    rows = rows.assign(n_asked=2, n_returned=[2, 2, 2, 0, 2, 2], n_dead=0, n_unreadable=0, n_valid=[2, 1, 0, 0, 1, 1])
+    rows = rows.assign(n_results=rows["n_returned"], valid=rows["n_valid"] / rows["n_returned"])
+    drawn = Result(RunSpec("photos", "cropped", "tiny", draws=2), {}, rows)
     assert account(drawn).available.point == pytest.approx((0.375 + 0.5) / 2)
     assert drawn.valid.point == account(drawn).available.point
 
@@ -58,39 +55,30 @@ def test_account_by_hand() -> None:
     Available: mean of 0.75 and 1. Worst: cats (0.4 + 1) / 2, dogs (0.5 + 0) / 2, hats 0. Best: cats (0.6 + 1) / 2, dogs and
     hats 1. The study passes over queries without results and counts hats 0.
     """
-    books = account(result("grey", COUNTS))
+    books, corrected, study = account(result("grey", COUNTS)), result("grey", COUNTS), result("grey", COUNTS, "study")
     assert books.fates == {"valid": 19, "not valid": 4, "dead": 13, "unreadable": 2, "not returned": 12}
     assert (books.asked, books.lost, books.queries) == (50, 27, 5)
-    assert books.available.point == pytest.approx((0.75 + 1) / 2)
+    assert books.available.point == corrected.valid.point == pytest.approx((0.75 + 1) / 2)
     assert books.available.n == 2
     assert books.worst == pytest.approx((0.7 + 0.25 + 0) / 3)
     assert books.best == pytest.approx((0.8 + 1 + 1) / 3)
-    assert books.study == pytest.approx((0.75 + 1 + 0) / 3)
-
-
-def test_mode_study_counts_an_empty_category_as_zero_and_corrected_leaves_it_out() -> None:
-    assert result("grey", COUNTS, "study").valid.point == pytest.approx((0.75 + 1 + 0) / 3)
-    assert result("grey", COUNTS).valid.point == pytest.approx((0.75 + 1) / 2)
-    assert json.dumps(result("grey", COUNTS).category_means)
+    assert books.study == study.valid.point == pytest.approx((0.75 + 1 + 0) / 3)
+    assert json.dumps(corrected.category_means)
 
 
 @given(st.lists(st.tuples(st.integers(1, 10), st.integers(0, 10), st.integers(0, 10)), min_size=1, max_size=20))
 def test_true_value_lies_within_the_bounds(drawn: list[tuple[int, int, int]]) -> None:
-    asked = np.array([a for a, _, _ in drawn])
-    usable = np.array([min(a, u) for a, u, _ in drawn])
-    valid = np.array([min(a, u, v) for a, u, v in drawn])
+    asked, usable, valid = np.minimum.accumulate(np.array(drawn), axis=1).T
     worst, best = bounds(valid, usable, asked)
     for share in (0, 0.3, 1):  # whatever part of the lost was valid
         truth = (valid + share * (asked - usable)) / asked
         assert (worst <= truth + 1e-12).all()
         assert (truth <= best + 1e-12).all()
-    available = np.divide(valid, usable, out=np.full(len(valid), np.nan), where=usable > 0)
-    full = usable == asked
-    np.testing.assert_array_equal(worst[full], available[full])
-    np.testing.assert_array_equal(best[full], available[full])
-    seen = ~np.isnan(available)
-    assert (worst[seen] <= available[seen]).all()
-    assert (available[seen] <= best[seen]).all()
+    seen, full = usable > 0, usable == asked
+    assert (worst[seen] <= valid[seen] / usable[seen]).all()
+    assert (valid[seen] / usable[seen] <= best[seen]).all()
+    for bound in (worst, best):
+        np.testing.assert_array_equal(bound[full], valid[full] / usable[full])
 
 
 def test_a_warning_says_what_was_lost() -> None:

@@ -15,42 +15,36 @@ from clipnb.stats.breaking_point import breaking_point
 ALIKE = np.ones(8)
 
 
-def test_the_breaking_point_is_interpolated_between_measured_strengths() -> None:
+@pytest.mark.parametrize(
+    ("clean", "edited", "strengths", "options", "expected"),
+    [
+        (1.0, [0.9, 0.6, 0.2], [1, 2, 4], {}, 2.5),  # a quarter of the way from 0.6 to 0.2
+        (1.0, [0.8, 0.2], [0.85, 0.25], {}, 0.55),  # a smaller strength is the stronger edit
+        (1.0, [0.9, 0.4, 0.7, 0.1], [1, 2, 3, 4], {}, 3 + 0.05 / 0.45),  # 0.4 and 0.7 pool to 0.55
+        (0.5, [0.4, 0.1], [10, 20], {"chance": 0.1}, 10 + 10 / 3),  # the target is halfway to chance: 0.3
+        (0.5, [0.4, 0.1], [10, 20], {"chance": 0.1, "fraction": 0.5 + 1 / 8}, 15.0),
+        (0.1, [0.1], [1], {"chance": 0.1}, math.nan),  # nothing to lose
+        (1.0, [0.51], [3], {}, math.inf),  # nothing is extrapolated
+        (1.0, [0.49], [3], {}, -math.inf),
+    ],
+)
+def test_the_breaking_point_is_interpolated_between_measured_strengths(
+    clean: float, edited: list[float], strengths: list[float], options: dict[str, float], expected: float
+) -> None:
+    found = breaking_point(clean * ALIKE, [level * ALIKE for level in edited], strengths, **options)
+    assert found.strength == pytest.approx(expected, nan_ok=True)
+    assert found.reached == math.isfinite(expected)
+
+
+def test_a_breaking_point_says_what_it_is_of() -> None:
     found = breaking_point(ALIKE, [0.9 * ALIKE, 0.6 * ALIKE, 0.2 * ALIKE], [1, 2, 4])
-    assert found.strength == pytest.approx(2.5)  # a quarter of the way from 0.6 to 0.2
     assert (found.bracket, found.clean, found.target, found.n) == ((2, 4), 1.0, 0.5, 8)
-
-
-def test_the_loss_is_counted_above_chance() -> None:
-    found = breaking_point(0.5 * ALIKE, [0.4 * ALIKE, 0.1 * ALIKE], [10, 20], chance=0.1)
-    assert found.target == pytest.approx(0.3)
-    assert found.strength == pytest.approx(10 + 10 / 3)
-    assert breaking_point(0.5 * ALIKE, [0.4 * ALIKE, 0.1 * ALIKE], [10, 20], chance=0.1, fraction=0.5 + 1 / 8).strength == 15.0
-
-
-def test_a_smaller_strength_may_be_the_stronger_edit() -> None:
-    found = breaking_point(ALIKE, [0.8 * ALIKE, 0.2 * ALIKE], [0.85, 0.25])
-    assert found.strength == pytest.approx(0.55)
-    assert found.bracket == (0.85, 0.25)
-
-
-def test_nothing_is_extrapolated() -> None:
-    never, at_once = (breaking_point(ALIKE, [level * ALIKE], [3.0]) for level in (0.51, 0.49))
-    assert (never.strength, at_once.strength) == (math.inf, -math.inf)
-    assert not never.reached
-    assert (never.low, never.high, at_once.low, at_once.high) == (math.inf, math.inf, -math.inf, -math.inf)
-
-
-def test_a_curve_that_rises_is_made_monotone() -> None:
-    """0.4 and 0.7 pool to 0.55, so that the curve crosses 0.5 only after them."""
-    found = breaking_point(ALIKE, [0.9 * ALIKE, 0.4 * ALIKE, 0.7 * ALIKE, 0.1 * ALIKE], [1, 2, 3, 4])
-    assert found.strength == pytest.approx(3 + 0.05 / 0.45)
-
-
-def test_a_clean_measure_at_chance_has_no_breaking_point() -> None:
-    found = breaking_point([0.1, 0.1], [[0.1, 0.1]], [1], chance=0.1)
-    assert math.isnan(found.strength)
-    assert not found.bounded
+    assert breaking_point(ALIKE, [0.8 * ALIKE, 0.2 * ALIKE], [0.85, 0.25]).bracket == (0.85, 0.25)
+    assert breaking_point(0.5 * ALIKE, [0.4 * ALIKE, 0.1 * ALIKE], [10, 20], chance=0.1).target == pytest.approx(0.3)
+    assert not breaking_point([0.1, 0.1], [[0.1, 0.1]], [1], chance=0.1).bounded
+    for level, end in ((0.51, math.inf), (0.49, -math.inf)):
+        beyond = breaking_point(ALIKE, [level * ALIKE], [3.0])
+        assert (beyond.low, beyond.high) == (end, end)
 
 
 def test_few_categories_and_equal_ones_get_no_interval() -> None:

@@ -34,9 +34,8 @@ def root(tmp_path: Path) -> Path:
         (folder / name).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(3):
-        Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)).resize((100, 80), Image.Resampling.BICUBIC).save(
-            folder / "cats" / f"{i}.png"
-        )
+        patches = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+        patches.resize((100, 80), Image.Resampling.BICUBIC).save(folder / "cats" / f"{i}.png")
     (folder / "cats" / "copy.png").write_bytes((folder / "cats" / "0.png").read_bytes())
     Image.open(folder / "cats" / "1.png").save(folder / "dogs" / "again.jpg", quality=70)
     Image.fromarray(picture(5, 64, 64)).convert("L").save(folder / "dogs" / "grey.png")
@@ -47,20 +46,20 @@ def root(tmp_path: Path) -> Path:
 def test_a_card_counts_photographs_copies_and_files(root: Path) -> None:
     card = card_of(str(root), progress=False)
     assert (card.photographs, card.categories, list(card.unreadable)) == (6, 2, ["dogs/broken.jpg"])
-    assert card.per_category == [2, 3, 4]
-    assert card.width == [64, 100, 100]
-    assert card.aspect == [1, 1.25, 1.25]
+    assert (card.per_category, card.width, card.aspect) == ([2, 3, 4], [64, 100, 100], [1, 1.25, 1.25])
     assert card.square == card.grey == pytest.approx(1 / 6)
     assert card.formats == {".png": 5, ".jpg": 1}
-    assert [line.count("dogs/broken.jpg") for line in files_left_out(card)] == [1]
-    assert card.copies == 1
-    assert card.near_copies == 1
-    assert card.near_photographs == 4
-    assert card.across == 1
+    assert (card.copies, card.near_copies, card.near_photographs, card.across) == (1, 1, 4, 1)
     assert card.examples == [["cats/copy.png", "=", "cats/0.png"], ["dogs/again.jpg", "~", "cats/1.png"]]
+    assert [line.count("dogs/broken.jpg") for line in files_left_out(card)] == [1]
     said = " ".join(card_warnings(card))
     assert "1 pair of copies or near-copies lies in different categories" in said
     assert "67% of the photographs have a copy or near-copy" in said
+    shown = card_table(card)
+    for line in ("| photographs | 6 |", "100 (64 to 100)", "at most 24 of 256 bits"):
+        assert line in shown
+    assert len(shapes(card).axes) == 2
+    assert "| `set` | 6 | 2 |" in cards_table([card])
 
 
 def test_the_command_names_files_that_are_not_used_and_copies(
@@ -77,27 +76,14 @@ def test_the_command_names_files_that_are_not_used_and_copies(
     assert capsys.readouterr().out.splitlines()[-3:] == ["every file is used", pairs[0], "and 1 more"]
 
 
-def test_a_card_is_kept_and_made_anew_when_files_change(root: Path) -> None:
+def test_a_card_is_kept_made_anew_when_files_change_and_bears_the_name_of_its_own_folder(root: Path, tmp_path: Path) -> None:
     first = card_of(str(root), progress=False)
     assert card_of(str(root), progress=False) == first
     assert Card(**json.loads(json.dumps(asdict(first)))) == first
+    copied = shutil.copytree(root, tmp_path / "copied")
+    assert (first.name, card_of(str(copied), progress=False).name) == (root.name, "copied")
     (root / "dogs" / "grey.png").unlink()
     assert card_of(str(root), progress=False).photographs == 5
-
-
-def test_the_card_of_a_copied_folder_bears_its_own_name(root: Path, tmp_path: Path) -> None:
-    copied = shutil.copytree(root, tmp_path / "copied")
-    assert [card_of(str(folder), progress=False).name for folder in (root, copied)] == [root.name, "copied"]
-
-
-def test_a_card_is_shown_as_table_and_figure(root: Path) -> None:
-    card = card_of(str(root), progress=False)
-    shown = card_table(card)
-    assert "| photographs | 6 |" in shown
-    assert "100 (64 to 100)" in shown
-    assert "at most 24 of 256 bits" in shown
-    assert len(shapes(card).axes) == 2
-    assert "| `set` | 6 | 2 |" in cards_table([card])
 
 
 @given(st.integers(0, 999), st.integers(0, 12), st.integers(0, BITS), st.integers(1, 5))

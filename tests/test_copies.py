@@ -56,17 +56,12 @@ def test_the_table_of_the_book_is_what_the_benchmark_measures(copies: ModuleType
     assert {name: str(value) for name, value in row.items() if name != "pictures"} == kept.loc["icon"].to_dict()
 
 
-def test_a_flat_picture_has_no_near_copies() -> None:
-    flat = np.full((1, 272), 200, np.uint8)
-    assert not near_copies(flat, flat).any()
-
-
 def test_a_run_says_how_many_copies_each_query_lost_and_warns(copies: ModuleType, tmp_path: Path) -> None:
     pictures = copies.drawings("line drawing", 9)
+    for category in "ab":
+        (tmp_path / "set" / category).mkdir(parents=True)
     for i, picture in enumerate(pictures):
-        folder = tmp_path / "set" / "ab"[i % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        picture.save(folder / f"{i}.png")
+        picture.save(tmp_path / "set" / "ab"[i % 2] / f"{i}.png")
     spec = RunSpec(str(tmp_path / "set"), "original", "histogram", k=3)
     result = run(spec, progress=False)
     assert result.rows["n_copies"].tolist() == [0] * 9
@@ -81,8 +76,8 @@ def test_a_run_says_how_many_copies_each_query_lost_and_warns(copies: ModuleType
 
 def test_where_copies_leave_too_few_images_the_message_names_them(tmp_path: Path) -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((160, 120))
+    (tmp_path / "set" / "a").mkdir(parents=True)
     for quality in (95, 90, 85, 80, 75):
-        (tmp_path / "set" / "a").mkdir(parents=True, exist_ok=True)
         picture.save(tmp_path / "set" / "a" / f"{quality}.jpg", quality=quality)
     with pytest.raises(Exception, match="4 are left out as copies of a query; -p duplicates -1"):
         run(RunSpec(str(tmp_path / "set"), "original", "histogram", k=2), progress=False)

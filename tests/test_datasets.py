@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -38,25 +36,12 @@ def copy(source: Path, *names: str) -> None:
         source.with_name(name).write_bytes(source.read_bytes())
 
 
-def test_a_folder_of_category_folders_is_a_data_set(photo_folder: PhotoFolder) -> None:
-    root = photo_folder({"dogs": 2, "cats": 3})
-    dataset = load_dataset(str(root))
-    assert (dataset.name, dataset.root, dataset.empty) == ("photos", root, ())
-    assert dataset.categories == ["cats", "dogs"]
-    assert [photo.id for photo in dataset.photos] == ["cats/00.png", "cats/01.png", "cats/02.png", "dogs/00.png", "dogs/01.png"]
-    assert all(photo.path.is_file() for photo in dataset.photos)
-
-
 def image_folder(root: Path) -> list[str]:
     """What torchvision finds: <category>/<path inside its folder>."""
-    for package in ("torch", "torchvision"):
-        if find_spec(package) is None:
-            pytest.skip("needs pip install 'clipnb[clip]'")
+    pytest.importorskip("torch", reason="needs pip install 'clipnb[clip]'")
     let_torchvision_load()
-    datasets = importlib.import_module("torchvision.datasets")
-    found = datasets.ImageFolder(str(root))
-    inside = [Path(path).relative_to(root / found.classes[label]).as_posix() for path, label in found.samples]
-    return [f"{found.classes[label]}/{name}" for (_, label), name in zip(found.samples, inside, strict=True)]
+    found = pytest.importorskip("torchvision.datasets", reason="needs pip install 'clipnb[clip]'").ImageFolder(str(root))
+    return [Path(path).relative_to(root).as_posix() for path, _ in found.samples]
 
 
 def test_a_plain_image_folder_is_read_as_torchvision_reads_it(photo_folder: PhotoFolder) -> None:
@@ -69,6 +54,8 @@ def test_a_plain_image_folder_is_read_as_torchvision_reads_it(photo_folder: Phot
     (root / "LICENSE.md").write_text("beside the folders")
     expected = image_folder(root)
     dataset = load_dataset(str(root))
+    assert (dataset.name, dataset.root, dataset.empty) == ("photos", root, ())
+    assert dataset.categories == ["10", "9", "Cats", "a cat's", "dogs", "räv"]
     assert [photo.id for photo in dataset.photos] == expected
     assert len(expected) == 21
     assert all(decode(read(photo.path)).shape == (32, 48, 3) for photo in dataset.photos)
@@ -130,7 +117,7 @@ def test_photographs_one_folder_too_deep_give_a_hint_of_the_option(photo_folder:
     assert [photo.id for photo in load_dataset(f"nested:{root}").photos] == ["2019/beach/00.png", "2019/beach/01.png"]
 
 
-def test_a_flat_folder_says_whether_originals_are_found(photo_folder: PhotoFolder) -> None:
+def test_a_flat_folder_says_whether_originals_are_found_and_adds_distractors(photo_folder: PhotoFolder) -> None:
     flat = photo_folder({"cats": 12}) / "cats"
     dataset = load_dataset(str(flat))
     assert (dataset.flat, dataset.words, len(dataset.categories)) == (True, [], 12)
@@ -139,10 +126,6 @@ def test_a_flat_folder_says_whether_originals_are_found(photo_folder: PhotoFolde
     assert result.macro("found").n == 12, "photographs are the units of the interval"
     assert math.isnan(result.mean("p1"))
     assert "has no category folders: whether the original is found is measured" in " ".join(result.provenance["warnings"])
-
-
-def test_a_flat_folder_adds_distractors(photo_folder: PhotoFolder) -> None:
-    flat = photo_folder({"cats": 12}) / "cats"
     own = photo_folder({"dogs": 3, "birds": 3}, name="own")
     alone, among = (run(RunSpec(str(own), "grey", "tiny", 3, gallery=gallery), progress=False) for gallery in ("", f"{own},{flat}"))
     assert among.provenance["gallery"]["images"] == alone.provenance["gallery"]["images"] + 12
@@ -176,21 +159,15 @@ def test_a_name_that_cannot_be_a_folder_is_one_line(dataset: str) -> None:
     assert "no data set" in refusal(dataset)
 
 
-@pytest.mark.parametrize("dataset", ["nba", "miniplaces"])
-def test_a_missing_study_set_says_where_to_put_it_and_what_works_without(dataset: str, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIPNB_DATA", str(tmp_path))
-        message = refusal(dataset)
-    assert f"data set '{dataset}'" in message
-    assert "CLIPNB_DATA" in message
-    assert "-p dataset sample-figures" in message
-
-
-def test_names_are_looked_up_in_clipnb_data(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_set_is_looked_up_in_clipnb_data_and_a_missing_one_says_where_to_put_it_and_what_works_without(
+    photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = photo_folder({"Curry": 1}, name="nba")
     monkeypatch.setenv("CLIPNB_DATA", str(root.parent))
-    assert locate("nba") == root
-    assert load_dataset("nba").name == "nba"
+    assert (load_dataset("nba").name, load_dataset("nba").root) == ("nba", root)
+    message = refusal("miniplaces")
+    for said in ("data set 'miniplaces'", "CLIPNB_DATA", "-p dataset sample-figures"):
+        assert said in message
 
 
 @pytest.mark.parametrize("run_from", [".", "notebooks", "book/runs"])

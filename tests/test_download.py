@@ -44,7 +44,7 @@ def jpeg(seed: int) -> bytes:
     return file.getvalue()
 
 
-def zipped(files: Mapping[str, bytes], packing: int = zipfile.ZIP_STORED) -> bytes:
+def zipped(files: Mapping[str | zipfile.ZipInfo, bytes], packing: int = zipfile.ZIP_STORED) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", packing) as archive:
         for name, content in files.items():
@@ -80,16 +80,16 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     monkeypatch.setenv("CLIPNB_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
     with standing_in(tmp_path, monkeypatch) as found:
+        sign_in(monkeypatch, "secret")
         yield found
 
 
-def sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KAGGLE_USERNAME", "me")
-    monkeypatch.setenv("KAGGLE_KEY", "secret")
+def sign_in(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    for name, value in {"KAGGLE_USERNAME": "me", "KAGGLE_KEY": key}.items():
+        monkeypatch.setenv(name, value) if key else monkeypatch.delenv(name)
 
 
-def test_nba_comes_from_kaggle(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    sign_in(monkeypatch)
+def test_nba_comes_from_kaggle(web: Web) -> None:
     web.archive = zipped(PLAYERS)
     folder = fetch("nba")
     dataset = load_dataset("nba")
@@ -106,7 +106,8 @@ def test_nba_comes_from_kaggle(web: Web, monkeypatch: pytest.MonkeyPatch) -> Non
     assert about["source"] == "kaggle:djjerrish/nba-player-image-dataset-201920"
 
 
-def test_kaggle_credentials_come_from_the_usual_file(web: Web, tmp_path: Path) -> None:
+def test_kaggle_credentials_come_from_the_usual_file(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in(monkeypatch, "")
     web.archive = zipped(PLAYERS)
     keys = tmp_path / "home" / ".kaggle" / "kaggle.json"
     keys.parent.mkdir(parents=True)
@@ -114,11 +115,9 @@ def test_kaggle_credentials_come_from_the_usual_file(web: Web, tmp_path: Path) -
     assert len(list(fetch("nba").rglob("*.jpg"))) == 6
 
 
-@pytest.mark.parametrize("key", [None, "wrong"])
-def test_missing_credentials_are_one_line(web: Web, monkeypatch: pytest.MonkeyPatch, key: str | None) -> None:
-    if key:
-        monkeypatch.setenv("KAGGLE_USERNAME", "me")
-        monkeypatch.setenv("KAGGLE_KEY", key)
+@pytest.mark.parametrize("key", ["", "wrong"])
+def test_missing_credentials_are_one_line(web: Web, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    sign_in(monkeypatch, key)
     with pytest.raises(UserError, match=r"Kaggle .*kaggle\.json, or set KAGGLE_USERNAME and KAGGLE_KEY") as caught:
         fetch("nba")
     assert "\n" not in str(caught.value)
@@ -153,9 +152,8 @@ MEBIBYTE = 2**20
 """What kagglehub writes at a time: of a download that breaks off, whole ones are kept."""
 
 
-def breaks_off(web: Web, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def breaks_off(web: Web, tmp_path: Path) -> Path:
     """A download from Kaggle that ends after two mebibytes and a half; what is left of it."""
-    sign_in(monkeypatch)
     web.archive = zipped({**PLAYERS, "data/notes.bin": os.urandom(4 * MEBIBYTE)})
     web.break_after = 5 * MEBIBYTE // 2
     with pytest.raises(UserError, match="run this again to resume") as caught:
@@ -172,16 +170,16 @@ def parts(web: Web) -> list[str]:
     return [part for _, host, _, part in web.asked if host == "storage.googleapis.com"]
 
 
-def test_an_interrupted_download_from_kaggle_is_resumed(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = breaks_off(web, monkeypatch, tmp_path)
+def test_an_interrupted_download_from_kaggle_is_resumed(web: Web, tmp_path: Path) -> None:
+    left = breaks_off(web, tmp_path)
     fetch("nba")
     assert parts(web) == ["", "", f"bytes={2 * MEBIBYTE}-"]
     assert len(load_dataset("nba").photos) == 6
     assert not left.exists()
 
 
-def test_a_server_that_restarts_a_download_costs_one_more_try(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = breaks_off(web, monkeypatch, tmp_path)
+def test_a_server_that_restarts_a_download_costs_one_more_try(web: Web, tmp_path: Path) -> None:
+    left = breaks_off(web, tmp_path)
     web.deaf = True
     with pytest.raises(UserError, match=r"could not be fetched: .* checksum"):
         fetch("nba")
@@ -190,8 +188,8 @@ def test_a_server_that_restarts_a_download_costs_one_more_try(web: Web, tmp_path
     assert len(load_dataset("nba").photos) == 6
 
 
-def test_a_partial_download_of_an_older_version_is_not_resumed(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = breaks_off(web, monkeypatch, tmp_path)
+def test_a_partial_download_of_an_older_version_is_not_resumed(web: Web, tmp_path: Path) -> None:
+    left = breaks_off(web, tmp_path)
     web.version, web.archive = 2, zipped({**PLAYERS, "data/img/Nikola Jokić/9.jpg": jpeg(99)})
     fetch("nba")
     assert parts(web) == ["", ""]
@@ -210,7 +208,6 @@ def test_a_network_that_is_not_there_is_one_line(web: Web, monkeypatch: pytest.M
     monkeypatch.setattr("clipnb.datasets.download.RETRIES", 0)
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    sign_in(monkeypatch)
     for name in ("nba", "miniplaces"):
         with pytest.raises(UserError, match="could not be fetched"):
             fetch(name)
@@ -230,40 +227,23 @@ def test_the_checksum_of_the_first_download_is_required(web: Web, tmp_path: Path
     assert len(load_dataset("miniplaces").photos) == 7
 
 
-def linking() -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("ok/1.jpg", jpeg(1))
-        info = zipfile.ZipInfo("ok/evil.jpg")
-        info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(info, "/etc/passwd")
-    return out.getvalue()
-
-
-def swelling() -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("ok/1.jpg", jpeg(1))
-        archive.writestr("ok/evil.jpg", bytes(8 * MEBIBYTE))
-    return out.getvalue()
-
+LINK = zipfile.ZipInfo("ok/evil.jpg")
+LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
 
 HOSTILE = {
-    "up": (lambda: zipped({"ok/1.jpg": jpeg(1), "../../evil.jpg": jpeg(2)}), "leads outside"),
-    "absolute": (lambda: tarred({"ok/1.jpg": jpeg(1), "/evil.jpg": jpeg(2)}), "leads outside"),
-    "backslash": (lambda: zipped({"ok/1.jpg": jpeg(1), "..\\evil.jpg": jpeg(2)}), "leads outside"),
-    "drive": (lambda: zipped({"C:/evil.jpg": jpeg(2)}), "leads outside"),
-    "link": (linking, "link or device"),
-    "swelling": (swelling, "expands to more"),
+    "up": (zipped({"ok/1.jpg": jpeg(1), "../../evil.jpg": jpeg(2)}), "leads outside"),
+    "absolute": (tarred({"ok/1.jpg": jpeg(1), "/evil.jpg": jpeg(2)}), "leads outside"),
+    "backslash": (zipped({"ok/1.jpg": jpeg(1), "..\\evil.jpg": jpeg(2)}), "leads outside"),
+    "drive": (zipped({"C:/evil.jpg": jpeg(2)}), "leads outside"),
+    "link": (zipped({"ok/1.jpg": jpeg(1), LINK: b"/etc/passwd"}), "link or device"),
+    "swelling": (zipped({"ok/1.jpg": jpeg(1), "ok/evil.jpg": bytes(8 * MEBIBYTE)}, zipfile.ZIP_DEFLATED), "expands to more"),
 }
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_nothing_of_a_hostile_archive_is_unpacked(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(archives, "SLACK", MEBIBYTE)
-    sign_in(monkeypatch)
-    made, said = HOSTILE[kind]
-    web.archive = made()
+    web.archive, said = HOSTILE[kind]
     with pytest.raises(HostileArchive, match=said):
         fetch("miniplaces" if kind == "absolute" else "nba")  # a tar from Drive, zip files from Kaggle
     assert not list(tmp_path.rglob("evil.jpg"))
@@ -401,14 +381,18 @@ def test_an_archive_packed_in_another_way_is_not_called_damaged(tmp_path: Path, 
 
 
 def test_folders_become_a_category() -> None:
-    kinds = {"train/a/abbey": "abbey", "train/c/church/outdoor": "church_outdoor", "A B": "A B", "b/bar/b": "bar_b"}
-    for folder, name in {**kinds, "x": "x", "": ""}.items():
+    kinds = {
+        "train/a/abbey": "abbey",
+        "train/c/church/outdoor": "church_outdoor",
+        "A B": "A B",
+        "b/bar/b": "bar_b",
+        "x": "x",
+        "": "",
+    }
+    for folder, name in kinds.items():
         assert category(PurePosixPath(folder, "1.jpg")) == name
-
-
-def test_a_common_folder_is_no_category_and_a_sole_one_is() -> None:
     assert [name for _, name in labelled(map(PurePosixPath, ["d/e/cats/1.jpg", "d/e/dogs/1.jpg"]))] == ["cats", "dogs"]
-    assert [name for _, name in labelled(map(PurePosixPath, ["d/cats/1.jpg", "d/cats/2.jpg"]))] == ["cats", "cats"]
+    assert [name for _, name in labelled(map(PurePosixPath, ["d/cats/1.jpg", "d/cats/2.jpg"]))] == ["cats", "cats"], "a sole one"
 
 
 def test_two_photographs_of_one_name_are_both_kept_and_copies_once(web: Web) -> None:
@@ -417,10 +401,7 @@ def test_two_photographs_of_one_name_are_both_kept_and_copies_once(web: Web) -> 
     assert [p.category for p in load_dataset("miniplaces").photos] == ["cats", "cats", "dogs"]
 
 
-def test_archives_of_real_photographs_give_the_folders_they_were_made_from(
-    web: Web, shared_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sign_in(monkeypatch)
+def test_archives_of_real_photographs_give_the_folders_they_were_made_from(web: Web, shared_data: Path) -> None:
     wanted: dict[str, dict[str, bytes]] = {"nba": {}, "miniplaces": {}}
     for name, most in (("nba", 6), ("miniplaces", 8)):
         for folder in sorted(p for p in (shared_data / name).iterdir() if p.is_dir())[:most]:
@@ -435,31 +416,28 @@ def test_archives_of_real_photographs_give_the_folders_they_were_made_from(
 
 
 def test_no_half_written_set_is_left(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    web.archive = tarred(SCENES)
-
-    def full(*arguments: object) -> Path:
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr("clipnb.datasets.download.destination", full)
-    with pytest.raises(UserError, match="cannot be written: No space left on device; make room"):
-        fetch("miniplaces")
-    assert not list((tmp_path / "data").iterdir())
-
-
-def test_a_damaged_archive_is_fetched_anew_the_next_time(web: Web) -> None:
     whole = tarred(SCENES)
     web.archive = whole[:-200]
     with pytest.raises(UserError, match="damaged"):
         fetch("miniplaces")
+    assert not list(tmp_path.glob("data/*"))
     web.archive = whole
+
+    def full(*arguments: object) -> Path:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clipnb.datasets.download.destination", full)
+        with pytest.raises(UserError, match="cannot be written: No space left on device; make room"):
+            fetch("miniplaces")
+    assert not list(tmp_path.glob("data/*"))
+    assert len(list((tmp_path / "cache").rglob("*.archive"))) == 1, "the archive is kept"
     fetch("miniplaces")
     assert len(load_dataset("miniplaces").photos) == 6
 
 
 @pytest.mark.parametrize(("name", "library"), [("nba", "kagglehub.clients"), ("miniplaces", "gdown")])
-def test_a_missing_library_is_one_line_with_what_to_type(
-    web: Web, monkeypatch: pytest.MonkeyPatch, name: str, library: str
-) -> None:
+def test_a_missing_library_is_one_line(web: Web, monkeypatch: pytest.MonkeyPatch, name: str, library: str) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtra, match=r"pip install 'clipnb\[download\]'"):
         fetch(name)

@@ -15,6 +15,7 @@ from clipnb._core.files import _clean, _runs, atomic, replaced_folder, write_tex
 from clipnb.datasets import samples
 from clipnb.errors import UserError
 from clipnb.retrieval.build import array_bytes
+from conftest import full_drive
 
 WRITES = """
 import sys, time
@@ -126,12 +127,6 @@ def test_one_process_at_a_time_is_alone_in_a_folder_and_the_lock_is_deleted(tmp_
 
 
 def test_an_array_that_a_full_drive_cuts_short_is_one_line(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
-    try:
-        with pytest.raises(UserError, match="cannot be written: File too large"), atomic(tmp_path / "a.npy") as file:
-            file.write(array_bytes(np.zeros(1000, np.float32)))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_drive(1024), pytest.raises(UserError, match="cannot be written: File too large"), atomic(tmp_path / "a.npy") as file:
+        file.write(array_bytes(np.zeros(1000, np.float32)))
     assert not list(tmp_path.iterdir())

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import signal
+import re
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from clipnb import RunSpec, UserError, run
 from clipnb.cli import main
 from clipnb.execution.fill import fill, tasks_of
-from conftest import HANGS, PhotoFolder
+from conftest import HANGS, PhotoFolder, killed_on_ray, slow_encoder
 
 CONDITIONS = ("blurred/2", "jpeg=30", "typographic/4", "cropped/3")
 
@@ -37,6 +35,13 @@ def test_runs_find_all_their_embeddings(photo_folder: PhotoFolder) -> None:
     folder = photo_folder({"cats": 4, "dogs": 3})
     (folder / "cats" / "broken.jpg").write_bytes(b"no image")
     asked = specs(folder, seed=3)
+    tasks = tasks_of(asked, photos=5)
+    assert [(task.spec.encoder, len(task.photos), task.conditions) for task in tasks] == [
+        ("histogram", 5, ("original", "blurred/2", "jpeg=30.0")),
+        ("histogram", 3, ("original", "blurred/2", "jpeg=30.0")),
+        ("tiny", 5, ("original", "typographic/4", "cropped/3", "cropped/3#1")),
+        ("tiny", 3, ("original", "typographic/4", "cropped/3", "cropped/3#1")),
+    ]
     done = fill(asked, photos=3)
     assert done.wanted == 7 * 3 + 7 * 4
     assert 0 < done.computed <= done.wanted
@@ -51,16 +56,6 @@ def test_a_sample_is_what_its_runs_draw(photo_folder: PhotoFolder) -> None:
     asked = RunSpec(str(folder), "typographic", "histogram", severity=2, categories=2, per_category=3, k=2)
     assert fill([asked]).wanted == 2 * 3 * 2
     assert run(asked, progress=False).provenance["embedded_now"] == 0
-
-
-def test_tasks_share_what_runs_share(photo_folder: PhotoFolder) -> None:
-    tasks = tasks_of(specs(photo_folder({"cats": 4, "dogs": 3})), photos=5)
-    assert [(task.spec.encoder, len(task.photos), task.conditions) for task in tasks] == [
-        ("histogram", 5, ("original", "blurred/2", "jpeg=30.0")),
-        ("histogram", 2, ("original", "blurred/2", "jpeg=30.0")),
-        ("tiny", 5, ("original", "typographic/4", "cropped/3", "cropped/3#1")),
-        ("tiny", 2, ("original", "typographic/4", "cropped/3", "cropped/3#1")),
-    ]
 
 
 def test_no_readable_photograph_is_one_line(photo_folder: PhotoFolder) -> None:
@@ -89,23 +84,8 @@ def kept(cache: Path) -> dict[bytes, tuple[bytes, bytes]]:
     found = {}
     for path in sorted(cache.glob("embeddings/*.sqlite")):
         with suppress(sqlite3.OperationalError), sqlite3.connect(path) as db:  # another process is just making it
-            found |= {path.name.encode() + key: (seen, vector) for key, seen, vector in db.execute(_SELECT)}
-    return found
-
-
-_SELECT = "SELECT key, input, vector FROM embeddings"
-
-
-def workers(cache: Path) -> list[int]:
-    """Processes of Ray that work for a cache."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            named = process.name.isdigit() and "MapWorker" in (process / "cmdline").read_text()
-            if named and f"CLIPNB_CACHE={cache}" in (process / "environ").read_text().split("\0"):
-                found.append(int(process.name))
-        except OSError:
-            pass
+            rows = db.execute("SELECT key, input, vector FROM embeddings")
+            found |= {path.name.encode() + key: (seen, vector) for key, seen, vector in rows}
     return found
 
 
@@ -113,50 +93,24 @@ def workers(cache: Path) -> list[int]:
 def test_on_ray_the_vectors_are_the_same_after_a_worker_and_the_command_are_killed(
     photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two workers; one is killed at work; the command is killed, and typed again."""
     pytest.importorskip("ray", reason="needs Ray: pip install 'clipnb[scale]'")
-    (tmp_path / "slow.py").write_text(
-        "import time\n"
-        "from clipnb.encoders.histogram import Histogram\n"
-        "class Slow(Histogram):\n"
-        "    def encode(self, batch):\n"
-        "        time.sleep(0.3)\n"
-        "        return super().encode(batch)\n"
-    )
     folder = photo_folder({f"kind {n}": 50 for n in range(8)})
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    command = [sys.executable, "-m", "clipnb", "embed", str(folder), "--encoders", "slow:Slow", "--conditions", *CONDITIONS]
-
-    def environment(cache: str) -> dict[str, str]:
-        return os.environ | {"CLIPNB_CACHE": str(tmp_path / cache)}
+    encoder = slow_encoder(tmp_path, 0.3, monkeypatch)
+    command = [sys.executable, "-m", "clipnb", "embed", str(folder), "--encoders", encoder, "--conditions", *CONDITIONS]
 
     def typed(how: Sequence[str], cache: str) -> str:
-        done = subprocess.run([*command, *how], capture_output=True, text=True, timeout=HANGS, env=environment(cache))
+        environment = os.environ | {"CLIPNB_CACHE": str(tmp_path / cache)}
+        done = subprocess.run([*command, *how], capture_output=True, text=True, timeout=HANGS, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    assert typed([], "whole").startswith("2000 embeddings are stored; ")
+    assert "2000 embeddings are stored; " in typed([], "whole")
     whole = kept(tmp_path / "whole")
-    with subprocess.Popen([*command, "--engine", "ray"], env=environment("ray"), stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and (len(kept(tmp_path / "ray")) < 100 or len(workers(tmp_path / "ray")) < 2):
-            time.sleep(0.05)
-        ours = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
-        listening = [c for c in psutil.net_connections("tcp") if c.pid in ours and c.status == psutil.CONN_LISTEN]
-        assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-        assert listening
-        os.kill(workers(tmp_path / "ray")[0], signal.SIGKILL)
-        at_the_kill = len(kept(tmp_path / "ray"))
-        while process.poll() is None and len(kept(tmp_path / "ray")) < at_the_kill + 400:
-            time.sleep(0.05)
-        process.kill()
-    while workers(tmp_path / "ray"):
-        time.sleep(0.05)  # Ray ends what belonged to the command
+    killed_on_ray(command, tmp_path / "ray", lambda: len(kept(tmp_path / "ray")), first=100, more=400)
     before = len(kept(tmp_path / "ray"))
-    assert at_the_kill + 400 <= before < len(whole)
-    said = typed(["--engine", "ray"], "ray")
-    assert said.startswith("2000 embeddings are stored; ")
-    assert int(said.split(";")[1].split()[0]) <= 2000 - before
+    assert before < len(whole)
+    (computed,) = re.findall(r"2000 embeddings are stored; (\d+) were computed now", typed(["--engine", "ray"], "ray"))
+    assert int(computed) <= 2000 - before
     found = kept(tmp_path / "ray")
     assert found.keys() == whole.keys()
     for key, (seen, vector) in whole.items():

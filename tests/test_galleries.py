@@ -41,7 +41,7 @@ from clipnb.retrieval.sources import image_finder
 from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
 from clipnb.runs import run
 from clipnb.spec import RunSpec
-from conftest import HANGS, PhotoFolder, TinyEncoder, picture, unit_vectors
+from conftest import HANGS, PhotoFolder, TinyEncoder, killed_on_ray, picture, slow_encoder, unit_vectors
 
 
 def write_gallery(out: Path, vectors: np.ndarray, cuts: tuple[int, ...] = (), dtype: str = "float16", **columns: list[Any]) -> Path:
@@ -90,12 +90,13 @@ def test_vectors_in_files_are_the_vectors(n: int, cuts: list[int], seed: int) ->
     np.testing.assert_array_equal(np.concatenate(list(held.blocks(7))), whole)
 
 
-def test_half_precision_comes_out_of_unit_length(tmp_path: Path) -> None:
+def test_half_precision_comes_out_of_unit_length_and_nested_columns_are_left_out(tmp_path: Path) -> None:
     whole = unit_vectors(20, 64, 0)
-    gallery = open_folder(write_gallery(tmp_path / "g", whole, cuts=(7,)))
+    gallery = open_folder(write_gallery(tmp_path / "g", whole, cuts=(7,), tags=[["a", "b"]] * 20))
     np.testing.assert_allclose(np.linalg.norm(gallery.vectors[:], axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(gallery.vectors[:], whole, atol=1e-3)
     assert gallery.column("image_path")[8] == "/elsewhere/8.jpg"
+    assert "tags" not in gallery.metadata
 
 
 def with_shape(gallery: Path, shape: str) -> None:
@@ -105,9 +106,25 @@ def with_shape(gallery: Path, shape: str) -> None:
     (gallery / "img_emb" / "img_emb_0.npy").write_bytes(content)
 
 
+def with_index_ids(gallery: Path) -> None:
+    faiss = pytest.importorskip("faiss")
+    index = faiss.IndexIDMap(faiss.IndexFlatIP(8))
+    index.add_with_ids(unit_vectors(20, 8, 0), np.arange(20)[::-1].copy())
+    faiss.write_index(index, str(gallery / "image.index"))
+
+
+def with_many_values(gallery: Path) -> None:
+    """Metadata that state more than they hold."""
+    pd.DataFrame({"url": np.zeros(10_000_000, np.int8)}).to_parquet(gallery / "metadata" / "metadata_0.parquet")
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (with_index_ids, "ids of its own"),
+        (lambda g: np.save(g / "img_emb" / "img_emb_0.npy", np.zeros((20, 8))), "20 embeddings .* zero or not finite, .* in row 0"),
+        (lambda g: np.save(g / "img_emb" / "img_emb_1.npy", unit_vectors(2, 5, 0)), "have 5 and 8 values"),
+        (with_many_values, r"metadata_0\.parquet states 10,000,000 values"),
         (lambda g: shutil.rmtree(g / "metadata") or (g / "metadata").mkdir(), "has no metadata"),
         (lambda g: (g / "img_emb" / "img_emb_0.npy").write_bytes(b"\x93NUMPY"), "is damaged"),
         (lambda g: np.save(g / "img_emb" / "img_emb_1.npy", np.ones((2, 8), np.float16)), "22 in img_emb"),
@@ -130,10 +147,7 @@ def with_shape(gallery: Path, shape: str) -> None:
         (lambda g: with_shape(g, "(9223372036854775807, 8)"), "is damaged"),
         (lambda g: with_shape(g, "(" * 5000), "is damaged"),
         (lambda g: (g / "img_emb" / "img_emb_0.npy").unlink() or os.mkfifo(g / "img_emb" / "img_emb_0.npy"), "not a regular file"),
-        (
-            lambda g: np.save(g / "img_emb" / "img_emb_0.npy", np.full((20, 8), np.nan)),
-            "20 embeddings .* first in row 0",
-        ),
+        (lambda g: np.save(g / "img_emb" / "img_emb_0.npy", np.full((20, 8), np.nan)), "20 embeddings .* first in row 0"),
     ],
 )
 def test_a_gallery_whose_files_do_not_match_is_one_line(tmp_path: Path, spoil: Any, said: str) -> None:
@@ -157,18 +171,18 @@ def build(photos: Path, out: Path, **options: Any) -> Path:
 
 def test_a_gallery_of_the_data_set_gives_the_data_sets_own_numbers(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 5, "dogs": 5})
-    gallery = build(photos, tmp_path / "gallery")
+    gallery = str(build(photos, tmp_path / "gallery"))
     for manip in ("original", "grey"):
-        itself, there = tiny_run(photos, manip), tiny_run(photos, manip, gallery=str(gallery))
-        assert there.rows["valid"].tolist() == itself.rows["valid"].tolist()
-        for column in ("distances", "result_categories"):
-            assert [list(v) for v in there.rows[column]] == [list(v) for v in itself.rows[column]]
-        assert [[name.removeprefix("gallery:") for name in row] for row in there.rows["results"]] == [
-            list(r) for r in itself.rows["results"]
-        ]
-        assert there.rows["map"].tolist() == itself.rows["map"].tolist()
+        itself, there = tiny_run(photos, manip), tiny_run(photos, manip, gallery=gallery)
+        for column in ("valid", "map", "distances", "result_categories"):
+            np.testing.assert_array_equal(np.stack(there.rows[column]), np.stack(itself.rows[column]))
+        names = [[name.removeprefix("gallery:") for name in row] for row in there.rows["results"]]
+        assert names == [list(row) for row in itself.rows["results"]]
     assert there.spec.run_id == "photos-grey-tiny-k3-in-gallery"
     assert query_results(there) is not None
+    stored = tiny_run(photos, gallery=gallery, index="stored")
+    assert "| searched | 10 images, stored IndexFlat" in summary(stored)
+    assert stored.rows["valid"].tolist() == tiny_run(photos).rows["valid"].tolist()
 
 
 def test_the_command_builds_and_says_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,33 +196,6 @@ def test_the_command_builds_and_says_how_to_use_it(tmp_path: Path, capsys: pytes
     assert list(about["unreadable"]) == ["cats/broken.png"]
     assert about["encoder"]["name"] == "tiny"
     assert len(list((tmp_path / "g" / "img_emb").glob("img_emb_*.npy"))) == 4
-
-
-def test_a_build_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    photos = varied(tmp_path / "photos", {"cats": 7, "dogs": 6})
-    whole = bytes_of(build(photos, tmp_path / "whole"))
-    made: list[int] = []
-
-    def stops(shards: Any, plan: Any) -> Any:
-        for number in local_engine(shards, plan):
-            made.append(number)
-            yield number
-            if len(made) == 2:
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build(photos, tmp_path / "part", engine=stops)
-    assert not (tmp_path / "part" / "image.index").exists()
-    (tmp_path / "part" / "metadata" / ".metadata_0002.parquet.x.part").write_bytes(b"what a killed write leaves")
-
-    def noted(shards: Any, plan: Any) -> Any:
-        for number in local_engine(shards, plan):
-            made.append(number)
-            yield number
-
-    build(photos, tmp_path / "part", engine=noted)
-    assert made == [0, 1, 2, 3, 4]
-    assert bytes_of(tmp_path / "part") == whole
 
 
 @pytest.mark.parametrize("harm", ["cut metadata", "no embeddings", "cut embeddings"])
@@ -277,90 +264,39 @@ def test_another_gallery_in_the_folder_is_left_alone(tmp_path: Path) -> None:
     assert bytes_of(gallery) == before
 
 
-def test_a_killed_build_is_resumed(tmp_path: Path) -> None:
+def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 30, "dogs": 30})
-    command = [sys.executable, "-m", "clipnb", "index", str(photos), str(tmp_path / "g")]
-    command += ["--encoder", "histogram", "--shard-size", "1"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    options = ["--encoder", "histogram", "--shard-size", "1"]
+    command = ["index", str(photos), str(tmp_path / "g"), *options]
+    with subprocess.Popen(
+        [sys.executable, "-m", "clipnb", *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
         while process.poll() is None and len(list((tmp_path / "g").glob("metadata/*.parquet"))) < 3:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
-    done = len(list((tmp_path / "g").glob("metadata/*.parquet")))
     assert process.returncode == -signal.SIGKILL
-    assert 3 <= done < 60
-    subprocess.run(command, check=True, capture_output=True)
-    subprocess.run([*command[:5], str(tmp_path / "whole"), *command[6:]], check=True, capture_output=True)
+    done = {part: part.stat().st_mtime_ns for part in (tmp_path / "g").glob("metadata/*.parquet")}
+    assert 3 <= len(done) < 60
+    assert not (tmp_path / "g" / "image.index").exists()
+    assert main(command) == 0
+    assert {part: part.stat().st_mtime_ns for part in done} == done, "no finished shard is made again"
+    assert main(["index", str(photos), str(tmp_path / "whole"), *options]) == 0
     assert bytes_of(tmp_path / "g") == bytes_of(tmp_path / "whole")
 
 
 def test_on_ray_the_bytes_are_the_same_after_a_worker_and_the_command_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two workers; one is killed while it works; then the command is killed, and the same command goes on."""
     pytest.importorskip("ray", reason="needs Ray: pip install 'clipnb[scale]'")
     photos = varied(tmp_path / "photos", {"cats": 40, "dogs": 40})
     (photos / "cats" / "broken.png").write_bytes(b"no image")
-    (tmp_path / "slow.py").write_text(
-        "import time\n"
-        "from clipnb.encoders.histogram import Histogram\n"
-        "class Slow(Histogram):\n"
-        "    def encode(self, batch):\n"
-        "        time.sleep(0.2)\n"
-        "        return super().encode(batch)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    options = {"encoder": "slow:Slow", "shard_size": 2}
-    whole = bytes_of(build(photos, tmp_path / "whole", **options))
-    script = tmp_path / "on_ray.py"
-    script.write_text(
-        "import os, signal, sys, threading, time\n"
-        "from pathlib import Path\n"
-        "from clipnb.retrieval import build\n"
-        "from clipnb._core.ray_pool import RayPool\n"
-        "def workers():\n"
-        "    found = []\n"
-        "    for proc in Path('/proc').iterdir():\n"
-        "        try:\n"
-        "            if proc.name.isdigit() and 'MapWorker' in (proc / 'cmdline').read_text():\n"
-        "                if f'CLIPNB_TEST_RUN={sys.argv[2]}' in (proc / 'environ').read_text().split(chr(0)):\n"
-        "                    found.append(int(proc.name))\n"
-        "        except OSError:\n"
-        "            pass\n"
-        "    return found\n"
-        "def kill_one():\n"
-        "    out = Path(sys.argv[2])\n"
-        "    while len(list(out.glob('metadata/*.parquet'))) < 3 or len(workers()) < 2:\n"
-        "        time.sleep(0.01)\n"
-        "    seen = workers()\n"
-        "    os.kill(seen[0], signal.SIGKILL)\n"
-        "    print('workers', len(seen), 'killed', 1, flush=True)\n"
-        "os.environ['CLIPNB_TEST_RUN'] = sys.argv[2]\n"
-        "engine = build.on_ray(RayPool(2))\n"
-        "def stops(shards, plan):\n"
-        "    for number, _ in zip(engine(shards, plan), range(25)):\n"
-        "        yield number\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "options = {'encoder': 'slow:Slow', 'shard_size': 2}\n"
-        "if sys.argv[3] == 'killed':\n"
-        "    threading.Thread(target=kill_one, daemon=True).start()\n"
-        "    engine_now = stops\n"
-        "else:\n"
-        "    engine_now = engine\n"
-        "build.build_gallery(sys.argv[1], Path(sys.argv[2]), engine=engine_now, **options)\n"
-    )
-
-    def built(how: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(script), str(photos), str(tmp_path / "ray"), how]
-        return subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
-
-    first = built("killed")
-    assert first.returncode == -signal.SIGKILL
-    assert "workers 2 killed 1\n" in first.stdout, first.stderr[-3000:]
-    assert len(list((tmp_path / "ray" / "metadata").glob("*.parquet"))) >= 25
-    second = built("whole")
+    options = ["--encoder", slow_encoder(tmp_path, 0.2, monkeypatch), "--shard-size", "2"]
+    assert main(["index", str(photos), str(tmp_path / "whole"), *options]) == 0
+    command = [sys.executable, "-m", "clipnb", "index", str(photos), str(tmp_path / "ray"), *options]
+    killed_on_ray(command, tmp_path / "cache", lambda: len(list(tmp_path.glob("ray/metadata/*.parquet"))), first=3, more=15)
+    second = subprocess.run([*command, "--engine", "ray"], capture_output=True, text=True, timeout=HANGS)
     assert second.returncode == 0, second.stderr[-3000:]
-    assert bytes_of(tmp_path / "ray") == whole
+    assert bytes_of(tmp_path / "ray") == bytes_of(tmp_path / "whole")
 
 
 # ---- indexes
@@ -379,7 +315,9 @@ def test_an_index_from_disk_answers_as_it_did(tmp_path: Path, kind: str) -> None
     assert recall == 1 if kind == "exact" else 0.5 < recall <= 1
 
 
-def test_recall_is_the_share_of_the_true_neighbours() -> None:
+def test_recall_is_the_share_of_the_true_neighbours_whatever_the_blocks_of_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """By hand: of the three nearest to the query, an index that returns rows 0, 1 and 3 has found two."""
     angles = np.array([0.0, 0.1, 0.2, 0.3])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -388,19 +326,13 @@ def test_recall_is_the_share_of_the_true_neighbours() -> None:
         def search(self, queries: np.ndarray, k: int) -> np.ndarray:
             return np.array([[0, 1, 3]])
 
-    assert faiss_index.recall_at_k(Misses(), vectors, vectors[:1], 3) == pytest.approx(2 / 3)
-
-
-def test_recall_does_not_depend_on_the_blocks_of_the_exact_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors, asked = unit_vectors(60, 6, 0), unit_vectors(4, 6, 1)
-    index = faiss_index.build("exact", [vectors], 60, 6)
-    for block in (7, 60, 100):
+    for block in (1, 3, 4, 100):
         monkeypatch.setattr(faiss_index, "AT_ONCE", block)
-        assert faiss_index.recall_at_k(index, vectors, asked, 10) == 1
+        assert faiss_index.recall_at_k(Misses(), vectors, vectors[:1], 3) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("index", ["hnsw", "ivf"])
-def test_a_run_with_an_approximate_index_reports_its_recall(tmp_path: Path, index: str) -> None:
+def test_a_run_with_an_approximate_index_reports_its_recall_and_warns_where_it_misses_much(tmp_path: Path, index: str) -> None:
     photos = varied(tmp_path / "photos", {"cats": 8, "dogs": 8})
     exact, near = tiny_run(photos), tiny_run(photos, index=index)
     told = near.provenance["gallery"]
@@ -408,6 +340,11 @@ def test_a_run_with_an_approximate_index_reports_its_recall(tmp_path: Path, inde
     assert told["recall"] == {"k": 3, "queries": 16, "recall": 1.0}
     assert near.spec.run_id.endswith(f"-{index}")
     np.testing.assert_allclose(np.stack(near.rows["distances"]), np.stack(exact.rows["distances"]), atol=1e-3)
+    assert "searched" not in summary(exact)
+    assert f"| searched | 16 images, {index} index, recall@3 1.000 on 16 queries |" in summary(near)
+    assert "approximate" not in " ".join(warnings_of(near))
+    told["recall"]["recall"] = 0.26
+    assert "the approximate index finds only 26% of the 3 nearest images" in " ".join(warnings_of(near))
 
 
 # ---- distractors and copies
@@ -447,12 +384,8 @@ def test_copies_of_the_query_among_the_distractors_are_left_out(tmp_path: Path) 
     Image.open(photos / "cats" / "1.png").resize((480, 320)).save(more / "hats" / "larger.jpg", quality=80)
     for gallery in (f"{photos},{more}", f"{photos},{build(more, tmp_path / 'built')}"):
         found = tiny_run(photos, k=5, gallery=gallery).rows
-        names = {
-            f"{c}/{i}": [n.rpartition("/")[2] for n in row]
-            for c, i, row in zip(found["category"], found["image"], found["results"], strict=True)
-        }
-        assert "same-bytes.png" not in names["cats/0.png"]
-        assert "larger.jpg" not in names["cats/1.png"]
+        assert not any("same-bytes.png" in name for name in found["results"][0])
+        assert not any("larger.jpg" in name for name in found["results"][1])
         kept = tiny_run(photos, k=5, gallery=gallery, duplicates=-1).rows
         assert "larger.jpg" in kept["results"][1][0]
         assert not any("same-bytes.png" in name for name in kept["results"][0])
@@ -564,50 +497,24 @@ def test_the_request_is_checked_at_once() -> None:
     assert os.sep not in RunSpec(encoder="tiny", gallery="http://knn.example:8080/knn-service", index="laion5B-L-14").run_id
 
 
-def test_an_index_with_ids_of_its_own_is_refused(tmp_path: Path) -> None:
-    faiss = pytest.importorskip("faiss")
-    index = faiss.IndexIDMap(faiss.IndexFlatIP(8))
-    index.add_with_ids(unit_vectors(5, 8, 0), np.arange(5)[::-1].copy())
-    faiss.write_index(index, str(tmp_path / "image.index"))
-    with pytest.raises(UserError, match="ids of its own"):
-        faiss_index.read(tmp_path / "image.index")
-
-
-def test_an_approximate_index_that_misses_much_is_a_warning(tmp_path: Path) -> None:
-    result = tiny_run(varied(tmp_path / "photos", {"cats": 5, "dogs": 5}), index="hnsw")
-    assert not any("approximate" in said for said in warnings_of(result))
-    result.provenance["gallery"]["recall"]["recall"] = 0.26
-    assert any("the approximate index finds only 26% of the 3 nearest images" in said for said in warnings_of(result))
-
-
-def test_a_result_says_what_was_searched(tmp_path: Path) -> None:
-    photos = varied(tmp_path / "photos", {"cats": 5, "dogs": 5})
-    assert "searched" not in summary(tiny_run(photos))
-    assert "| searched | 10 images, hnsw index, recall@3 1.000 on 10 queries |" in summary(tiny_run(photos, index="hnsw"))
-    gallery = build(photos, tmp_path / "gallery")
-    stored = tiny_run(photos, gallery=str(gallery), index="stored")
-    assert "| searched | 10 images, stored IndexFlat" in summary(stored)
-    assert stored.rows["valid"].tolist() == tiny_run(photos).rows["valid"].tolist()
-
-
 def test_a_build_has_its_own_number_of_threads_and_size_of_batches_whether_or_not_the_encoder_is_noted(tmp_path: Path) -> None:
     code = (
         "import sys, torch\n"
         "from clipnb.encoders import load_encoder\n"
         "from clipnb.retrieval.build import Plan, load_worker\n"
         "fields = {name: None for name in Plan.__dataclass_fields__}\n"
-        "own = load_encoder('efficientnet-lite2')\n"
-        "plan = Plan(**fields | {'encoder': 'efficientnet-lite2', 'precision': 'fp32', 'identity': own.identity, 'threads': 1})\n"
-        "encoder = load_worker(plan)\n"
-        "print(type(own).__name__, torch.get_num_threads(), encoder._size.next(100))\n"
+        "for _ in range(2):\n"
+        "    own = load_encoder('efficientnet-lite2')\n"
+        "    plan = fields | {'encoder': own.name, 'precision': 'fp32', 'identity': own.identity, 'threads': 1}\n"
+        "    encoder = load_worker(Plan(**plan))\n"
+        "    print(type(own).__name__, torch.get_num_threads(), encoder._size.next(100))\n"
+        "    torch.set_num_threads(2)\n"
     )
-    environment = os.environ | {"CLIPNB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "2"}
-    said = [
-        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout.split()
-        for _ in range(2)
-    ]
-    assert said[1] == ["KnownEncoder", "1", "32"]
-    assert said[0][1:] == ["1", "32"]
+    environment = os.environ | {"CLIPNB_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    first, second = (line.split() for line in done.stdout.splitlines())
+    assert first[1:] == second[1:] == ["1", "32"]
+    assert second[0] == "KnownEncoder"
 
 
 def test_recall_is_of_what_can_be_found_where_copies_are_left_out(tmp_path: Path) -> None:
@@ -655,21 +562,3 @@ def test_a_damaged_index_is_one_line_when_it_is_read_or_used(tmp_path: Path) -> 
             said.add(str(error))
     assert said
     assert not any("\n" in line for line in said)
-
-
-def test_metadata_that_state_more_than_they_hold_are_refused_and_nested_columns_left_out(tmp_path: Path) -> None:
-    path = write_gallery(tmp_path / "g", unit_vectors(3, 4, 0), tags=[["a", "b"], ["c", "d"], ["e", "f"]])
-    assert "tags" not in open_folder(path).metadata
-    pd.DataFrame({"url": np.zeros(10_000_000, np.int8)}).to_parquet(path / "metadata" / "metadata_0.parquet")
-    with pytest.raises(UserError, match=r"metadata_0\.parquet states 10,000,000 values"):
-        open_folder(path)
-
-
-def test_vectors_that_are_no_embeddings_of_one_encoder_are_refused(tmp_path: Path) -> None:
-    path = write_gallery(tmp_path / "zero", np.zeros((3, 4)))
-    with pytest.raises(UserError, match="at least 3 embeddings of the gallery are zero or not finite, the first in row 0"):
-        open_folder(path).vectors[:]
-    path = write_gallery(tmp_path / "widths", unit_vectors(4, 4, 0), (2,))
-    np.save(path / "img_emb" / "img_emb_1.npy", unit_vectors(2, 5, 0))
-    with pytest.raises(UserError, match="have 4 and 5 values"):
-        open_folder(path)
