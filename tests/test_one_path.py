@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from bs4 import BeautifulSoup
 
 from built_book import ROOT
@@ -92,18 +93,11 @@ def test_the_same_contrast_has_the_same_interval_wherever_it_is_printed(project:
     assert sum(count > 1 for count in places.values()) >= 10
 
 
-def study_run(rows: dict[str, list[float]]) -> Result:
-    import pandas as pd
-
-    frame = pd.DataFrame(
-        [
-            {"category": c, "image": f"{i}.jpg", "draw": 0, "noop": False, "valid": v}
-            for c, values in rows.items()
-            for i, v in enumerate(values)
-        ]
-    )
+def study_run(scores: dict[str, list[float]]) -> Result:
+    values = [(c, f"{i}.jpg", 0, False, v) for c, of_category in scores.items() for i, v in enumerate(of_category)]
+    rows = pd.DataFrame(values, columns=["category", "image", "draw", "noop", "valid"])
     about = {"data_fingerprint": "f", "encoder": {"identity": "e"}}
-    return Result(RunSpec("photos", "grey", "histogram", mode="study"), about, frame)
+    return Result(RunSpec("photos", "grey", "histogram", mode="study"), about, rows)
 
 
 def test_an_empty_category_counts_the_same_in_a_run_in_its_log_and_in_the_analysis() -> None:
