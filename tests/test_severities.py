@@ -163,6 +163,8 @@ def test_conditions_are_told_apart_in_the_store() -> None:
     ]
     keys += [Condition("blurred", strength=strength).key(0) for strength in (0.5, 2.5)]
     assert len(set(keys)) == len(keys)
+    shared = {name for name in names if Condition(name).key(0) == Condition(name).key(1)}
+    assert shared == {name for name in names if not MANIPULATIONS[name].draws}, "only a condition that draws is kept apart by seed"
 
 
 def test_a_conditions_text_is_its_identity() -> None:
