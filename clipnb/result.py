@@ -172,7 +172,7 @@ class Result:
         with replaced_folder(folder) as partial:
             self.rows.to_parquet(partial / "rows.parquet", index=False)
             record["rows_sha256"] = file_sha256(partial / "rows.parquet")
-            study_log.write(partial / log, self.spec.manip, self.scores, self.absent("valid"), self.identity)
+            write_text(partial / log, study_log.dumps(self.spec.manip, self.scores, self.absent("valid"), self.identity))
             write_text(partial / "run.json", json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         return folder
 

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ._core.files import read_text, write_text
+from ._core.files import read_text
 from ._core.typed import misfit
 from .errors import UserError
 from .stats.intervals import Absent
@@ -99,13 +99,6 @@ def _once(source: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
         raise UserError(f"{source}: {twice[0]!r} occurs twice in one object")
     return dict(pairs)
-
-
-def write(
-    path: Path, manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero", run: Mapping[str, str] | None = None
-) -> None:
-    """Write a log file; the arguments are those of `dumps`."""
-    write_text(path, dumps(manip, scores, absent, run))
 
 
 def read(path: Path) -> StudyLog:

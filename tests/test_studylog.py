@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clipnb.errors import UserError
-from clipnb.study_log import dumps, file_name, loads, read, write
+from clipnb.study_log import dumps, file_name, loads, read
 from conftest import one_line
 
 NAMES = [
@@ -89,9 +89,9 @@ def test_malformed_logs_are_a_one_line_error_that_names_the_file() -> None:
 
 
 def test_files_round_trip_as_utf_8(tmp_path: Path) -> None:
-    path = tmp_path / "new folder" / file_name("nba", "grey")
+    path = tmp_path / file_name("nba", "grey")
     assert path.name == "clip_output_nba_grey.json"
-    write(path, "grey", {"Müller, Jörg": [0.5]})
+    path.write_text(dumps("grey", {"Müller, Jörg": [0.5]}), "utf-8")
     assert "Müller" in path.read_bytes().decode("utf-8")
     assert read(path).scores == {"Müller, Jörg": [0.5]}
 

@@ -50,10 +50,11 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
         UserError: A or B is unknown, they have nothing in common, or the measure cannot compare them.
 
     >>> import tempfile
-    >>> from clipnb.study_log import write
+    >>> from clipnb.study_log import dumps
     >>> folder = Path(tempfile.mkdtemp())
     >>> for manip, score in (("original", 0.9), ("grey", 0.7)):
-    ...     write(folder / f"clip_output_set_{manip}.json", manip, {"cats": [score], "dogs": [score, score]})
+    ...     log = folder / f"clip_output_set_{manip}.json"
+    ...     _ = log.write_text(dumps(manip, {"cats": [score], "dogs": [score, score]}))
     >>> logs = (str(folder / f"clip_output_set_{manip}.json") for manip in ("original", "grey"))
     >>> [round(contrast.interval.point, 3) for contrast in compare(*logs)]
     [-0.2]

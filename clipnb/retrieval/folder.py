@@ -128,6 +128,11 @@ class GalleryFolder:
                 return ["" if value is None or value != value else str(value) for value in self.metadata[name].tolist()]
         return [""] * self.size
 
+    @property
+    def names(self) -> list[str]:
+        """Name of each image: its id, URL or path, else its row."""
+        return [name or str(row) for row, name in enumerate(self.column("id", "url", "image_path"))]
+
 
 def is_gallery(path: Path) -> bool:
     """Whether a folder has this format: metadata together with embeddings or an index."""

@@ -65,7 +65,6 @@ class ServiceResult:
     similarity: float  # inner product with the query, after the service moved the query
     url: str = ""
     image_path: str = ""  # on the service's machine
-    caption: str = ""
     image: bytes | None = None  # encoded again as JPEG by the service, if the service has the file
 
 
@@ -231,7 +230,6 @@ def _hit(item: Any, address: str) -> ServiceResult:
             similarity=float(item["similarity"]),
             url=str(item.get("url") or ""),
             image_path=str(item.get("image_path") or ""),
-            caption=str(item.get("caption") or ""),
             image=base64.b64decode(image, validate=True) if image else None,
         )
     except (OverflowError, TypeError, ValueError) as error:

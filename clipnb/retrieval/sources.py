@@ -114,7 +114,7 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, colour: st
     return Source(
         name=folder.path.name,
         vectors=folder.vectors,
-        ids=[f"{prefix}{name or row}" for row, name in enumerate(folder.column("id", "url", "image_path"))],
+        ids=[prefix + name for name in folder.names],
         categories=folder.column("category"),
         digests=folder.column("sha256"),
         paths=folder.column("image_path"),
@@ -126,15 +126,17 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, colour: st
 
 
 def source_names(gallery: str) -> dict[str, str]:
-    """Map each source that the field `gallery` of a run names to the prefix of its images' names.
+    """Map each source that the field `gallery` of a run names to the prefix of its images' names; {} for none or a service.
 
     Commas separate sources, unless the whole text is the path of a folder. Sources whose paths end in the same name get
     different prefixes: `more:`, `more-2:`.
     """
     whole = gallery.strip()
-    alone = "," not in whole or Path(whole).is_dir()
+    if is_service(whole):
+        return {}
+    names = [whole] if "," not in whole or Path(whole).is_dir() else [name.strip() for name in whole.split(",")]
     named: dict[str, str] = {}
-    for name in [whole] if alone else [name.strip() for name in whole.split(",") if name.strip()]:
+    for name in filter(None, names):
         short = slug(name)
         prefixes = (f"{short}-{n}:" if n > 1 else f"{short}:" for n in count(1))
         named[name] = next(prefix for prefix in prefixes if prefix not in named.values())
@@ -157,7 +159,7 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
         more = embed(load_dataset(name).photos, [CLEAN], encoder, store, colour=spec.colour, **options)
         return from_photos(slug(name), more, hashes_for(spec, more.photos, **options), prefix)
 
-    named = source_names(spec.gallery) if spec.gallery else {spec.dataset: ""}
+    named = source_names(spec.gallery) or {spec.dataset: ""}
     return [opened(name, prefix) for name, prefix in named.items()]
 
 
@@ -185,12 +187,12 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
             return kept.path if kept else None  # a service names files of its own machine, never of this one
 
         return fetched
-    for name, prefix in source_names(spec.gallery).items() if spec.gallery else ():
+    for name, prefix in source_names(spec.gallery).items():
         with suppress(UserError):  # the folder was moved since the run
             if path := gallery_path(name):
                 folder = open_folder(path)
-                files = zip(folder.column("id", "url", "image_path"), folder.column("image_path"), strict=True)
-                known |= {f"{prefix}{named or row}": Path(file) for row, (named, file) in enumerate(files)}
+                files = zip(folder.names, folder.column("image_path"), strict=True)
+                known |= {prefix + named: Path(file) for named, file in files}
             elif not is_same(name, spec.dataset):
                 known |= {f"{prefix}{photo.id}": photo.path for photo in load_dataset(name).photos}
 
@@ -204,7 +206,7 @@ def image_finder(spec: RunSpec) -> Callable[[str], Path | None]:
 
 def require_gallery(gallery: str) -> None:
     """Raise a `UserError` if a source that the field `gallery` of a run names is missing."""
-    for name in source_names(gallery) if gallery and not is_service(gallery) else ():
+    for name in source_names(gallery):
         if gallery_path(name) is None and not is_imported(name):
             try:
                 locate(name)
@@ -215,7 +217,7 @@ def require_gallery(gallery: str) -> None:
 def gallery_files(gallery: str) -> list[Path]:
     """List the files of a gallery; there are none for the data set itself and for a service. `UserError` if a folder is missing."""
     found: list[Path] = []
-    for name in source_names(gallery) if gallery and not is_service(gallery) else ():
+    for name in source_names(gallery):
         if path := gallery_path(name):
             found += sorted(p for folder in ("img_emb", "metadata", ".") for p in (path / folder).glob("*.*") if p.is_file())
         else:
