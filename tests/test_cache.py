@@ -18,7 +18,7 @@ from clipnb.datasets.dataset import load_dataset
 from clipnb.embedding import cache
 from clipnb.embedding.embed import embed, kept_embeddings
 from clipnb.embedding.store import EmbeddingStore, Entry
-from conftest import PhotoFolder, TinyEncoder
+from conftest import PhotoFolder, Printed, TinyEncoder
 
 
 @pytest.fixture
@@ -39,9 +39,8 @@ def names() -> list[str]:
     return sorted(part.name for part in cache.contents())
 
 
-def test_an_empty_cache_is_no_error(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cache"]) == 0
-    assert capsys.readouterr().out == f"{root} ($CLIPNB_CACHE): 0 B\n"
+def test_an_empty_cache_is_no_error(root: Path, printed: Printed) -> None:
+    assert printed("cache") == f"{root} ($CLIPNB_CACHE): 0 B\n"
 
 
 def test_encoders_and_the_rest_are_listed_with_counts_and_sizes(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,25 +59,21 @@ def test_encoders_and_the_rest_are_listed_with_counts_and_sizes(root: Path, caps
     assert sum(part.size for part in cache.contents()) == sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
 
 
-def test_one_encoder_or_what_no_run_opened_for_long_is_pruned_and_the_others_stay(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_encoder_or_what_no_run_opened_for_long_is_pruned_and_the_others_stay(root: Path, printed: Printed) -> None:
     for identity, days in (("ViT-L/14|w|p|fp32", 5), ("ViT-L/14|w|p|bf16", 5), ("histogram|x", 5), ("old|x", 40), ("opened|x", 40)):
         fill(root, identity, days=days)
     EmbeddingStore(root / "embeddings", "opened|x", 8)
     left = ["ViT-L/14", "ViT-L/14 bf16", "histogram", "old", "opened"]
     for typed, said in (([], "say what to prune"), (["VIT"], "holds nothing called VIT")):
-        assert main(["cache", "prune", *typed]) == 1
-        assert said in capsys.readouterr().err
+        assert said in printed("cache", "prune", *typed, status=1)
         assert names() == left
     for typed, gone in ((["ViT-L/14 bf16"], "ViT-L/14 bf16"), (["ViT-L/14"], "ViT-L/14"), (["--older-than", "30"], "old")):
-        assert main(["cache", "prune", *typed]) == 0
-        assert "1 parts of the cache deleted" in capsys.readouterr().out
+        assert "1 parts of the cache deleted" in printed("cache", "prune", *typed)
         left.remove(gone)
         assert names() == left
 
 
-def test_embeddings_that_no_run_reads_are_marked_and_pruned_first(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_embeddings_that_no_run_reads_are_marked_and_pruned_first(root: Path, printed: Printed) -> None:
     fill(root, "damaged|x").write_bytes(b"no database")
     fill(root, "older|x").rename(root / "embeddings" / "older-000000000000.sqlite")
     (root / "embeddings" / "tiny-000000000000").mkdir()
@@ -86,8 +81,7 @@ def test_embeddings_that_no_run_reads_are_marked_and_pruned_first(root: Path, ca
     with pytest.warns(UserWarning, match=r"embeddings of version 0.1, .*: `clipnb cache prune` deletes them") as said:
         [fill(root, "tiny|x") for _ in range(2)]
     assert len(said) == 1
-    assert main(["cache"]) == 0
-    listed = capsys.readouterr().out
+    listed = printed("cache")
     assert all(f"({why}, unused)" in listed for why in ("damaged", "of an older layout", "of version 0.1"))
     assert main(["cache", "prune"]) == 0
     assert names() == ["tiny"]

@@ -25,7 +25,7 @@ from clipnb.report.tables import all_tables, printable, write
 from clipnb.stats.hypothesis import holm, interaction, tost
 from clipnb.stats.sign_flips import sign_flip
 from clipnb_book.published import original
-from conftest import PhotoFolder, TinyEncoder, tiny_run
+from conftest import PhotoFolder, Printed, TinyEncoder, tiny_run
 
 NAN = math.nan
 
@@ -139,7 +139,7 @@ def test_two_encoders_are_not_compared_at_one_threshold(runs: list[Result], tmp_
 
 
 def test_what_cannot_be_compared_is_one_line(
-    runs: list[Result], photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: list[Result], photo_folder: PhotoFolder, tmp_path: Path, printed: Printed
 ) -> None:
     other = tiny_run(photo_folder({"cats": 3, "dogs": 3}, "else"), "original")
     other.save()
@@ -161,8 +161,7 @@ def test_what_cannot_be_compared_is_one_line(
         ([*map(str, foreign)], "different photographs"),
         ([clean, grey, "--measure", "beauty"], "choose from found"),
     ):
-        assert main(["compare", *typed]) == 1
-        said = capsys.readouterr().err
+        said = printed("compare", *typed, status=1)
         assert why in said
         assert said.count("\n") == 1
 
@@ -178,11 +177,8 @@ def test_logs_of_other_weights_than_the_clean_one_are_left_out(
     assert "Change from" not in said.out
 
 
-def test_compare_prints_and_writes_table_and_picture(
-    runs: list[Result], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["compare", "tiny", "tiny-other", "--out", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().out
+def test_compare_prints_and_writes_table_and_picture(runs: list[Result], tmp_path: Path, printed: Printed) -> None:
+    said = printed("compare", "tiny", "tiny-other", "--out", str(tmp_path / "out"))
     assert "found: tiny-other minus tiny, paired by image; no interval: " in said
     assert "no spread between categories, 3 categories are too few" in said
     assert "exploratory" in said
@@ -240,26 +236,24 @@ def test_measures_without_a_value_have_no_exported_contrasts(photo_folder: Photo
 
 
 def test_a_table_without_rows_is_not_written(
-    runs: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runs: list[Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], printed: Printed
 ) -> None:
     monkeypatch.setenv("CLIPNB_RESULTS", str(tmp_path / "one"))
-    assert main(["export", "--out", str(tmp_path / "out")]) == 1
-    assert "clipnb report" in capsys.readouterr().err
+    assert "clipnb report" in printed("export", "--out", str(tmp_path / "out"), status=1)
     runs[0].save()
     assert main(["export", "--out", str(tmp_path / "out")]) == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"runs.csv", "categories.csv", "queries.csv"}
     assert capsys.readouterr().err == "contrasts: not written, because it has no rows\n"
 
 
-def test_logs_of_other_programs_with_comments_are_analysed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_of_other_programs_with_comments_are_analysed(tmp_path: Path, printed: Printed) -> None:
     for dataset, fall in (("Cats", 0.3), ("Roads", 0.0)):
         for manip, low in (("original", 0.0), ("grey", fall)):
             rows = ",\n".join(f'  "c{i}": [{0.9 - low - i / 100}, {0.8 - low}, ]' for i in range(8))
             (tmp_path / f"clip_output_{dataset}_{manip}.json").write_text(
                 f'{{"{manip}": {{ // by hand\n{rows},\n  /* all */ "total": []\n}}}}', encoding="utf-8"
             )
-    assert main(["analyse", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
-    said = capsys.readouterr().out
+    said = printed("analyse", str(tmp_path), "--out", str(tmp_path / "out"))
     assert "Interaction: change on Cats minus change on Roads" in said
     frame = pd.read_csv(tmp_path / "out" / "contrasts.csv")
     assert_allclose(frame["change"], [-0.3, 0], atol=1e-9)
@@ -276,23 +270,21 @@ def test_the_studys_own_logs_are_analysed(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_found_is_analysed_and_a_threshold_that_does_not_fit_is_not_called_no_change(
-    photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str], own_results: Path
+    photo_folder: PhotoFolder, printed: Printed, own_results: Path
 ) -> None:
     root = photo_folder(dict.fromkeys("abcdefg", 2))
     for manip in ("original", "grey"):
         tiny_run(root, manip, tau=1e-3).save()
-    assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2", "--tau", "0.001"]) == 0
-    said = capsys.readouterr().out.splitlines()
+    said = printed("analyse", str(root), "--encoder", "tiny", "--k", "2", "--tau", "0.001").splitlines()
     assert said[0] == "found: mean over categories"
-    assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2", "--tau", "0.001", "--measure", "valid"]) == 0
-    said = capsys.readouterr().out
+    said = printed("analyse", str(root), "--encoder", "tiny", "--k", "2", "--tau", "0.001", "--measure", "valid")
     assert said.startswith("photos: 100% of the clean queries have no valid result")
     assert "cannot tell at this threshold" in said
     assert "no change" not in said
 
 
 def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
-    photo_folder: PhotoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], own_results: Path
+    photo_folder: PhotoFolder, tmp_path: Path, printed: Printed, own_results: Path
 ) -> None:
     roots = [photo_folder(dict.fromkeys(kinds, 3), name) for name, kinds in (("pets", "abcd"), ("roads", "efghi"))]
     made = {}
@@ -302,8 +294,7 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
             result.save()
             made[root.name, result.spec.condition_id] = result
     asked = ["analyse", *map(str, roots), "--encoder", "tiny", "--k", "2", "--measure", "shift", "--out", str(tmp_path / "out")]
-    assert main([*asked, "--margin", "0.05"]) == 0
-    assert "TOST" in capsys.readouterr().out
+    assert "TOST" in printed(*asked, "--margin", "0.05")
 
     def table(name: str) -> pd.DataFrame:
         return pd.read_csv(tmp_path / "out" / f"{name}.csv")
@@ -329,15 +320,13 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
         assert set(frame["role"]) == {"primary", "exploratory"}
     first = table("interactions").iloc[0]
     assert first["p"] == pytest.approx(first["p_holm"], nan_ok=True)
-    capsys.readouterr()
     for wrong, said in (
         ([*asked, "--margin", "0"], "a margin must be above 0, not 0"),
         ([*asked, "--primary", "gray"], "--primary 'gray' is not a condition of a change; choose from blurred, grey"),
         ([*asked, "--measure", "beauty"], "unknown measure 'beauty'"),
         (["analyse", str(Path(original.__file__).parent / "data"), "--measure", "map"], "valid@k but not 'map'"),
     ):
-        assert main(wrong) == 1
-        errors = capsys.readouterr().err
+        errors = printed(*wrong, status=1)
         assert said in errors
         assert errors.count("\n") == 1
 
@@ -424,11 +413,10 @@ def test_latex_tables_can_be_typeset(tmp_path: Path) -> None:
     assert "Overfull" not in done.stdout
 
 
-def test_what_cannot_be_analysed_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_analysed_is_one_line(tmp_path: Path, printed: Printed) -> None:
     (tmp_path / "clip_output_set_original.json").write_text('{"original": {"a": [], "total": [0.0]}}', encoding="utf-8")
     for folder, said in ((tmp_path, "no image has a score"), (tmp_path / "nothing", "neither a log nor")):
-        assert main(["analyse", str(folder)]) == 1
-        assert said in capsys.readouterr().err
+        assert said in printed("analyse", str(folder), status=1)
 
 
 def test_runs_on_other_photographs_are_left_out_with_a_message(

@@ -13,12 +13,11 @@ import pytest
 from PIL import Image
 
 from clipnb import RunSpec, run
-from clipnb.cli import main
 from clipnb.datasets.dataset import load_dataset, locate, slug
 from clipnb.datasets.images import decode, read
 from clipnb.datasets.samples import SAMPLES
 from clipnb.errors import DatasetError
-from conftest import PhotoFolder, as_a_user, let_torchvision_load
+from conftest import PhotoFolder, Printed, as_a_user, let_torchvision_load
 
 SAMPLE_SETS = sorted(SAMPLES)
 
@@ -145,13 +144,12 @@ def test_a_typo_is_answered_with_a_guess_and_the_choices() -> None:
 
 
 def test_a_name_with_a_space_that_a_shell_cut_is_answered_with_the_whole(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Printed
 ) -> None:
     photo_folder({"cats": 2}, "my holiday")
     monkeypatch.chdir(tmp_path)
     assert "put a name with spaces in quotes: 'my holiday'" in refusal("my")
-    assert main(["analyse", "my", "holiday"]) == 1
-    assert "put a name with spaces in quotes: 'my holiday'" in capsys.readouterr().err
+    assert "put a name with spaces in quotes: 'my holiday'" in printed("analyse", "my", "holiday", status=1)
 
 
 @pytest.mark.parametrize("dataset", ["", "~nosuchuser/photos", "/no/such/folder", "nul\0byte", "x" * 5000])

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from clipnb import RunSpec, UserError, run
-from clipnb.cli import main
 from clipnb.execution.fill import fill, tasks_of
-from conftest import HANGS, PhotoFolder, killed_on_ray, slow_encoder
+from conftest import HANGS, PhotoFolder, Printed, killed_on_ray, slow_encoder
 
 CONDITIONS = ("blurred/2", "jpeg=30", "typographic/4", "cropped/3")
 
@@ -67,16 +66,14 @@ def test_no_readable_photograph_is_one_line(photo_folder: PhotoFolder) -> None:
 
 
 def test_the_command_says_what_it_did(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Printed
 ) -> None:
     monkeypatch.setenv("CLIPNB_CACHE", str(tmp_path / "cache"))
     command = ["embed", str(photo_folder({"cats": 3, "dogs": 3})), "--encoders", "histogram", "--conditions", "grey", "blurred=20"]
-    assert main(command) == 0
-    assert capsys.readouterr().out == "18 embeddings are stored; 18 were computed now\n"
-    assert main([*command, "typographic/1"]) == 0
-    assert capsys.readouterr().out == "24 embeddings are stored; 6 were computed now\n"
-    assert main([*command, "blurred=0.01"]) == 1
-    assert "the strength of blurred (sigma in pixels at a short side of 224) is a number from 0.1 to 50" in capsys.readouterr().err
+    assert printed(*command) == "18 embeddings are stored; 18 were computed now\n"
+    assert printed(*command, "typographic/1") == "24 embeddings are stored; 6 were computed now\n"
+    said = "the strength of blurred (sigma in pixels at a short side of 224) is a number from 0.1 to 50"
+    assert said in printed(*command, "blurred=0.01", status=1)
 
 
 def kept(cache: Path) -> dict[bytes, tuple[bytes, bytes]]:

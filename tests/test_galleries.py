@@ -41,7 +41,7 @@ from clipnb.retrieval.sources import image_finder
 from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
 from clipnb.runs import run
 from clipnb.spec import RunSpec
-from conftest import HANGS, PhotoFolder, TinyEncoder, killed_on_ray, picture, slow_encoder, unit_vectors
+from conftest import HANGS, PhotoFolder, Printed, TinyEncoder, killed_on_ray, one_line, picture, slow_encoder, unit_vectors
 
 
 def write_gallery(out: Path, vectors: np.ndarray, cuts: tuple[int, ...] = (), dtype: str = "float16", **columns: list[Any]) -> Path:
@@ -153,9 +153,8 @@ def with_many_values(gallery: Path) -> None:
 def test_a_gallery_whose_files_do_not_match_is_one_line(tmp_path: Path, spoil: Any, said: str) -> None:
     gallery = write_gallery(tmp_path / "g", unit_vectors(20, 8, 0))
     spoil(gallery)
-    with pytest.raises(UserError, match=said) as caught:
+    with one_line(said):
         _ = open_folder(gallery).vectors[:]
-    assert "\n" not in str(caught.value)
 
 
 # ---- building
@@ -185,11 +184,10 @@ def test_a_gallery_of_the_data_set_gives_the_data_sets_own_numbers(tmp_path: Pat
     assert stored.rows["valid"].tolist() == tiny_run(photos).rows["valid"].tolist()
 
 
-def test_the_command_builds_and_says_how_to_use_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_builds_and_says_how_to_use_it(tmp_path: Path, printed: Printed) -> None:
     photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 3})
     (photos / "cats" / "broken.png").write_bytes(b"no image")
-    assert main(["index", str(photos), str(tmp_path / "g"), "--encoder", "tiny", "--shard-size", "2", "--index", "hnsw"]) == 0
-    said = capsys.readouterr().out
+    said = printed("index", str(photos), str(tmp_path / "g"), "--encoder", "tiny", "--shard-size", "2", "--index", "hnsw")
     assert "7 images, hnsw index: search it with -p gallery" in said
     assert "1 images could not be read" in said
     about = json.loads((tmp_path / "g" / "clipnb.json").read_text())
@@ -224,13 +222,12 @@ def test_the_second_of_two_builds_in_a_folder_is_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("out", "said"), [("f", "f is a file: name a folder"), ("f/x", "f is a file"), ("", "folder is empty")])
 def test_a_gallery_needs_a_folder(
-    photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str, said: str
+    photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, printed: Printed, out: str, said: str
 ) -> None:
     photos = photo_folder({"cats": 2})
     monkeypatch.chdir(photos.parent)
     Path("f").write_text("mine")
-    assert main(["index", "photos", out, "--encoder", "tiny"]) == 1
-    assert said in capsys.readouterr().err
+    assert said in printed("index", "photos", out, "--encoder", "tiny", status=1)
     assert Path("f").read_text() == "mine"
 
 

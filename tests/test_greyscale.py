@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 
 import clipnb
 from clipnb.report import plots
-from clipnb.report.plots import INK, MID, PALE
 from clipnb_book import corrections, scale
 from clipnb_book import plots as book_plots
 from clipnb_book import severities as book_severities
@@ -93,8 +92,3 @@ def test_series_are_distinguishable_in_grey(chart: str) -> None:
         for a, b in itertools.combinations(handles, 2):
             (drawn, light), (other, lighter) = looks(a), looks(b)
             assert drawn != other or abs(light - lighter) >= APART, (chart, a.get_label(), b.get_label())
-
-
-def test_the_colours_of_all_charts_differ_in_lightness() -> None:
-    shades = [lightness(c) for c in (INK, MID, PALE, "white")]
-    assert all(after - before >= 0.15 for before, after in itertools.pairwise(shades))

@@ -20,7 +20,7 @@ from clipnb.errors import ServiceError
 from clipnb.report.photos import query_results
 from clipnb.report.text import summary
 from clipnb.retrieval.knn_client import KnnClient
-from conftest import Answering, PhotoFolder, picture, serving
+from conftest import Answering, PhotoFolder, one_line, picture, serving
 
 pytest.importorskip("aiohttp", reason="needs pip install 'clipnb[service]'")
 
@@ -139,6 +139,11 @@ class Failing(Service):
         else:
             result = {"id": 1, "similarity": 0.5, "image": encoded(Image.fromarray(picture(99)))}
             self.answer(json.dumps([result]).encode())
+
+
+def test_a_service_that_is_not_there_is_one_line() -> None:
+    with one_line(r"127\.0\.0\.1:9/indices-list failed", ServiceError):
+        KnnClient("http://127.0.0.1:9", "x", attempts=1).check(64)
 
 
 def test_the_names_of_indices_are_printable_and_short() -> None:
