@@ -8,14 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from ._core.text import literal
 from .datasets.listing import HIDDEN
 from .manipulations import CLEAN
-
-if TYPE_CHECKING:
-    from .result import Result
+from .result import Result
 
 NOTICED = 0.25  # share of unchanged photographs, or of equal inputs, from which a warning is given
 FLOOR = 0.5  # share of clean queries without a valid result from which the threshold does not fit the encoder

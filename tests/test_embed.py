@@ -136,7 +136,7 @@ def test_the_networks_result_does_not_depend_on_batches_and_order(encoder: Encod
     def valid(vectors: NDArray[np.float32], digests: list[str]) -> NDArray[np.float64]:
         n, index = len(digests), faiss_index.build("exact", [vectors], *vectors.shape)
         ties = Ties(vectors, vectors, np.zeros(n), np.ones(n), codes(digests)[0])
-        rows = retrieve(index, vectors, 5, same_content(digests, digests), n, ties)
+        rows = retrieve(index, vectors, 5, same_content(digests, digests), ties)
         return valid_at_k(result_distances(vectors, vectors, rows), 0.8)
 
     expected = go(chosen, encoder, tmp_path / "a", ("original",), batch_size=64)

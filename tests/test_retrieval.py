@@ -27,7 +27,7 @@ def found_by(
     """Results, each query's own content left out."""
     ties = Ties(asked, gallery, np.zeros(len(asked)), np.ones(len(gallery)), np.arange(len(gallery)))
     index = faiss_index.build("exact", [gallery], *gallery.shape)
-    return retrieve(index, asked, k, same_content(own, held), len(gallery), ties, exact=exact)
+    return retrieve(index, asked, k, same_content(own, held), ties, exact=exact)
 
 
 def largest_k(digests: list[str]) -> int:

@@ -60,7 +60,7 @@ def test_the_order_of_the_gallery_changes_no_list(seed: int, k: int) -> None:
     for order in (np.arange(24), rng.permutation(24)):
         held = vectors[order]
         ties = Ties(asked[::-1], held, kinds[:4], kinds[order], order)
-        rows = retrieve(faiss_index.build("exact", [held], *held.shape), asked, k, any_of(), 24, ties)
+        rows = retrieve(faiss_index.build("exact", [held], *held.shape), asked, k, any_of(), ties)
         ranked = rank_all(asked, held, (kinds[:4], kinds[order]), (np.arange(4), order))
         found.append((order[rows].tolist(), ranked.precisions.ap.tolist(), ranked.self_rr.tolist()))
     np.testing.assert_equal(found[0], found[1])
@@ -83,5 +83,5 @@ def test_a_tie_across_the_last_place_is_searched_to_its_end() -> None:
     held = np.tile(np.float32([[0.6, 0.8]]), (40, 1))
     kinds, places = np.r_[np.zeros(20, int), np.ones(20, int)], np.arange(40)
     ties = Ties(held[:1], held, np.array([0]), kinds, places)
-    rows = retrieve(faiss_index.build("exact", [held], 40, 2), held[:1], 3, any_of(), 40, ties)
+    rows = retrieve(faiss_index.build("exact", [held], 40, 2), held[:1], 3, any_of(), ties)
     assert rows.tolist() == [[20, 21, 22]]

@@ -121,7 +121,7 @@ def open_search(
 
     def search(condition: str) -> SearchResults:
         queries = move_queries(asked.vectors[condition], direction, spec.aesthetic_weight)
-        rows = retrieve(index, queries, spec.k, rule, len(gallery.vectors), ties, exact=index.is_exact)
+        rows = retrieve(index, queries, spec.k, rule, ties, exact=index.is_exact)
         if spec.deduplicate:
             rows = np.stack([without_lookalikes(row, gallery.vectors) for row in rows])
         status = np.where(rows < 0, ABSENT, USABLE).astype(np.uint8)

@@ -55,7 +55,7 @@ def require_results(k: int, others: int, copies: int = 0, unused: str = "") -> N
 
 
 def retrieve(
-    index: FaissIndex, queries: NDArray[np.float32], k: int, excluded: Excluded, size: int, ties: Ties, *, exact: bool = True
+    index: FaissIndex, queries: NDArray[np.float32], k: int, excluded: Excluded, ties: Ties, *, exact: bool = True
 ) -> NDArray[np.int64]:
     """Find the k nearest gallery images to each query, without the excluded ones.
 
@@ -63,7 +63,6 @@ def retrieve(
 
     Args:
         queries: (q, dim) unit vectors.
-        size: number of images in the gallery.
         exact: whether the index finds every vector when it is asked for all of them.
 
     Returns:
@@ -73,7 +72,7 @@ def retrieve(
         UserError: the gallery is too small to give k results for every query.
     """
     out = np.full((len(queries), k), -1, dtype=np.int64)
-    waiting = np.arange(len(queries))
+    waiting, size = np.arange(len(queries)), len(ties.gallery)
     fetch = min(size, k + 2)
     while len(waiting):
         rows = index.search(queries[waiting], fetch)
