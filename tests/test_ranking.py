@@ -111,17 +111,17 @@ def test_ranking_in_blocks_is_ranking_at_once(queries: int, images: int, rows: i
         one = rank_all(wanted, gallery, kinds, same)
     assert_array_equal(one.self_rr, other.self_rr)
     for name in ("ap", "ap_at_r", "relevant"):
-        assert_array_equal(getattr(one.precisions, name), getattr(other.precisions, name))
+        assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_the_own_image_and_its_copies_are_neither_found_nor_missed() -> None:
     gallery = np.array([[1, 0], [1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32)
     found = rank_all(gallery[:1], gallery, codes(["a"], ["a", "a", "a", "b"]), codes(["x"], ["x", "x", "y", "z"]))
-    assert found.precisions.relevant.tolist() == [1]
-    assert found.precisions.ap.tolist() == [1]
+    assert found.relevant.tolist() == [1]
+    assert found.ap.tolist() == [1]
     assert found.self_rr.tolist() == [1]
     absent = rank_all(gallery[:1], gallery[[0, 3]], codes(["a"], ["b", "b"]), codes(["x"], ["y", "z"]))
-    assert_array_equal([absent.self_rr[0], absent.precisions.ap[0]], [NAN, NAN])
+    assert_array_equal([absent.self_rr[0], absent.ap[0]], [NAN, NAN])
 
 
 def test_a_near_copy_is_neither_found_nor_missed() -> None:
@@ -129,7 +129,7 @@ def test_a_near_copy_is_neither_found_nor_missed() -> None:
     labels = codes(["a"], ["a", "a", "a", "b"]), codes(["w"], ["w", "x", "y", "z"])
     near = rank_all(gallery[:1], gallery, *labels, lambda part: np.array([[True, True, False, False]]))
     assert near.copies.tolist() == [1]
-    assert near.precisions.relevant.tolist() == [1]
-    assert near.precisions.ap.tolist() == [1]
+    assert near.relevant.tolist() == [1]
+    assert near.ap.tolist() == [1]
     assert near.self_rr.tolist() == [1]
-    assert rank_all(gallery[:1], gallery, *labels).precisions.relevant.tolist() == [2]
+    assert rank_all(gallery[:1], gallery, *labels).relevant.tolist() == [2]

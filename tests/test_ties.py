@@ -62,7 +62,7 @@ def test_the_order_of_the_gallery_changes_no_list(seed: int, k: int) -> None:
         ties = Ties(asked[::-1], held, kinds[:4], kinds[order], order)
         rows = retrieve(faiss_index.build("exact", [held], *held.shape), asked, k, any_of(), ties)
         ranked = rank_all(asked, held, (kinds[:4], kinds[order]), (np.arange(4), order))
-        found.append((order[rows].tolist(), ranked.precisions.ap.tolist(), ranked.self_rr.tolist()))
+        found.append((order[rows].tolist(), ranked.ap.tolist(), ranked.self_rr.tolist()))
     np.testing.assert_equal(found[0], found[1])
     whole = asked.astype(np.float64) @ vectors.T.astype(np.float64)
     for query, row in enumerate(found[0][0]):  # against all 24, sorted at once

@@ -114,11 +114,11 @@ def _p_at_k(q: QueryResults) -> Values:
 
 def _if_relevant(q: QueryResults, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Replace the value of a query without relevant images by NaN, if the whole gallery is labelled."""
-    return values if q.ranked is None else np.where(q.ranked.precisions.relevant > 0, values, np.nan)
+    return values if q.ranked is None else np.where(q.ranked.relevant > 0, values, np.nan)
 
 
 def _r_at_k(q: QueryResults) -> Values:
-    return None if q.hits is None or q.ranked is None else ranking.recall_at_k(q.hits, q.ranked.precisions.relevant)
+    return None if q.hits is None or q.ranked is None else ranking.recall_at_k(q.hits, q.ranked.relevant)
 
 
 def _named(q: QueryResults, by: str, label: str = "own") -> Values:
@@ -180,7 +180,7 @@ _ALL = (
         "map",
         "mAP by category",
         "Average precision of the whole ranking, by category; its mean over queries is mAP.",
-        lambda q: None if q.ranked is None else q.ranked.precisions.ap,
+        lambda q: None if q.ranked is None else q.ranked.ap,
         absent=NO_RELEVANT,
         chance=ranking.expected_ap,
         aliases=("ap",),
@@ -189,7 +189,7 @@ _ALL = (
         "map_at_r",
         "mAP@R by category",
         "Average precision of the first R results, where R is the number of other images in the category.",
-        lambda q: None if q.ranked is None else q.ranked.precisions.ap_at_r,
+        lambda q: None if q.ranked is None else q.ranked.ap_at_r,
         absent=NO_RELEVANT,
         aliases=("ap_at_r",),
     ),

@@ -181,16 +181,14 @@ def similarity_blocks(queries: Floats, gallery: Floats) -> Iterator[tuple[slice,
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """Summaries of the ranking of the whole gallery, for each query.
+class Ranked(Precisions):
+    """Summaries of the ranking of the whole gallery, for each query, by category and without its own image and its copies.
 
     Attributes:
-        precisions: ranking by category, without the query's own image and its copies.
         self_rr: reciprocal rank of the original among all images; NaN if it is not in the gallery.
         copies: number of copies of the query, without its own image.
     """
 
-    precisions: Precisions
     self_rr: NDArray[np.float64]
     copies: NDArray[np.int64]
 
@@ -212,7 +210,7 @@ def rank_all(
 
     >>> gallery = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     >>> ranked = rank_all(gallery[:1], gallery, codes(["cat"], ["cat", "cat", "dog"]), codes(["a"], ["a", "b", "c"]))
-    >>> ranked.precisions.ap, ranked.self_rr  # the other cat ranks after the dog
+    >>> ranked.ap, ranked.self_rr  # the other cat ranks after the dog
     (array([0.5]), array([1.]))
     """
     blocks = []
@@ -224,8 +222,7 @@ def rank_all(
         found = average_precisions(ordered_hits(similarity, relevant, junk))
         copied = junk.sum(axis=1) - own.any(axis=1)
         blocks.append((found.ap, found.ap_at_r, found.relevant, reciprocal_rank(similarity, target, own), copied))
-    *precisions, self_rr, others = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    return Ranked(Precisions(*precisions), self_rr, others)
+    return Ranked(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
 
 def codes(*labels: object) -> tuple[NDArray[np.int64], ...]:
