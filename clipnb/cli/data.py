@@ -26,14 +26,13 @@ def _info(options: argparse.Namespace) -> int:
 
     root = data_root()
     here = [*SAMPLES, *sorted(p.name for p in root.iterdir() if p.is_dir())] if root.is_dir() else [*SAMPLES]
-    manipulations = {name: MANIPULATIONS[name] for name in MANIPULATIONS}
+    manipulations = {name: (MANIPULATIONS[name].summary, MANIPULATIONS[name].parameter) for name in MANIPULATIONS}
     extras = {name: missing_extra(name) for name in ENCODERS}
     folders = {"data": shown(root), "results": shown(results_root()), "cache": str(cache_root())}
     if options.format == "json":
         edits = {
-            name: {"summary": m.summary, "severities": len(m.parameter.levels), "parameter": m.parameter.name}
-            | {"limits": m.parameter.limits}
-            for name, m in manipulations.items()
+            name: {"summary": summary, "severities": len(sets.levels), "parameter": sets.name, "limits": sets.limits}
+            for name, (summary, sets) in manipulations.items()
         }
         about = {"data sets": here, "manipulations": edits, "default encoder": default_encoder()}
         about |= {"encoders": {name: {"missing extra": extra or None} for name, extra in extras.items()}}
@@ -43,9 +42,9 @@ def _info(options: argparse.Namespace) -> int:
     print("data sets      ", ", ".join(here))
     print("  not here     ", ", ".join(name for name in KNOWN if name not in here) or "none")
     described = []
-    for name, m in manipulations.items():
-        strength = ", strength {:g} to {:g}".format(*m.parameter.limits) if m.parameter.limits else ""
-        described.append(f"{name} ({m.summary}" + (f"; {m.parameter.name}{strength})" if m.parameter.levels else ")"))
+    for name, (summary, sets) in manipulations.items():
+        strength = ", strength {:g} to {:g}".format(*sets.limits) if sets.limits else ""
+        described.append(f"{name} ({summary}" + (f"; {sets.name}{strength})" if sets.levels else ")"))
     print("manipulations  ", "\n                ".join(described))
     print("                and compositions of them, such as grey+blurred; severity 1 to 5 where they have a parameter")
     print("encoders       ", ", ".join(ENCODERS), f"(default {default_encoder()})")
