@@ -51,7 +51,7 @@ def _copies_warning(result: Result) -> str:
         return ""
     gallery = result.provenance["gallery"]
     answered = gallery.get("options", {}).get("num_images")
-    share = result.rows["n_copies"] / (answered or max(1, int(gallery.get("images", result.provenance["images"])) - 1))
+    share = result.rows["n_copies"] / (answered or max(1, gallery["images"] - 1))
     if not (many := int((share > CROWD).sum())):
         return ""
     return (
