@@ -19,6 +19,7 @@ import clipnb
 from built_book import environment, jb_build, pages, small
 from clipnb_book import first_page
 from clipnb_book.measured import findings
+from clipnb_book.repository import address_of
 from conftest import REPOSITORY as ROOT
 from conftest import most_changed, picture
 
@@ -132,6 +133,13 @@ def test_mathematics_is_set_and_search_finds_a_word_offline(html: Path, browser:
     WebDriverWait(browser, 120).until(lambda b: b.find_elements("css selector", "mjx-container mjx-math"))
     browser.get((html / "search.html").as_uri() + "?q=permutation")
     WebDriverWait(browser, 120).until(lambda b: "Method" in b.find_element("id", "search-results").text)  # one by one
+
+
+def test_without_an_address_no_page_leads_to_the_repository(html: Path) -> None:
+    if address_of(ROOT):
+        pytest.skip("the repository has an address")
+    for page in pages(html):
+        assert not re.search("OWNER|source-[a-z]+-button|colab", (html / page).read_text(encoding="utf-8")), page
 
 
 def test_the_readme_gives_the_picture_and_the_answer_of_the_first_page(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

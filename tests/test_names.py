@@ -44,6 +44,7 @@ def test_a_run_is_found_however_its_folder_is_typed(
         assert found is not None, typed
         assert found.spec == saved.spec
         assert [r.spec.run_id for r in saved_runs(typed)] == [saved.spec.run_id]
+    assert saved_runs("nested:../holiday") == [], "another data set in the same folder"
     photo_folder({"below/holiday/cats": 3, "below/holiday/dogs": 3}, ".")
     assert saved_result(RunSpec("./holiday", "grey", "tiny", 2)) is None, "another folder of this name"
 
