@@ -150,6 +150,10 @@ def test_a_name_with_a_space_that_a_shell_cut_is_answered_with_the_whole(
     monkeypatch.chdir(tmp_path)
     assert "put a name with spaces in quotes: 'my holiday'" in refusal("my")
     assert "put a name with spaces in quotes: 'my holiday'" in printed("analyse", "my", "holiday", status=1)
+    said = "threshold does not take holiday: put a name with spaces in quotes: 'my holiday'\n"
+    assert printed("threshold", "my", "holiday", "--k", "3", status=1).endswith(said)
+    assert "does not take gal: put a name with spaces in quotes: 'my holiday'" in printed("index", "my", "holiday", "gal", status=1)
+    assert "threshold does not take dogs; clipnb" in printed("threshold", "my", "dogs", status=1)
 
 
 @pytest.mark.parametrize("dataset", ["", "~nosuchuser/photos", "/no/such/folder", "nul\0byte", "x" * 5000])

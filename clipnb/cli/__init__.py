@@ -53,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"there is no command {command!r}{nearest(command, names)}; clipnb --help lists what there is")
         options, unknown = parser(command).parse_known_args(typed, options)
         if unknown:
+            from ..datasets.dataset import cut_by_shell
+
+            if spaced := cut_by_shell(typed):
+                raise UserError(f"{command} does not take {shlex.join(unknown)}: put a name with spaces in quotes: {spaced}")
             meant = nearest(unknown[0], options.takes)
             raise UserError(f"{command} does not take {shlex.join(unknown)}{meant}; clipnb {command} --help lists what it takes")
         status: int = options.go(options)

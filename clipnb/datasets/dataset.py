@@ -168,6 +168,16 @@ def with_spaces(typed: str) -> str:
     return ""
 
 
+def cut_by_shell(words: Sequence[str], longest: int = 9) -> str:
+    """The folder whose name a shell cut into up to `longest` of the words, in quotes; "" if there is none."""
+    for start in range(len(words)):
+        for end in range(start + 2, min(start + longest, len(words)) + 1):
+            name = " ".join(words[start:end])
+            if any(os.path.isdir(root / name) for root in (Path(), data_root())):  # noqa: PTH112 - no errors for odd names
+                return shlex.quote(name)
+    return ""
+
+
 def _folders(folder: Path) -> list[str]:
     return [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")] if folder.is_dir() else []
 
