@@ -23,7 +23,7 @@ from ._core.files import require_writable
 from ._core.paths import normalized_dataset, results_root, shown
 from ._core.text import is_service
 from .datasets.dataset import Dataset, batch, fingerprint, load_dataset, readable, sample
-from .datasets.images import digest
+from .datasets.images import decode, digest, read
 from .datasets.importers import is_imported
 from .embedding.embed import Embeddings, embed, embed_names, kept_embeddings
 from .embedding.store import EmbeddingStore
@@ -70,8 +70,7 @@ def run(
     if encoder is not None:
         spec = replace(spec, encoder=encoder.name, precision=getattr(encoder, "precision", "fp32"), engine="torch")
     dataset = drawn_for(spec)
-    if not spec.gallery:
-        require_results(spec.k, len(dataset.photos) - 1, unused=dataset.left_out)
+    _require_k(spec, dataset)
     asked_for = batch(dataset.photos, spec.start, spec.step)
     templates(spec.prompts)  # fails before the work
     encoder = encoder or load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
@@ -118,6 +117,21 @@ def require_possible(spec: RunSpec) -> None:
     require_loadable(spec.encoder, spec.precision, spec.engine, spec.device)
 
 
+def _require_k(spec: RunSpec, dataset: Dataset) -> None:
+    """Raise a `UserError` if a data set that is its own gallery is too small; only then are its unreadable files counted."""
+    others = len(dataset.photos) - 1
+    if spec.gallery or spec.k <= others:
+        return
+    broken = 0
+    for photo in dataset.photos[:100]:
+        try:
+            decode(read(photo.path))
+        except UserError:
+            broken += 1
+    left_out = [part for part in (dataset.left_out, f"{broken} unreadable" * (broken > 0)) if part]
+    require_results(spec.k, others - broken, unused=", ".join(left_out))
+
+
 def _require_photographs(spec: RunSpec) -> None:
     if spec.gallery:
         from .retrieval.sources import require_gallery
@@ -126,8 +140,7 @@ def _require_photographs(spec: RunSpec) -> None:
     if is_imported(spec.dataset):
         return  # writing it takes long and belongs to the run
     dataset = drawn_for(spec)
-    if not spec.gallery:
-        require_results(spec.k, len(dataset.photos) - 1, unused=dataset.left_out)
+    _require_k(spec, dataset)
 
     def of_files(unreadable: Collection[str]) -> str:
         return fingerprint((p.id, digest(p.path.read_bytes())) for p in dataset.photos if p.id not in unreadable)

@@ -92,14 +92,29 @@ def test_the_documented_command_works_in_a_pipe_and_a_failure_keeps_its_output(p
         (["-y", "gallery: 2020"], "gallery must be a text, not 2020: put it in quotes"),
         (["-p", "k", "400"], "k = 400 is more than the 17 other images in the gallery: pass a smaller one (-p k 17)"),
         (["-p", "manp", "blur"], "no parameter 'manp' (did you mean 'manip'?); papermill --help-notebook notebooks/run"),
+        (["-r", "k", "3"], "-r passes a text, which k is not: -p k 3"),
+        (["-b", "!!!"], "the parameters in '!!!' cannot be read"),
+        (["-k", "nosuch"], "there is no kernel 'nosuch'; Jupyter has "),
+        (["-p", "dataset", "my", "notebooks"], "put a name with spaces in quotes: -p dataset 'my notebooks'"),
         (["dataset=holiday"], "'dataset=holiday' would be the path of the output: a parameter is -p dataset holiday"),
         (["notebooks"], "'notebooks' would be the path of the output, but it is a folder: a data set is -p dataset notebooks"),
         (["-p", "dataset", "notebooks/run.ipynb"], "'notebooks/run.ipynb' is a file: a data set is the folder of its photographs"),
     ],
 )
 def test_a_mistake_is_one_line(project: Path, nba: Path, extra: list[str], wanted: str) -> None:
+    (project / "my notebooks").mkdir()
     with one_line(re.escape(wanted)):
         planned([*LITERAL[1:], *extra])
+
+
+def test_a_notebook_is_prepared_without_a_run_also_after_two_dashes(project: Path, nba: Path) -> None:
+    (nba / "Curry" / "broken.png").write_bytes(b"no image")
+    with one_line(r"k = 30 is more than the 17 other images .*pass a smaller one \(-p k 17\).*not used: 1 unreadable"):
+        planned([*LITERAL[1:], "-p", "k", "30"])
+    for words, place in ([], PAGE), (["--", "out.ipynb"], Path("out.ipynb")):
+        done = run([*LITERAL, "--prepare-only", *words], stdin=subprocess.DEVNULL)
+        assert (done.returncode, "stopped" in done.stderr) == (0, False), done.stderr
+        assert 'dataset = "nba"' in place.read_text(encoding="utf-8").replace('\\"', '"')
 
 
 def test_a_mistake_is_reported_before_the_kernel_starts(project: Path, nba: Path) -> None:
@@ -135,7 +150,7 @@ def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(project: Path,
     assert json.loads(page.read_text())["metadata"]["papermill"]["parameters"]["k"] == 3
     spec = RunSpec("nba", "grey", "histogram", 3)
     assert pages.outstanding([spec, spec.clean])[0].keys() == {spec.clean}, "clipnb report does not make the page again"
-    assert "next: clipnb report nba --encoder histogram --k 3 makes the other runs and the book" in shown
+    assert "next: the same with -p manip original, then clipnb analyse nba-histogram-k3" in shown
 
 
 def test_a_closed_pipe_is_no_traceback(project: Path, nba: Path) -> None:

@@ -37,7 +37,7 @@ from ..spec import FIELDS, RunSpec, spec_of
 LARGEST = 100_000  # size of the largest file of parameters that is read, in bytes
 
 _OTHER_VALUES = (
-    "-k", "--kernel", "-l", "--language", "--engine", "--cwd", "--stdout-file", "--stderr-file", "--log-level",
+    "-l", "--language", "--engine", "--cwd", "--stdout-file", "--stderr-file", "--log-level",
     "--start-timeout", "--start_timeout", "--execution-timeout", "--autosave-cell-every",
 )  # fmt: skip
 
@@ -47,6 +47,7 @@ _COMMAND = click.Command(  # papermill's own is not defined yet when papermill l
         *(click.Option([kind, f"-{kind[0]}", f"--parameters_{kind}"], multiple=True) for kind in ("base64", "file", "yaml")),
         click.Option(["typed", "-p", "--parameters"], nargs=2, multiple=True),
         click.Option(["raw", "-r", "--parameters_raw"], nargs=2, multiple=True),
+        click.Option(["kernel", "-k", "--kernel"]),
         click.Option(["other", *_OTHER_VALUES], multiple=True),
         click.Argument(["words"], nargs=-1, type=click.UNPROCESSED),
     ],
@@ -64,7 +65,7 @@ def _from_yaml(source: str, kind: str) -> dict[str, Any]:
         if kind == "file":
             text = read_text(Path(source), LARGEST)
         elif kind == "base64":
-            text = base64.b64decode(source).decode("utf-8")
+            text = base64.b64decode(source, validate=True).decode("utf-8")
         found = load_yaml(text) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"the parameters in {source!r:.80} cannot be read: {text_of(error)}") from error
@@ -73,12 +74,17 @@ def _from_yaml(source: str, kind: str) -> dict[str, Any]:
     return found
 
 
+def _given(arguments: list[str]) -> dict[str, Any]:
+    """The options and words of a papermill command line."""
+    return _COMMAND.make_context("papermill", list(arguments), resilient_parsing=True).params
+
+
 def read_command_line(arguments: list[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> tuple[list[str], dict[str, Any]]:
     """Read the positional arguments and the parameters of a papermill command line; none of a line that papermill refuses.
 
     The types of `defaults` (parameter -> value in the notebook) decide what a -p value means. Without any, no file is read.
     """
-    given = _COMMAND.make_context("papermill", list(arguments), resilient_parsing=True).params
+    given = _given(arguments)
     positional = [word for word in given["words"] if word == "-" or not word.startswith("-")]
     parameters: dict[str, Any] = {}
     for kind in ("base64", "file", "yaml") if defaults else ():  # in papermill's order: the last one counts
@@ -106,6 +112,17 @@ def default_parameters(notebook: Mapping[str, Any]) -> dict[str, Any]:
                     target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
                     values[ast.unparse(target)] = ast.literal_eval(node.value)
     return values
+
+
+def _require_sense(raw: Any, words: list[str], parameters: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse a number that is passed as text, and a name with spaces of which a shell passed the first word."""
+    for name, text in raw:
+        if name in defaults and not isinstance(defaults[name], str):
+            raise UserError(f"-r passes a text, which {name} is not: -p {name} {shlex.quote(text)}")
+    for name in ("dataset", "gallery"):
+        for n in range(len(words)):
+            if Path(whole := " ".join([str(parameters.get(name, "")), *words[: n + 1]])).is_dir():
+                raise UserError(f"put a name with spaces in quotes: -p {name} {shlex.quote(whole)}")
 
 
 class Planned(NamedTuple):
@@ -139,6 +156,7 @@ def planned(arguments: list[str]) -> Planned | None:
         return None  # papermill reports what is wrong
     defaults = default_parameters(notebook)
     _, parameters = read_command_line(arguments, defaults)
+    _require_sense(_given(arguments)["raw"], positional[1:], parameters, defaults)
     for word in positional[1:]:
         name, equals, value = word.partition("=")
         if equals and name in defaults:
@@ -164,6 +182,11 @@ def planned(arguments: list[str]) -> Planned | None:
     from ..runs import require_possible
 
     require_possible(spec)
+    if kernel := _given(arguments)["kernel"]:
+        from jupyter_client.kernelspec import KernelSpecManager
+
+        if kernel not in (kernels := KernelSpecManager().find_kernel_specs()):
+            raise UserError(f"there is no kernel {kernel!r}; Jupyter has {', '.join(kernels) or 'none'}")
     output = project_root() / str(template).format(run_id=spec.run_id) if len(positional) == 1 else None
     require_writable(*[results_root()] * bool((defaults | parameters).get("keep")), *([output.parent] if output else []))
     return Planned(path, spec, output, parameters)
@@ -216,21 +239,17 @@ class Handler(LocalHandler):  # type: ignore[misc]
         return f"{self.spec.run_id}: {numbers}\npage: {path}\nnext: {self.next_commands()}"
 
     def next_commands(self) -> str:
-        """The commands that use the run."""
-        from ..runs import saved_result
+        """What uses the run."""
+        from ..runs import drawn_for, saved_result
 
-        if self.spec.start or self.spec.step:
-            return "the other batches (-p start), then clipnb merge"
-        dataset, usual = shlex.quote(self.spec.dataset), RunSpec(self.spec.dataset)
-        changed = [
-            name
-            for name in ("encoder", "k", "tau", "seed", "precision", "engine")
-            if getattr(self.spec, name) != getattr(usual, name)
-        ]
-        flags = "".join(f" --{name} {shlex.quote(str(getattr(self.spec, name)))}" for name in changed)
-        if self.spec.manip == CLEAN or saved_result(self.spec.clean) is None:
-            return f"clipnb report {dataset}{flags} makes the other runs and the book"
-        return f"clipnb analyse {dataset}{flags}, or clipnb report {dataset}{flags}"
+        spec, group = self.spec, shlex.quote(self.spec.group_id)
+        if spec.start or spec.step:
+            last = not spec.step or spec.start + spec.step >= len(drawn_for(spec).categories)
+            return "clipnb merge, once all batches are there" if last else f"the same with -p start {spec.start + spec.step}"
+        if spec.manip == CLEAN:
+            return f"the same with an edit, such as -p manip grey, then clipnb analyse {group}"
+        clean = "" if saved_result(spec.clean) else "the same with -p manip original, then "
+        return f"{clean}clipnb analyse {group}"
 
 
 def _complain(message: str) -> None:
@@ -264,15 +283,18 @@ def fill_in() -> None:
         sys.exit(2)
     if sys.stderr.isatty():
         os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
-    sys.argv += as_options(plan.parameters)
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    sys.argv[at:at] = as_options(plan.parameters)
     if plan.output is None:
         return
     place = shown(plan.output)
+    plan.output.parent.mkdir(parents=True, exist_ok=True)
+    sys.argv.append(place)
+    if "--prepare-only" in sys.argv:
+        return  # papermill itself writes the notebook
     handler = Handler(plan.spec, state)
     atexit.register(handler.say_if_stopped)
     papermill_io.register(place, handler)
-    plan.output.parent.mkdir(parents=True, exist_ok=True)
-    sys.argv.append(place)
 
 
 fill_in()
