@@ -23,7 +23,7 @@ from clipnb.report.cards import card_table, card_warnings, files_left_out, shape
 from clipnb_book import extension
 from clipnb_book.measured import records
 from clipnb_book.tables import cards_table
-from conftest import REPOSITORY, PhotoFolder, picture
+from conftest import REPOSITORY, PhotoFolder, Printed, picture
 
 
 @pytest.fixture
@@ -74,6 +74,14 @@ def test_the_command_names_files_that_are_not_used_and_copies(
     monkeypatch.setattr("clipnb.datasets.card.EXAMPLES", 1)
     assert main(["card", str(root), "--files"]) == 0
     assert capsys.readouterr().out.splitlines()[-3:] == ["every file is used", pairs[0], "and 1 more"]
+
+
+def test_a_flat_folder_has_no_pairs_across_categories_and_plain_names(root: Path, printed: Printed) -> None:
+    shutil.copy(root / "dogs" / "broken.jpg", root / "cats")
+    said = printed("card", str(root / "cats"), "--files")
+    assert "broken.jpg: unreadable" in said
+    assert "copy.png = 0.png" in said.splitlines()
+    assert not [line for line in said.splitlines() if "broken.jpg/" in line or "across" in line or "different categories" in line]
 
 
 def test_a_card_is_kept_made_anew_when_files_change_and_bears_the_name_of_its_own_folder(root: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from .memory import room_for
 from .picture_hash import NEAR, near_copies, picture_hash
 
 EXAMPLES = 1000
-VERSION = 5  # raised when the contents of a card change, so that a card in the cache is not mistaken for a new one
+VERSION = 6  # raised when the contents of a card change, so that a card in the cache is not mistaken for a new one
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Card:
     near_copies: int  # number of pairs of near-copies (`picture_hash`) whose files differ
     near_photographs: int  # number of photographs that have a copy or near-copy
     across: int  # number of pairs of copies or near-copies that lie in different categories
-    unreadable: dict[str, str]  # id of a file that cannot be decoded -> reason
+    unreadable: dict[str, str]  # id (name, without categories) of a file that cannot be decoded -> reason
     fingerprint: str
     unused: dict[str, str] = field(default_factory=dict)  # as in `Dataset`
     empty: list[str] = field(default_factory=list)  # as in `Dataset`
-    examples: list[list[str]] = field(default_factory=list)  # the first `EXAMPLES` copies: id, = (equal content) or ~ (near), id
+    examples: list[list[str]] = field(default_factory=list)  # the first `EXAMPLES` copies: id, = (equal) or ~ (near), id (or names)
     bins: dict[str, list[list[float]]] = field(default_factory=dict)  # measured quantity -> edges and counts of its histogram
     flat: bool = False  # whether the photographs have no categories
 
@@ -76,11 +76,14 @@ def card_of(dataset: str, *, progress: bool = True) -> Card:
 def _made(dataset: Dataset, progress: bool) -> Card:
     """Read every photograph of a data set and describe the whole."""
 
+    def named(photo: Photo) -> str:
+        return photo.name if dataset.flat else photo.id
+
     def look(photo: Photo) -> _Seen | str:
         try:
             content = read(photo.path)
             with room_for(content):
-                image = decode(content, photo.id)
+                image = decode(content, named(photo))
                 grey = bool((image[:, :, 0] == image[:, :, 1]).all() and (image[:, :, 1] == image[:, :, 2]).all())
                 return _Seen(photo, digest(content), image.shape[:2], grey, picture_hash(image))
         except UnreadableImage as error:
@@ -97,9 +100,9 @@ def _made(dataset: Dataset, progress: bool) -> Card:
         same.setdefault(s.digest, []).append(i)
     copies = sorted(pair for group in same.values() for pair in combinations(group, 2))
     near = [(i, j) for i, j in near_pairs(np.stack([s.hash for s in seen])) if seen[i].digest != seen[j].digest]
-    named = [(i, "=", group[0]) for group in same.values() for i in group[1:]] + [(j, "~", i) for i, j in near]
+    listed = [(i, "=", group[0]) for group in same.values() for i in group[1:]] + [(j, "~", i) for i, j in near]
     pairs = [*copies, *near]
-    across = [(i, j) for i, j in pairs if seen[i].photo.category != seen[j].photo.category]
+    across = [(i, j) for i, j in pairs if not dataset.flat and seen[i].photo.category != seen[j].photo.category]
     heights, widths = (np.array([s.shape[axis] for s in seen]) for axis in (0, 1))
     aspects = widths / heights
     counts = Counter(s.photo.category for s in seen)
@@ -118,8 +121,8 @@ def _made(dataset: Dataset, progress: bool) -> Card:
         near_copies=len(near),
         near_photographs=len({i for pair in pairs for i in pair}),
         across=len(across),
-        examples=[[seen[i].photo.id, sign, seen[j].photo.id] for i, sign, j in named[:EXAMPLES]],
-        unreadable={p.id: s for p, s in zip(dataset.photos, looked, strict=True) if isinstance(s, str)},
+        examples=[[named(seen[i].photo), sign, named(seen[j].photo)] for i, sign, j in listed[:EXAMPLES]],
+        unreadable={named(p): s for p, s in zip(dataset.photos, looked, strict=True) if isinstance(s, str)},
         unused=dataset.unused,
         empty=list(dataset.empty),
         flat=dataset.flat,

@@ -52,7 +52,7 @@ def card_table(card: Card) -> str:
             "photographs with a copy or near-copy",
             f"{card.near_photographs} ({percent(card.near_photographs / card.photographs)})",
         ],
-        ["such pairs across categories", f"{card.across}"],
+        *([] if card.flat else [["such pairs across categories", f"{card.across}"]]),
         ["unreadable files", f"{len(card.unreadable)}"],
         ["files that are not used", ", ".join(f"{count:,} {literal(reason)}" for reason, count in unused.most_common()) or "0"],
         ["fingerprint of names and contents", f"`{card.fingerprint[:16]}`"],
