@@ -229,7 +229,7 @@ def load_results(root: str | Path | None = None, *, batches: bool = False) -> li
     """Read all finished runs below `root` (`results/` by default).
 
     A damaged run, and a folder whose name is not the id of its run (a copy), are ignored with a warning. Runs that were merged
-    into another one are left out unless `batches` is set. `UserError` if `root` is no folder.
+    into another one are left out unless `batches` is set. `UserError` if `root` is no folder, or the folder of one run.
 
     They are sorted by encoder, data set and condition; conditions keep the order of `clipnb.manipulations.MANIPULATIONS`.
 
@@ -243,6 +243,8 @@ def load_results(root: str | Path | None = None, *, batches: bool = False) -> li
     """
     if root is not None and not Path(root).is_dir():
         raise UserError(f"there is no folder {str(root)!r}")
+    if root is not None and (Path(root) / "run.json").is_file():
+        raise UserError(f"{shown(Path(root))} is the folder of one run: pass its parent")
     found: list[Result] = []
     for about in Path(root or results_root()).glob("[!.]*/run.json"):  # a dot: left by a save that was killed
         try:

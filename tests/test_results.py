@@ -62,6 +62,8 @@ def test_what_a_killed_process_leaves_is_not_a_result(photo_folder: PhotoFolder,
     for left in (".x7a2", ".x7a2.old"):
         shutil.copytree(folder, folder.with_name(f".{folder.name}{left}"))
     assert len(load_results(tmp_path / "results")) == 1
+    with pytest.raises(UserError, match=f"{folder.name} is the folder of one run: pass its parent"):
+        load_results(folder)
     (folder / "run.json").unlink()
     assert load_results(tmp_path / "results") == []
     with pytest.raises(UserError, match=r"there is no folder .*nothing here"):
