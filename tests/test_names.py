@@ -121,3 +121,7 @@ def test_runs_are_listed(project: Path, photo_folder: PhotoFolder, printed: Prin
     assert "no finished runs in results on 'holidy'; clipnb runs lists the others" in printed("runs", "holidy")
     with pytest.raises(UserError, match="no folder 'nowhere'"):
         load_results("nowhere")
+    for setting in ({"strength": 11.5}, {"severity": 3}):
+        made("holiday", "blurred", **setting)
+    shown = {line.split()[2] for line in printed("runs").splitlines()}
+    assert shown == {"manip", "original", "blurred=11.5", "blurred/3", "grey"}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..spec import RunSpec
 
 
-LISTED = ["run", "dataset", "manip", "severity", "encoder", "queries", "found", "p1", "map", "valid", "created"]
+LISTED = ["run", "dataset", "manip", "encoder", "queries", "found", "p1", "map", "valid", "created"]
 """Columns of the table that `clipnb runs` prints."""
 
 
@@ -205,6 +205,7 @@ def _runs(options: argparse.Namespace) -> int:
     elif options.format == "csv":
         print(csv(frame), end="")
     elif results:
+        frame["manip"] = [str(result.spec.condition) for result in results]
         print(printable(frame, [name for name in LISTED if name in frame]))
     else:
         others = f" on {options.dataset!r}; clipnb runs lists the others" if options.dataset and load_results() else ""
