@@ -186,8 +186,7 @@ class RunSpec:
     @property
     def condition_id(self) -> str:
         """Manipulation, severity or strength, and number of draws, as part of a file name."""
-        setting = f"-s{self.severity}" * (self.severity > 0) + f"-at{self.strength!r}" * (self.strength > 0)
-        return self.manip + setting + f"-draws{self.draws}" * (self.draws > 1)
+        return self.condition.slug + f"-draws{self.draws}" * (self.draws > 1)
 
     @property
     def condition(self) -> Condition:

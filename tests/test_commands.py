@@ -302,6 +302,8 @@ def test_an_unknown_encoder_is_a_short_line_with_the_nearest_names() -> None:
     assert str(caught.value).startswith("unknown encoder 'efficientnet-lite' (did you mean 'efficientnet-lite")
     assert str(caught.value).endswith("`clipnb info` lists the names")
     assert len(str(caught.value)) < 160
+    with pytest.raises(UserError, match=r"'my_enc': `clipnb info` lists the names; write one of your own as package\.module:name$"):
+        RunSpec("sample-figures", encoder="my_enc")
 
 
 def test_environment_yml_installs_this_project() -> None:

@@ -313,16 +313,17 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
     assert row["p"] == pytest.approx(tost(changes, 0.05).p, nan_ok=True)
     assert len(table("equivalence")) == 8 + 4
 
-    assert main([*asked, "--primary", "grey-s5"]) == 0
-    for name, column in (("contrasts", "after"), ("interactions", "condition")):
-        frame = table(name)
-        assert set(frame[frame["role"] == "primary"][column]) == {"grey-s5"}
-        assert set(frame["role"]) == {"primary", "exploratory"}
+    for spelled in ("grey-s5", "grey/5"):
+        assert main([*asked, "--primary", spelled]) == 0
+        for name, column in (("contrasts", "after"), ("interactions", "condition")):
+            frame = table(name)
+            assert set(frame[frame["role"] == "primary"][column]) == {"grey-s5"}
+            assert set(frame["role"]) == {"primary", "exploratory"}
     first = table("interactions").iloc[0]
     assert first["p"] == pytest.approx(first["p_holm"], nan_ok=True)
     for wrong, said in (
         ([*asked, "--margin", "0"], "a margin must be above 0, not 0"),
-        ([*asked, "--primary", "gray"], "--primary 'gray' is not a condition of a change; choose from blurred, grey"),
+        ([*asked, "--primary", "gry"], "--primary 'gry' is not a condition of a change; choose from blurred, grey"),
         ([*asked, "--measure", "beauty"], "unknown measure 'beauty'"),
         (["analyse", str(Path(original.__file__).parent / "data"), "--measure", "map"], "valid@k but not 'map'"),
     ):

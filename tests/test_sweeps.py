@@ -240,4 +240,4 @@ def test_files_of_somebody_else_are_neither_pages_nor_results(
         path.parent.mkdir(parents=True)
         path.write_text(text) if text else os.mkfifo(path)  # a pipe has no end
     assert not pages.is_current(spec, "state")
-    assert "1 runs to do" in cost([spec], 1)
+    assert "1 run to do" in cost([spec], 1)

@@ -90,7 +90,8 @@ def _report_dry(specs: list[RunSpec], options: argparse.Namespace) -> int:
 
 
 def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    what = "folders, or names in $CLIPNB_DATA; a file .yml holds datasets, manips, severities, encoders, settings (flags win)"
+    what = "folders, or names in $CLIPNB_DATA; a file .yml holds datasets, manips, severities, encoders, settings "
+    what += "(flags win, and data sets that are typed replace those of the file)"
     parser.add_argument("datasets", nargs="*", metavar="dataset", help=what)
     parser.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
     parser.add_argument("--severities", nargs="+", type=int, metavar="N", help="1 to 5; 0: the fixed setting, or 3 without one (0)")

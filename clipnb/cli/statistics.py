@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
     what = "measure of the saved runs (found); a log has only valid"
     parser.add_argument("--measure", default="", help=what)
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
-    parser.add_argument("--primary", default="", metavar="CONDITION", help="planned condition; all others are exploratory")
+    parser.add_argument("--primary", default="", metavar="CONDITION", help="planned (such as blurred/3); others are exploratory")
     parser.add_argument("--margin", type=float, metavar="M", help="also test that changes lie within ±M of the measure")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write tables (CSV, LaTeX, Markdown) and picture there")
 
@@ -76,6 +77,7 @@ def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.families import equivalence_frame, too_few, with_roles
     from ..analysis.scores import comparable_with_clean, named_by_group, of_result
     from ..analysis.sensitivity import draws_frame
+    from ..manipulations import condition
     from ..metrics.measures import MEASURES
     from ..report.format import over_categories
     from ..report.tables import conditions_frame, printable
@@ -100,10 +102,14 @@ def _analyse(options: argparse.Namespace) -> int:
         if options.clean not in {s.condition for s in scores if s.dataset == name}:
             print(f"{name}: no change is computed, because there is no condition {options.clean!r} (of a run: -p manip original)")
     family, pairs = contrasts(scores, options.clean), []
-    if options.primary not in {"", *(have := dict.fromkeys(c.after for c in family))}:
+    have, primary = dict.fromkeys(c.after for c in family), options.primary
+    if primary not in have:
+        with suppress(UserError):  # no condition
+            primary = condition(primary).slug
+    if primary not in {"", *have}:
         raise UserError(f"--primary {options.primary!r} is not a condition of a change; choose from {', '.join(have) or 'none'}")
     if family:
-        tables["contrasts"] = with_roles(family, contrasts_frame, options.primary, graded)
+        tables["contrasts"] = with_roles(family, contrasts_frame, primary, graded)
         found = over_categories(c.interval for c in family)
         print(f"\nChange from {options.clean!r}: sign-flip p, Holm within each role; {found}")
         print(printable(tables["contrasts"], ["role", *SHORT]))
@@ -114,7 +120,7 @@ def _analyse(options: argparse.Namespace) -> int:
     if len(sets) == 2 and not groups & set(sets):
         pairs = interaction_contrasts(*([c for c in family if c.dataset == name] for name in sets))
         if pairs:
-            tables["interactions"] = with_roles(pairs, interactions_frame, options.primary, graded)
+            tables["interactions"] = with_roles(pairs, interactions_frame, primary, graded)
             found = over_categories(x.test.difference for x in pairs)
             print(f"\nInteraction: change on {sets[0]} minus change on {sets[1]}, Welch; Holm within each role; {found}")
             print(printable(tables["interactions"], CROSSED))

@@ -146,7 +146,8 @@ def resolve(name: str) -> tuple[str, Loader]:
     try:
         settled = ENCODERS.canonical(name)
     except UserError:
-        raise UserError(f"unknown encoder {name!r}{ENCODERS.guess(name)}: `clipnb info` lists the names") from None
+        own = "" if (guess := ENCODERS.guess(name)) else "; write one of your own as package.module:name"
+        raise UserError(f"unknown encoder {name!r}{guess}: `clipnb info` lists the names{own}") from None
     return settled, ENCODERS[settled]
 
 

@@ -105,8 +105,8 @@ def cost(specs: Sequence[RunSpec], jobs: int) -> str:
     minutes = sum(NOTEBOOK_SECONDS + counts[spec] * per_image[spec.encoder] for spec in specs) / jobs / 60
     how_long = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute or two"
     return (
-        f"{len(specs)} runs to do: at most {sum(counts.values()):,} embeddings (embeddings of earlier runs are reused), "
-        f"about {how_long} on {jobs} {'process' if jobs == 1 else 'processes'}"
+        f"{len(specs)} {'run' if len(specs) == 1 else 'runs'} to do: at most {sum(counts.values()):,} embeddings "
+        f"(embeddings of earlier runs are reused), about {how_long} on {jobs} {'process' if jobs == 1 else 'processes'}"
     )
 
 

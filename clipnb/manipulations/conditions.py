@@ -42,6 +42,11 @@ class Condition:
         return self.manipulation.value(self.severity, self.strength)
 
     @property
+    def slug(self) -> str:
+        """Manipulation and severity or strength, as part of a file name: `blurred-s3`, `blurred-at2.5`."""
+        return self.manip + f"-s{self.severity}" * (self.severity > 0) + f"-at{self.strength!r}" * (self.strength > 0)
+
+    @property
     def label(self) -> str:
         """Name in figures and sentences."""
         if self.strength:
