@@ -189,7 +189,7 @@ def test_the_command_builds_and_says_how_to_use_it(tmp_path: Path, printed: Prin
     (photos / "cats" / "broken.png").write_bytes(b"no image")
     said = printed("index", str(photos), str(tmp_path / "g"), "--encoder", "tiny", "--shard-size", "2", "--index", "hnsw")
     assert "7 images, hnsw index: search it with -p gallery" in said
-    assert "1 images could not be read" in said
+    assert "1 unreadable, named in" in said
     about = json.loads((tmp_path / "g" / "clipnb.json").read_text())
     assert list(about["unreadable"]) == ["cats/broken.png"]
     assert about["encoder"]["name"] == "tiny"

@@ -120,6 +120,9 @@ def test_the_command_prints_a_table_and_leaves_json_and_a_figure(
     assert rows[0]["strength"] in ("before", "beyond") or isinstance(rows[0]["strength"], float)
     assert record.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert len(printed(*words, "--format", "csv").splitlines()) == 3
+    words.remove("grey")
+    printed(*words)
+    assert json.loads(record.read_text()) == rows, "fewer manipulations have a file of their own"
 
 
 def test_a_mistake_is_one_line_before_the_first_run(

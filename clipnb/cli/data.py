@@ -113,7 +113,7 @@ def _index(options: argparse.Namespace) -> int:
         engine = build.on_ray(RayPool(options.workers, options.address, options.gpus))
     made = build.build_gallery(options.folder, typed_folder(options.out), engine=engine, **settings)
     missing = len(made.about["unreadable"])
-    unread = f"; {missing} images could not be read and are named in {shown(made.path / 'clipnb.json')}" if missing else ""
+    unread = f"; {missing} unreadable, named in {shown(made.path / 'clipnb.json')}" if missing else ""
     print(f"{made.size} images, {made.about['index']} index: search it with -p gallery {shown(made.path)}{unread}")
     return 0
 

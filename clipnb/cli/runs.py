@@ -174,7 +174,7 @@ def _embed(options: argparse.Namespace) -> int:
     done = fill(specs, pool)
     print(f"{done.wanted} embeddings are stored; {done.computed} were computed now")
     if done.unreadable:
-        print(f"{len(done.unreadable)} images cannot be read; the first: {next(iter(done.unreadable.values()))}")
+        print(f"{len(done.unreadable)} unreadable; the first: {next(iter(done.unreadable.values()))}")
     return 0
 
 
@@ -183,7 +183,7 @@ def _merge(options: argparse.Namespace) -> int:
     from ..merge import merge_saved
 
     for folder, left in merge_saved():
-        missing = f"; {left} categories are still to be run" if left else ""
+        missing = f"; categories that are still to be run: {left}" if left else ""
         print(f"{shown(folder)}{missing}")
     return 0
 

@@ -62,6 +62,7 @@ def _tolerance(options: argparse.Namespace) -> int:
         print(f"{clean.dataset_name}, {clean.encoder}: {broken_means(found)} at")
         print("\n".join(lines(found)))
     name = f"{clean.group_id}-{options.measure}" + f"-{options.fraction:g}" * (options.fraction != 0.5)
+    name += f"-draws{clean.draws}" * (clean.draws > 1) + "".join(f"-{manip}" for manip in manips) * bool(options.manips)
     write_text(options.out / f"{name}.json", _json(frame) + "\n")
     curves([found]).savefig(options.out / f"{name}.png")
     print(f"wrote {shown(options.out / name)}.json and .png", file=sys.stderr)

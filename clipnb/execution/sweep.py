@@ -99,6 +99,8 @@ def read_grid(path: Path) -> dict[str, Any]:
 
 def cost(specs: Sequence[RunSpec], jobs: int) -> str:
     """Estimate the cost of runs, in a sentence, from earlier runs with the same encoder, or from a trial on a few photographs."""
+    if not specs:
+        return "0 runs to do"
     counts = {spec: len(batch(drawn_for(spec).photos, spec.start, spec.step)) * spec.draws for spec in specs}
     first = {spec.encoder: spec for spec in reversed(specs)}
     per_image = {encoder: seconds_per_image(spec) for encoder, spec in first.items()}
