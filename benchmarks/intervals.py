@@ -23,19 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from populations import (
-    CHANGES,
-    EDITS,
-    PAIRS,
-    POPULATIONS,
-    Population,
-    Vector,
-    by_category,
-    clusters,
-    means_of,
-    redrawn,
-    searched,
-)
+from populations import CHANGES, EDITS, PAIRS, POPULATIONS, Population, Vector, by_category, clusters, means_of, redrawn, searched
 from regressions import beta, logistic
 from scipy import special, stats
 from tqdm import tqdm

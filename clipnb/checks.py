@@ -103,7 +103,7 @@ def warnings(result: Result) -> list[str]:
         said.append(f"{hold} no readable image: {', '.join(literal(name) for name in empty[:5])}")
     if missing := result.provenance.get("categories_missing"):
         are = "1 category is" if missing == 1 else f"{missing} categories are"
-        said.append(f"{are} still to be run: the number is that of the batches so far")
+        said.append(f"{are} still to be run: the number covers the merged batches only")
     if kinds := ", ".join(f"{n} {literal(kind)}" for kind, n in result.provenance["other_files"].items() if kind != HIDDEN):
         said.append(f"these files are not used: {kinds} (`clipnb card --files` names them)")
     if len(result.category_means) < 2:

@@ -19,7 +19,7 @@ from clipnb.stats.intervals import Interval, direction
 from clipnb.stats.sign_flips import FLIPS, change_interval
 
 TAUS = np.round(np.arange(0.05, 2.0001, 0.025), 3)
-"""Thresholds of a sweep, besides that of the runs."""
+"""Thresholds of a sweep; the threshold of the runs is added to them."""
 
 FEWER = 9_999
 """Random sign flips at thresholds other than the runs' own."""

@@ -36,7 +36,7 @@ class Source(NamedTuple):
 def fetch(name: str, *, again: bool = False) -> Path:
     """Download a data set of the study, or resume its download, to a folder in `$CLIPNB_DATA` that appears when it is complete.
 
-    If `again`, an existing folder is replaced, and a checksum that differs from that of the first download is accepted. A
+    If `again`, the download replaces an existing folder, and its checksum may differ from the checksum of the first one. A
     `UserError` says why the data set cannot be downloaded or is refused.
     """
     if name not in SOURCES:

@@ -28,6 +28,7 @@ from .._core.files import read_json, read_text, require_writable, write_text
 from .._core.paths import TERMINAL, find_project, project_root, results_root, shown
 from .._core.registry import nearest
 from .._core.typed import from_text, load_yaml
+from ..datasets.dataset import cut_by_shell
 from ..datasets.importers import is_imported
 from ..encoders import imports_code
 from ..errors import UserError, text_of, user_errors
@@ -120,9 +121,8 @@ def _require_sense(raw: Any, words: list[str], parameters: dict[str, Any], defau
         if name in defaults and not isinstance(defaults[name], str):
             raise UserError(f"-r passes a text, which {name} is not: -p {name} {shlex.quote(text)}")
     for name in ("dataset", "gallery"):
-        for n in range(len(words)):
-            if Path(whole := " ".join([str(parameters.get(name, "")), *words[: n + 1]])).is_dir():
-                raise UserError(f"put a name with spaces in quotes: -p {name} {shlex.quote(whole)}")
+        if words and (spaced := cut_by_shell([str(parameters.get(name, "")), *words])):
+            raise UserError(f"put a name with spaces in quotes: -p {name} {spaced}")
 
 
 class Planned(NamedTuple):

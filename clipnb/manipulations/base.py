@@ -82,8 +82,8 @@ class Manipulation:
 
     name: str  #: the name to type; the study's manipulations keep the study's spelling
     summary: str  #: description in one line
-    #: (image (h, w, 3) uint8, generator, value) -> image (h', w', 3) uint8; the value is that of the parameter, and 0 is the fixed
-    #: setting. If it writes a word, the word follows.
+    #: (image (h, w, 3) uint8, generator, value) -> image (h', w', 3) uint8. The value sets the parameter; 0 is the fixed setting.
+    #: A manipulation that writes a word takes the word as a fourth argument.
     apply: Callable[..., RGB]
     label: str = ""  #: name in figures and sentences; the name by default
     draws: bool = False  #: whether `apply` uses the generator, or the word is drawn; otherwise the seed does not matter

@@ -97,7 +97,7 @@ def _hash_of(path: str) -> NDArray[np.uint8] | None:
 
 
 def same_vector(queries: NDArray[np.float32], gallery: Any) -> Excluded:
-    """Exclude images whose embedding (n, dim) almost equals that of the clean query (q, dim): for images without a known hash."""
+    """Exclude images without a known hash by their embedding (n, dim), if it almost equals the clean query's (q, dim)."""
     return lambda rows_of, rows: np.asarray(np.einsum("qd,qfd->qf", queries[rows_of], gallery[rows]) >= SAME_VECTOR)
 
 
