@@ -7,9 +7,10 @@ Each kind of quantity has one interval, chosen by the simulation in `benchmarks/
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -211,8 +212,14 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> I
     point, n, constant = macro_mean(x) - macro_mean(y), min(x.size, y.size), not max(np.ptp(ticks(x)), np.ptp(ticks(y)))
     if n < FEWEST or constant or math.isnan(point):
         return Interval(point, math.nan, math.nan, "Welch", n, level, constant)
-    low, high = stats.ttest_ind(x, y, equal_var=False).confidence_interval(level)
+    low, high = welch(x, y).confidence_interval(level)
     return Interval(point, float(low), float(high), "Welch", n, level)
+
+
+def welch(x: NDArray[np.float64], y: NDArray[np.float64], **options: Any) -> Any:
+    """SciPy's result of Welch's t test of two sets, with the `options` of `ttest_ind`. One of the sets may have no spread."""
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # SciPy warns of such a set, though t is exact
+        return stats.ttest_ind(x, y, equal_var=False, **options)
 
 
 def direction(difference: Interval, p: float | None = None) -> str:
