@@ -68,7 +68,7 @@ def test_one_encoder_or_what_no_run_opened_for_long_is_pruned_and_the_others_sta
         assert said in printed("cache", "prune", *typed, status=1)
         assert names() == left
     for typed, gone in ((["ViT-L/14 bf16"], "ViT-L/14 bf16"), (["ViT-L/14"], "ViT-L/14"), (["--older-than", "30"], "old")):
-        assert "1 parts of the cache deleted" in printed("cache", "prune", *typed)
+        assert "1 part of the cache deleted" in printed("cache", "prune", *typed)
         left.remove(gone)
         assert names() == left
 
@@ -111,7 +111,7 @@ def test_a_run_goes_on_when_another_process_deletes_its_cache(
         if len(batches) == 4:
             if how == "pruned":
                 said = subprocess.run([sys.executable, "-m", "clipnb", "cache", "prune", "--all"], check=True, capture_output=True)
-                assert b"1 parts of the cache deleted" in said.stdout
+                assert b"1 part of the cache deleted" in said.stdout
             else:
                 shutil.rmtree(root / "embeddings", ignore_errors=True)  # a thread may write there at the same time
         return encode(self, batch)

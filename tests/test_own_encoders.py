@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from clipnb import RunSpec, UserError, embed_images, load_encoder, run
 from clipnb.encoders.custom import weights_digest
 from clipnb.execution.sweep import numbers_only
 from clipnb.runs import current_result, saved_or_new
-from conftest import PhotoFolder, one_line, picture
+from conftest import PhotoFolder, Printed, one_line, picture
 
 SOURCE = """
 import numpy as np
@@ -110,7 +111,19 @@ def test_two_encoders_of_a_module_with_one_identity_share_no_embeddings(here: Pa
     write(here, "two", attributes="identity = 'mine'")
     with (here / "two.py").open("a") as file:
         file.write("def other():\n    return Mine()\n")
+        file.write("one = Mine()\n")
     assert load_encoder("two:build").identity != load_encoder("two:other").identity
+    assert load_encoder("two:one").identity == load_encoder("two:one").identity  # an object, loaded again
+
+
+def test_the_cache_knows_an_encoder_by_the_name_that_is_typed(here: Path, photo_folder: PhotoFolder, printed: Printed) -> None:
+    spec = RunSpec(str(photo_folder({"b": 3, "c": 3})), "original", "listed:build", k=2)
+    write(here, "listed", attributes="name = identity = 'mine'")
+    write(here, "refused", "2 * unit")
+    assert list(numbers_only([spec, replace(spec, encoder="refused:build")])) == [spec.run_id.replace("listed", "refused")]
+    assert "refused:build (empty, unused)" in printed("cache")
+    assert "1 part of the cache deleted" in printed("cache", "prune")
+    assert "1 part of the cache deleted" in printed("cache", "prune", "listed:build")
 
 
 @pytest.mark.parametrize("attributes", ["", "identity = 'mine'"])
@@ -141,7 +154,9 @@ def test_the_modules_and_the_weights_of_an_encoder_are_part_of_its_identity(here
     assert edited.FACTOR == 20  # type: ignore[attr-defined]
     assert edited.identity != identity
     np.save(here / "w.npy", np.zeros(3))
-    assert load_encoder("parts:build").identity != edited.identity
+    assert (reweighted := load_encoder("parts:build").identity) != edited.identity
+    sys.modules["parts"].BIAS = np.ones(3)  # type: ignore[attr-defined]
+    assert load_encoder("parts:build").identity != reweighted
 
 
 def test_torch_weights_are_part_of_an_identity(here: Path) -> None:

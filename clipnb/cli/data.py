@@ -133,7 +133,8 @@ def _cache(options: argparse.Namespace) -> int:
     kept = cache.contents()
     if options.action == "prune":
         chosen = cache.choose(kept, options.what, options.older_than, options.all)
-        print(f"{len(chosen)} parts of the cache deleted, {cache.readable(cache.prune(chosen))} freed")
+        parts = "1 part" if len(chosen) == 1 else f"{len(chosen)} parts"
+        print(f"{parts} of the cache deleted, {cache.readable(cache.prune(chosen))} freed")
         return 0
     print(f"{cache_root()} ($CLIPNB_CACHE): {cache.readable(sum(part.size for part in kept))}")
     if kept:

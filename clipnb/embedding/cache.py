@@ -62,8 +62,8 @@ def _kept(path: Path) -> CacheEntry:
     except (sqlite3.Error, UnicodeError, ValueError):
         return CacheEntry(path, "embeddings", size, used, "?", path.stem, "damaged")
     name = " ".join([name, *(part for part in about if part in ("bf16", "fp16", "compile", "openvino"))])
-    older = store_file(path.parent, identity.decode()) != path
-    return CacheEntry(path, "embeddings", size, used, f"{count} embeddings", name, "of an older layout" * older)
+    unread = "of an older layout" if store_file(path.parent, identity.decode()) != path else "" if count else "empty"
+    return CacheEntry(path, "embeddings", size, used, f"{count} embeddings", name, unread)
 
 
 def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float | None, everything: bool) -> list[CacheEntry]:

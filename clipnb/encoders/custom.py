@@ -31,9 +31,9 @@ NEEDED = ("dim", "input_size", "prepare", "encode")
 def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     """Import the module, if necessary from the project's folder or the current folder, and take the encoder.
 
-    If the object lacks `name`, `identity` or `weights_sha256`, they are filled in. The identity is extended by the name that was
-    typed, and by digests of the source (the module, and the modules beside it that it imports) and of the weights (arrays,
-    tensors and files in the object's attributes). State weights of another form in `weights_sha256`.
+    If the object lacks `name`, `identity` or `weights_sha256`, they are filled in. The identity then begins with the name that
+    was typed, and ends with digests of the source (the module, and the modules beside it that it imports) and of the weights
+    (arrays, tensors and files in the object's attributes). State weights of another form in `weights_sha256`.
     """
     if name.startswith("python:"):
         raise UserError(f"the encoder {name!r} exists only in Python: pass it to clipnb.run(spec, encoder=...)")
@@ -51,12 +51,12 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     encoder = _built(name, found) if isinstance(found, type) or not hasattr(found, "encode") else found
     if missing := [attribute for attribute in NEEDED if not hasattr(encoder, attribute)]:
         raise UserError(f"encoder {name!r} returns an object without {', '.join(missing)}: see clipnb.encoders.Encoder")
-    for attribute, value in (("name", name), ("weights_sha256", ""), ("identity", f"{name}|{compute.precision}")):
+    for attribute, value in (("name", name), ("weights_sha256", ""), ("identity", compute.precision)):
         if not hasattr(encoder, attribute):
             setattr(encoder, attribute, value)
-    origin = f"|{name}|{source}|{encoder.weights_sha256 or weights_digest(encoder, module_name)}"
-    if not encoder.identity.endswith(origin):  # an object, not a function, may be loaded again
-        encoder.identity += origin
+    origin = f"|{source}|{encoder.weights_sha256 or weights_digest(encoder, module_name)}"
+    if not (encoder.identity.startswith(f"{name}|") and encoder.identity.endswith(origin)):  # an object may be loaded again
+        encoder.identity = f"{name}|{encoder.identity}{origin}"
     return encoder
 
 
@@ -153,7 +153,7 @@ def weights_digest(encoder: object, module: str) -> str:
     Of the class and the module, only arrays and tensors count, because the source covers the rest.
     """
     sha = hashlib.sha256()
-    seen: set[int] = set()
+    seen: dict[int, object] = {}  # an object that is kept shares its id with no other
 
     def add(value: Any) -> None:
         if isinstance(value, str | Path) and len(str(value)) < 4096 and Path(value).is_file():
@@ -161,7 +161,7 @@ def weights_digest(encoder: object, module: str) -> str:
         elif value is None or isinstance(value, str | bytes | int | float | complex | Path):
             sha.update(repr(value).encode())
         elif id(value) not in seen and not isinstance(value, type | ModuleType) and not inspect.isroutine(value):
-            seen.add(id(value))
+            seen[id(value)] = value
             if hasattr(value, "detach"):
                 value = value.detach().cpu().double()
             if hasattr(value, "state_dict"):
@@ -177,7 +177,7 @@ def weights_digest(encoder: object, module: str) -> str:
                 for part in value:
                     add(part)
             elif hasattr(value, "__dict__"):
-                add(vars(value))
+                add({name: part for name, part in vars(value).items() if name != "identity"})  # `load` extends it
 
     add(encoder)
     for values in (vars(type(encoder)), vars(sys.modules[module])):
