@@ -53,15 +53,8 @@ def rbo(a: Rows, b: Rows, p: float = PERSISTENCE) -> NDArray[np.float64]:
     X_d is the number of shared items in the first d ranks; s and l are the lengths of the lists, s ≤ l:
     RBO = (1-p)/p (Σ_{d≤l} X_d/d p^d + Σ_{s<d≤l} X_s (d-s)/(s d) p^d) + ((X_l - X_s)/l + X_s/s) p^l.
 
-    Args:
-        a, b: (q, k) results.
-        p: persistence in (0, 1).
-
-    Returns:
-        (q,) in [0, 1]; 0 if one list is empty, NaN if both are.
-
-    Raises:
-        ValueError: p is not in (0, 1).
+    Of (q, k) results it is (q,) in [0, 1]; 0 if one list is empty, NaN if both are. A `ValueError` says that the persistence p is
+    not in (0, 1).
 
     >>> rbo(np.array([[1, 2]]), np.array([[2, 1]]), p=0.8).round(3)  # (1 - p) p + p² = p
     array([0.8])

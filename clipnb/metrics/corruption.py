@@ -13,10 +13,7 @@ Performance = Mapping[str, Mapping[int, float]]
 
 
 def mean_performance(performance: Performance) -> float:
-    """mPC: mean over manipulations of the mean over severities (Michaelis et al. 2019), in [0, 1].
-
-    Raises:
-        ValueError: there is no manipulation, or a manipulation has no severity.
+    """mPC: mean over manipulations of the mean over severities (Michaelis et al. 2019), in [0, 1]; a `ValueError` if one is empty.
 
     >>> mean_performance({"blurred": {1: 0.75, 3: 0.25}, "grey": {1: 1.0}})
     0.75
@@ -39,10 +36,8 @@ def corruption_error(performance: Mapping[int, float], baseline: Mapping[int, fl
     """CE = Σ_s E_s / Σ_s E_s(baseline), where E = 1 - performance (Hendrycks & Dietterich 2019).
 
     `performance` and `baseline` map severity -> performance of an encoder, and of the weak baseline, under one manipulation. CE is
-    0 or more; 1 if the errors equal those of the baseline; NaN if the baseline makes no errors.
-
-    Raises:
-        UserError: the baseline lacks a severity.
+    0 or more; 1 if the errors equal those of the baseline; NaN if the baseline makes no errors. A `UserError` says that the
+    baseline lacks a severity.
 
     >>> corruption_error({1: 0.75, 2: 0.5}, baseline={1: 0.25, 2: 0.25})
     0.5
@@ -54,11 +49,7 @@ def corruption_error(performance: Mapping[int, float], baseline: Mapping[int, fl
 
 
 def mean_corruption_error(performance: Performance, baseline: Performance) -> float:
-    """mCE: mean of CE over manipulations (Hendrycks & Dietterich 2019), 0 or more.
-
-    Raises:
-        UserError: the baseline lacks a manipulation or a severity.
-        ValueError: there is no manipulation.
+    """mCE: mean of CE over manipulations (Hendrycks & Dietterich 2019), 0 or more; a `UserError` if the baseline lacks one.
 
     >>> mean_corruption_error({"grey": {1: 0.75}, "blurred": {1: 0.5}}, {"grey": {1: 0.5}, "blurred": {1: 0.5}})
     0.75

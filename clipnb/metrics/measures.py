@@ -31,30 +31,18 @@ from .zero_shot import Texts, retrieved_by_text, zero_shot
 
 @dataclass(frozen=True)
 class QueryResults:
-    """The k results of each of q queries under one condition.
+    """The k results of each of q queries under one condition."""
 
-    Attributes:
-        clean, manipulated: (q, dim) unit embeddings v and v' of the queries.
-        rows: (q, k) rows of the gallery, best first, -1 where there is no result.
-        distances: (q, k) L2 distance of each result to v, NaN where there is no result.
-        tau: threshold on the distance.
-        own_kind: (q, k) whether a result has the query's category; None if the gallery has no categories.
-        hits: (q, k) `own_kind` without the query's own image; None unless the whole gallery is labelled.
-        ranked: ranking of the whole gallery for each query; None unless the whole gallery is labelled.
-        before: (q, k) `rows` of the clean queries; None for a search service, which gets only the manipulated queries.
-        texts: texts of the categories; None if the encoder cannot embed texts.
-    """
-
-    clean: Floats
-    manipulated: Floats
-    rows: Integers
-    distances: Floats
-    tau: float
-    own_kind: Bools | None = None
-    hits: Bools | None = None
-    ranked: Ranked | None = None
-    before: Integers | None = None
-    texts: Texts | None = None
+    clean: Floats  #: (q, dim) unit embeddings v of the queries
+    manipulated: Floats  #: (q, dim) unit embeddings v' of the queries under the condition
+    rows: Integers  #: (q, k) rows of the gallery, best first, -1 where there is no result
+    distances: Floats  #: (q, k) L2 distance of each result to v, NaN where there is no result
+    tau: float  #: threshold on the distance
+    own_kind: Bools | None = None  #: (q, k) whether a result has the query's category; None if the gallery has no categories
+    hits: Bools | None = None  #: (q, k) `own_kind` without the query's own image; None unless the whole gallery is labelled
+    ranked: Ranked | None = None  #: ranking of the whole gallery for each query; None unless the whole gallery is labelled
+    before: Integers | None = None  #: (q, k) `rows` of the clean queries; None for a service, which gets only manipulated queries
+    texts: Texts | None = None  #: texts of the categories; None if the encoder cannot embed texts
 
 
 Values = NDArray[np.float64] | None
@@ -63,28 +51,17 @@ Values = NDArray[np.float64] | None
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure.
+    """One measure."""
 
-    Attributes:
-        name: the name to type, and the column in a run's rows.
-        label: the name in figures and tables.
-        meaning: the definition in one sentence.
-        function: computes the values.
-        absent: the queries that have no value.
-        range: lowest and highest value.
-        chance: (R of each category, N) -> the expected value for a random ranking, where R of the N other images
-            have the query's category; None if there is no such value.
-        aliases: other spellings.
-    """
-
-    name: str
-    label: str
-    meaning: str
-    function: Callable[[QueryResults], Values]
-    absent: str = "none"
-    range: tuple[float, float] = (0.0, 1.0)
+    name: str  #: the name to type, and the column in a run's rows
+    label: str  #: the name in figures and tables
+    meaning: str  #: the definition in one sentence
+    function: Callable[[QueryResults], Values]  #: computes the values
+    absent: str = "none"  #: the queries that have no value
+    range: tuple[float, float] = (0.0, 1.0)  #: lowest and highest value
+    #: (R of each category, N) -> the expected value for a random ranking of N other images, R of them of the query's category
     chance: Callable[[Integers, int], Floats] | None = None
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()  #: other spellings
 
 
 MEASURES: Registry[Measure] = Registry("measure")
@@ -96,10 +73,6 @@ NO_RESULT_OR_RELEVANT = f"{NO_RESULT}, or {NO_RELEVANT.removeprefix('a query ')}
 NO_RESULTS = "a query without any result, clean or edited"
 
 
-def _found(q: QueryResults) -> Values:
-    return None if q.ranked is None else np.where(np.isnan(q.ranked.self_rr), np.nan, q.ranked.self_rr == 1)
-
-
 def _p1(q: QueryResults) -> Values:
     if q.own_kind is None:
         return None
@@ -108,17 +81,9 @@ def _p1(q: QueryResults) -> Values:
     return _if_relevant(q, np.where(usable.any(axis=1), np.take_along_axis(q.own_kind, first[:, None], axis=1)[:, 0], np.nan))
 
 
-def _p_at_k(q: QueryResults) -> Values:
-    return None if q.hits is None else _if_relevant(q, ranking.precision_at_k(q.hits))
-
-
 def _if_relevant(q: QueryResults, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Replace the value of a query without relevant images by NaN, if the whole gallery is labelled."""
     return values if q.ranked is None else np.where(q.ranked.relevant > 0, values, np.nan)
-
-
-def _r_at_k(q: QueryResults) -> Values:
-    return None if q.hits is None or q.ranked is None else ranking.recall_at_k(q.hits, q.ranked.relevant)
 
 
 def _named(q: QueryResults, by: str, label: str = "own") -> Values:
@@ -139,7 +104,7 @@ _ALL = (
         "found",
         "original found first",
         "Whether the unedited original, which stays in the gallery for this measure, is the first result of the edited query.",
-        _found,
+        lambda q: None if q.ranked is None else np.where(np.isnan(q.ranked.self_rr), np.nan, q.ranked.self_rr == 1),
         absent=NO_ORIGINAL,
         chance=lambda relevant, others: np.full(len(relevant), 1 / (others + 1)),
         aliases=("self_at_1",),
@@ -165,7 +130,7 @@ _ALL = (
         "p_at_k",
         "P@k by category",
         "Share of the k results that have the query's category.",
-        _p_at_k,
+        lambda q: None if q.hits is None else _if_relevant(q, ranking.precision_at_k(q.hits)),
         absent=NO_RELEVANT,
         chance=lambda relevant, others: relevant / others,
     ),
@@ -173,7 +138,7 @@ _ALL = (
         "r_at_k",
         "R@k by category",
         "Share of the category's other images that are among the k results.",
-        _r_at_k,
+        lambda q: None if q.hits is None or q.ranked is None else ranking.recall_at_k(q.hits, q.ranked.relevant),
         absent=NO_RELEVANT,
     ),
     Measure(

@@ -41,8 +41,7 @@ def precision_at_k(hits: Bools) -> NDArray[np.float64]:
 def recall_at_k(hits: Bools, relevant: Integers) -> NDArray[np.float64]:
     """R@k = hits / relevant (TREC) of (q, k) hits: (q,) in [0, 1]; NaN for a query without relevant images.
 
-    Args:
-        relevant: (q,) number of relevant images in the gallery.
+    `relevant` (q,) is the number of relevant images in the gallery.
 
     >>> recall_at_k(np.array([[True, False, True]]), np.array([8]))
     array([0.25])
@@ -57,16 +56,13 @@ def in_steps(values: Floats) -> NDArray[np.float64]:
 
 
 def tie_order(similarity: Floats, own_kind: Bools, distances: Floats, names: Integers) -> Integers:
-    """The order of a query's results: most similar first, ties against the query.
+    """(q, f) positions of a query's results, best first: most similar first, ties against the query.
 
     Args:
         similarity: (q, f) cosine to the manipulated query.
         own_kind: (q, f) whether a result has the query's category.
         distances: (q, f) L2 distance to the clean query.
         names: (q, f) rank of each result by content, different for each image.
-
-    Returns:
-        (q, f) positions, best first.
 
     >>> tie_order(np.array([[0.5, 0.5, 0.9]]), np.array([[True, False, True]]), np.zeros((1, 3)), np.array([[0, 1, 2]]))
     array([[2, 1, 0]])
@@ -75,14 +71,12 @@ def tie_order(similarity: Floats, own_kind: Bools, distances: Floats, names: Int
 
 
 def ordered_hits(similarity: Floats, relevant: Bools, junk: Bools | None = None) -> Bools:
-    """Relevance in ranked order, most similar first; among ties the irrelevant images come first.
+    """(q, n) relevance in ranked order, most similar first; among ties the irrelevant images come first.
 
     Args:
         similarity: (q, n) finite similarities; higher is nearer.
-        relevant, junk: (q, n) whether each image is relevant, and whether it is left out of the ranking; none by default.
-
-    Returns:
-        (q, n); a row with j junk images ends with j times False.
+        relevant: (q, n) whether each image is relevant.
+        junk: (q, n) whether it is left out, none by default; a row with j junk images ends with j times False.
 
     >>> ordered_hits(np.array([[0.9, 0.5, 0.9]]), np.array([[True, True, False]]))
     array([[False,  True,  True]])
@@ -95,31 +89,14 @@ def ordered_hits(similarity: Floats, relevant: Bools, junk: Bools | None = None)
     return np.asarray(keys & 1, dtype=np.bool_)
 
 
-@dataclass(frozen=True)
-class Precisions:
-    """Summaries of whole rankings, (q,) each, in [0, 1]; NaN for a query without relevant images.
+def average_precisions(hits: Bools) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """AP, AP@R and R of each ranking: (q,) each; NaN for a query without relevant images.
 
-    Attributes:
-        ap: average precision, AP = Σ_{i ≤ R} i / rank_i / R over the R relevant images (TREC). Its mean is mAP.
-        ap_at_r: AP@R = Σ_{rank_i ≤ R} i / rank_i / R, which counts only the first R ranks (Musgrave et al. 2020). Its
-            mean is mAP@R.
-        relevant: R, the number of relevant images.
-    """
+    AP = Σ_{i ≤ R} i / rank_i / R over the R relevant images (TREC); its mean is mAP. AP@R = Σ_{rank_i ≤ R} i / rank_i / R counts
+    only the first R ranks (Musgrave et al. 2020). `hits` (q, n) is the relevance in ranked order, from `ordered_hits`.
 
-    ap: NDArray[np.float64]
-    ap_at_r: NDArray[np.float64]
-    relevant: NDArray[np.int64]
-
-
-def average_precisions(hits: Bools) -> Precisions:
-    """AP and AP@R of each ranking.
-
-    Args:
-        hits: (q, n) relevance in ranked order, from `ordered_hits`; it includes all relevant images.
-
-    >>> summary = average_precisions(np.array([[True, False, False, True]]))
-    >>> summary.ap, summary.ap_at_r  # (1 / 1 + 2 / 4) / 2, (1 / 1) / 2
-    (array([0.75]), array([0.5]))
+    >>> average_precisions(np.array([[True, False, False, True]]))  # (1 / 1 + 2 / 4) / 2, (1 / 1) / 2, 2
+    (array([0.75]), array([0.5]), array([2]))
     """
     relevant = hits.sum(axis=1)
     at, rank = np.nonzero(hits)
@@ -129,17 +106,14 @@ def average_precisions(hits: Bools) -> Precisions:
     with np.errstate(invalid="ignore"):
         ap = np.bincount(at, precision, len(hits)) / relevant
         ap_at_r = np.bincount(at, precision * within, len(hits)) / relevant
-    return Precisions(ap, ap_at_r, relevant.astype(np.int64))
+    return ap, ap_at_r, relevant.astype(np.int64)
 
 
 def expected_ap(relevant: NDArray[np.integer], candidates: int) -> NDArray[np.float64]:
     """Expected average precision of a random ranking (Bestgen 2015), in (0, 1].
 
-    E[AP] = (H + (R - 1)(N - H) / (N - 1)) / N, where H = 1 + 1/2 + ... + 1/N.
-
-    Args:
-        relevant: (q,) R, the number of relevant images, from 1 up.
-        candidates: N, the number of images in the ranking.
+    E[AP] = (H + (R - 1)(N - H) / (N - 1)) / N for (q,) numbers R of relevant images, from 1 up, among N candidates, where
+    H = 1 + 1/2 + ... + 1/N.
 
     >>> expected_ap(np.array([1, 2]), 2)  # one relevant image is first or second: (1 + 1/2) / 2
     array([0.75, 1.  ])
@@ -151,13 +125,12 @@ def expected_ap(relevant: NDArray[np.integer], candidates: int) -> NDArray[np.fl
 def reciprocal_rank(similarity: Floats, target: Floats, junk: Bools | None = None) -> NDArray[np.float64]:
     """1 / rank of one target image, which ranks last among ties. The mean is MRR; self@1 counts the values of 1 (DISC21).
 
+    It is (q,) in (0, 1]; NaN where there is no target.
+
     Args:
         similarity: (q, n) similarity to the other images.
         target: (q,) similarity to the target image; NaN if it is not in the gallery.
         junk: (q, n) images that do not count; none by default.
-
-    Returns:
-        (q,) in (0, 1]; NaN where there is no target.
 
     >>> reciprocal_rank(np.array([[0.9, 0.5]]), np.array([0.7]))
     array([0.5])
@@ -181,16 +154,14 @@ def similarity_blocks(queries: Floats, gallery: Floats) -> Iterator[tuple[slice,
 
 
 @dataclass(frozen=True)
-class Ranked(Precisions):
-    """Summaries of the ranking of the whole gallery, for each query, by category and without its own image and its copies.
+class Ranked:
+    """Summaries of the ranking of the whole gallery, for each query, by category and without its own image and its copies."""
 
-    Attributes:
-        self_rr: reciprocal rank of the original among all images; NaN if it is not in the gallery.
-        copies: number of copies of the query, without its own image.
-    """
-
-    self_rr: NDArray[np.float64]
-    copies: NDArray[np.int64]
+    ap: NDArray[np.float64]  #: (q,) average precision; NaN for a query without relevant images
+    ap_at_r: NDArray[np.float64]  #: (q,) AP@R
+    relevant: NDArray[np.int64]  #: (q,) number of relevant images
+    self_rr: NDArray[np.float64]  #: (q,) reciprocal rank of the original among all images; NaN if it is not in the gallery
+    copies: NDArray[np.int64]  #: (q,) number of copies of the query, without its own image
 
 
 def rank_all(
@@ -219,9 +190,9 @@ def rank_all(
         junk = own if copies is None else own | copies(part)
         relevant = (same_category[0][part, None] == same_category[1]) & ~junk
         target = np.where(own.any(axis=1), np.where(own, similarity, -np.inf).max(axis=1, initial=-np.inf), np.nan)
-        found = average_precisions(ordered_hits(similarity, relevant, junk))
+        precisions = average_precisions(ordered_hits(similarity, relevant, junk))
         copied = junk.sum(axis=1) - own.any(axis=1)
-        blocks.append((found.ap, found.ap_at_r, found.relevant, reciprocal_rank(similarity, target, own), copied))
+        blocks.append((*precisions, reciprocal_rank(similarity, target, own), copied))
     return Ranked(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
 
 

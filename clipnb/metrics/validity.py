@@ -13,16 +13,13 @@ Floats = NDArray[np.floating]
 
 
 def result_distances(clean: Floats, gallery: Floats, rows: NDArray[np.integer], block: int = 256) -> NDArray[np.float64]:
-    """L2 distance of each result to the clean query: ‖g - v‖, in [0, 2] for unit vectors.
+    """L2 distance of each result to the clean query: (q, k) of ‖g - v‖, in [0, 2] for unit vectors, NaN where there is no result.
 
     Args:
         clean: (q, dim) embeddings v.
         gallery: (n, dim) embeddings g.
         rows: (q, k) rows of the gallery, -1 where there is no result.
         block: queries per block; memory is bounded by block x k x dim.
-
-    Returns:
-        (q, k), NaN where there is no result.
 
     >>> result_distances(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0, 1, -1]])).round(3)
     array([[0.   , 1.414,   nan]])
@@ -37,13 +34,8 @@ def result_distances(clean: Floats, gallery: Floats, rows: NDArray[np.integer], 
 def valid_at_k(distances: Floats, tau: float) -> NDArray[np.float64]:
     """valid@k,tau, which the study calls accuracy: the share of a query's usable results with ‖g - v‖ < tau.
 
-    For unit vectors an L2 distance d corresponds to a cosine of 1 - d²/2; tau = 0.8 to a cosine of 0.68.
-
-    Args:
-        distances: (q, k) distances of the results to the clean query, NaN for an unusable result.
-
-    Returns:
-        (q,) in [0, 1], NaN for a query without usable results.
+    For unit vectors an L2 distance d corresponds to a cosine of 1 - d²/2; tau = 0.8 to a cosine of 0.68. `distances` (q, k) are
+    those of the results to the clean query, NaN for an unusable result. The share is (q,) in [0, 1], NaN without usable results.
 
     >>> valid_at_k(np.array([[0.5, 1.0, np.nan]]), tau=0.8)
     array([0.5])

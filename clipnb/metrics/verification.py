@@ -3,7 +3,8 @@
 All pairs are pooled. A pair is accepted if its distance is below tau, as in valid@k,tau. Pairs with equal distance are
 accepted together, so that every point of a curve is a threshold that can be set.
 
->>> curve = operating_curve(same=np.array([0.2, 0.4]), different=np.array([0.3, 0.9]))
+>>> tau = np.nextafter([0.2, 0.3, 0.4, 0.9], 2)  # the distances of four pairs
+>>> curve = curve_of_counts(tau, same=np.array([1, 0, 1, 0]), different=np.array([0, 1, 0, 1]))
 >>> curve.recall, curve.fpr
 (array([0.5, 0.5, 1. , 1. ]), array([0. , 0.5, 0.5, 1. ]))
 >>> roc_auc(curve), round(average_precision(curve), 3)  # 3 of 4 comparisons; (1 / 1 + 2 / 3) / 2
@@ -30,19 +31,12 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OperatingCurve:
-    """Rates of accepted pairs at each threshold.
+    """Rates of accepted pairs at each threshold."""
 
-    Attributes:
-        tau: (m,) rising thresholds; the first accepts at least one pair, the last accepts all pairs.
-        recall: (m,) share of same-kind pairs that are accepted, the true positive rate; NaN without such pairs.
-        fpr: (m,) share of different-kind pairs that are accepted, the false positive rate; NaN without such pairs.
-        precision: (m,) share of accepted pairs that are same-kind. It depends on how common same-kind pairs are.
-    """
-
-    tau: Vector
-    recall: Vector
-    fpr: Vector
-    precision: Vector
+    tau: Vector  #: (m,) rising thresholds; the first accepts at least one pair, the last accepts all pairs
+    recall: Vector  #: (m,) share of same-kind pairs that are accepted, the true positive rate; NaN without such pairs
+    fpr: Vector  #: (m,) share of different-kind pairs that are accepted, the false positive rate; NaN without such pairs
+    precision: Vector  #: (m,) share of accepted pairs that are same-kind; it depends on how common same-kind pairs are
 
     def at(self, tau: float) -> tuple[float, float, float]:
         """(recall, FPR, precision) of a threshold; (0, 0, NaN) if no pair is that close, NaN for a threshold of NaN."""
@@ -55,34 +49,15 @@ class OperatingCurve:
 
 
 def curve_of_counts(tau: Floats, same: NDArray[Any], different: NDArray[Any]) -> OperatingCurve:
-    """Operating curve from the number of pairs between successive thresholds.
+    """Operating curve from the (m,) numbers of same-kind and of different-kind pairs at (m,) rising thresholds.
 
-    Args:
-        tau: (m,) rising thresholds.
-        same, different: (m,) numbers of same-kind and different-kind pairs with a distance below tau, but not below the
-            previous threshold.
+    A pair is counted at the first threshold that its distance is below.
     """
     hits, misses = np.cumsum(same, dtype=np.float64), np.cumsum(different, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         found = OperatingCurve(np.asarray(tau, dtype=np.float64), hits / hits[-1], misses / misses[-1], hits / (hits + misses))
     some = hits + misses > 0
     return OperatingCurve(found.tau[some], found.recall[some], found.fpr[some], found.precision[some])
-
-
-def operating_curve(same: Floats, different: Floats) -> OperatingCurve:
-    """Exact operating curve from the (p,) distances of same-kind pairs and the (n,) distances of different-kind pairs.
-
-    Raises:
-        ValueError: one kind has no pairs.
-    """
-    if not (np.size(same) and np.size(different)):
-        raise ValueError("a threshold needs pairs of the same and of different categories")
-    values = np.unique(np.concatenate([same, different]).astype(np.float64))
-    same_counts, different_counts = (
-        np.bincount(np.searchsorted(values, np.asarray(part, dtype=np.float64)), minlength=len(values))
-        for part in (same, different)
-    )
-    return curve_of_counts(np.nextafter(values, np.inf), same_counts, different_counts)
 
 
 def roc_auc(curve: OperatingCurve) -> float:

@@ -16,28 +16,20 @@ from .validity import Floats
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of a run's categories.
+    """The texts of a run's categories."""
 
-    Attributes:
-        prompts, names: (c, dim) unit embeddings of the categories, by the prompts of the run and by the bare names.
-        own: (q,) row of each query's category.
-        written: (q,) row of the category whose name is written on each query; None if nothing is written.
-        whole: whether the queries are all photographs of the data set, as text-to-image retrieval needs.
-    """
-
-    prompts: Floats
-    names: Floats
-    own: NDArray[np.integer]
-    written: NDArray[np.integer] | None = None
-    whole: bool = True
+    prompts: Floats  #: (c, dim) unit embeddings of the categories, by the prompts of the run
+    names: Floats  #: (c, dim) unit embeddings of the categories, by the bare names
+    own: NDArray[np.integer]  #: (q,) row of each query's category
+    written: NDArray[np.integer] | None = None  #: (q,) row of the category whose name is written on each query, if any is
+    whole: bool = True  #: whether the queries are all photographs of the data set, as text-to-image retrieval needs
 
 
 def zero_shot(queries: Floats, prompts: Floats, labels: NDArray[np.integer]) -> Bools:
     """Whether the text nearest to a query is that of its label (Radford et al. 2021).
 
-    Args:
-        queries, prompts: (q, dim) and (c, dim) unit embeddings of images and of the categories' texts.
-        labels: (q,) row of `prompts` of each query's label.
+    `queries` (q, dim) and `prompts` (c, dim) are unit embeddings of images and of the categories' texts, and `labels` (q,) the row
+    of `prompts` of each query's label.
 
     >>> zero_shot(np.array([[0.6, 0.8]]), np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1]))
     array([ True])
