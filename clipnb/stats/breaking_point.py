@@ -21,23 +21,17 @@ STEPS = 200
 class BreakingPoint:
     """A strength with a 95% confidence interval. Strengths are ordered from the weakest to the strongest edit.
 
-    Attributes:
-        strength: the breaking point, in the unit of the strengths; -inf if the measure is broken at the weakest strength,
-            inf if it has not broken at the strongest, NaN if the clean measure is not above chance.
-        low, high: bounds of the interval towards weaker and stronger manipulations, with the same meaning of infinity; NaN
-            without an interval.
-        bracket: the two measured strengths between which the measure breaks; NaN for a missing one.
-        clean, target: macro mean of the measure on clean photographs, and the value at which it counts as broken.
-        n: number of categories.
+    The breaking point and its bounds are -inf if the measure is broken at the weakest strength, and inf if it has not broken at the
+    strongest. The breaking point is NaN if the clean measure is not above chance, the bounds are NaN without an interval.
     """
 
-    strength: float
-    low: float
-    high: float
-    bracket: tuple[float, float]
-    clean: float
-    target: float
-    n: int
+    strength: float  # the breaking point, in the unit of the strengths
+    low: float  # bound of the interval towards weaker manipulations
+    high: float  # bound towards stronger ones
+    bracket: tuple[float, float]  # the two measured strengths between which the measure breaks; NaN for a missing one
+    clean: float  # macro mean of the measure on clean photographs
+    target: float  # value at which it counts as broken
+    n: int  # number of categories
 
     @property
     def reached(self) -> bool:
@@ -51,12 +45,7 @@ class BreakingPoint:
 
 
 def breaking_point(
-    clean: ArrayLike,
-    edited: ArrayLike,
-    strengths: ArrayLike,
-    *,
-    chance: ArrayLike = 0.0,
-    fraction: float = 0.5,
+    clean: ArrayLike, edited: ArrayLike, strengths: ArrayLike, *, chance: ArrayLike = 0.0, fraction: float = 0.5
 ) -> BreakingPoint:
     """Breaking point with its interval over categories.
 
@@ -73,8 +62,7 @@ def breaking_point(
         chance: (G,) value of the measure by chance in each category, or one value for all.
         fraction: share of the measure's excess over chance that is lost, in (0, 1).
 
-    Returns:
-        The breaking point. It has no interval with fewer than `FEWEST` categories, or if they do not differ where it breaks.
+    There is no interval with fewer than `FEWEST` categories, or if they do not differ where the measure breaks.
 
     Raises:
         ValueError: the shapes do not match, the strengths are not in order, or the fraction is not in (0, 1).

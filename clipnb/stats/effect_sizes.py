@@ -48,15 +48,13 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
 class Nesting:
     """Similarity of the scores within a category.
 
-    Attributes:
-        icc: intra-class correlation, ICC(1) by one-way analysis of variance (Shrout & Fleiss 1979); NaN for fewer than
-            two categories, if no category has two images, or if all scores are equal.
-        design_effect: 1 + (m - 1) ICC with m = Σn² / Σn images per category (Kish 1965), at least 1: the variance of a
-            mean over images divided by the variance that independent images would give.
+    The design effect is 1 + (m - 1) ICC with m = Σn² / Σn images per category (Kish 1965), at least 1: the variance of a mean over
+    images divided by the variance that independent images would give. Both are NaN for fewer than two categories, if no category
+    has two images, or if all scores are equal.
     """
 
-    icc: float
-    design_effect: float
+    icc: float  #: intra-class correlation, ICC(1) by one-way analysis of variance (Shrout & Fleiss 1979)
+    design_effect: float  #: design effect
 
 
 def nesting(scores: Sequence[ArrayLike]) -> Nesting:

@@ -58,16 +58,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Result of a test of equivalence.
+    """Result of a test of equivalence. If p is below alpha, the test shows a change smaller than the margin."""
 
-    Attributes:
-        p: p-value of the hypothesis that the change is at least as large as the margin. If it is below alpha, the test
-            shows a change smaller than the margin; NaN without an interval.
-        interval: interval of level 1 - 2 alpha; it lies within ±margin if and only if p < alpha.
-    """
-
-    p: float
-    interval: Interval
+    p: float  #: p-value of the hypothesis that the change is at least as large as the margin; NaN without an interval
+    interval: Interval  #: interval of level 1 - 2 alpha; it lies within ±margin if and only if p < alpha
 
 
 def tost(differences: ArrayLike, margin: float) -> Equivalence:
@@ -75,12 +69,8 @@ def tost(differences: ArrayLike, margin: float) -> Equivalence:
 
     `ttost_paired` of statsmodels is ten times as fast, but gives no interval.
 
-    Args:
-        differences: (G,) d_c; p is NaN for fewer than `FEWEST` categories and for equal values.
-        margin: the largest change that counts as no change, in the unit of the differences, above 0.
-
-    Raises:
-        ValueError: the margin is not positive.
+    `differences` are (G,) d_c; p is NaN for fewer than `FEWEST` categories and for equal values. `margin` is the largest change
+    that counts as no change, in the unit of the differences; a `ValueError` says that it is not above 0.
 
     >>> round(tost([0.0, 0.1, -0.1, 0.0, 0.1, -0.1], margin=0.1).p, 4)  # t = 2.739 with 5 degrees of freedom
     0.0204
@@ -115,16 +105,13 @@ def _equivalence(margin: float, interval: Interval, test: Callable[[float, str],
 class Interaction:
     """Difference between two data sets in the mean change by a manipulation.
 
-    Attributes:
-        difference: mean change of the first set minus that of the second, with Welch's interval.
-        p: p-value of Welch's t test.
-        p_permutation: p-value of a permutation test on Welch's t, a check on `p` (Chung & Romano 2013). With few
-            categories of very unequal spread, it tests equal distributions rather than equal means.
+    The permutation test on Welch's t is a check on `p` (Chung & Romano 2013). With few categories of very unequal spread, it tests
+    equal distributions rather than equal means.
     """
 
-    difference: Interval
-    p: float
-    p_permutation: float
+    difference: Interval  #: mean change of the first set minus that of the second, with Welch's interval
+    p: float  #: p-value of Welch's t test
+    p_permutation: float  #: p-value of the permutation test
 
 
 def interaction(a: ArrayLike, b: ArrayLike, *, seed: int = 0, permutations: int = 9_999) -> Interaction:

@@ -57,10 +57,7 @@ def category_means(scores: Mapping[str, Iterable[float]], *, absent: Absent = "s
 
 
 def macro_mean(means: ArrayLike) -> float:
-    """Mean of category means. Every category has the same weight, whatever its number of images.
-
-    Raises:
-        ValueError: there are no categories.
+    """Mean of category means, each of the same weight, whatever its number of images; a `ValueError` without categories.
 
     >>> macro_mean([0.75, 0.25])
     0.5
@@ -73,24 +70,15 @@ def macro_mean(means: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Interval:
-    """A point estimate with a confidence interval.
+    """A point estimate with a confidence interval."""
 
-    Attributes:
-        point: the estimate.
-        low, high: bounds; NaN if there is no interval.
-        method: "Gaffke", "t", "sign flip", "Welch", "jackknife", "percentile" or "given".
-        n: number of categories; for a difference, of the smaller data set.
-        level: nominal coverage.
-        constant: whether all categories have the same value.
-    """
-
-    point: float
-    low: float
-    high: float
-    method: str
-    n: int
-    level: float = 0.95
-    constant: bool = False
+    point: float  #: the estimate
+    low: float  #: lower bound; NaN if there is no interval
+    high: float  #: upper bound; NaN if there is no interval
+    method: str  #: "Gaffke", "t", "sign flip", "Welch", "jackknife", "percentile" or "given"
+    n: int  #: number of categories; for a difference, of the smaller data set
+    level: float = 0.95  #: nominal coverage
+    constant: bool = False  #: whether all categories have the same value
 
     @property
     def bounded(self) -> bool:
@@ -118,12 +106,7 @@ class Interval:
         return self.low <= value <= self.high
 
 
-def mean_interval(
-    means: ArrayLike,
-    *,
-    level: float = 0.95,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
-) -> Interval:
+def mean_interval(means: ArrayLike, *, level: float = 0.95, bounds: tuple[float, float] = (-math.inf, math.inf)) -> Interval:
     """Confidence interval of the macro mean: Gaffke's for a share, else Student's t.
 
     Gaffke's interval (Gaffke 2005; Learned-Miller & Thomas 2020) weights the n means and one more value, the bound 0 for the
@@ -131,15 +114,8 @@ def mean_interval(
     assumes no distribution. The quantiles are computed, not simulated. For means that are all 0 or 1 it is the interval of
     Clopper and Pearson.
 
-    Args:
-        means: (G,) category means.
-        bounds: range of the quantity, (0, 1) for a share; the interval ends there.
-
-    Returns:
-        An interval without bounds for one category, and, if it is Student's t, for fewer than `FEWEST` or equal means.
-
-    Raises:
-        ValueError: there are no categories.
+    `bounds` is the range of the quantity, (0, 1) for a share; the interval ends there. It has no bounds for one category, and, if
+    it is Student's t, for fewer than `FEWEST` or equal means. Without categories there is a `ValueError`.
 
     >>> found = mean_interval([1.0, 1.0, 1.0, 1.0], bounds=(0, 1))  # low = 0.025 ** (1 / 4)
     >>> found.method, round(found.low, 2), found.high
@@ -179,10 +155,7 @@ def _chance_below(a: NDArray[np.float64]) -> float:
 def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     """Student's t interval of a mean, mean ± t(G-1) s/√G, without bounds for fewer than `FEWEST` or equal values.
 
-    In simulations it covers 69.8% to 97.2% for the mean of a share: least near a ceiling.
-
-    Raises:
-        ValueError: there are no values.
+    In simulations it covers 69.8% to 97.2% for the mean of a share: least near a ceiling. Without values there is a `ValueError`.
 
     >>> found = t_interval([0.2, 0.4, 0.6, 0.2, 0.4, 0.6])  # 0.4 ± 2.571 * 0.179 / sqrt(6)
     >>> round(found.low, 3), round(found.high, 3)

@@ -81,10 +81,7 @@ def change_interval(differences: ArrayLike, *, level: float = 0.95, flips: int =
     It excludes 0 if and only if p <= 1 - level. In simulations it covers 33.5% to 98.2%: least if few categories change.
 
     Its ends lie between the smallest and the largest of the (G,) changes. It has no bounds if they are equal, or if there are too
-    few: 2^(1-G) must be at most 1 - level, which takes 6 categories at 95%.
-
-    Raises:
-        ValueError: there are no differences.
+    few: 2^(1-G) must be at most 1 - level, which takes 6 categories at 95%. Without differences there is a `ValueError`.
 
     >>> found = change_interval([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     >>> round(found.low, 3), round(found.high, 3)
