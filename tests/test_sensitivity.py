@@ -87,7 +87,9 @@ def test_analyse_says_how_far_a_change_depends_on_the_draw(
     for result in (clean, edited, steady):
         result.save()
     asked = ["analyse", root, "--encoder", "tiny", "--k", "3", "--measure", "shift", "--out", str(tmp_path)]
-    assert "Several draws" in printed(*asked)
+    assert "Several draws: lowest and highest change of a single draw; nested:" in printed(*asked, "--primary", "cropped/3")
+    roles = pd.read_csv(tmp_path / "contrasts.csv").set_index("after")["role"].to_dict()
+    assert roles == {"cropped-s3-draws4": "primary", "grey-s3": "exploratory"}
     (row,) = pd.read_csv(tmp_path / "draws.csv").to_dict("records")
     assert (row["run"], row["categories"], row["draws"]) == (edited.spec.run_id, 6, 4)
     by_draw = edited.rows.groupby(["draw", "category"])["shift"].mean().groupby("draw").mean() - clean.mean("shift")
@@ -96,6 +98,18 @@ def test_analyse_says_how_far_a_change_depends_on_the_draw(
     for column, same in (("change", "change"), ("change_low", "low"), ("change_high", "high")):
         assert row[column] == pytest.approx(changed[same])
     assert row["nested_low"] < row["change"] < row["nested_high"]
+    assert "cropped/3, 4 draws" in printed("runs", root)
+
+
+def test_no_nested_interval_is_announced_where_categories_are_too_few(
+    photo_folder: PhotoFolder, printed: Printed, own_results: Path
+) -> None:
+    root = str(photo_folder(dict.fromkeys("abc", 3)))
+    for manip in ("original", "cropped"):
+        tiny_run(root, manip, 3, severity=3 * (manip == "cropped"), draws=2).save()
+    said = printed("analyse", root)
+    assert "Several draws: lowest and highest change of a single draw\n" in said
+    assert "nested" not in said
 
 
 @pytest.mark.parametrize("sizes", [np.full(12, 10), np.array([4, 4, 5, 6, 8, 10, 10, 12, 15, 20, 25, 30])])

@@ -26,14 +26,19 @@ Member = TypeVar("Member", Contrast, InteractionContrast)
 
 
 def role(condition: str, primary: str = "", graded: Collection[str] = ()) -> str:
-    """The role of a condition; `primary` is the primary condition, `graded` are the conditions at severities.
+    """The role of a condition; `primary` is the primary condition, with any number of draws; `graded` are those at severities.
 
-    >>> role("grey"), role("grey-s3", graded=["grey-s3"]), role("grey", primary="grey"), role("blurred", primary="grey")
+    >>> role("grey"), role("grey-s3", graded=["grey-s3"]), role("cropped-draws4", primary="cropped"), role("grey", primary="cropped")
     ('planned', 'exploratory', 'primary', 'exploratory')
     """
     if primary:
-        return PRIMARY if condition == primary else EXPLORATORY
+        return PRIMARY if primary in (condition, without_draws(condition)) else EXPLORATORY
     return EXPLORATORY if condition in graded else PLANNED
+
+
+def without_draws(condition: str) -> str:
+    """A condition without its number of draws: `cropped-s3` of `cropped-s3-draws4`."""
+    return condition.partition("-draws")[0]
 
 
 def with_roles(

@@ -206,7 +206,8 @@ def _runs(options: argparse.Namespace) -> int:
     elif options.format == "csv":
         print(csv(frame), end="")
     elif results:
-        frame["manip"] = [str(result.spec.condition) for result in results]
+        draws = [f", {r.spec.draws} draws" * (r.spec.draws > 1) for r in results]
+        frame["manip"] = [f"{r.spec.condition}{several}" for r, several in zip(results, draws, strict=True)]
         print(printable(frame, [name for name in LISTED if name in frame]))
     else:
         others = f" on {options.dataset!r}; clipnb runs lists the others" if options.dataset and load_results() else ""

@@ -74,7 +74,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
-    from ..analysis.families import equivalence_frame, too_few, with_roles
+    from ..analysis.families import equivalence_frame, too_few, with_roles, without_draws
     from ..analysis.scores import comparable_with_clean, named_by_group, of_result
     from ..analysis.sensitivity import draws_frame
     from ..manipulations import condition
@@ -106,7 +106,7 @@ def _analyse(options: argparse.Namespace) -> int:
     if primary not in have:
         with suppress(UserError):  # no condition
             primary = condition(primary).slug
-    if primary not in {"", *have}:
+    if primary not in {"", *have, *map(without_draws, have)}:
         raise UserError(f"--primary {options.primary!r} is not a condition of a change; choose from {', '.join(have) or 'none'}")
     if family:
         tables["contrasts"] = with_roles(family, contrasts_frame, primary, graded)
@@ -131,8 +131,9 @@ def _analyse(options: argparse.Namespace) -> int:
     kept = {s.source for s in scores}
     if not (drawn := draws_frame([r for r in results if r.spec.run_id in kept], measure)).empty:
         tables["draws"] = drawn
-        print("\nSeveral draws: lowest and highest change of a single draw; nested: interval over categories, images and draws")
-        print(printable(drawn))
+        nested = "; nested: interval over categories, images and draws" * bool(drawn["nested_low"].notna().any())
+        print(f"\nSeveral draws: lowest and highest change of a single draw{nested}")
+        print(printable(drawn.dropna(axis="columns", how="all")))
     if options.out:
         _write(options.out, tables, {measure: family} if family else {})
     return 0
@@ -213,6 +214,7 @@ def _threshold(options: argparse.Namespace) -> int:
     from .._core.paths import shown
     from ..analysis.calibration import calibration_of, threshold_frame
     from ..datasets.card import card_of
+    from ..report.coverage import COVERS
     from ..report.plots import operating_points
     from ..report.tables import printable
     from ..report.threshold_tables import threshold_answer
@@ -221,7 +223,8 @@ def _threshold(options: argparse.Namespace) -> int:
     spec = RunSpec(options.dataset, **given_settings(options))
     calibration = calibration_of(spec, wanted=options.wanted)
     frame = threshold_frame(calibration, spec.tau)
-    print(f"{spec.dataset_name}, {spec.encoder}: " + threshold_answer(calibration, spec.tau).replace("**", ""))
+    answer = threshold_answer(calibration, spec.tau).replace("**", "")
+    print(f"{spec.dataset_name}, {spec.encoder}: {answer}" + f"\n{COVERS}" * ("; covers" in answer))
     if near := card_of(options.dataset).near_copies:
         counted = f"{near} pairs of near-copies are counted" if near > 1 else "One pair of near-copies is counted"
         print(f"{counted}; runs leave such pairs out. `clipnb card --files` names them.")

@@ -68,6 +68,10 @@ def lowest(method: str, categories: int) -> float:
     return _lowest()[method, max(sizes)] if sizes else math.nan
 
 
+COVERS = "covers ≥: the lowest share of such intervals that held the true value in simulations"
+"""Line below a table or a text with notes."""
+
+
 def note(method: str, categories: int, level: float = 0.95) -> str:
     """Text after the bounds of an interval: its lowest simulated coverage, if that is below `LOW`; else "".
 

@@ -91,7 +91,8 @@ def over_categories(intervals: Iterable[Interval]) -> str:
     why = ", ".join(dict.fromkeys(i.why_unbounded for i in listed if not i.bounded))
     if not any(i.bounded for i in listed):
         return f"no interval: {why}"
-    covered = "".join(dict.fromkeys(covers(i) for i in listed if i.bounded))
+    rates = dict.fromkeys(covers(i).removeprefix("; covers ") for i in listed if i.bounded and covers(i))
+    covered = f", of which {' or '.join(rates)} held the true value in simulations" if rates else ""
     return f"{listed[0].level:.0%} intervals over categories{covered}" + (f" (some have none: {why})" if why else "")
 
 

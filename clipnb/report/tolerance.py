@@ -7,11 +7,12 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..analysis.severity import BASELINE
 from ..analysis.tolerance import Tolerance, position
 from ..manipulations import MANIPULATIONS
 from ..metrics.measures import MEASURES
 from ..stats.intervals import FEWEST
-from .coverage import INVERTED, note
+from .coverage import COVERS, INVERTED, note
 from .format import percent, table
 from .format import points as points_text
 from .plots import INK, MID, WIDTH, new_figure, plain
@@ -69,7 +70,7 @@ def lines(found: Sequence[Tolerance]) -> list[str]:
     said = [f"  {MANIPULATIONS[t.manip].label:<{width}}  {in_words(t)}" for t in ordered]
     if few := [t.categories for t in ordered if t.categories < FEWEST]:
         said.append(f"no intervals: {min(few)} categories are too few, {FEWEST} are needed")
-    return said
+    return said + [COVERS] * ("; covers" in "".join(said))
 
 
 def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tolerance]]) -> list[str]:
@@ -104,7 +105,9 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
     lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in flipped]
     if frame["images_per_second"].isna().any():
         lines.append("images/s is empty where embeddings came from the cache, or the run took less than 0.1 s")
-    return lines
+    errors = f"mCE: 1 - mAP at severities 1 to 5, over that of the encoder {BASELINE} (empty without it)"
+    lines.append(f"P@1: the first other result is of the query's kind; mAP: average precision by kind; {errors}")
+    return lines + [COVERS] * ("; covers" in "".join(lines))
 
 
 def tolerance_table(found: Sequence[Tolerance]) -> str:
