@@ -28,7 +28,7 @@ Member = TypeVar("Member", Contrast, InteractionContrast)
 def role(condition: str, primary: str = "", graded: Collection[str] = ()) -> str:
     """The role of a condition; `primary` is the primary condition, with any number of draws; `graded` are those at severities.
 
-    >>> role("grey"), role("grey-s3", graded=["grey-s3"]), role("cropped-draws4", primary="cropped"), role("grey", primary="cropped")
+    >>> role("grey"), role("grey-s3", graded=["grey-s3"]), role("cropped-draws4", "cropped"), role("grey", "cropped")
     ('planned', 'exploratory', 'primary', 'exploratory')
     """
     if primary:
