@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +30,7 @@ from ._core.files import file_sha256, read_bytes, read_text, replaced_folder, wr
 from ._core.paths import results_root, shown
 from .datasets.dataset import NESTED, locate
 from .errors import DatasetError, UserError, text_of
-from .manipulations import CLEAN, MANIPULATIONS
+from .manipulations import MANIPULATIONS
 from .metrics.measures import MEASURES
 from .provenance import Provenance, checked, folder_sha256
 from .spec import RunSpec
@@ -197,12 +197,6 @@ def same_photographs(a: Result, b: Result) -> bool:
 def comparable(a: Result, b: Result) -> bool:
     """Whether two runs used the same photographs and the same encoder."""
     return same_photographs(a, b) and bool(a.provenance["encoder"]["identity"] == b.provenance["encoder"]["identity"])
-
-
-def comparable_with_clean(results: Sequence[Result]) -> list[Result]:
-    """Of runs that differ only in their condition, those with the photographs and encoder of the clean one; all if it is absent."""
-    clean = [result for result in results if result.spec.manip == CLEAN]
-    return [result for result in results if all(comparable(result, first) for first in clean)]
 
 
 def require_own_folder(folder: Path, spec: RunSpec, root_sha256: str, fingerprint: Callable[[Collection[str]], str]) -> None:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
-from clipnb.analysis import severity
 from clipnb.manipulations import STUDY
+from clipnb.metrics.measures import HEADLINES
 from clipnb.report import plots
 from clipnb.stats.intervals import mean_interval
 from clipnb_book import performance, scale, severities
@@ -77,7 +77,7 @@ def test_a_curve_of_severity_has_a_dot_for_each_category_and_an_interval_at_each
 
 def test_the_points_of_a_table_of_severities_are_the_categories_behind_its_means() -> None:
     table, _ = records.severities()
-    for measure in severity.SHOWN:
+    for measure in HEADLINES:
         points = table[f"{measure}_points"]
         assert points.map(len).equals(table["categories"])
         pd.testing.assert_series_equal(points.map(np.mean), table[measure], check_names=False, atol=1e-4)

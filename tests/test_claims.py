@@ -271,8 +271,9 @@ def test_numbers_that_contain_the_digits_of_the_level_are_kept(point: float) -> 
 
 
 def test_runs_of_an_encoder_with_a_slash_in_its_name_are_found() -> None:
-    rows = pd.DataFrame({"category": ["a", "b"], "image": ["1", "1"], "valid": [0.25, 0.75]})
-    found = from_runs([Result(RunSpec("sample-figures", "grey", "ViT-L/14"), {}, rows)])("sample-figures", "ViT-L/14")
+    rows = pd.DataFrame({"category": ["a", "b"], "image": ["1", "1"], "valid": [0.25, 0.75], "noop": False})
+    about = {"data_fingerprint": "f", "encoder": {"identity": "e"}}
+    found = from_runs([Result(RunSpec("sample-figures", "grey", "ViT-L/14"), about, rows)])("sample-figures", "ViT-L/14")
     assert found["grey"].mean == 0.5
 
 

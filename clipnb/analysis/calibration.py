@@ -17,14 +17,7 @@ from ..errors import UserError
 from ..manipulations import CLEAN
 from ..metrics.ranking import codes
 from ..metrics.validity import Floats
-from ..metrics.verification import (
-    OperatingCurve,
-    average_precision,
-    equal_error,
-    recall_at_precision,
-    roc_auc,
-    tau_at_fpr,
-)
+from ..metrics.verification import OperatingCurve, average_precision, equal_error, recall_at_precision, roc_auc, tau_at_fpr
 from ..runs import drawn_for
 from ..spec import RunSpec
 from ..stats.intervals import Interval
@@ -57,22 +50,14 @@ ACCEPTS = {
 
 @dataclass(frozen=True)
 class Calibration:
-    """Calibrated thresholds.
+    """Calibrated thresholds."""
 
-    Attributes:
-        values: name in `STATISTICS` -> estimate with its interval over categories.
-        curve: operating curve of the calibration categories.
-        calibrated_on, scored_on: names of the categories; they are equal if there are too few categories to divide.
-        check: operating curve of the scoring categories; None if they are the calibration categories.
-        results: threshold for a wanted precision among the results of a search.
-    """
-
-    values: dict[str, Interval]
-    curve: OperatingCurve
-    calibrated_on: tuple[str, ...]
-    scored_on: tuple[str, ...]
-    check: OperatingCurve | None
-    results: ResultThreshold
+    values: dict[str, Interval]  # name in `STATISTICS` -> estimate with its interval over categories
+    curve: OperatingCurve  # of the calibration categories
+    calibrated_on: tuple[str, ...]  # names of the calibration categories
+    scored_on: tuple[str, ...]  # names of the scoring categories: the same if there are too few categories to divide
+    check: OperatingCurve | None  # of the scoring categories; None if they are the calibration categories
+    results: ResultThreshold  # threshold for a wanted precision among the results of a search
 
     @property
     def prevalence(self) -> float:
@@ -129,11 +114,7 @@ def calibrate(
 
 
 def calibration_of(spec: RunSpec, *, wanted: float = WANTED, progress: bool = True) -> Calibration:
-    """Calibrate on the clean photographs of a run with its encoder; `wanted` is the precision wanted among accepted results.
-
-    Raises:
-        UserError: the data set is missing, or has too few photographs.
-    """
+    """Calibrate on the clean photographs of a run with its encoder; `wanted` is the precision wanted among accepted results."""
     vectors, categories, digests = clean_embeddings(spec, progress)
     return calibrate(vectors, categories, digests, k=spec.k, wanted=wanted, seed=spec.seed)
 
@@ -163,19 +144,9 @@ def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
     for name, wanted in accepts.items():
         value = intervals[name].point
         recall, fpr, precision = calibration.curve.at(value)
-        row = {
-            "threshold": name,
-            "accepts": wanted,
-            "tau": value,
-            "low": intervals[name].low,
-            "high": intervals[name].high,
-            "cosine": 1 - value**2 / 2,
-            "recall": recall,
-            "fpr": fpr,
-            "precision": precision,
-            "prevalence": calibration.prevalence,
-            "precision_of_results": results.curve.at(value)[2],
-        }
+        row = {"threshold": name, "accepts": wanted, "tau": value, "low": intervals[name].low, "high": intervals[name].high}
+        row |= {"cosine": 1 - value**2 / 2, "recall": recall, "fpr": fpr, "precision": precision}
+        row |= {"prevalence": calibration.prevalence, "precision_of_results": results.curve.at(value)[2]}
         if calibration.check:
             row |= dict(zip(("recall_held_out", "fpr_held_out", "precision_held_out"), calibration.check.at(value), strict=True))
         rows.append(row)

@@ -21,36 +21,21 @@ AT_FLOOR = "cannot tell at this threshold"
 
 @dataclass(frozen=True)
 class Contrast:
-    """One condition against another on one data set.
+    """One condition against another on one data set."""
 
-    Attributes:
-        dataset: the data set of both conditions.
-        before, after: the conditions.
-        changes: d_c, category -> mean change, after minus before.
-        paired_by: "image", or "category" if the scores name no images.
-        images: number of pairs of images; 0 if the scores name no images.
-        interval: mean change with its interval over categories, which agrees with `p`.
-        p: p-value of the sign-flip permutation test, the primary test.
-        p_wilcoxon: p-value of the signed-rank test, a check.
-        effect: matched-pairs rank-biserial correlation.
-        detectable: smallest mean change that the primary test finds with power 0.8; NaN if it can find none.
-        nesting: dependence of the changes of images in a category.
-        at_floor: whether the scores before can hardly fall, although photographs did change.
-    """
-
-    dataset: str
-    before: str
-    after: str
-    changes: dict[str, float]
-    paired_by: str
-    images: int
-    interval: Interval
-    p: float
-    p_wilcoxon: float
-    effect: float
-    detectable: float
-    nesting: Nesting
-    at_floor: bool = False
+    dataset: str  #: the data set of both conditions
+    before: str  #: the first condition
+    after: str  #: the second condition
+    changes: dict[str, float]  #: d_c, category -> mean change, after minus before
+    paired_by: str  #: "image", or "category" if the scores name no images
+    images: int  #: number of pairs of images; 0 if the scores name no images
+    interval: Interval  #: mean change with its interval over categories, which agrees with `p`
+    p: float  #: p-value of the sign-flip permutation test, the primary test
+    p_wilcoxon: float  #: p-value of the signed-rank test, a check
+    effect: float  #: matched-pairs rank-biserial correlation
+    detectable: float  #: smallest mean change that the primary test finds with power 0.8; NaN if it can find none
+    nesting: Nesting  #: dependence of the changes of images in a category
+    at_floor: bool = False  #: whether the scores before can hardly fall, although photographs did change
 
     def verdict(self, p: float) -> str:
         """The verdict for an adjusted p-value; `AT_FLOOR` if scores do not change at a threshold that does not fit the encoder."""
@@ -63,11 +48,7 @@ class Contrast:
 
 
 def contrast(before: Scores, after: Scores) -> Contrast:
-    """Compare two conditions of one data set.
-
-    Raises:
-        UserError: they have no category in common.
-    """
+    """Compare two conditions of one data set; a `UserError` if they have no category in common."""
     pairs = paired_changes(before, after)
     if not pairs:
         raise UserError(f"{before.source or before.condition} and {after.source or after.condition} have no category in common")
@@ -127,18 +108,12 @@ def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class InteractionContrast:
-    """One manipulation on two data sets: an interaction.
+    """One manipulation on two data sets: an interaction."""
 
-    Attributes:
-        first, second: the contrast on each data set.
-        test: test of the first change minus the second.
-        effect: Cliff's delta between the two sets of changes.
-    """
-
-    first: Contrast
-    second: Contrast
-    test: Interaction
-    effect: float
+    first: Contrast  #: the contrast on the first data set
+    second: Contrast  #: the contrast on the second data set
+    test: Interaction  #: test of the first change minus the second
+    effect: float  #: Cliff's delta between the two sets of changes
 
     @property
     def after(self) -> str:

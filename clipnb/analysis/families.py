@@ -77,9 +77,6 @@ def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionCon
 
     `low` and `high` bound the 90% interval; `equivalent` is whether it lies within ±margin, in the unit of the measure, or why
     there is none. p is not adjusted.
-
-    Raises:
-        UserError: the margin is not positive.
     """
     if not margin > 0:
         raise UserError(f"a margin must be above 0, not {margin:g}")

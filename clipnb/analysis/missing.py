@@ -33,26 +33,16 @@ def bounds(valid: ArrayLike, usable: ArrayLike, asked: ArrayLike) -> tuple[NDArr
 
 @dataclass(frozen=True)
 class Account:
-    """What happened to the results of a run.
+    """What happened to the results of a run."""
 
-    Attributes:
-        label: label of the run's condition.
-        queries: number of queries.
-        fates: fate -> number of results of all queries; the numbers sum to the number of requested results.
-        available: macro mean of the available case with its interval over categories.
-        categories: category -> mean of the available case, for categories with a usable result.
-        worst, best: macro means of the worst and the best case.
-        study: macro mean by the study's rule.
-    """
-
-    label: str
-    queries: int
-    fates: dict[str, int]
-    available: Interval
-    categories: dict[str, float]
-    worst: float
-    best: float
-    study: float
+    label: str  # of the run's condition
+    queries: int  # number of queries
+    fates: dict[str, int]  # fate -> number of results of all queries; the numbers sum to the number of requested results
+    available: Interval  # macro mean of the available case with its interval over categories
+    categories: dict[str, float]  # category -> mean of the available case, for categories with a usable result
+    worst: float  # macro mean of the worst case
+    best: float  # macro mean of the best case
+    study: float  # macro mean by the study's rule
 
     @property
     def asked(self) -> int:
@@ -64,33 +54,15 @@ class Account:
         return self.asked - self.fates["valid"] - self.fates["not valid"]
 
 
-def _macro(result: Result, values: NDArray[np.float64]) -> float:
-    return macro_mean(list(category_means(result.by_category(pd.Series(values, result.rows.index))).values()))
-
-
 def account(result: Result) -> Account:
-    """Account for the results of a run.
-
-    Raises:
-        ValueError: no query has a usable result.
-    """
+    """Account for the results of a run; a `ValueError` if no query has a usable result."""
     rows = result.rows
-    totals = {name: int(rows[name].sum()) for name in ("n_asked", "n_returned", "n_dead", "n_unreadable", "n_results", "n_valid")}
-    worst, best = bounds(rows["n_valid"], rows["n_results"], rows["n_asked"])
-    available = category_means(result.scores)
-    return Account(
-        label=result.label,
-        queries=len(rows),
-        fates={
-            "valid": totals["n_valid"],
-            "not valid": totals["n_results"] - totals["n_valid"],
-            "dead": totals["n_dead"],
-            "unreadable": totals["n_unreadable"],
-            "not returned": totals["n_asked"] - totals["n_returned"],
-        },
-        available=mean_interval(list(available.values()), bounds=(0.0, 1.0)),
-        categories=available,
-        worst=_macro(result, worst),
-        best=_macro(result, best),
-        study=macro_mean(list(category_means(result.scores, absent="zero").values())),
-    )
+    names = ("n_asked", "n_returned", "n_dead", "n_unreadable", "n_results", "n_valid")
+    asked, returned, dead, unreadable, usable, valid = (int(rows[name].sum()) for name in names)
+    fates = dict(zip(FATES, (valid, usable - valid, dead, unreadable, asked - returned), strict=True))
+    available, study = category_means(result.scores), category_means(result.scores, absent="zero")
+    cases = bounds(rows["n_valid"], rows["n_results"], rows["n_asked"])
+    worst, best = (category_means(result.by_category(pd.Series(case, rows.index))) for case in cases)
+    interval = mean_interval(list(available.values()), bounds=(0.0, 1.0))
+    others = (macro_mean(list(means.values())) for means in (worst, best, study))
+    return Account(result.label, len(rows), fates, interval, available, *others)

@@ -26,17 +26,11 @@ BINS = 8192
 
 @dataclass(frozen=True)
 class PairCounts:
-    """Histograms of the distances of pairs of images, for G categories.
+    """Histograms of the distances of pairs of images, for G categories."""
 
-    Attributes:
-        same: (G, BINS) number of ordered pairs within each category.
-        different: (G, BINS) number of ordered pairs from each category to the others.
-        both_ways: whether a pair is counted for both of its images: False if pairs are queries and their results.
-    """
-
-    same: NDArray[np.int64]
-    different: NDArray[np.int64]
-    both_ways: bool = True
+    same: NDArray[np.int64]  # (G, BINS) number of ordered pairs within each category
+    different: NDArray[np.int64]  # (G, BINS) number of ordered pairs from each category to the others
+    both_ways: bool = True  # whether a pair is counted for both of its images: False if pairs are queries and their results
 
     def curve(self, without: int | None = None) -> OperatingCurve:
         """Compute the operating curve of all categories, or of all except `without`."""
@@ -51,12 +45,9 @@ class PairCounts:
 
 
 def pair_counts(vectors: Floats, categories: Integers, images: Integers) -> PairCounts:
-    """Count the distances of all pairs.
+    """Count the distances of all pairs of (n, dim) unit vectors, with (n,) codes of categories from 0 to G - 1.
 
-    Args:
-        vectors: (n, dim) unit vectors.
-        categories: (n,) codes from 0 to G - 1.
-        images: (n,) codes of the content; pairs of equal content are excluded.
+    `images` are (n,) codes of the content; pairs of equal content are excluded.
     """
     groups = int(categories.max()) + 1 if len(categories) else 0
     counts = np.zeros(2 * groups * (BINS + 1), dtype=np.int64)
@@ -75,13 +66,9 @@ def bins_of(cosine: Floats) -> NDArray[np.int64]:
 
 
 def result_counts(vectors: Floats, categories: Integers, images: Integers, k: int) -> PairCounts:
-    """Count the distances of the k results of every image.
+    """Count the distances of the k results of every image; the other arguments are those of `pair_counts`.
 
-    Args:
-        vectors: (n, dim) unit vectors.
-        categories: (n,) codes from 0 to G - 1.
-        images: (n,) codes of the content; a query does not find its own content.
-        k: number of results; among ties, images of another category come first.
+    A query does not find its own content. Among ties, images of another category come first.
     """
     groups = int(categories.max()) + 1
     counts = np.zeros((2 * groups, BINS), dtype=np.int64)
@@ -113,12 +100,8 @@ def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray
     The interval is θ ± t(G* - 1) s with s² = (G - 1) / G · Σ (θ₍c₎ - mean of θ₍c₎)², where θ₍c₎ is the statistic without
     category c. G* = (Σ w)² / Σ w², at least 2, is the effective number of categories: G if they weigh the same, fewer if some
     weigh much more (Carter et al. 2017). In simulations it covers 93.5% to 98.5% with categories of one size and 89.5% to
-    99.0% with very different sizes.
-
-    Args:
-        point: θ, the statistic of all categories.
-        left_out: G values θ₍c₎. There are no bounds for fewer than `FEWEST`, if all are equal, or if one is NaN.
-        weights: (G,) numbers of pairs.
+    99.0% with very different sizes. `point` is θ, `left_out` are the θ₍c₎, and the weights w are numbers of pairs. There are no
+    bounds for fewer than `FEWEST` θ₍c₎, if all are equal, or if one is NaN.
     """
     values, groups = np.asarray(left_out, dtype=np.float64), len(weights)
     constant = bool(values.size) and not np.ptp(ticks(values))

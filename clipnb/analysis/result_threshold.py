@@ -24,32 +24,21 @@ WANTED = 0.9
 
 @dataclass(frozen=True)
 class ResultThreshold:
-    """The largest threshold with the wanted precision among accepted results.
+    """The largest threshold with the wanted precision among accepted results, with jackknife intervals over categories.
 
-    Attributes:
-        k: number of results of a query.
-        wanted: the wanted precision.
-        tau: the threshold, NaN if none reaches the precision, with its jackknife interval over the queries' categories.
-        precision: precision on categories that did not set the threshold: the results of each category are accepted by the
-            threshold of the others. With its jackknife interval over categories with an accepted result.
-        accepted: share of all results that these thresholds accept.
-        curve: operating curve of the results.
+    It is checked on categories that did not set it: the results of each category are accepted by the threshold of the others.
     """
 
-    k: int
-    wanted: float
-    tau: Interval
-    precision: Interval
-    accepted: float
-    curve: OperatingCurve
+    k: int  # number of results of a query
+    wanted: float  # the wanted precision
+    tau: Interval  # the threshold, NaN if none reaches the precision
+    precision: Interval  # precision of the check, over categories with an accepted result
+    accepted: float  # share of all results that are accepted in the check
+    curve: OperatingCurve  # of the results
 
 
 def result_threshold(vectors: Floats, categories: Integers, images: Integers, k: int, *, wanted: float = WANTED) -> ResultThreshold:
-    """Find the threshold for a wanted precision, and check it on categories that did not set it.
-
-    Args:
-        vectors, categories, images, k: as in `pair_counts.result_counts`.
-        wanted: precision in (0, 1].
+    """Find the threshold for a wanted precision in (0, 1]; the other arguments are those of `pair_counts.result_counts`.
 
     >>> angles = np.array([0.0, 0.1, 1.5, 1.6])  # two categories of two images each
     >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -22,30 +22,18 @@ from ..study_log import StudyLog
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of one data set under one condition.
-
-    Attributes:
-        dataset, condition: the data set and the condition.
-        images: category -> scores of its images, NaN for an image without a score.
-        names: category -> names of the images, in the order of `images`; None for a log, which names no images.
-        listed: the category means under `total` of a log that shows only some of its categories; else None.
-        absent: a category without any score is left out ("skip"), or counts 0 ("zero": the study's rule).
-        source: where the scores were read, for messages.
-        measure: name of the measure.
-        untouched: whether the manipulation left all photographs pixel-identical.
-        run: what `Result.identity` says of the run; for a log that does not state it, the data set if the file's name does.
-    """
+    """The scores of one data set under one condition."""
 
     dataset: str
     condition: str
-    images: Mapping[str, Sequence[float]]
-    names: Mapping[str, Sequence[str]] | None = None
-    listed: Sequence[float] | None = None
-    absent: Absent = "skip"
-    source: str = ""
+    images: Mapping[str, Sequence[float]]  # category -> scores of its images, NaN for an image without a score
+    names: Mapping[str, Sequence[str]] | None = None  # category -> names of `images`; None for a log, which names no images
+    listed: Sequence[float] | None = None  # the category means under `total` of a log that shows only some of its categories
+    absent: Absent = "skip"  # a category without any score is left out ("skip"), or counts 0 ("zero": the study's rule)
+    source: str = ""  # where the scores were read, for messages
     measure: str = "valid"
-    untouched: bool = False
-    run: Mapping[str, str] = field(default_factory=dict)
+    untouched: bool = False  # whether the manipulation left all photographs pixel-identical
+    run: Mapping[str, str] = field(default_factory=dict)  # `Result.identity`; of a log without it, the data set in the file's name
 
     @cached_property
     def by_category(self) -> dict[str, float]:
@@ -89,11 +77,7 @@ def comparable_with_clean(scores: Sequence[Scores], clean: str = CLEAN) -> list[
 
 
 def of_result(result: Result, measure: str = "valid") -> Scores:
-    """The scores of a run by a measure, the mean over draws.
-
-    Raises:
-        UserError: no measure goes by that name, or the run lacks it.
-    """
+    """The scores of a run by a measure, the mean over draws; a `UserError` if it is unknown, or the run lacks it."""
     means = result.by_image(result.column(measure))
     groups = list(means.groupby(level="category", sort=True))
     return Scores(
@@ -116,11 +100,7 @@ def of_log(log: StudyLog, dataset: str, source: str = "") -> Scores:
 
 
 def read_log(path: Path) -> Scores:
-    """A log file. If the log does not state its run, the file's name does: clip_output_<dataset>_<manip>.json.
-
-    Raises:
-        UserError: missing or not in the format.
-    """
+    """A log file. If the log does not state its run, the file's name does: clip_output_<dataset>_<manip>.json."""
     log = study_log.read(path)
     stem = path.stem.removeprefix("clip_output_")
     named = re.fullmatch(rf"(.+)_{re.escape(log.manip)}(-.+)?", stem, re.IGNORECASE)
@@ -133,11 +113,7 @@ def read_log(path: Path) -> Scores:
 
 
 def read_logs(path: Path) -> list[Scores]:
-    """A log file, or all logs in a folder, the clean condition of each data set first.
-
-    Raises:
-        UserError: there is none, or one is not in the format.
-    """
+    """A log file, or all logs in a folder, the clean condition of each data set first; a `UserError` if there is none."""
     files = sorted(path.glob("clip_output_*.json")) if path.is_dir() else [path]
     if not files:
         raise UserError(f"{path} holds no log: expected files clip_output_<dataset>_<manip>.json")
@@ -153,13 +129,9 @@ def named_by_group(scores: Sequence[Scores]) -> list[Scores]:
 
 
 def paired_changes(before: Scores, after: Scores) -> dict[str, list[float]]:
-    """After minus before, category by category: image by image where both name them, else one change of means.
+    """Category -> changes, after minus before: image by image where both name them, else one change of means.
 
-    Args:
-        before, after: images, or categories, that only one of them has a score for are left out.
-
-    Returns:
-        category -> changes, only categories with at least one.
+    Images, and categories, that only one of them has a score for are left out.
     """
     if before.names is None or after.names is None:
         return {c: [after.by_category[c] - m] for c, m in before.by_category.items() if c in after.by_category}

@@ -18,16 +18,17 @@ from .._core.files import read_json, rounded, write_text
 from .._core.typed import misfit
 from ..errors import UserError
 from ..manipulations import CLEAN, MANIPULATIONS
+from ..metrics.measures import HEADLINES
 from ..result import Result
 
 BASELINE = "histogram"
 """The weak encoder to which corruption errors are relative."""
 
-SHOWN = ("valid", "found", "p1", "map")
-"""Measures in a table of severities."""
-
 SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_category")
 """Settings of the runs that a file of `write_table` records."""
+
+ORIGIN = ("images", "categories", "unreadable", "data_fingerprint", "encoder", "versions", "code_sha256", "created")
+"""Parts of their provenance; of unreadable photographs the number."""
 
 
 def tabulate(results: Iterable[Result]) -> pd.DataFrame:
@@ -36,7 +37,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
     The other columns are `value` (of the manipulation's parameter; 0 at a fixed setting), `strength` (mean at the encoder's
     input, in `unit`), `difference` (mean colour difference in [0, 1]), `untouched` (share of pixel-identical queries),
     `categories`, `sizes` (images of each category), `queries`, `shift`, `hub` (`hub_share`), and each
-    measure in `SHOWN` with its 95% interval over categories (`_low`, `_high`, NaN if unbounded) and its category means
+    measure in `HEADLINES` with its 95% interval over categories (`_low`, `_high`, NaN if unbounded) and its category means
     (`_points`, a list).
     """
     rows = []
@@ -57,7 +58,7 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
             "shift": r.mean("shift"),
             "hub": hub_share(r),
         }
-        for name in (name for name in SHOWN if name in r.rows):
+        for name in (name for name in HEADLINES if name in r.rows):
             row |= r.macro(name).columns(name)
             row[f"{name}_points"] = [round(mean, 4) for mean in r.means(name).values()]
         rows.append(row)
@@ -88,11 +89,7 @@ class Table(TypedDict):
 
 
 def require_table(path: Path) -> Table:
-    """The table in a file.
-
-    Raises:
-        UserError: the file is missing, or is not a table that `write_table` wrote.
-    """
+    """The table in a file; a `UserError` if `write_table` did not write it."""
     try:
         kept: Table = read_json(path)
         if said := misfit(kept, Table, path.name):
@@ -106,24 +103,14 @@ def write_table(results: Sequence[Result], path: Path) -> None:
     """Add the table of some runs and the provenance of its numbers to a JSON file.
 
     The rows replace the file's rows for the same data set and encoder; other rows stay.
-
-    Raises:
-        UserError: the file exists and is not such a table.
     """
     kept: Table = require_table(path) if path.exists() else {"sources": {}, "rows": []}
     sources: dict[str, Any] = {}
     for r in results:
-        p = r.provenance
+        p: Any = r.provenance | {"unreadable": len(r.provenance["unreadable"])}
         sources[f"{r.spec.dataset_name}, {r.spec.encoder}"] = {
             "settings": {name: getattr(r.spec, name) for name in SETTINGS},
-            "images": p["images"],
-            "categories": p["categories"],
-            "unreadable": len(p["unreadable"]),
-            "data_fingerprint": p["data_fingerprint"],
-            "encoder": p["encoder"],
-            "versions": p["versions"],
-            "code_sha256": p["code_sha256"],
-            "created": p["created"],
+            **{name: p[name] for name in ORIGIN},
         }
     rows = [{str(name): rounded(value) for name, value in row.items()} for row in tabulate(results).to_dict("records")]
     others: list[Any] = [row for row in kept["rows"] if f"{row['dataset']}, {row['encoder']}" not in sources]

@@ -30,28 +30,18 @@ MOST = 8
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The breaking point of one manipulation on a data set.
-
-    Attributes:
-        dataset, encoder, manip: what was measured.
-        measure, fraction: the measure, and the share of its excess over chance that is lost at the breaking point.
-        point: the breaking point, as a value of the manipulation's parameter.
-        strengths: (S,) measured values of the parameter, from the weakest to the strongest.
-        means: (S,) macro means of the measure.
-        chance: macro mean by chance.
-        categories: number of categories.
-    """
+    """The breaking point of one manipulation on a data set."""
 
     dataset: str
     encoder: str
     manip: str
     measure: str
-    fraction: float
-    point: BreakingPoint
-    strengths: tuple[float, ...]
-    means: tuple[float, ...]
-    chance: float
-    categories: int
+    fraction: float  # share of the measure's excess over chance that is lost at the breaking point
+    point: BreakingPoint  # a value of the manipulation's parameter
+    strengths: tuple[float, ...]  # (S,) measured values of the parameter, from the weakest to the strongest
+    means: tuple[float, ...]  # (S,) macro means of the measure
+    chance: float  # macro mean by chance
+    categories: int  # number of categories
 
     def at(self, strength: float) -> float:
         """Macro mean at a measured strength."""
@@ -61,11 +51,8 @@ class Tolerance:
 def by_chance(sizes: ArrayLike, measure: str) -> NDArray[np.float64]:
     """Expected value of a measure in each category if the gallery, the queries' own data set, were ranked at random.
 
-    The query's own image is left out of the gallery; its near-copies are not, so the level is approximate if there are
-    many. `sizes` are the (G,) numbers of photographs of the categories.
-
-    Raises:
-        UserError: the measure has no such value.
+    The query's own image is left out of the gallery; its near-copies are not, so the level is approximate if there are many.
+    `sizes` are the (G,) numbers of photographs of the categories. A `UserError` says that the measure has no such value.
 
     >>> by_chance([3, 2], "p1")
     array([0.5 , 0.25])
@@ -78,18 +65,10 @@ def by_chance(sizes: ArrayLike, measure: str) -> NDArray[np.float64]:
 
 
 def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", fraction: float = FRACTION) -> Tolerance:
-    """Compute the breaking point of one manipulation from runs.
+    """Compute the breaking point from the clean run and runs that differ only in the severity or strength of one manipulation.
 
-    A category counts if every run has a value for it.
-
-    Args:
-        clean: the run without manipulation.
-        edited: runs that differ from it only in the severity or strength of one manipulation.
-        measure: one of `ANSWERS`.
-        fraction: share of the measure's excess over chance that is lost, in (0, 1).
-
-    Raises:
-        UserError: there is no run, or no category has a value in all of them; or the measure has no level of chance.
+    A category counts if every run has a value for it. A `UserError` says that there is no run, that no category has a value in all
+    of them, or that the measure is not one of `ANSWERS`.
     """
     runs = sorted(edited, key=lambda r: MANIPULATIONS[r.spec.manip].parameter.rises * r.spec.condition.value)
     if not runs:
@@ -115,14 +94,9 @@ def of_means(
     chance: NDArray[np.float64],
     fraction: float = FRACTION,
 ) -> Tolerance:
-    """Compute the breaking point from category means.
+    """Compute the breaking point from category means; `names` are data set, encoder, manipulation and measure.
 
-    Args:
-        names: data set, encoder, manipulation and measure.
-        strengths: (S,) values of the manipulation's parameter, from the weakest to the strongest.
-        means: (1 + S, G) category means, the clean ones first.
-        chance: (G,) value of the measure by chance.
-        fraction: share of the measure's excess over chance that is lost, in (0, 1).
+    `means` are (1 + S, G), the clean ones first, then those at the (S,) strengths, from the weakest on; `chance` is (G,).
     """
     point = breaking_point(means[0], means[1:], strengths, chance=chance, fraction=fraction)
     level = float(chance.mean())
@@ -130,11 +104,7 @@ def of_means(
 
 
 def graded(manips: Sequence[str] = ()) -> list[str]:
-    """The registered names of these manipulations; without any, those of the study and the everyday edits with severities.
-
-    Raises:
-        UserError: one is unknown, or has no severities.
-    """
+    """The registered names of these manipulations; without any, those of the study and the everyday edits with severities."""
     names = [MANIPULATIONS.canonical(name) for name in manips] or [
         m for m in (*STUDY, *EVERYDAY) if MANIPULATIONS[m].parameter.levels
     ]
@@ -155,12 +125,8 @@ def measured(
     """Compute the breaking point of one manipulation from runs at all severities, then halve its bracket in at most `MOST` runs.
 
     Args:
-        clean: specification of the clean run.
         width: width of the bracket, as a share of its smaller end, at which to stop; infinite for severities alone.
         make: returns the result of a specification; by default, the saved result, or that of a new run.
-
-    Raises:
-        UserError: a run fails, or the runs used different photographs.
     """
     first = make(clean.clean)
     runs = [make(clean.under(manip, severity)) for severity in SEVERITIES]
@@ -174,13 +140,9 @@ def measured(
 
 
 def next_strength(found: Tolerance, width: float) -> float | None:
-    """The next strength to measure: the middle of the bracket of the breaking point.
+    """The middle of the bracket of the breaking point; None if the bracket is as narrow as `width`, or cannot be halved.
 
-    If no measured strength breaks the measure, or the weakest one does, the bracket ends at the limit of the manipulation's
-    strength.
-
-    Returns:
-        A strength, or None if the bracket is as narrow as `width`, or cannot be halved.
+    If no measured strength breaks the measure, or the weakest one does, the bracket ends at the limit of the manipulation.
     """
     kind, (weak, strong) = MANIPULATIONS[found.manip].parameter, found.point.bracket
     if not kind.limits or math.isnan(found.point.strength):

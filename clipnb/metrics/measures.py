@@ -66,6 +66,9 @@ class Measure:
 
 MEASURES: Registry[Measure] = Registry("measure")
 
+HEADLINES = ("found", "p1", "map", "valid")
+"""Measures in tables of several runs."""
+
 NO_RESULT = "a query without a usable result"
 NO_RELEVANT = "a query whose category has no other image in the gallery"
 NO_ORIGINAL = "a query whose original is not in the gallery"

@@ -16,11 +16,10 @@ from .._core.files import atomic, write_text
 from .._core.text import escaped, plain
 from ..analysis.contrasts import contrasts, contrasts_frame
 from ..analysis.families import with_roles
-from ..analysis.scores import Scores, of_result
+from ..analysis.scores import Scores, comparable_with_clean, of_result
 from ..errors import UserError
-from ..manipulations import CLEAN
-from ..metrics.measures import MEASURES
-from ..result import Result, comparable_with_clean
+from ..metrics.measures import HEADLINES, MEASURES
+from ..result import Result
 from ..stats.effect_sizes import nesting
 from ..stats.intervals import TICK, mean_interval
 
@@ -29,9 +28,8 @@ FORMULA = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters by which a spreadsheet takes a cell for a formula, with their full-width forms."""
 PAGE, LONG, WIDE = 40, 40, 8
 """Limits of a LaTeX table: rows on a page, characters in a column, columns on an upright page."""
-HEADLINED = ("found", "p1", "map", "valid")
-HEADLINES = tuple(f"{name}{end}" for name in HEADLINED for end in ("", "_low", "_high"))
-PRINTED = {"runs": ("run", "queries", "n_categories", *HEADLINES), "queries": ("run", "category", "image", "draw", *HEADLINES)}
+_COLUMNS = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high")]
+PRINTED = {"runs": ["run", "queries", "n_categories", *_COLUMNS], "queries": ["run", "category", "image", "draw", *_COLUMNS]}
 """Table -> its columns in LaTeX and Markdown, which a page has room for; other tables have all."""
 PACKAGES = "% packages: array, booktabs, longtable, graphicx, pdflscape"
 
@@ -209,10 +207,10 @@ def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
     ]
     families = []
     for group in dict.fromkeys(r.spec.group_id for r in results):
-        members = comparable_with_clean([r for r in results if r.spec.group_id == group])
-        for measure in HEADLINED:
+        members = [r for r in results if r.spec.group_id == group]
+        for measure in HEADLINES:
             scores = [of_result(r, measure) for r in members if measure in r.rows and r.means(measure)]
-            if family := contrasts(scores, CLEAN):
+            if family := contrasts(comparable_with_clean(scores)):
                 frame = with_roles(family, contrasts_frame, graded={s.condition for s in scores if s.graded})
                 families.append(frame.assign(measure=measure, encoder=members[0].spec.encoder, group=group))
     queries = [r.rows.assign(run=r.spec.run_id) for r in results]

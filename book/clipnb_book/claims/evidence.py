@@ -14,10 +14,10 @@ import numpy as np
 from scipy import stats
 
 from clipnb.analysis.contrasts import Contrast, InteractionContrast, contrasts, interaction_contrasts
-from clipnb.analysis.scores import Scores
+from clipnb.analysis.scores import Scores, comparable_with_clean, of_result
 from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN, STUDY
-from clipnb.result import Result, comparable_with_clean
+from clipnb.result import Result
 from clipnb.spec import RunSpec
 from clipnb.stats.intervals import Interval, mean_interval, unpaired_difference
 from clipnb.stats.sign_flips import change_interval, sign_flip
@@ -179,8 +179,8 @@ def from_runs(results: Sequence[Result]) -> Lookup:
 
     def look(dataset: str, encoder: str) -> ByCondition:
         own = [r for r in results if (r.spec.dataset_name, r.spec.encoder) == (dataset, encoder)]
-        usual = [r for r in own if r.spec == RunSpec(r.spec.dataset, r.spec.manip, encoder)]
-        return of_categories({r.spec.manip: r.category_means for r in comparable_with_clean(usual)})
+        usual = [of_result(r) for r in own if r.spec == RunSpec(r.spec.dataset, r.spec.manip, encoder)]
+        return of_categories({s.condition: s.by_category for s in comparable_with_clean(usual)})
 
     return look
 
