@@ -101,10 +101,11 @@ def run(
 
 
 def require_possible(spec: RunSpec) -> None:
-    """Check a run for mistakes that can be found before an encoder is loaded or a photograph is embedded.
+    """Check a run for mistakes that can be found before a photograph is embedded.
 
     Raises:
-        UserError: the package of the encoder is not installed, the data set is missing or too small, or the name is taken.
+        UserError: the package of the encoder is not installed, the data set is missing or too small, the batch is past the last
+            one, the gallery is missing or was made with another encoder, or the name is taken.
     """
     found: list[UserError] = []
     for check in (partial(require_packages, spec.encoder), partial(_require_photographs, spec)):
@@ -115,6 +116,10 @@ def require_possible(spec: RunSpec) -> None:
     if found:
         raise found[0] if len(found) == 1 else UserError("; ".join(map(str, found)))
     require_loadable(spec.encoder, spec.precision, spec.engine, spec.device)
+    if spec.gallery:
+        from .retrieval.sources import require_fitting
+
+        require_fitting(spec.gallery, spec.encoder, spec.precision, spec.engine, spec.device, spec.colour)
 
 
 def _require_k(spec: RunSpec, dataset: Dataset) -> None:
@@ -141,6 +146,7 @@ def _require_photographs(spec: RunSpec) -> None:
         return  # writing it takes long and belongs to the run
     dataset = drawn_for(spec)
     _require_k(spec, dataset)
+    batch(dataset.photos, spec.start, spec.step)
 
     def of_files(unreadable: Collection[str]) -> str:
         return fingerprint((p.id, digest(p.path.read_bytes())) for p in dataset.photos if p.id not in unreadable)

@@ -39,7 +39,7 @@ from clipnb.retrieval.knn_client import ServiceResult
 from clipnb.retrieval.results import USABLE
 from clipnb.retrieval.sources import image_finder
 from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
-from clipnb.runs import run
+from clipnb.runs import require_possible, run
 from clipnb.spec import RunSpec
 from conftest import HANGS, PhotoFolder, Printed, TinyEncoder, killed_on_ray, one_line, picture, slow_encoder, unit_vectors
 
@@ -409,14 +409,17 @@ def test_copies_are_known_by_their_files_or_vectors_where_a_gallery_says_no_more
 
 def test_a_gallery_of_another_encoder_is_refused(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 4})
-    with pytest.raises(UserError, match="holds vectors of 64 values, the encoder 'tiny' makes 192"):
-        tiny_run(photos, gallery=str(write_gallery(tmp_path / "g", unit_vectors(30, 64, 0))))
+    foreign = str(write_gallery(tmp_path / "g", unit_vectors(30, 64, 0)))
+    for refuse in (run, require_possible):
+        with pytest.raises(UserError, match="holds vectors of 64 values, the encoder 'tiny' makes 192"):
+            refuse(RunSpec(str(photos), "original", "tiny", k=3, gallery=foreign))
     gallery = build(photos, tmp_path / "ours")
     about = json.loads((gallery / "clipnb.json").read_text())
     about["encoder"]["identity"] = "tiny|other weights"
     (gallery / "clipnb.json").write_text(json.dumps(about))
-    with pytest.raises(UserError, match="was made with 'tiny'"):
-        tiny_run(photos, gallery=str(gallery))
+    for refuse in (run, require_possible):
+        with pytest.raises(UserError, match="was made with 'tiny'"):
+            refuse(RunSpec(str(photos), "original", "tiny", k=3, gallery=str(gallery)))
     with pytest.raises(UserError, match="no data set 'nowhere'"):
         tiny_run(photos, gallery="nowhere")
     with pytest.raises(UserError, match="index stored needs"):

@@ -16,6 +16,7 @@ from clipnb.checks import warnings
 from clipnb.datasets.dataset import Dataset, Photo, batch, load_dataset, sample
 from clipnb.errors import DatasetError
 from clipnb.merge import merge, merge_saved
+from clipnb.runs import require_possible
 from conftest import PhotoFolder
 
 
@@ -59,6 +60,8 @@ def test_more_categories_than_there_are_is_one_line() -> None:
         sample(made_up(3, 1), 4)
     with pytest.raises(DatasetError, match=r"-p start 3 is past the last"):
         batch(made_up(3, 1).photos, 3)
+    with pytest.raises(DatasetError, match=r"-p start 99 is past the last"):  # before the run starts
+        require_possible(RunSpec("sample-figures", encoder="histogram", start=99))
 
 
 @given(st.integers(1, 12), st.integers(1, 12))

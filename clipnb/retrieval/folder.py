@@ -139,15 +139,28 @@ def is_gallery(path: Path) -> bool:
     return (path / "metadata").is_dir() and ((path / "img_emb").is_dir() or (path / INDEX).is_file())
 
 
-def open_folder(path: Path) -> GalleryFolder:
-    """Open a gallery, whose vectors and index stay on disk; a `UserError` names files that are damaged or do not fit together."""
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{shown(path)} is a damaged gallery: {text_of(error)}")
+
+
+def read_about(path: Path) -> About:
+    """Read the `clipnb.json` of a gallery; {} if it has none, a `UserError` if it is damaged."""
     try:
-        tables = [_table(file) for file in sorted((path / "metadata").glob("*.parquet"))]
         about: About = read_json(path / ABOUT) if (path / ABOUT).exists() else {}
         if said := misfit(about, About, ABOUT):
             raise ValueError(said)
     except Exception as error:  # damaged files raise errors of many kinds
-        raise UserError(f"{shown(path)} is a damaged gallery: {text_of(error)}") from error
+        raise _damaged(path, error) from error
+    return about
+
+
+def open_folder(path: Path) -> GalleryFolder:
+    """Open a gallery, whose vectors and index stay on disk; a `UserError` names files that are damaged or do not fit together."""
+    about = read_about(path)
+    try:
+        tables = [_table(file) for file in sorted((path / "metadata").glob("*.parquet"))]
+    except Exception as error:  # damaged files raise errors of many kinds
+        raise _damaged(path, error) from error
     if not tables:
         raise UserError(f"{shown(path)} has no metadata/*.parquet: clip-retrieval index copies them with --copy_metadata True")
     opened = GalleryFolder(path, pd.concat(tables, ignore_index=True), about)

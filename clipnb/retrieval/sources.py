@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from .._core.paths import cache_root, expanded, project_root, shown
@@ -19,12 +21,12 @@ from ..datasets.importers import is_imported
 from ..datasets.picture_hash import CELLS
 from ..embedding.embed import Embeddings, embed, kept_embeddings
 from ..embedding.store import EmbeddingStore
-from ..encoders import Encoder
+from ..encoders import Encoder, load_encoder
 from ..errors import UserError
 from ..manipulations import CLEAN
 from ..spec import RunSpec
 from . import duplicates
-from .folder import GalleryFolder, Vectors, is_gallery, open_folder
+from .folder import GalleryFolder, Vectors, is_gallery, open_folder, read_about
 from .image_fetcher import ImageCache
 from .knn_client import key_of_sent
 
@@ -90,22 +92,7 @@ def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], pref
 
 def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, colour: str) -> Source:
     """Make a source from a folder in clip-retrieval's format; a `UserError` if it was made with another encoder or colour."""
-    made_with = folder.about.get("encoder")
-    if folder.dim != encoder.dim:
-        raise UserError(
-            f"{shown(folder.path)} holds vectors of {folder.dim} values, the encoder {encoder.name!r} makes {encoder.dim}: "
-            "use the encoder that the gallery was made with"
-        )
-    if made_with and made_with["identity"] != encoder.identity:
-        raise UserError(
-            f"{shown(folder.path)} was made with {made_with['name']!r} ({made_with['identity']}), not with {encoder.identity}: "
-            "use that encoder, or build the gallery again"
-        )
-    if made_with and (held := folder.about.get("colour", "srgb")) != colour:
-        raise UserError(
-            f"{shown(folder.path)} was indexed with colour {held}, and the run has {colour}: pass -p colour {held}, or build a "
-            f"gallery with `clipnb index --colour {colour}`"
-        )
+    _require_made_with(folder, encoder, colour)
     texts = folder.column(duplicates.COLUMN)
     hashes = np.zeros((len(texts), CELLS), dtype=np.uint8)
     known = np.array([len(text) == 2 * CELLS for text in texts], dtype=np.bool_)
@@ -123,6 +110,34 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, colour: st
         folder=folder,
         unreadable={},
     )
+
+
+@cache  # a sweep asks for each of its runs
+def require_fitting(gallery: str, encoder: str, precision: str, engine: str, device: str, colour: str) -> None:
+    """Raise a `UserError` if a folder of embeddings that a run's gallery names was made with another encoder or colour."""
+    for name in source_names(gallery):
+        if (path := gallery_path(name)) and any((path / "img_emb").glob("*.npy")):
+            folder = GalleryFolder(path, pd.DataFrame(), read_about(path))
+            _require_made_with(folder, load_encoder(encoder, precision, engine, device), colour)
+
+
+def _require_made_with(folder: GalleryFolder, encoder: Encoder, colour: str) -> None:
+    made_with = folder.about.get("encoder")
+    if folder.dim != encoder.dim:
+        raise UserError(
+            f"{shown(folder.path)} holds vectors of {folder.dim} values, the encoder {encoder.name!r} makes {encoder.dim}: "
+            "use the encoder that the gallery was made with"
+        )
+    if made_with and made_with["identity"] != encoder.identity:
+        raise UserError(
+            f"{shown(folder.path)} was made with {made_with['name']!r} ({made_with['identity']}), not with {encoder.identity}: "
+            "use that encoder, or build the gallery again"
+        )
+    if made_with and (held := folder.about.get("colour", "srgb")) != colour:
+        raise UserError(
+            f"{shown(folder.path)} was indexed with colour {held}, and the run has {colour}: pass -p colour {held}, or build a "
+            f"gallery with `clipnb index --colour {colour}`"
+        )
 
 
 def source_names(gallery: str) -> dict[str, str]:
