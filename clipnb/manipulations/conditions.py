@@ -56,13 +56,9 @@ class Condition:
     def key(self, seed: int) -> str:
         """Identifies the embedding of an image under this condition in the embedding store."""
         kind = self.manipulation
-        key = (
-            f"{kind.name}@{kind.version}"
-            + f"/s{self.severity}" * (self.severity > 0)
-            + f"/={self.strength!r}" * (self.strength > 0)
-        )
-        key += f"/{seed}" * kind.draws + f"/draw{self.draw}" * (kind.draws and self.draw > 0)
-        return key + f"/{self.word!r}" * kind.writes
+        setting = f"/s{self.severity}" * (self.severity > 0) + f"/={self.strength!r}" * (self.strength > 0)
+        drawn = f"/{seed}" * kind.draws + f"/draw{self.draw}" * (kind.draws and self.draw > 0)
+        return f"{kind.name}@{kind.version}{setting}{drawn}" + f"/{self.word!r}" * kind.writes
 
     def on(self, words: Sequence[str], own: str, seed: int, image_digest: str) -> Condition:
         """This condition with the word that it writes on one image, if it writes.
@@ -110,8 +106,7 @@ def condition(text: str) -> Condition:
     name, _, strength = rest.partition("=")
     name, _, severity = name.partition("/")
     try:
-        manip, number, value = MANIPULATIONS.canonical(name), int(severity or 0), float(strength or 0)
-        draws = int(draw or 0)
+        manip, number, draws, value = MANIPULATIONS.canonical(name), int(severity or 0), int(draw or 0), float(strength or 0)
     except ValueError:
         spellings = "a manipulation alone, with its severity (blurred/3), or with a strength (blurred=2.5)"
         raise UserError(f"{text!r} is not a condition: write {spellings}") from None

@@ -88,22 +88,25 @@ def _screenshot(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     return made
 
 
+QUALITY = Parameter("JPEG quality", (60.0, 40.0, 25.0, 15.0, 7.0), (1, 95), "JPEG quality {:d}")
+SIDE = Parameter("largest short side in pixels", (192.0, 128.0, 96.0, 64.0, 32.0), (4, 10_000), "a short side of {:d} px")
+ANGLE = Parameter("angle in degrees", (5.0, 10.0, 20.0, 45.0, 90.0), (0.1, 180.0), "a rotation by {:.0f} degrees")
+LINES = Parameter("lines", (1.0, 2.0, 3.0, 4.0, 6.0), (1, 20), "{:d} lines of text")
+WIDTH = Parameter(
+    "width as a share of the short side", (0.05, 0.1, 0.15, 0.2, 0.3), (0.01, 2.0), "a border of {:.0%} of the short side"
+)
+CAST = Parameter("share of the colour mixed in", (0.1, 0.2, 0.3, 0.4, 0.6), (0.01, 1.0), "a colour cast of {:.0%}")
+PAGE = Parameter(
+    "border as a share of the screenshot's area", (0.2, 0.35, 0.5, 0.65, 0.8), (0.01, 0.99), "a border of {:.0%} of the area"
+)
+
 ENTRIES: tuple[Manipulation, ...] = (
-    Manipulation(
-        "jpeg",
-        "saved as JPEG",
-        _jpeg,
-        "JPEG",
-        parameter=Parameter("JPEG quality", (60.0, 40.0, 25.0, 15.0, 7.0), (1, 95), "JPEG quality {:d}"),
-        aliases=("jpeg_quality",),
-    ),
+    Manipulation("jpeg", "saved as JPEG", _jpeg, "JPEG", parameter=QUALITY, aliases=("jpeg_quality",)),
     Manipulation(
         "rescaled",
         "reduced to a thumbnail",
         _rescaled,
-        parameter=Parameter(
-            "largest short side in pixels", (192.0, 128.0, 96.0, 64.0, 32.0), (4, 10_000), "a short side of {:d} px"
-        ),
+        parameter=SIDE,
         unit="pixels of the short side",
         at_input=lambda value, before, after, view: float(min(after[:2])),
         aliases=("rescale", "thumbnail"),
@@ -113,45 +116,16 @@ ENTRIES: tuple[Manipulation, ...] = (
         "rotated to a random side",
         _rotated,
         draws=True,
-        parameter=Parameter("angle in degrees", (5.0, 10.0, 20.0, 45.0, 90.0), (0.1, 180.0), "a rotation by {:.0f} degrees"),
+        parameter=ANGLE,
         unit="degrees",
         at_input=lambda value, *_: value,
         aliases=("rotate",),
     ),
     Manipulation("flipped", "mirrored left to right", _flipped, fixed=True, aliases=("flip", "mirrored")),
+    Manipulation("captioned", "text over the lower part", _captioned, parameter=LINES, aliases=("caption", "overlay_text", "text")),
+    Manipulation("bordered", "a white border around the photograph", _bordered, parameter=WIDTH, aliases=("border",)),
     Manipulation(
-        "captioned",
-        "text over the lower part",
-        _captioned,
-        parameter=Parameter("lines", (1.0, 2.0, 3.0, 4.0, 6.0), (1, 20), "{:d} lines of text"),
-        aliases=("caption", "overlay_text", "text"),
+        "tinted", "a colour cast of random hue", _tinted, draws=True, parameter=CAST, aliases=("colour_cast", "color_cast", "tint")
     ),
-    Manipulation(
-        "bordered",
-        "a white border around the photograph",
-        _bordered,
-        parameter=Parameter(
-            "width as a share of the short side", (0.05, 0.1, 0.15, 0.2, 0.3), (0.01, 2.0), "a border of {:.0%} of the short side"
-        ),
-        aliases=("border",),
-    ),
-    Manipulation(
-        "tinted",
-        "a colour cast of random hue",
-        _tinted,
-        draws=True,
-        parameter=Parameter("share of the colour mixed in", (0.1, 0.2, 0.3, 0.4, 0.6), (0.01, 1.0), "a colour cast of {:.0%}"),
-        aliases=("colour_cast", "color_cast", "tint"),
-    ),
-    Manipulation(
-        "screenshot",
-        "on a page with bars around the photograph",
-        _screenshot,
-        parameter=Parameter(
-            "border as a share of the screenshot's area",
-            (0.2, 0.35, 0.5, 0.65, 0.8),
-            (0.01, 0.99),
-            "a border of {:.0%} of the area",
-        ),
-    ),
+    Manipulation("screenshot", "on a page with bars around the photograph", _screenshot, parameter=PAGE),
 )

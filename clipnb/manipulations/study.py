@@ -83,6 +83,10 @@ def _grey(image: RGB, rng: np.random.Generator, value: float) -> RGB:
     return np.asarray(np.rint(changed, out=changed), dtype=np.uint8)
 
 
+BLUR = Parameter(f"sigma in pixels at a short side of {REFERENCE}", BLUR_SIGMAS, (0.1, 50.0), "a blur of sigma {:.1f} px")
+CROP = Parameter("share of the area kept, at a random place and aspect ratio", CROP_KEPT, (0.01, 1.0), "{:.0%} of the area kept")
+GREY = Parameter("share of the saturation removed", (0.2, 0.4, 0.6, 0.8, 1.0), (0.01, 1.0), "{:.0%} of the colour removed")
+
 ENTRIES: tuple[Manipulation, ...] = (
     Manipulation("original", "the photograph as it is", lambda image, *_: image, fixed=True, aliases=("none", "clean")),
     Manipulation(
@@ -90,9 +94,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         "Gaussian blur of each colour channel, sigma 3 source pixels",
         _blurred,
         version=2,
-        parameter=Parameter(
-            f"sigma in pixels at a short side of {REFERENCE}", BLUR_SIGMAS, (0.1, 50.0), "a blur of sigma {:.1f} px"
-        ),
+        parameter=BLUR,
         fixed=True,
         unit="blur sigma in input pixels",
         at_input=lambda value, before, after, view: _sigma(value, before) * view.scale(*before[:2]),
@@ -103,22 +105,11 @@ ENTRIES: tuple[Manipulation, ...] = (
         "random square of side min(width, height)",
         _cropped,
         draws=True,
-        parameter=Parameter(
-            "share of the area kept, at a random place and aspect ratio", CROP_KEPT, (0.01, 1.0), "{:.0%} of the area kept"
-        ),
+        parameter=CROP,
         fixed=True,
         unit="share of the seen area kept",
         at_input=lambda value, before, after, view: view.area(*after[:2]) / view.area(*before[:2]),
         aliases=("crop",),
     ),
-    Manipulation(
-        "grey",
-        "luma only (ITU-R 601)",
-        _grey,
-        parameter=Parameter(
-            "share of the saturation removed", (0.2, 0.4, 0.6, 0.8, 1.0), (0.01, 1.0), "{:.0%} of the colour removed"
-        ),
-        fixed=True,
-        aliases=("gray", "greyscale", "grayscale"),
-    ),
+    Manipulation("grey", "luma only (ITU-R 601)", _grey, parameter=GREY, fixed=True, aliases=("gray", "greyscale", "grayscale")),
 )

@@ -52,6 +52,8 @@ def _line(word: str, tall: int) -> Image.Image:
     return made
 
 
+HEIGHT = Parameter("height of the text as a share of the short side", LETTERS, (0.01, 1.0), "text of {:.0%} of the short side")
+
 ENTRIES: tuple[Manipulation, ...] = (
     Manipulation(
         "typographic",
@@ -59,9 +61,7 @@ ENTRIES: tuple[Manipulation, ...] = (
         _typographic,
         draws=True,
         writes=True,
-        parameter=Parameter(
-            "height of the text as a share of the short side", LETTERS, (0.01, 1.0), "text of {:.0%} of the short side"
-        ),
+        parameter=HEIGHT,
         unit="share of the input's height",
         at_input=lambda value, before, after, view: value * (min(before[:2]) / before[0] if view.whole else 1.0),
         aliases=("typographic_attack", "written"),
