@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from clipnb.encoders import DEFAULT, Compute
+from clipnb.encoders.base import DEFAULT, Compute
 from clipnb.encoders.openai_clip import MEAN, STD, OpenAIClip
 from clipnb.encoders.preprocessing import Preprocessing
 from clipnb.encoders.torch_base import TextTorchEncoder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,6 +51,17 @@ def in_one_line(error: Exception) -> str:
     """Kind, text and place of an error."""
     at = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {text_of(error)} ({Path(at.filename).name}, line {at.lineno})"
+
+
+@contextmanager
+def one_line(said: str, instead: str = "", text: Callable[[Exception], str] = text_of) -> Iterator[None]:
+    """Make a `UserError` of an error in code of others: what was `said`, the text of the error, and what to do `instead`."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise UserError(f"{said}: {text(error)}" + f"; {instead}" * bool(instead)) from error
 
 
 class ServiceError(UserError):

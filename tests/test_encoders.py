@@ -17,7 +17,7 @@ from PIL import Image
 
 from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.images import decode, read
-from clipnb.encoders import LITE, Encoder, default_encoder, load_encoder
+from clipnb.encoders import Encoder, default_encoder, efficientnet, load_encoder
 from clipnb.encoders.lazy import KnownEncoder, recall
 from clipnb.errors import UserError
 from clipnb.spec import RunSpec
@@ -35,7 +35,7 @@ def test_the_identity_holds_name_weights_and_precision(encoder: Encoder) -> None
     assert load_encoder("efficientnet-lite2", "bf16").identity != encoder.identity
 
 
-@pytest.mark.parametrize("name", LITE)
+@pytest.mark.parametrize("name", efficientnet.SIDES)
 def test_weights_in_packages_are_those_of_the_package_called_as_documented(name: str) -> None:
     import torch
     from efficientnet_lite_pytorch import EfficientNet

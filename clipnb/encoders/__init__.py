@@ -10,122 +10,43 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
 
 from .._core.paths import expanded
 from .._core.registry import Registry
-from ..datasets.images import RGB
 from ..errors import MissingExtra, UserError
+from . import custom, efficientnet, hugging_face, model_files, open_clip_models, openai_clip, timm_models
+from .base import DEVICES, ENGINES, INSTEAD, OFFLINE, PRECISIONS, STUDY, Compute, Encoder, Loader, TextEncoder
+from .custom import wrap
+from .histogram import Histogram
+from .lazy import recall
 
-STUDY = "ViT-L/14"  #: encoder of the study
-OFFLINE = "efficientnet-lite2"  #: encoder that needs no network; the samples and the book use it
-LITE = ("efficientnet-lite0", "efficientnet-lite1", OFFLINE)  #: encoders whose weights come in packages
-
-INSTEAD = f"use the encoder {OFFLINE}, which needs no network (-p encoder {OFFLINE}, or CLIPNB_ENCODER={OFFLINE})"
-"""End of an error message about missing weights."""
-
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-ENGINES = ("torch", "compile", "openvino")
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
-
-class Compute(NamedTuple):
-    """How a network is computed: a precision other than "auto", an engine, and a device, where "auto" is the fastest."""
-
-    precision: str = "fp32"
-    engine: str = "torch"
-    device: str = "auto"
-
-
-DEFAULT = Compute()
-
-
-class Encoder(Protocol):
-    """Interface of an encoder.
-
-    Further attributes are optional: `batch_size`, the preferred number of inputs per call; `sees_whole`, true if the encoder
-    squashes the whole photograph to a square instead of taking the centre square; `device`, and, where it is "cuda",
-    `preparation`, a function that does what `prepare` does and can be sent to another process.
-    """
-
-    name: str  #: name that selects the encoder
-    dim: int  #: length of an embedding
-    input_size: int  #: side in pixels of the network's square input
-    weights_sha256: str  #: digest of the weights, "" without weights
-    identity: str  #: text with everything that determines an embedding: name, weights, preprocessing and precision
-
-    def prepare(self, image: RGB) -> NDArray[Any]:
-        """Convert a photograph to the network's input. It runs on the CPU in a worker thread."""
-
-    def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed n prepared inputs, stacked to (n, ...), as (n, dim) unit vectors."""
-
-
-@runtime_checkable
-class TextEncoder(Protocol):
-    """An encoder that also embeds texts, in the same space."""
-
-    def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
-        """Embed n texts as (n, dim) unit vectors."""
-
-
-Loader = Callable[[str, Compute], Encoder]
-"""(name, how it is computed) -> encoder.
-
-It raises `MissingExtra` if a package is not installed, and `UserError` if the model is unknown, or its weights are missing,
-damaged or cannot be fetched.
-"""
-
-ENCODERS: Registry[Loader] = Registry("encoder")
+__all__ = ["DEVICES", "ENCODERS", "ENGINES", "OFFLINE", "PRECISIONS", "Compute", "Encoder", "TextEncoder", "default_encoder"]
+__all__ += ["imports_code", "load_encoder", "missing_extra", "names_file", "require_loadable", "require_packages", "resolve"]
+__all__ += ["settled_precision", "wrap"]
 
 OPENAI = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14@336px")
 
-PREFIXES = ("open_clip", "timm", "hf", "st", "torchscript", "onnx", "python")  #: start of an encoder's name, before the colon
-
-
-def _load(kind: str, name: str, compute: Compute) -> Encoder:
-    """Load an encoder by the module of its kind, which is imported only now, and imports its packages itself."""
-    from . import custom, efficientnet, hugging_face, model_files, open_clip_models, openai_clip, timm_models
-
-    loaders: dict[str, Loader] = {
-        "efficientnet": efficientnet.load,
-        "clip": openai_clip.load,
-        "custom": custom.load,
-        "open_clip": open_clip_models.load,
-        "timm": timm_models.load,
-        "hf": hugging_face.load,
-        "st": hugging_face.load_sentence_transformer,
-        "torchscript": model_files.load_torchscript,
-        "onnx": model_files.load_onnx,
-        "python": custom.load,
-    }
-    return loaders[kind](name, compute)
-
-
-_LOADERS: dict[str, Loader] = {kind: partial(_load, kind) for kind in ("efficientnet", "clip", "custom", *PREFIXES)}
-_efficientnet, _openai_clip, _custom = _LOADERS["efficientnet"], _LOADERS["clip"], _LOADERS["custom"]
-
-for _name in (OFFLINE, *LITE[:-1]):
-    ENCODERS.register(_name)(_efficientnet)
-
-
-@ENCODERS.register("histogram")
-def _histogram(name: str, compute: Compute) -> Encoder:
-    from .histogram import Histogram
-
-    return Histogram()
-
-
+ENCODERS: Registry[Loader] = Registry("encoder")
+for _name in efficientnet.SIDES:
+    ENCODERS.register(_name)(efficientnet.load)
+ENCODERS.register("histogram")(lambda name, compute: Histogram())
 for _name in OPENAI:
-    ENCODERS.register(_name, _name.replace("/", "-"))(_openai_clip)
+    ENCODERS.register(_name, _name.replace("/", "-"))(openai_clip.load)
+
+PREFIXES: dict[str, Loader] = {
+    "open_clip": open_clip_models.load,
+    "timm": timm_models.load,
+    "hf": hugging_face.load,
+    "st": hugging_face.load_sentence_transformer,
+    "torchscript": model_files.load_torchscript,
+    "onnx": model_files.load_onnx,
+    "python": custom.refuse,
+}
+"""Start of an encoder's name, before the colon -> function that loads it."""
 
 
 def default_encoder() -> str:
@@ -137,12 +58,12 @@ def resolve(name: str) -> tuple[str, Loader]:
     """The canonical name of an encoder and the function that loads it; a `UserError` if it is unknown. Nothing is imported yet."""
     prefix, colon, rest = name.partition(":")
     if colon and rest and prefix in PREFIXES:
-        return name, _LOADERS[prefix]
+        return name, PREFIXES[prefix]
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
-        return name, _custom
+        return name, custom.load
     with suppress(OSError):  # a text too long for a path
         if Path(name).suffix in (".pt", ".pth") or Path(name).is_file():
-            return name, _openai_clip
+            return name, openai_clip.load
     try:
         settled = ENCODERS.canonical(name)
     except UserError:
@@ -169,7 +90,7 @@ def missing_extra(name: str) -> str:
     """The extra that the package needs for an encoder if it is not installed, else ""."""
     settled, loader = resolve(name)
     lite = "efficientnet" if settled == OFFLINE else "efficientnet-sizes"
-    extra = {_efficientnet: lite, _openai_clip: "clip"}.get(loader, settled.partition(":")[0])
+    extra = {efficientnet.load: lite, openai_clip.load: "clip"}.get(loader, settled.partition(":")[0])
     return extra if extra in MODULES and find_spec(MODULES[extra]) is None else ""
 
 
@@ -182,13 +103,13 @@ def require_packages(name: str) -> None:
 @cache  # a sweep asks for each of its runs
 def require_loadable(name: str, precision: str, engine: str, device: str) -> None:
     """Load an encoder of another package, to find its errors (see `Loader`) before a long run."""
-    if resolve(name)[1] not in (_efficientnet, _histogram, _custom):
+    if resolve(name)[1] not in (efficientnet.load, ENCODERS["histogram"], custom.load):
         load_encoder(name, precision, engine, device)
 
 
 def imports_code(name: str) -> bool:
     """Whether a name is `<package.module>:<name>`: code that is imported only if a person typed the name in this command."""
-    return resolve(name)[1] is _custom
+    return resolve(name)[1] is custom.load
 
 
 def names_file(name: str) -> bool:
@@ -217,7 +138,7 @@ def settled_precision(precision: str, encoder: str, engine: str = "torch", devic
     """
     if precision != "auto":
         return precision
-    full = engine == "openvino" or resolve(encoder)[1] in (_histogram, _custom, _LOADERS["onnx"], _LOADERS["python"])
+    full = engine == "openvino" or resolve(encoder)[1] in (ENCODERS["histogram"], custom.load, custom.refuse, model_files.load_onnx)
     return "fp16" if not full and device in ("auto", "cuda") and has_cuda() else "fp32"
 
 
@@ -238,22 +159,10 @@ def load_encoder(name: str, precision: str = "auto", engine: str = "torch", devi
     >>> encoder.name, encoder.dim, encoder.input_size
     ('histogram', 512, 64)
     """
-    from .lazy import recall
-
     settled, loader = resolve(name)
     compute = Compute(settled_precision(precision, settled, engine, device), engine, device)
     # Otherwise torch's idle threads spin and take the cores from the decoding workers. torch reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if loader is _custom:  # never cached: its code may change under the same name
+    if loader is custom.load:  # never cached: its code may change under the same name
         return loader(settled, compute)
     return recall(settled, "|".join(compute), lambda: loader(settled, compute))
-
-
-def wrap(encode: Callable[[Any], Any], preprocess: Callable[[Any], Any], *, name: str, **options: Any) -> Encoder:
-    """Make an encoder of a PyTorch callable and its transform, for `clipnb.run(spec, encoder=...)`.
-
-    See `clipnb.encoders.custom.wrapped` for the arguments and errors.
-    """
-    from .custom import wrapped
-
-    return wrapped(encode, preprocess, name=name, **options)

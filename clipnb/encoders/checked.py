@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError, in_one_line, text_of
-from . import Encoder, TextEncoder
+from ..errors import UserError, in_one_line, one_line, text_of
+from .base import Encoder, TextEncoder
 
 TOLERANCE = 1e-3  # largest difference of a vector's length from 1, above the rounding of half precision
 
@@ -27,7 +26,7 @@ def start(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str]
     if len(shapes := {np.shape(pixels) for pixels in inputs}) > 1:
         two = " and ".join(map(str, sorted(shapes)[:2]))
         raise UserError(f"encoder {encoder.name!r} prepares inputs of different shapes: {two} of {len(shapes)}")
-    with _named(encoder):
+    with one_line(f"encoder {encoder.name!r} failed", text=in_one_line):
         if begin := getattr(getattr(encoder, "loaded", encoder), "start", None):
             wait = begin(inputs)
         else:
@@ -43,20 +42,9 @@ def encode(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str
 
 def encode_text(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
     """Embed n texts as (n, dim) unit vectors; a `UserError` if the encoder does not return n finite vectors of length 1."""
-    with _named(encoder):
+    with one_line(f"encoder {encoder.name!r} failed", text=in_one_line):
         vectors = encoder.encode_text(texts)
     return _checked(encoder, vectors, len(texts), texts)
-
-
-@contextmanager
-def _named(encoder: Any) -> Iterator[None]:
-    """Report an error in the code of an encoder as one of this encoder, with its place."""
-    try:
-        yield
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:
-        raise UserError(f"encoder {encoder.name!r} failed: {in_one_line(error)}") from error
 
 
 def _checked(encoder: Any, given: Any, n: int, names: Sequence[str]) -> NDArray[np.float32]:

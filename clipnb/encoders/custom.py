@@ -20,8 +20,8 @@ import numpy as np
 
 from .._core.code_state import sources
 from .._core.paths import project_root
-from ..errors import UserError, in_one_line
-from . import DEFAULT, Compute, Encoder
+from ..errors import UserError, in_one_line, one_line
+from .base import DEFAULT, Compute, Encoder
 
 _SOURCES: dict[str, str] = {}  # module of an encoder -> digest of its source when it was imported
 
@@ -35,19 +35,16 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     was typed, and ends with digests of the source (the module, and the modules beside it that it imports) and of the weights
     (arrays, tensors and files in the object's attributes). State weights of another form in `weights_sha256`.
     """
-    if name.startswith("python:"):
-        raise UserError(f"the encoder {name!r} exists only in Python: pass it to clipnb.run(spec, encoder=...)")
     module_name, _, function = name.partition(":")
     for folder in (str(project_root()), str(Path.cwd())):
         if folder not in sys.path:
             sys.path.append(folder)
-    try:
-        source = _imported(module_name)
-        found = getattr(sys.modules[module_name], function)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"encoder {name!r}: {error}") from error
-    except Exception as error:
-        raise UserError(f"encoder {name!r} cannot be imported: {in_one_line(error)}") from error
+    with one_line(f"encoder {name!r} cannot be imported", text=in_one_line):
+        try:
+            source = _imported(module_name)
+            found = getattr(sys.modules[module_name], function)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"encoder {name!r}: {error}") from error
     encoder = _built(name, found) if isinstance(found, type) or not hasattr(found, "encode") else found
     if missing := [attribute for attribute in NEEDED if not hasattr(encoder, attribute)]:
         raise UserError(f"encoder {name!r} returns an object without {', '.join(missing)}: see clipnb.encoders.Encoder")
@@ -60,7 +57,12 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     return encoder
 
 
-def wrapped(
+def refuse(name: str, compute: Compute = DEFAULT) -> Encoder:
+    """Raise a `UserError` for the name of an encoder that `wrap` has made (a `Loader`)."""
+    raise UserError(f"the encoder {name!r} exists only in Python: pass it to clipnb.run(spec, encoder=...)")
+
+
+def wrap(
     encode: Callable[[Any], Any],
     preprocess: Callable[[Any], Any],
     *,
@@ -69,7 +71,7 @@ def wrapped(
     precision: str = "fp32",
     device: str = "auto",
 ) -> Encoder:
-    """Make an encoder of a PyTorch callable and its transform.
+    """Make an encoder of a PyTorch callable and its transform, for `clipnb.run(spec, encoder=...)`.
 
     The weights are part of the identity if `encode` is a module or a method of a module. Otherwise change the name with the
     weights, because stored embeddings are found by the identity, and pass the device on which the callable computes.
@@ -112,12 +114,8 @@ def _built(name: str, build: Any) -> Encoder:
         inspect.signature(build).bind()
     except TypeError as error:
         raise UserError(f"encoder {name!r} should be an encoder or a function without arguments: {error}") from error
-    try:
+    with one_line(f"encoder {name!r} failed", text=in_one_line):
         encoder: Encoder = build()
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"encoder {name!r} failed: {in_one_line(error)}") from error
     return encoder
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from .._core.files import hashed
 from ..errors import needs
-from . import DEFAULT, OFFLINE, Compute
+from .base import DEFAULT, OFFLINE, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TorchEncoder
 
-SIDES = {"efficientnet-lite0": 224, "efficientnet-lite1": 240, "efficientnet-lite2": 260}  # encoder -> side of its input in pixels
+SIDES = {OFFLINE: 260, "efficientnet-lite0": 224, "efficientnet-lite1": 240}  # encoder -> side of its input in pixels
 
 
 def load(name: str = OFFLINE, compute: Compute = DEFAULT) -> TorchEncoder:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from .._core.paths import typed_path
-from ..errors import UserError, needs
-from . import DEFAULT, INSTEAD, Compute
+from ..errors import UserError, needs, one_line
+from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import from_package
 from .torch_base import TextTorchEncoder, TorchEncoder, features, matching_torchvision, output_dim, reason, state_sha256
 
@@ -29,16 +29,11 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         import torchvision  # noqa: F401  (image processors need it)
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
     safe = {"trust_remote_code": False}  # without it, transformers asks whether to run the code
-    try:
+    with one_line(f"the encoder {name!r} cannot be loaded", f"pass the folder of a model, or {INSTEAD}", reason):
         found, about = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True, **safe)
         preprocessing = from_package(AutoImageProcessor.from_pretrained(source, **safe))
         reads_text = hasattr(found, "get_text_features")
         tokenizer: Any = AutoTokenizer.from_pretrained(source, **safe) if reads_text else None
-    except UserError:
-        raise
-    except Exception as error:  # hub, network and configuration errors have no common ancestor
-        instead = f"pass the folder of a model, or {INSTEAD}"
-        raise UserError(f"the encoder {name!r} cannot be loaded ({reason(error)}): {instead}") from error
     if missing := sorted(key for key in about["missing_keys"] if not key.startswith("pooler.")):
         raise UserError(f"the checkpoint of {name!r} lacks {len(missing)} weights of the model, such as {missing[0]}")
     if about["missing_keys"]:
@@ -65,14 +60,9 @@ def load_sentence_transformer(name: str, compute: Compute = DEFAULT) -> TextTorc
         import torchvision  # noqa: F401  (image processors need it)
         from sentence_transformers import SentenceTransformer
         from transformers import BatchEncoding
-    try:
+    with one_line(f"the encoder {name!r} cannot be loaded", f"pass a model for images, or {INSTEAD}", reason):
         model = SentenceTransformer(_source(name), device="cpu")
         preprocessing = from_package(model[0].processor)
-    except UserError:
-        raise
-    except Exception as error:  # hub, network and configuration errors have no common ancestor
-        instead = f"pass a model for images, or {INSTEAD}"
-        raise UserError(f"the encoder {name!r} cannot be loaded ({reason(error)}): {instead}") from error
 
     def encode_image(pixels: Any) -> Any:
         return model({"pixel_values": pixels, "modality": "image"})["sentence_embedding"]

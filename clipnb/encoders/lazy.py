@@ -24,7 +24,7 @@ from .._core.files import write_text
 from .._core.paths import cache_root
 from ..datasets.images import RGB
 from ..errors import UserError
-from . import Encoder, TextEncoder
+from .base import Encoder, TextEncoder
 
 NOTED = ("name", "dim", "input_size", "weights_sha256", "identity", "batch_size", "device", "sees_whole")
 PACKAGES = ("clip-anytorch", "efficientnet_lite_pytorch", "open-clip-torch", "onnxruntime", "timm", "torch", "transformers")

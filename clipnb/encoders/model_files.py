@@ -18,8 +18,8 @@ import yaml
 from .._core.files import hashed, read_bytes, read_text
 from .._core.paths import typed_path
 from .._core.typed import load_yaml
-from ..errors import UserError, needs
-from . import DEFAULT, Compute
+from ..errors import UserError, needs, one_line
+from .base import DEFAULT, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TorchEncoder, output_dim, reason, trusted
 
@@ -32,13 +32,10 @@ def load_torchscript(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         raise UserError(f"{path} holds a program: if you trust its origin, set CLIPNB_TRUST_CHECKPOINT=1 to run it")
     with needs(f"the encoder {name!r}", "torchscript"):
         import torch
-    try:
+    with one_line(f"{path} is not a TorchScript archive for images of {preprocessing.size} pixels", text=reason):
         with hashed(path) as sha256:
             model = torch.jit.load(str(path), map_location="cpu")
         dim = output_dim(model, model, preprocessing.size)
-    except RuntimeError as error:
-        kind = f"a TorchScript archive for images of {preprocessing.size} pixels"
-        raise UserError(f"{path} is not {kind}: {reason(error)}") from error
     return TorchEncoder(f"torchscript:{path.name}", model, model, preprocessing, dim, None, sha256, compute)
 
 
@@ -59,15 +56,11 @@ def load_onnx(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: pixels.numpy()})[0])
 
     model = torch.nn.Identity()
-    try:
+    with one_line(f"{path} is not an ONNX model for images of {preprocessing.size} pixels", text=reason):
         with ExitStack() as files:
             digests = [files.enter_context(hashed(file)) for file in (path, *sorted(_weights(path)))]
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         dim = output_dim(forward, model, preprocessing.size)
-    except UserError:
-        raise
-    except Exception as error:  # the errors of ONNX Runtime have no common ancestor
-        raise UserError(f"{path} is not an ONNX model for images of {preprocessing.size} pixels: {reason(error)}") from error
     sha256 = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     return TorchEncoder(f"onnx:{path.name}", forward, model, preprocessing, dim, None, sha256, Compute(device="cpu"))
 

@@ -15,7 +15,7 @@ from typing import Any
 from .._core.files import hashed, read_json
 from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError, needs
-from . import DEFAULT, INSTEAD, Compute
+from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, matching_torchvision, reason
 

@@ -16,7 +16,7 @@ from urllib.error import URLError
 from .._core.files import hashed
 from .._core.paths import expanded, typed_path
 from ..errors import UserError, needs
-from . import DEFAULT, INSTEAD, Compute
+from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TextTorchEncoder, matching_torchvision, reason, trusted
 

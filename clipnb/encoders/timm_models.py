@@ -11,8 +11,8 @@ from typing import Any
 
 from .._core.paths import typed_path
 from .._core.registry import nearest
-from ..errors import UserError, needs
-from . import DEFAULT, INSTEAD, Compute
+from ..errors import UserError, needs, one_line
+from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import from_package
 from .torch_base import TorchEncoder, agreed_tag, matching_torchvision, output_dim, reason, state_sha256
 
@@ -33,13 +33,10 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     if weights and "." not in source:
         tags = timm.models.get_arch_pretrained_cfgs(source)
         agreed_tag({tag: [getattr(tags[tag], look) for look in LOOKS] for tag in tags}, f"timm:{source}.<tag>@{path}")
-    try:
-        overlay = {"file": str(weights)} if weights else None
-        with _missing_weights() as missing:
-            model = timm.create_model(source, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
-    except Exception as error:  # hub, network, pickle and key errors have no common ancestor
-        hint = "" if weights else f": pass their file (timm:{source}@<file>), or {INSTEAD}"
-        raise UserError(f"the weights of {name!r} cannot be loaded ({reason(error)}){hint}") from error
+    overlay = {"file": str(weights)} if weights else None
+    instead = "" if weights else f"pass their file (timm:{source}@<file>), or {INSTEAD}"
+    with one_line(f"the weights of {name!r} cannot be loaded", instead, reason), _missing_weights() as missing:
+        model = timm.create_model(source, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
     if missing:  # timm would take random weights
         raise UserError(f"the checkpoint of {name!r} lacks {len(missing)} weights of the model, such as {missing[0]}")
     preprocessing = from_package(timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False))

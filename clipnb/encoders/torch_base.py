@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..datasets.images import RGB
 from ..errors import UserError
-from . import DEFAULT, INSTEAD, Compute
+from .base import DEFAULT, INSTEAD, Compute
 from .engines import FastestSize, compiled, in_openvino
 from .preprocessing import Preprocessing
 
