@@ -54,14 +54,16 @@ def in_one_line(error: Exception) -> str:
 
 
 @contextmanager
-def one_line(said: str, instead: str = "", text: Callable[[Exception], str] = text_of) -> Iterator[None]:
+def one_line(
+    said: str, instead: str = "", text: Callable[[Exception], str] = text_of, kind: type[UserError] = UserError
+) -> Iterator[None]:
     """Make a `UserError` of an error in code of others: what was `said`, the text of the error, and what to do `instead`."""
     try:
         yield
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        raise UserError(f"{said}: {text(error)}" + f"; {instead}" * bool(instead)) from error
+        raise kind(f"{said}: {text(error)}" + f"; {instead}" * bool(instead)) from error
 
 
 class ServiceError(UserError):

@@ -40,7 +40,7 @@ def names() -> list[str]:
 
 
 def test_an_empty_cache_is_no_error(root: Path, printed: Printed) -> None:
-    assert printed("cache") == f"{root} ($CLIPNB_CACHE): 0 B\n"
+    assert printed("cache") == f"{root} ($CLIPNB_CACHE): 0.00B\n"
 
 
 def test_encoders_and_the_rest_are_listed_with_counts_and_sizes(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +54,7 @@ def test_encoders_and_the_rest_are_listed_with_counts_and_sizes(root: Path, caps
         f"embeddings ViT-L/14 bf16 100 embeddings {sizes[1]} 0 days ago",
         f"embeddings histogram 3 embeddings {sizes[2]} 2 days ago",
         "kind encoder holds size last used",
-        "samples 1 files 2.5 MB 0 days ago",
+        "samples 1 files 2.50MB 0 days ago",
     ]
     assert sum(part.size for part in cache.contents()) == sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
 

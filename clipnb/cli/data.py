@@ -138,7 +138,7 @@ def _cache(options: argparse.Namespace) -> int:
         return 0
     print(f"{cache_root()} ($CLIPNB_CACHE): {cache.readable(sum(part.size for part in kept))}")
     if kept:
-        print("\n".join(cache.table(kept)))
+        print(cache.table(kept))
     return 0
 
 

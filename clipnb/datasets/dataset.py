@@ -38,16 +38,11 @@ NESTED = "nested:"
 
 @dataclass(frozen=True)
 class Photo:
-    """One image file of a data set.
+    """One image file of a data set."""
 
-    Attributes:
-        category: name of the category; in a flat data set, the name of the file.
-        inside: path inside the folder of the category if the file lies in a subfolder, else "".
-    """
-
-    category: str
+    category: str  #: name of the category; in a flat data set, the name of the file
     path: Path
-    inside: str = ""
+    inside: str = ""  #: path inside the folder of the category if the file lies in a subfolder, else ""
 
     @property
     def name(self) -> str:
@@ -62,23 +57,14 @@ class Photo:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The photographs of one data set, sorted by category and file name.
+    """The photographs of one data set, sorted by category and file name."""
 
-    Attributes:
-        name: short name that is valid in a file name.
-        root: folder of the data set.
-        photos: every image file.
-        empty: names of category folders without an image.
-        unused: path inside the folder -> reason (mostly the suffix), for every file that is not used.
-        flat: whether no image lies in a category folder. Each photograph is then a category of its own.
-    """
-
-    name: str
+    name: str  #: short name that is valid in a file name
     root: Path
     photos: tuple[Photo, ...]
-    empty: tuple[str, ...] = ()
-    unused: dict[str, str] = field(default_factory=dict)
-    flat: bool = False
+    empty: tuple[str, ...] = ()  #: names of category folders without an image
+    unused: dict[str, str] = field(default_factory=dict)  #: path inside the folder -> reason, for every file that is not used
+    flat: bool = False  #: whether no image lies in a category folder; each photograph is then a category of its own
 
     @property
     def categories(self) -> list[str]:

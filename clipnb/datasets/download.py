@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from .._core.files import file_sha256, replaced_folder, write_text, writing
 from .._core.paths import cache_root, data_root, shown
-from ..errors import DatasetError, MissingExtra, UserError, needs, text_of
+from ..errors import DatasetError, UserError, needs, one_line, text_of
 from .archives import members
 from .images import SUFFIXES, destination
 
@@ -124,42 +124,31 @@ def labelled(paths: Iterable[PurePosixPath]) -> Iterator[tuple[PurePosixPath, st
 
 def _kaggle(name: str, folder: Path) -> Path:
     """Download the packed archive; `kagglehub.dataset_download` would unpack it without checks."""
-    try:
+    with needs("fetching from Kaggle", "download"):
         from kagglehub.clients import build_kaggle_client, download_file
         from kagglehub.exceptions import KaggleApiHTTPError, UnauthenticatedError, handle_call
         from kagglehub.handle import parse_dataset_handle
         from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest, ApiGetDatasetRequest
-    except ImportError as error:
-        raise MissingExtra("fetching from Kaggle", "download") from error
-    from requests.exceptions import RequestException
 
-    keys = "put a token from your Kaggle account's settings in ~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY"
     handle = parse_dataset_handle(name)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with build_kaggle_client() as client:
-            kaggle, about, wanted = client.datasets.dataset_api_client, ApiGetDatasetRequest(), ApiDownloadDatasetRequest()
-            about.owner_slug = wanted.owner_slug = handle.owner
-            about.dataset_slug = wanted.dataset_slug = handle.dataset
+    with one_line(f"{name} could not be fetched", "run this again to resume"), build_kaggle_client() as client:
+        kaggle, about, wanted = client.datasets.dataset_api_client, ApiGetDatasetRequest(), ApiDownloadDatasetRequest()
+        about.owner_slug = wanted.owner_slug = handle.owner
+        about.dataset_slug = wanted.dataset_slug = handle.dataset
+        try:
             newest = handle_call(lambda: kaggle.get_dataset(about), handle).current_version_number
             wanted.dataset_version_number = newest
             target = folder / f"{handle.dataset}-{newest}.archive"
             for other in set(folder.glob("*.archive")) - {target}:  # a partial download of an older version
                 other.unlink()
             download_file(handle_call(lambda: kaggle.download_dataset(wanted), handle), str(target), handle)
-    except UnauthenticatedError as error:
-        raise UserError(f"Kaggle requires a login: {keys}") from error
-    except KaggleApiHTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        if status in (401, 403):
-            raise UserError(f"Kaggle refuses access to {name}: {keys}") from error
-        raise UserError(f"Kaggle does not deliver {name}: {text_of(error)}") from error
-    except RequestException as error:
-        raise UserError(f"{name} could not be fetched completely, run this again to resume: {text_of(error)}") from error
-    except Exception as error:
-        if type(error).__module__.startswith("kagglehub"):
-            raise UserError(f"{name} could not be fetched: {text_of(error)}") from error
-        raise
+        except (UnauthenticatedError, KaggleApiHTTPError) as error:
+            response = getattr(error, "response", None)
+            if response is not None and response.status_code not in (401, 403):
+                raise
+            keys = "put a token from your Kaggle account's settings in ~/.kaggle/kaggle.json, or set KAGGLE_USERNAME and KAGGLE_KEY"
+            raise UserError(f"Kaggle requires a login with access to {name}: {keys}") from error
     return target
 
 
@@ -167,19 +156,16 @@ def _drive(file_id: str, name: str, folder: Path) -> Path:
     """Download a file on Google Drive."""
     with needs("fetching from Google Drive", "download"):
         import gdown
-    from gdown.exceptions import DownloadError, FileURLRetrievalError
-    from requests.exceptions import RequestException
+        from gdown.exceptions import FileURLRetrievalError
 
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / name
-    try:
-        gdown.download(id=file_id, output=str(target), resume=True, use_cookies=False, timeout=TIMEOUT, retries=RETRIES)
-    except FileURLRetrievalError as error:
-        said = f"Google Drive does not deliver the file {file_id} (moved, or requested too often?): {text_of(error)}"
-        raise UserError(said) from error
-    except (DownloadError, RequestException) as error:
-        said = f"the file {file_id} could not be fetched completely, run this again to resume: {text_of(error)}"
-        raise UserError(said) from error
+    with one_line(f"the file {file_id} could not be fetched", "run this again to resume"):
+        try:
+            gdown.download(id=file_id, output=str(target), resume=True, use_cookies=False, timeout=TIMEOUT, retries=RETRIES)
+        except FileURLRetrievalError as error:
+            said = f"Google Drive does not deliver the file {file_id} (moved, or requested too often?): {text_of(error)}"
+            raise UserError(said) from error
     return target
 
 

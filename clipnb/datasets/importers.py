@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from .._core.files import replaced_folder
 from .._core.paths import cache_root, project_root
-from ..errors import DatasetError, needs, text_of
+from ..errors import DatasetError, needs, one_line
 from .images import SUFFIXES, destination, digest, read
 
 VERSION = 2  # increase this when the written files change
@@ -77,14 +77,12 @@ def _hugging_face(name: str) -> tuple[Iterator[Sample], str]:
         import datasets
     where, _, split = name.partition("@")
     here = project_root() / where
-    try:
+    with one_line(f"hf:{name} cannot be loaded", kind=DatasetError):
         if here.is_dir() and any((here / file).is_file() for file in ("dataset_info.json", "dataset_dict.json")):
             loaded: Any = datasets.load_from_disk(str(here))
             loaded = loaded[split or next(iter(loaded))] if isinstance(loaded, dict) else loaded
         else:
             loaded = datasets.load_dataset(str(here) if here.is_dir() else where, split=split or "train")
-    except Exception as error:  # the library raises errors of many kinds
-        raise DatasetError(f"hf:{name} cannot be loaded: {text_of(error)}") from error
     images = [column for column, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
     labels = [column for column, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)]
     labels += [column for column in LABELS if column in loaded.features and column not in labels]
@@ -129,14 +127,12 @@ def _webdataset(pattern: str) -> tuple[Iterator[Sample], str]:
         source = webdataset.WebDataset(
             [str(s) for s in shards], shardshuffle=False, empty_check=False, handler=webdataset.reraise_exception
         )
-        try:
+        with one_line(f"wds:{pattern} cannot be read", kind=DatasetError):
             for sample in source:
                 image = next((part for part in sample if f".{part.rsplit('.', 1)[-1].lower()}" in SUFFIXES), None)
                 category = _category(sample)
                 if image and category:
                     yield category, f"{sample['__key__']}.{image.rsplit('.', 1)[-1]}", sample[image]
-        except Exception as error:  # a damaged tar, as the library reports it
-            raise DatasetError(f"wds:{pattern} cannot be read: {text_of(error)}") from error
 
     return samples(), "|".join(f"{stat.st_size}:{stat.st_mtime_ns}" for stat in map(Path.stat, shards))
 

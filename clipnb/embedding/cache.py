@@ -10,6 +10,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tabulate import tabulate
+from tqdm import tqdm
+
 from .._core.paths import cache_root
 from ..errors import UserError
 from .store import connect, store_file
@@ -112,20 +115,15 @@ def _emptied(path: Path) -> bool:
         return True
 
 
-def readable(size: float) -> str:
+def readable(size: int) -> str:
     """A size in bytes, in words."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
+    return str(tqdm.format_sizeof(size, "B"))
 
 
-def table(kept: Sequence[CacheEntry]) -> list[str]:
+def table(kept: Sequence[CacheEntry]) -> str:
     """Lines for the terminal."""
-    rows = [("kind", "encoder", "holds", "size", "last used")]
+    rows = []
     for part in kept:
         used = f"{max(0.0, time.time() - part.used) / DAY:.0f} days ago" if part.used else "never"
         rows.append((part.kind, part.name + f" ({part.unread}, unused)" * bool(part.unread), part.holds, readable(part.size), used))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return str(tabulate(rows, ("kind", "encoder", "holds", "size", "last used"), "plain", disable_numparse=True))

@@ -52,13 +52,11 @@ class KnownEncoder:
         return encoder
 
     def prepare(self, image: RGB) -> NDArray[Any]:
-        """Convert a photograph to the network's input."""
         with self._lock:  # only the first of several workers loads it
             encoder = self.loaded
         return encoder.prepare(image)
 
     def encode(self, batch: NDArray[Any]) -> NDArray[np.float32]:
-        """Embed n prepared inputs, stacked to (n, ...), as (n, dim) unit vectors."""
         return self.loaded.encode(batch)
 
 
@@ -66,7 +64,6 @@ class KnownTextEncoder(KnownEncoder):
     """A known encoder that also embeds texts."""
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
-        """Embed n texts as (n, dim) unit vectors."""
         return cast(TextEncoder, self.loaded).encode_text(texts)
 
 
