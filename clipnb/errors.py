@@ -84,11 +84,16 @@ class MissingExtra(UserError):
 
 @contextmanager
 def needs(what: str, extra: str, instead: str = "") -> Iterator[None]:
-    """Raise `MissingExtra` if a package that the block imports is not installed."""
+    """Raise `MissingExtra` if a package that the block imports is not installed; a `UserError` if torchvision is of another torch."""
     try:
         yield
     except ModuleNotFoundError as error:
         raise MissingExtra(what, extra, instead) from error
+    except (ImportError, RuntimeError) as error:
+        if "torchvision" not in str(error):
+            raise
+        both = "reinstall both from one source in one command (pip install --force-reinstall torch torchvision)"
+        raise UserError(f"{what} needs a torchvision built for this torch ({text_of(error)}): {both}") from error
 
 
 def user_errors(kind: type[UserError] = UserError) -> set[str]:

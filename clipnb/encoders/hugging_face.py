@@ -12,7 +12,7 @@ from .._core.paths import typed_path
 from ..errors import UserError, needs, one_line
 from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import from_package
-from .torch_base import TextTorchEncoder, TorchEncoder, features, matching_torchvision, output_dim, reason, state_sha256
+from .torch_base import TextTorchEncoder, TorchEncoder, features, output_dim, reason, state_sha256
 
 
 def _source(name: str) -> str:
@@ -24,7 +24,7 @@ def _source(name: str) -> str:
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     """Load a model of transformers (a `Loader`), unless it needs code that clipnb does not run."""
     source = _source(name)
-    with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "hf"):
+    with needs(f"the encoder {name!r}", "hf"):
         import torch
         import torchvision  # noqa: F401  (image processors need it)
         from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
@@ -56,7 +56,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
 
 def load_sentence_transformer(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
     """Load a model of sentence-transformers that embeds images and texts (a `Loader`)."""
-    with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "st"):
+    with needs(f"the encoder {name!r}", "st"):
         import torchvision  # noqa: F401  (image processors need it)
         from sentence_transformers import SentenceTransformer
         from transformers import BatchEncoding

@@ -17,7 +17,7 @@ from .._core.paths import typed_path
 from ..errors import MissingExtra, UserError, needs
 from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
-from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, matching_torchvision, reason
+from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, reason
 
 LOOKS = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
 """Fields of a tag that describe the preprocessing and the activation of its weights."""
@@ -27,31 +27,30 @@ CONFIG = "open_clip_config.json"
 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     """Load a model of open_clip (a `Loader`). If its texts cannot be tokenized here, it embeds images only, with a warning."""
-    with matching_torchvision(f"the encoder {name!r}"):
-        with needs(f"the encoder {name!r}", "open_clip"):
-            import open_clip
-        code: Any = sys.modules.get("transformers.dynamic_module_utils")
-        if code:
-            code.TIME_OUT_REMOTE_CODE = 0  # transformers refuses code in a repository, and does not ask whether to run it
-        source, tag, found = _parts(name, open_clip)
-        looks = open_clip.get_pretrained_cfg(source, tag)
-        if looks.get("quick_gelu") and not open_clip.get_model_config(source).get("quick_gelu"):
-            source += "-quickgelu"
-        try:
-            if ":" in source:
-                path, options = found or Path(), {}
-                about = read_json(path.parent / CONFIG)["model_cfg"]
-            else:
-                about, path = open_clip.get_model_config(source), found or Path(open_clip.download_pretrained(looks))
-                options = {"pretrained": str(path), "force_preprocess_cfg": looks}
-            with hashed(path) as sha256:
-                model = open_clip.create_model(source, weights_only=True, **options)
-        except UserError:
-            raise
-        except Exception as error:  # hub, network, pickle and key errors have no common ancestor
-            if "pip install transformers" in str(error):
-                raise MissingExtra(f"the encoder {name!r}", "hf") from error
-            raise UserError(_why(name, found, error)) from error
+    with needs(f"the encoder {name!r}", "open_clip"):
+        import open_clip
+    code: Any = sys.modules.get("transformers.dynamic_module_utils")
+    if code:
+        code.TIME_OUT_REMOTE_CODE = 0  # transformers refuses code in a repository, and does not ask whether to run it
+    source, tag, found = _parts(name, open_clip)
+    looks = open_clip.get_pretrained_cfg(source, tag)
+    if looks.get("quick_gelu") and not open_clip.get_model_config(source).get("quick_gelu"):
+        source += "-quickgelu"
+    try:
+        if ":" in source:
+            path, options = found or Path(), {}
+            about = read_json(path.parent / CONFIG)["model_cfg"]
+        else:
+            about, path = open_clip.get_model_config(source), found or Path(open_clip.download_pretrained(looks))
+            options = {"pretrained": str(path), "force_preprocess_cfg": looks}
+        with hashed(path) as sha256:
+            model = open_clip.create_model(source, weights_only=True, **options)
+    except UserError:
+        raise
+    except Exception as error:  # hub, network, pickle and key errors have no common ancestor
+        if "pip install transformers" in str(error):
+            raise MissingExtra(f"the encoder {name!r}", "hf") from error
+        raise UserError(_why(name, found, error)) from error
     settled = f"open_clip:{source.partition(':')[0]}/{tag or path.name}"
     noted = path if options else None  # a note would not see that the configuration in a folder has changed
     rest = (_preprocessing(name, open_clip.get_model_preprocess_cfg(model)), about["embed_dim"], noted, sha256, compute)

@@ -18,7 +18,7 @@ from .._core.paths import expanded, typed_path
 from ..errors import UserError, needs
 from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
-from .torch_base import TextTorchEncoder, matching_torchvision, reason, trusted
+from .torch_base import TextTorchEncoder, reason, trusted
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -37,7 +37,7 @@ class OpenAIClip(TextTorchEncoder):
 
 def load(name: str, compute: Compute = DEFAULT) -> OpenAIClip:
     """Load a model by OpenAI's name, or by the path of a state dict or of an archive as OpenAI published it (a `Loader`)."""
-    with matching_torchvision(f"the encoder {name!r}"), warnings.catch_warnings(action="ignore"):  # clip imports pkg_resources
+    with warnings.catch_warnings(action="ignore"):  # clip imports pkg_resources
         with needs(f"the encoder {name!r}", "clip", INSTEAD):
             import clip
         models: dict[str, str] = clip.clip._MODELS

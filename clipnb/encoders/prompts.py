@@ -31,8 +31,6 @@ def templates(prompts: str) -> tuple[str, ...]:
         return ("a photo of a {}.",)
     if prompts != IMAGENET:
         return tuple(template.strip() for template in prompts.split("|"))
-    from .torch_base import matching_torchvision
-
-    with matching_torchvision(f"the prompts {IMAGENET!r}"), needs(f"the prompts {IMAGENET!r}", "open_clip"):
+    with needs(f"the prompts {IMAGENET!r}", "open_clip"):
         from open_clip import OPENAI_IMAGENET_TEMPLATES
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)

@@ -14,7 +14,7 @@ from .._core.registry import nearest
 from ..errors import UserError, needs, one_line
 from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import from_package
-from .torch_base import TorchEncoder, agreed_tag, matching_torchvision, output_dim, reason, state_sha256
+from .torch_base import TorchEncoder, agreed_tag, output_dim, reason, state_sha256
 
 LOOKS = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size", "test_input_size", "test_crop_pct")
 """Fields of a tag that describe the preprocessing of its weights."""
@@ -23,7 +23,7 @@ LOOKS = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size", 
 def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     """Load a model of timm (a `Loader`)."""
     source, at, path = name.removeprefix("timm:").partition("@")
-    with matching_torchvision(f"the encoder {name!r}"), needs(f"the encoder {name!r}", "timm"):
+    with needs(f"the encoder {name!r}", "timm"):
         import timm
     if not timm.is_model(source):
         raise UserError(f"timm knows no model {source!r}{nearest(source, timm.list_models())}: timm.list_models() lists them")

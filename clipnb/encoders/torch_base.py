@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..datasets.images import RGB
 from ..errors import UserError
-from .base import DEFAULT, INSTEAD, Compute
+from .base import DEFAULT, Compute
 from .engines import FastestSize, compiled, in_openvino
 from .preprocessing import Preprocessing
 
@@ -245,21 +244,6 @@ def agreed_tag(looks: Mapping[str, object], spelling: str) -> str:
         why = f"a checkpoint does not say how its images are prepared: pass {spelling}, with the tag that its weights follow"
         raise UserError(f"{why}: {', '.join(looks)}")
     return next(iter(looks))
-
-
-@contextmanager
-def matching_torchvision(what: str) -> Iterator[None]:
-    """Turn the import error of a torchvision that was built for another torch into a `UserError` about `what`."""
-    try:
-        yield
-    except (RuntimeError, ImportError) as error:
-        if "torchvision" not in str(error) or isinstance(error, ModuleNotFoundError):
-            raise
-        raise UserError(
-            f"{what} needs a torchvision built for this torch, but torchvision {version('torchvision')} does not match "
-            f"torch {version('torch')}: reinstall both from one source in one command (pip install --force-reinstall "
-            f"torch torchvision), or {INSTEAD}"
-        ) from error
 
 
 def reason(error: Exception) -> str:
