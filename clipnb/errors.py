@@ -84,7 +84,7 @@ class MissingExtra(UserError):
 
 @contextmanager
 def needs(what: str, extra: str, instead: str = "") -> Iterator[None]:
-    """Raise `MissingExtra` if a package that the block imports is not installed; a `UserError` if torchvision is of another torch."""
+    """Raise `MissingExtra` for a package of the block that is not installed, `UserError` for a torchvision of another torch."""
     try:
         yield
     except ModuleNotFoundError as error:
