@@ -101,12 +101,7 @@ def run(
 
 
 def require_possible(spec: RunSpec) -> None:
-    """Check a run for mistakes that can be found before a photograph is embedded.
-
-    Raises:
-        UserError: the package of the encoder is not installed, the data set is missing or too small, the batch is past the last
-            one, the gallery is missing or was made with another encoder, or the name is taken.
-    """
+    """Check a run before a photograph is embedded: its packages, its data set, batch and k, its gallery, and the run's folder."""
     found: list[UserError] = []
     for check in (partial(require_packages, spec.encoder), partial(_require_photographs, spec)):
         try:

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from clipnb._core.files import alone_in
 from clipnb.checks import warnings as warnings_of
 from clipnb.cli import main
 from clipnb.datasets.dataset import load_dataset
@@ -31,7 +32,7 @@ from clipnb.report.photos import query_results
 from clipnb.report.text import summary
 from clipnb.result import Result
 from clipnb.retrieval import faiss_index, service
-from clipnb.retrieval.build import build_gallery, local_engine
+from clipnb.retrieval.build import build_gallery
 from clipnb.retrieval.duplicates import PictureHash, hashes_in, same_content, same_picture
 from clipnb.retrieval.folder import Vectors, open_folder
 from clipnb.retrieval.image_fetcher import Limits
@@ -210,13 +211,10 @@ def test_an_incomplete_shard_is_made_again(tmp_path: Path, harm: str) -> None:
 
 def test_the_second_of_two_builds_in_a_folder_is_refused(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 7, "dogs": 6})
-
-    def second(shards: Any, plan: Any) -> Any:
-        with pytest.raises(UserError, match="another process builds g: wait until it ends, or name another folder"):
-            build(photos, tmp_path / "g")
-        yield from local_engine(shards, plan)
-
-    build(photos, tmp_path / "g", engine=second)
+    (tmp_path / "g").mkdir()
+    with alone_in(tmp_path / "g"), pytest.raises(UserError, match="another process builds g: wait until it ends, or name another"):
+        build(photos, tmp_path / "g")
+    build(photos, tmp_path / "g")
     assert not list(tmp_path.glob(".*.lock"))
 
 

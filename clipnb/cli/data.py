@@ -104,14 +104,12 @@ def _index_arguments(parser: argparse.ArgumentParser) -> None:
 def _index(options: argparse.Namespace) -> int:
     from .._core.paths import shown
     from .._core.ray_pool import RayPool
-    from ..retrieval import build
+    from ..retrieval.build import build_gallery
 
     names = ("encoder", "precision", "colour", "index", "shard_size", "threads")
     settings: dict[str, Any] = {name: getattr(options, name) for name in names}
-    engine: build.Engine = build.local_engine
-    if options.engine == "ray":
-        engine = build.on_ray(RayPool(options.workers, options.address, options.gpus))
-    made = build.build_gallery(options.folder, typed_folder(options.out), engine=engine, **settings)
+    pool = RayPool(options.workers, options.address, options.gpus) if options.engine == "ray" else None
+    made = build_gallery(options.folder, typed_folder(options.out), pool=pool, **settings)
     missing = len(made.about["unreadable"])
     unread = f"; {missing} unreadable, named in {shown(made.path / 'clipnb.json')}" if missing else ""
     print(f"{made.size} images, {made.about['index']} index: search it with -p gallery {shown(made.path)}{unread}")

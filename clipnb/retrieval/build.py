@@ -11,7 +11,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -95,9 +95,6 @@ class Shard:
             return False
 
 
-Engine = Callable[[Sequence[Shard], Plan], Iterable[int]]  # it yields the number of each shard as soon as it is finished
-
-
 def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) -> int:
     """Embed the images of a shard and write its files; one in `unreadable/` names the images that are left out, with reasons."""
     vectors: list[NDArray[np.float32]] = []
@@ -123,15 +120,11 @@ def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) 
         return about, pixels
 
     for photos in _chunks(shard.photos, BATCH):
-        inputs = []
-        for photo, found in zip(photos, pool.map(prepare, photos), strict=True):
-            if isinstance(found, str):
-                unreadable[photo.id] = found
-            else:
-                rows.append(found[0])
-                inputs.append(found[1])
-        if inputs:
-            vectors.append(encode(encoder, inputs, [row["id"] for row in rows[-len(inputs) :]]))
+        prepared = list(pool.map(prepare, photos))
+        unreadable |= {photo.id: why for photo, why in zip(photos, prepared, strict=True) if isinstance(why, str)}
+        if good := [found for found in prepared if not isinstance(found, str)]:
+            rows += [about for about, _ in good]
+            vectors.append(encode(encoder, [pixels for _, pixels in good], [about["id"] for about, _ in good]))
     if unreadable:
         write_text(shard.unreadable, json.dumps(unreadable, indent=1, ensure_ascii=False) + "\n")
     with atomic(shard.embeddings) as file:
@@ -143,11 +136,7 @@ def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) 
 
 
 def load_worker(plan: Plan) -> Encoder:
-    """Load the plan's encoder and make it compute with the plan's number of threads.
-
-    Raises:
-        UserError: the weights on this machine differ from the plan's.
-    """
+    """Load the plan's encoder and make it compute with the plan's threads; a `UserError` if this machine has other weights."""
     encoder = load_encoder(plan.encoder, plan.precision)
     if encoder.identity != plan.identity:
         raise UserError(f"{plan.encoder!r} is {encoder.identity} on this machine, but it was {plan.identity} when the build began")
@@ -163,16 +152,6 @@ def _worker(plan: Plan) -> Callable[[Shard], int]:
     return partial(_make, plan, load_worker(plan), ThreadPoolExecutor(os.cpu_count() or 1))
 
 
-def local_engine(shards: Sequence[Shard], plan: Plan) -> Iterable[int]:
-    """Make one shard after the other, in this process."""
-    return map(_worker(plan), shards)
-
-
-def on_ray(pool: RayPool) -> Engine:
-    """An engine that makes shards on Ray. All processes write to one folder, so a cluster needs a file system that it shares."""
-    return lambda shards, plan: pool.work(partial(_worker, plan), shards)
-
-
 def build_gallery(
     folder: str,
     out: Path,
@@ -181,22 +160,19 @@ def build_gallery(
     precision: str = "auto",
     colour: str = "srgb",
     index: str = "",
-    engine: Engine = local_engine,
+    pool: RayPool | None = None,
     shard_size: int = SHARD,
     threads: int = 0,
 ) -> GalleryFolder:
-    """Embed and index a folder of photographs.
+    """Embed and index a folder of photographs; a `UserError` if there are none, or `out` holds another gallery.
 
     Args:
         folder: name of a data set, or path of a folder of photographs, with or without a folder per category.
         out: folder of the gallery; an unfinished gallery with the same plan is continued.
         colour: srgb or stored, as `colour` of the runs that will search the gallery.
         index: exact, hnsw or ivf; "" stands for exact below a million images and for hnsw from there on.
-        threads: number of threads that the encoder computes with; 0 stands for the number of cores. The last bit of an
-            embedding may depend on it.
-
-    Raises:
-        UserError: there are no photographs, or `out` holds another gallery.
+        pool: processes on Ray, in place of this one. They write to one folder, so a cluster needs a file system that it shares.
+        threads: number of threads of the encoder, on which the last bit of an embedding may depend; 0 for the number of cores.
     """
     if shard_size < 1 or threads < 0:
         raise UserError("shard_size must be a whole number of at least 1, threads one of at least 0")
@@ -210,18 +186,19 @@ def build_gallery(
     threads = threads or os.cpu_count() or 1
     plan = Plan(name, precision, found.identity, found.dim, len(photos), listing, shard_size, threads, colour)
     with alone_in(out):
-        return _build(out, plan, photos, index, engine)
+        return _build(out, plan, photos, index, pool)
 
 
-def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, engine: Engine) -> GalleryFolder:
+def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, pool: RayPool | None) -> GalleryFolder:
     _begin(out, plan)
     count = -(-len(photos) // plan.shard)
     shards = [Shard(n, count, part, out.resolve()) for n, part in enumerate(_chunks(photos, plan.shard))]
-    due = [shard for shard in shards if not shard.done]
-    begun = sum(len(shard.photos) for shard in shards if shard.done)
-    with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo") as bar:
-        for number in engine(due, plan) if due else ():
-            bar.update(len(shards[number].photos))
+    if due := [shard for shard in shards if not shard.done]:
+        made = pool.work(partial(_worker, plan), due) if pool else map(_worker(plan), due)
+        begun = len(photos) - sum(len(shard.photos) for shard in due)
+        with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo") as bar:
+            for number in made:
+                bar.update(len(shards[number].photos))
     if left := sum(not shard.done for shard in shards):
         raise UserError(f"{left} of {count} shards are not finished; type the same command to continue")
     return _finish(out, plan, shards, index)

@@ -103,12 +103,7 @@ def fetch_images(
 ) -> dict[str, Fetched]:
     """Fetch the images that the cache does not have: URL -> outcome, for every URL. A failure does not affect the others.
 
-    Args:
-        allow: hosts, as name or name:port, whose addresses may be private.
-
-    Raises:
-        MissingExtra: the HTTP library is not installed.
-        UserError: the cache cannot be written.
+    `allow` are hosts, as name or name:port, whose addresses may be private.
     """
     wanted = list(dict.fromkeys(urls))
     known = {url: kept for url in wanted if (kept := cache.get(url))}

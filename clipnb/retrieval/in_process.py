@@ -86,19 +86,10 @@ def _exclusion(spec: RunSpec, gallery: Images, asked: Embeddings, hashes: NDArra
 def open_search(
     spec: RunSpec, asked: Embeddings, data: Embeddings, encoder: Encoder, store: EmbeddingStore, **options: Any
 ) -> tuple[LookUp, dict[str, Any]]:
-    """Open the gallery of a run for the search in this process.
+    """The function that searches the gallery of a run in this process, and a description of the gallery in plain JSON values.
 
-    Args:
-        asked: embeddings of the queries, clean and under each condition.
-        data: clean embeddings of the data set.
-        encoder: encoder of the queries and the gallery.
-        options: `workers` and `progress`, as `embed` takes them.
-
-    Returns:
-        The function that searches the gallery, and a description of the gallery in plain JSON values.
-
-    Raises:
-        UserError: the gallery is missing, too small, or made with another encoder.
+    `asked` are the embeddings of the queries, clean and under each condition; `data` are those of the clean data set; `options` are
+    `workers` and `progress` of `embed`. A `UserError` says that the gallery is missing, too small, or made with another encoder.
     """
     own = from_photos(spec.dataset_name, data, hashes_for(spec, data.photos, **options))
     row = {photo.id: at for at, photo in enumerate(data.photos)}

@@ -57,19 +57,10 @@ def require_results(k: int, others: int, copies: int = 0, unused: str = "") -> N
 def retrieve(
     index: FaissIndex, queries: NDArray[np.float32], k: int, excluded: Excluded, ties: Ties, *, exact: bool = True
 ) -> NDArray[np.int64]:
-    """Find the k nearest gallery images to each query, without the excluded ones.
+    """Find the k nearest gallery images to each of (q, dim) unit queries, without the excluded ones.
 
-    An exact index is searched until the tie of the last result is complete.
-
-    Args:
-        queries: (q, dim) unit vectors.
-        exact: whether the index finds every vector when it is asked for all of them.
-
-    Returns:
-        (q, k) gallery rows, best first; -1 where an approximate index found fewer.
-
-    Raises:
-        UserError: the gallery is too small to give k results for every query.
+    They are (q, k) gallery rows, best first; -1 where an approximate index found fewer. An `exact` index, which finds every vector
+    when it is asked for all, is searched until the tie of the last result is complete; a `UserError` says that it has too few.
     """
     out = np.full((len(queries), k), -1, dtype=np.int64)
     waiting, size = np.arange(len(queries)), len(ties.gallery)

@@ -37,9 +37,6 @@ def open_search(
 
     The results of a query are the first k of the service's answer that are not copies of it; in mode study copies are results
     too. A result whose image cannot be fetched or decoded stays a result, with the status DEAD or UNREADABLE.
-
-    Raises:
-        ServiceError: the service does not answer, answers with an error, or holds vectors of another length.
     """
     number = spec.num_images or spec.k + SPARE
     query = Options(number, spec.aesthetic_score, spec.aesthetic_weight, spec.deduplicate, spec.safety)
