@@ -20,7 +20,7 @@ from clipnb import RunSpec
 from clipnb.cli import main
 from clipnb.errors import UserError
 from clipnb.execution import pages
-from clipnb.execution.papermill_plugin import as_options, planned
+from clipnb.execution.papermill_plugin import Handler, as_options, planned
 from conftest import HANGS, PhotoFolder, Printed, one_line, slow_encoder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,7 +140,9 @@ def test_the_type_in_the_notebook_decides_the_type_of_a_value(
     assert as_options(plan.parameters) == given.split()
 
 
-def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(project: Path, nba: Path) -> None:
+def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(
+    project: Path, nba: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     status, shown = in_terminal([*LITERAL, "-p", "encoder", "histogram", "-p", "k", "3"])
     assert status == 0, shown
     assert "embedding" in shown, "the bar of the kernel"
@@ -151,6 +153,9 @@ def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(project: Path,
     spec = RunSpec("nba", "grey", "histogram", 3)
     assert pages.outstanding([spec, spec.clean])[0].keys() == {spec.clean}, "clipnb report does not make the page again"
     assert "next: the same with -p manip original, then clipnb analyse nba-histogram-k3" in shown
+    monkeypatch.setenv("CLIPNB_PROJECT", str(project))
+    monkeypatch.chdir(project.parent)  # outside the project of the notebook
+    assert Handler(spec).next_commands().endswith(f" then cd {project.name} && clipnb analyse nba-histogram-k3")
 
 
 def test_a_closed_pipe_is_no_traceback(project: Path, nba: Path) -> None:

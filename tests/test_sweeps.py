@@ -97,7 +97,7 @@ def test_the_cost_counts_photographs_draws_and_batches(photo_folder: PhotoFolder
     root = str(photo_folder({"cats": 5, "dogs": 5}))
     settings = ({"manip": "original"}, {"manip": "cropped", "draws": 3}, {"manip": "grey", "per_category": 2, "step": 1})
     found = cost([RunSpec(root, encoder="tiny", k=2, **s) for s in settings], 2)  # type: ignore[arg-type]
-    assert re.fullmatch(r"3 runs to do: at most 42 embeddings \(.*\), about a minute or two on 2 processes", found)
+    assert re.fullmatch(r"3 runs to do: at most 42 embeddings \(.*\), about a minute or two on 2 processes, pages included", found)
 
 
 def test_the_cost_is_that_of_the_runs_own_engine(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,9 @@ def test_a_sweep_without_pages_makes_only_results(
 
 def test_a_dry_run_only_says_what_it_would_cost(bare_project: Path, photo_folder: PhotoFolder, printed: Printed) -> None:
     flags = ["--severities", "1", "5", "--encoders", "histogram", "--k", "2", "--dry-run", "--jobs", "1"]
-    assert "7 runs to do: at most 42 embeddings" in printed("sweep", str(photo_folder({"cats": 3, "dogs": 3})), *flags)
+    sweep = ["sweep", str(photo_folder({"cats": 3, "dogs": 3})), *flags]
+    assert re.match(r"7 runs to do: at most 42 embeddings .*, about a minute or two on 1 process, pages included$", printed(*sweep))
+    assert printed(*sweep, "--no-pages").endswith(" on 1 process\n"), "without the time for pages"
     assert not (bare_project / "results").exists()
     assert not (bare_project / "book").exists()
 

@@ -106,7 +106,7 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from .._core.paths import project_root
+    from .._core.paths import project_root, shown
     from ..analysis import severity
     from ..execution import pages, sweep
     from ..runs import current_result, saved_result
@@ -117,24 +117,26 @@ def _sweep(options: argparse.Namespace) -> int:
         pages.template()  # fails at once outside a project
     fields = {name: tuple(getattr(options, name) or ()) for name in ("manips", "severities", "encoders")}
     grid = sweep.typed_grid(options.datasets, settings=given_settings(options), **fields)
-    jobs = options.jobs or pages.default_jobs()
+    jobs = 1 if options.no_pages else options.jobs or pages.default_jobs()
     asked = grid.specs()
     if not (specs := _possible(asked, options)):
         return 1
 
+    with_pages = not options.no_pages and (project_root() / pages.TEMPLATE).is_file()
+
     def announce(due: list[RunSpec]) -> None:
-        print(sweep.cost(due, jobs), flush=True)
+        print(sweep.cost(due, jobs, with_pages=with_pages), flush=True)
 
     if options.dry_run:
-        with_pages = not options.no_pages and (project_root() / pages.TEMPLATE).is_file()
-        announce(list(pages.outstanding(specs)[0]) if with_pages else [spec for spec in specs if current_result(spec) is None])
+        due = pages.outstanding(specs)[0] if with_pages else [spec for spec in specs if current_result(spec) is None]
+        announce(list(due))
         return 1 if len(specs) < len(asked) else 0
     if options.no_pages:
         failures = sweep.numbers_only(specs)
         print(f"{len(specs) - len(failures)} of {len(asked)} results are there", flush=True)
     else:
         failures = pages.ensure(specs, jobs=jobs, announce=announce)
-        shown_by = "; `jb build book` shows them" if len(failures) < len(specs) else ""
+        shown_by = f"; `jb build {shown(project_root() / 'book')}` shows them" if len(failures) < len(specs) else ""
         print(f"{len(specs) - len(failures)} of {len(asked)} runs are there{shown_by}", flush=True)
     if options.table:
         severity.write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))

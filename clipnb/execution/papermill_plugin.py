@@ -243,13 +243,17 @@ class Handler(LocalHandler):  # type: ignore[misc]
         from ..runs import drawn_for, saved_result
 
         spec, group = self.spec, shlex.quote(self.spec.group_id)
+        elsewhere = project_root() != (find_project(Path.cwd()) or Path.cwd())
+        there = f"cd {shlex.quote(shown(project_root()))} && " if elsewhere else ""
         if spec.start or spec.step:
             last = not spec.step or spec.start + spec.step >= len(drawn_for(spec).categories)
-            return "clipnb merge, once all batches are there" if last else f"the same with -p start {spec.start + spec.step}"
+            return (
+                f"{there}clipnb merge, once all batches are there" if last else f"the same with -p start {spec.start + spec.step}"
+            )
         if spec.manip == CLEAN:
-            return f"the same with an edit, such as -p manip grey, then clipnb analyse {group}"
+            return f"the same with an edit, such as -p manip grey, then {there}clipnb analyse {group}"
         clean = "" if saved_result(spec.clean) else "the same with -p manip original, then "
-        return f"{clean}clipnb analyse {group}"
+        return f"{clean}{there}clipnb analyse {group}"
 
 
 def _complain(message: str) -> None:

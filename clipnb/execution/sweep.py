@@ -97,18 +97,20 @@ def read_grid(path: Path) -> dict[str, Any]:
     return {**lists, "settings": typed}
 
 
-def cost(specs: Sequence[RunSpec], jobs: int) -> str:
+def cost(specs: Sequence[RunSpec], jobs: int, *, with_pages: bool = True) -> str:
     """Estimate the cost of runs, in a sentence, from earlier runs with the same encoder, or from a trial on a few photographs."""
     if not specs:
         return "0 runs to do"
     counts = {spec: len(batch(drawn_for(spec).photos, spec.start, spec.step)) * spec.draws for spec in specs}
     first = {spec.encoder: spec for spec in reversed(specs)}
     per_image = {encoder: seconds_per_image(spec) for encoder, spec in first.items()}
-    minutes = sum(NOTEBOOK_SECONDS + counts[spec] * per_image[spec.encoder] for spec in specs) / jobs / 60
+    minutes = sum(NOTEBOOK_SECONDS * with_pages + counts[spec] * per_image[spec.encoder] for spec in specs) / jobs / 60
     how_long = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute or two"
     return (
         f"{len(specs)} {'run' if len(specs) == 1 else 'runs'} to do: at most {sum(counts.values()):,} embeddings "
         f"(embeddings of earlier runs are reused), about {how_long} on {jobs} {'process' if jobs == 1 else 'processes'}"
+        + ", pages included"
+        * with_pages
     )
 
 
