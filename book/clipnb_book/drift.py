@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from clipnb.datasets.dataset import Photo, load_dataset
 from clipnb.datasets.images import decode, digest, read
@@ -47,7 +47,7 @@ def reading() -> str:
     parts = []
     for name, who in SETS.items():
         own = measured()[measured()["dataset"] == name]
-        parts.append(f"{stats.spearmanr(own['shift'], own['found']).statistic:.2f} on {who}".replace("-", "−"))
+        parts.append(f"{scipy.stats.spearmanr(own['shift'], own['found']).statistic:.2f} on {who}".replace("-", "−"))
     return f"The farther an edit moves the embedding, the fewer originals are found: rank correlation {' and '.join(parts)}."
 
 

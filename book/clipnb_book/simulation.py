@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ CHOSEN = {"mean": "Gaffke", "change": "sign flip", "difference": "Welch interval
 """Question -> the interval that clipnb gives."""
 
 
+@cache
 def simulation() -> pd.DataFrame:
     """The rows of the first seed."""
     table = coverage.simulation()

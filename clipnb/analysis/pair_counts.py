@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..metrics.ranking import Integers, in_steps, similarity_blocks
 from ..metrics.validity import Floats
@@ -109,5 +109,5 @@ def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray
         return Interval(point, math.nan, math.nan, "jackknife", groups, constant=constant)
     effective = float(weights.sum()) ** 2 / float((weights.astype(np.float64) ** 2).sum())
     error = math.sqrt((groups - 1) / groups * float(((values - values.mean()) ** 2).sum()))
-    arm = float(stats.t.ppf(1 - ALPHA / 2, max(1.0, effective - 1))) * error
+    arm = float(scipy.stats.t.ppf(1 - ALPHA / 2, max(1.0, effective - 1))) * error
     return Interval(point, max(0.0, point - arm), point + arm, "jackknife", groups)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from .._core.files import atomic, write_text
 from .._core.text import escaped, plain
@@ -177,7 +177,7 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
                 **interval.cells("mean"),
                 "micro": float(np.mean(images)) if named else math.nan,
                 "median": float(np.median(means)),
-                "iqm": float(stats.trim_mean(means, 0.25)),
+                "iqm": float(scipy.stats.trim_mean(means, 0.25)),
                 "icc": nested.icc if named else math.nan,
                 "design_effect": nested.design_effect if named else math.nan,
             }

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.optimize import isotonic_regression
 
 from .intervals import ALPHA, FEWEST, TICK, ticks
 
@@ -87,7 +86,7 @@ def breaking_point(
     start, goal = float(first.mean()), float(target.mean())
     if float((first - by_chance).mean()) < TICK:
         return BreakingPoint(math.nan, math.nan, math.nan, (math.nan, math.nan), start, goal, first.size)
-    fitted = isotonic_regression(excess.mean(axis=1), increasing=False).x
+    fitted = scipy.optimize.isotonic_regression(excess.mean(axis=1), increasing=False).x
     broken, same = np.flatnonzero(fitted <= TICK), False
     if not broken.size:
         strength, bracket = math.inf, (float(at[-1]), math.nan)
@@ -108,7 +107,7 @@ def _inverted(excess: NDArray[np.float64], at: NDArray[np.float64]) -> tuple[flo
     dense = [a + share * (b - a) for a, b in pairwise(excess)] + [excess[-1:]]
     where = [a + share[:, 0] * (b - a) for a, b in pairwise(at)] + [at[-1:]]
     d, s = np.concatenate(dense), np.concatenate(where)
-    arm = stats.t.ppf(1 - ALPHA / 2, d.shape[1] - 1) * stats.sem(d, axis=1)
+    arm = scipy.stats.t.ppf(1 - ALPHA / 2, d.shape[1] - 1) * scipy.stats.sem(d, axis=1)
     may_be_broken, may_be_whole = np.flatnonzero(d.mean(axis=1) - arm <= 0), np.flatnonzero(d.mean(axis=1) + arm >= 0)
     low = math.inf if not may_be_broken.size else -math.inf if may_be_broken[0] == 0 else float(s[may_be_broken[0]])
     high = -math.inf if not may_be_whole.size else math.inf if may_be_whole[-1] == len(s) - 1 else float(s[may_be_whole[-1]])

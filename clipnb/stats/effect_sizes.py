@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from .intervals import TICK, ticks
 
@@ -26,7 +26,7 @@ def rank_biserial(differences: ArrayLike) -> float:
     d = d[d != 0]
     if not d.size:
         return 0.0
-    ranks = stats.rankdata(np.abs(d))
+    ranks = scipy.stats.rankdata(np.abs(d))
     return float((ranks * np.sign(d)).sum() / ranks.sum())
 
 
@@ -41,7 +41,7 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
     x, y = ticks(a), ticks(b)
     if not (x.size and y.size) or np.isnan(x).any() or np.isnan(y).any():
         return float("nan")
-    return float(2 * stats.mannwhitneyu(x, y, method="asymptotic").statistic / (x.size * y.size) - 1)
+    return float(2 * scipy.stats.mannwhitneyu(x, y, method="asymptotic").statistic / (x.size * y.size) - 1)
 
 
 @dataclass(frozen=True)

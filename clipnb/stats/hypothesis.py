@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from .._core.random import rng_for
 from .intervals import ALPHA, Interval, t_interval, ticks, unpaired_difference, welch
@@ -33,10 +33,10 @@ def wilcoxon(differences: ArrayLike) -> float:
         return math.nan
     if not d.any():
         return 1.0
-    ranks = stats.rankdata(np.abs(d))
+    ranks = scipy.stats.rankdata(np.abs(d))
     if d.size <= 13 and (len(np.unique(ranks)) < d.size or not d.all()):
         return sign_flip(ranks * np.sign(d))  # equals scipy's exact test with ties, which takes seconds
-    return float(stats.wilcoxon(d, zero_method="pratt").pvalue)
+    return float(scipy.stats.wilcoxon(d, zero_method="pratt").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -76,7 +76,7 @@ def tost(differences: ArrayLike, margin: float) -> Equivalence:
     0.0204
     """
     d = np.asarray(differences, dtype=np.float64)
-    return _equivalence(margin, t_interval(d, 1 - 2 * ALPHA), lambda at, side: stats.ttest_1samp(d, at, alternative=side))
+    return _equivalence(margin, t_interval(d, 1 - 2 * ALPHA), lambda at, side: scipy.stats.ttest_1samp(d, at, alternative=side))
 
 
 def tost_unpaired(a: ArrayLike, b: ArrayLike, margin: float) -> Equivalence:
@@ -128,5 +128,5 @@ def interaction(a: ArrayLike, b: ArrayLike, *, seed: int = 0, permutations: int 
     difference = unpaired_difference(x, y)
     if not difference.bounded:
         return Interaction(difference, math.nan, math.nan)
-    method = stats.PermutationMethod(n_resamples=permutations, batch=1_000, rng=rng_for(seed, "interaction"))
+    method = scipy.stats.PermutationMethod(n_resamples=permutations, batch=1_000, rng=rng_for(seed, "interaction"))
     return Interaction(difference, float(welch(x, y).pvalue), float(welch(x, y, method=method).pvalue))

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 
 ALPHA = 0.05
 """Level of every test."""
@@ -136,7 +136,7 @@ def _weighted_quantile(values: NDArray[np.float64], q: float) -> float:
     """The q-quantile of the mean of values with random weights from Dirichlet(1, ..., 1), exact to 1e-7."""
     if not np.ptp(values):
         return float(values[0])
-    return float(optimize.brentq(lambda at: _chance_below(values - at) - q, values.min(), values.max(), xtol=1e-9))
+    return float(scipy.optimize.brentq(lambda at: _chance_below(values - at) - q, values.min(), values.max(), xtol=1e-9))
 
 
 def _chance_below(a: NDArray[np.float64]) -> float:
@@ -165,7 +165,8 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     point, n, constant = macro_mean(x), x.size, not np.ptp(ticks(x))
     if n < FEWEST or constant or math.isnan(point):
         return Interval(point, math.nan, math.nan, "t", n, level, constant)
-    low, high = stats.t.interval(level, n - 1, loc=point, scale=stats.sem(x))
+    arm = scipy.special.stdtrit(n - 1, (1 + level) / 2) * x.std(ddof=1) / math.sqrt(n)  # the quantile: scipy.stats loads slowly
+    low, high = point - arm, point + arm
     return Interval(point, float(low), float(high), "t", n, level)
 
 
@@ -192,7 +193,7 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> I
 def welch(x: NDArray[np.float64], y: NDArray[np.float64], **options: Any) -> Any:
     """SciPy's result of Welch's t test of two sets, with the `options` of `ttest_ind`. One of the sets may have no spread."""
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # SciPy warns of such a set, though t is exact
-        return stats.ttest_ind(x, y, equal_var=False, **options)
+        return scipy.stats.ttest_ind(x, y, equal_var=False, **options)
 
 
 def direction(difference: Interval, p: float | None = None) -> str:

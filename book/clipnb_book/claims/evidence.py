@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from clipnb.analysis.contrasts import Contrast, InteractionContrast, contrasts, interaction_contrasts
 from clipnb.analysis.scores import Scores, comparable_with_clean, of_result
@@ -98,7 +98,7 @@ class Estimate:
             return mean_interval(self.lists[0], level=level, bounds=self.limits)
         if self.lists:
             return change_interval(self.lists[0], level=level)
-        arm = float(stats.t.ppf((1 + level) / 2, self.df)) * self.se
+        arm = float(scipy.stats.t.ppf((1 + level) / 2, self.df)) * self.se
         low, high = np.clip([self.point - arm, self.point + arm], *self.limits)
         return Interval(self.point, float(low), float(high), "t", int(self.df) + 1, level)
 
@@ -109,7 +109,7 @@ class Estimate:
             return sign_flip(self.lists[0])
         if len(self.lists) == 2 and not self.interval(0.95).bounded:
             return math.nan
-        return float(2 * stats.t.sf(abs(self.point / self.se), self.df)) if self.se else math.nan
+        return float(2 * scipy.stats.t.sf(abs(self.point / self.se), self.df)) if self.se else math.nan
 
     def subtract(self, other: Estimate, limit: float = 1.0) -> Estimate:
         """Difference of estimates from independent categories, with Welch's degrees of freedom.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN
@@ -131,7 +131,7 @@ def normal(groups: Sequence[ByCondition], *, condition: str) -> Outcome:
     values = _of(groups[0], condition).values
     if len(values) < 3 or not np.ptp(ticks(values)):
         return Outcome(UNDECIDED, str(len(values)), {"p": p_value(math.nan), "skew": "none"})
-    p, skew = float(stats.shapiro(values).pvalue), float(stats.skew(values))
+    p, skew = float(scipy.stats.shapiro(values).pvalue), float(scipy.stats.skew(values))
     return Outcome(FAILS if p < ALPHA else UNDECIDED, str(len(values)), {"p": p_value(p), "skew": minus(skew)})
 
 

@@ -55,8 +55,14 @@ def about() -> dict[str, Any]:
     return found
 
 
+@cache
+def _parts() -> dict[Any, pd.DataFrame]:
+    """(data set, encoder, condition) -> its rows."""
+    return dict(iter(rows().groupby(["dataset", "encoder", "manip"])))
+
+
 def _part(dataset: str, encoder: str, manip: str) -> pd.DataFrame:
-    return rows().query("dataset == @dataset and encoder == @encoder and manip == @manip")
+    return _parts().get((dataset, encoder, manip), rows().head(0))
 
 
 def categories(dataset: str, encoder: str, manip: str) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from clipnb import study_log
 from clipnb.stats.intervals import Interval, mean_interval
@@ -68,14 +68,14 @@ def list_facts(values: list[float]) -> ListFacts:
         quartiles=(q1, q2, q3),
         minimum=float(array.min()),
         maximum=float(array.max()),
-        shapiro_p=float(stats.shapiro(array).pvalue),
-        skew=float(stats.skew(array)),
+        shapiro_p=float(scipy.stats.shapiro(array).pvalue),
+        skew=float(scipy.stats.skew(array)),
     )
 
 
 def figures_against_scenes() -> tuple[float, float]:
     """One-sample t test of the NBA list against the printed MiniPlaces mean of unmanipulated photographs: (t, p)."""
-    found = stats.ttest_1samp(printed_log("NBA").total, printed_means()["MiniPlaces"]["original"])
+    found = scipy.stats.ttest_1samp(printed_log("NBA").total, printed_means()["MiniPlaces"]["original"])
     return float(found.statistic), float(found.pvalue)
 
 
@@ -94,7 +94,7 @@ def break_even_sd(scenes: int, alpha: float) -> float:
     other = printed_means()["MiniPlaces"]["original"]
 
     def excess(spread: float) -> float:
-        found = stats.ttest_ind_from_stats(mean, sd, len(players), other, spread, scenes, equal_var=False)
+        found = scipy.stats.ttest_ind_from_stats(mean, sd, len(players), other, spread, scenes, equal_var=False)
         return float(found.pvalue) - alpha
 
-    return float(optimize.brentq(excess, 1e-6, 1.0))
+    return float(scipy.optimize.brentq(excess, 1e-6, 1.0))
