@@ -21,6 +21,7 @@ import pandas as pd
 from . import checks
 from ._core.files import require_writable
 from ._core.paths import normalized_dataset, results_root, shown
+from ._core.registry import nearest
 from ._core.text import is_service
 from .datasets.dataset import Dataset, batch, fingerprint, load_dataset, readable, sample
 from .datasets.images import decode, digest, read
@@ -284,6 +285,11 @@ def study_runs(dataset: str, encoder: str = "", *, only_saved: bool = False, **s
     if (kept := saved_result(clean)) is None:
         return [run(spec) for spec in specs]
     return [result for spec in specs if (result := saved_result(spec)) and comparable(result, kept)]
+
+
+def near_runs(name: str, *fields: str) -> str:
+    """A question with what the saved runs have in these fields of `RunSpec`, if it is like a mistyped name; "" if nothing is."""
+    return nearest(name, {getattr(result.spec, field) for result in load_results() for field in fields})
 
 
 def saved_runs(name: str, **settings: object) -> list[Result]:

@@ -118,7 +118,13 @@ def test_runs_are_listed(project: Path, photo_folder: PhotoFolder, printed: Prin
     listed = json.loads(printed("runs", "../" + project.name + "/holiday", "--format", "json"))
     assert [row["run"] for row in listed] == [clean.spec.run_id, grey.spec.run_id]
     assert listed[1]["valid"] == pytest.approx(grey.valid.point)
-    assert "no finished runs in results on 'holidy'; clipnb runs lists the others" in printed("runs", "holidy")
+    assert "no finished runs in results on 'holidy' (did you mean 'holiday'?); clipnb runs lists" in printed(
+        "runs", "holidy", status=1
+    )
+    assert "no finished runs (did you mean 'holiday'?)" in printed("analyse", "holidy", status=1)
+    near = r"\(did you mean 'holiday-grey-tiny-k2' or .*\)"
+    for other in (clean.spec.run_id, "holiday-grye-tiny-k2", "tiny"):
+        assert re.search(near, printed("compare", "holiday-gray-tiny-k2", other, status=1))
     with pytest.raises(UserError, match="no folder 'nowhere'"):
         load_results("nowhere")
     for setting in ({"strength": 11.5}, {"severity": 3}):

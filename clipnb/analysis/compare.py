@@ -11,6 +11,7 @@ from ..encoders import resolve
 from ..errors import UserError
 from ..metrics.measures import MEASURES
 from ..result import Result, load_results, same_photographs
+from ..runs import near_runs
 from .contrasts import Contrast, contrast
 from .scores import Scores, differs, of_result, read_log
 
@@ -69,7 +70,10 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
         return [dataclasses.replace(contrast(first, second), before=first.source, after=second.source)]
     if first is not None or second is not None:
         known, unknown = (a, b) if second is None else (b, a)
-        raise UserError(f"{unknown!r} is neither a run nor a log and cannot be compared with {known}; clipnb runs lists them")
+        why = (
+            f"is neither a run nor a log and cannot be compared with {known}{near_runs(unknown, 'run_id')}; clipnb runs lists them"
+        )
+        raise UserError(f"{unknown!r} {why}")
     _require_order(measure)
     return _encoders(a, b, measure)
 
@@ -109,8 +113,8 @@ def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
     known = sorted({r.spec.encoder for r in results})
     for name in (a, b):
         if name not in known:
-            have = f"encoders with runs: {', '.join(known) or 'none'}"
-            raise UserError(f"{name!r} is neither a finished run, a log nor an encoder with runs; {have}")
+            have = near_runs(name, "run_id", "encoder") or f"; encoders with runs: {', '.join(known) or 'none'}"
+            raise UserError(f"{name!r} is neither a finished run, a log nor an encoder with runs{have}")
     pairs: Sequence[tuple[Result, Result]] = [
         (r, other)
         for r in results

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import UserError
 from .flags import Command, add_engines, add_settings, as_typed, given_settings
 
 if TYPE_CHECKING:
@@ -199,9 +200,12 @@ def _runs(options: argparse.Namespace) -> int:
     from .._core.paths import results_root, shown
     from ..report.tables import csv, printable, runs_frame
     from ..result import load_results
-    from ..runs import saved_runs
+    from ..runs import near_runs, saved_runs
 
     results = saved_runs(options.dataset) if options.dataset else load_results()
+    if options.dataset and not results:
+        near = near_runs(options.dataset, "run_id", "group_id", "dataset_name")
+        raise UserError(f"no finished runs in {shown(results_root())} on {options.dataset!r}{near}; clipnb runs lists the others")
     frame = runs_frame(results)
     if options.format == "json":
         print(frame.to_json(orient="records", indent=1, force_ascii=False))
@@ -212,8 +216,7 @@ def _runs(options: argparse.Namespace) -> int:
         frame["manip"] = [f"{r.spec.condition}{several}" for r, several in zip(results, draws, strict=True)]
         print(printable(frame, [name for name in LISTED if name in frame]))
     else:
-        others = f" on {options.dataset!r}; clipnb runs lists the others" if options.dataset and load_results() else ""
-        print(f"no finished runs in {shown(results_root())}{others}")
+        print(f"no finished runs in {shown(results_root())}")
     return 0
 
 

@@ -143,7 +143,7 @@ def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list
     """The logs and the saved runs that names stand for."""
     from ..analysis.scores import read_logs
     from ..datasets.dataset import with_spaces
-    from ..runs import saved_runs
+    from ..runs import near_runs, saved_runs
 
     logs: list[Scores] = []
     results: list[Result] = []
@@ -157,7 +157,8 @@ def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list
             asked = "".join(f" with {field} {value}" for field, value in settings.items())
             if spaced := with_spaces(name):
                 raise UserError(f"{name!r}: put a name with spaces in quotes: {spaced}")
-            why = f"is neither a log nor a folder of logs, and has no finished runs{asked}; clipnb runs lists the runs"
+            near = near_runs(name, "run_id", "group_id", "dataset_name")
+            why = f"is neither a log nor a folder of logs, and has no finished runs{asked}{near}; clipnb runs lists the runs"
             raise UserError(f"{name!r} {why}")
     return logs, results
 
