@@ -288,8 +288,9 @@ def study_runs(dataset: str, encoder: str = "", *, only_saved: bool = False, **s
 
 
 def near_runs(name: str, *fields: str) -> str:
-    """A question with what the saved runs have in these fields of `RunSpec`, if it is like a mistyped name; "" if nothing is."""
-    return nearest(name, {getattr(result.spec, field) for result in load_results() for field in fields})
+    """A question with what the saved runs have in these fields of `RunSpec`, if it is like a mistyped name; else ""."""
+    known = {getattr(result.spec, field) for result in load_results() for field in fields}
+    return "" if name in known else nearest(name, known)
 
 
 def saved_runs(name: str, **settings: object) -> list[Result]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,7 @@ def test_runs_are_listed(project: Path, photo_folder: PhotoFolder, printed: Prin
     listed = json.loads(printed("runs", "../" + project.name + "/holiday", "--format", "json"))
     assert [row["run"] for row in listed] == [clean.spec.run_id, grey.spec.run_id]
     assert listed[1]["valid"] == pytest.approx(grey.valid.point)
-    assert "no finished runs in results on 'holidy' (did you mean 'holiday'?); clipnb runs lists" in printed(
-        "runs", "holidy", status=1
-    )
+    assert "no finished runs in results on 'holidy' (did you mean 'holiday'?); clipnb" in printed("runs", "holidy", status=1)
     assert "no finished runs (did you mean 'holiday'?)" in printed("analyse", "holidy", status=1)
     near = r"\(did you mean 'holiday-grey-tiny-k2' or .*\)"
     for other in (clean.spec.run_id, "holiday-grye-tiny-k2", "tiny"):

@@ -70,10 +70,8 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
         return [dataclasses.replace(contrast(first, second), before=first.source, after=second.source)]
     if first is not None or second is not None:
         known, unknown = (a, b) if second is None else (b, a)
-        why = (
-            f"is neither a run nor a log and cannot be compared with {known}{near_runs(unknown, 'run_id')}; clipnb runs lists them"
-        )
-        raise UserError(f"{unknown!r} {why}")
+        why = f"is neither a run nor a log{near_runs(unknown, 'run_id')} and cannot be compared with {known}"
+        raise UserError(f"{unknown!r} {why}; clipnb runs lists them")
     _require_order(measure)
     return _encoders(a, b, measure)
 
