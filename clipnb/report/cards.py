@@ -48,10 +48,7 @@ def card_table(card: Card) -> str:
         ["formats", ", ".join(f"{suffix} {count:,}" for suffix, count in card.formats.items())],
         ["files with the content of another file", f"{card.copies}"],
         [f"pairs of near-copies (at most {NEAR} of {BITS} bits)", f"{card.near_copies}"],
-        [
-            "photographs with a copy or near-copy",
-            f"{card.near_photographs} ({percent(card.near_photographs / card.photographs)})",
-        ],
+        ["photographs with a copy or near-copy", f"{card.near_photographs} ({percent(card.near_photographs / card.photographs)})"],
         *([] if card.flat else [["such pairs across categories", f"{card.across}"]]),
         ["unreadable files", f"{len(card.unreadable)}"],
         ["files that are not used", ", ".join(f"{count:,} {literal(reason)}" for reason, count in unused.most_common()) or "0"],

@@ -69,16 +69,11 @@ def _edited(image: RGB, content: bytes, category: str, spec: RunSpec, words: lis
 
 
 def before_after(spec: RunSpec, columns: int = 6) -> Figure:
-    """Draw photographs of the data set and, below them, the same photographs under the run's manipulation.
-
-    Raises:
-        UserError: the data set is missing or has no readable image.
-    """
+    """Draw photographs of the data set and, below them, the same photographs under the run's manipulation."""
     dataset = drawn_for(spec)
     photos = _spread(dataset, columns)
     if not photos:
         raise DatasetError(f"none of the {len(dataset.photos)} images in {shown(dataset.root)} can be read")
-    manipulation = spec.condition
     rows = 1 if spec.manip == CLEAN else 2
     figure, axes = new_figure(WIDTH, 1.3 * rows, rows, len(photos))
     for column, photo in zip(axes.T, photos, strict=True):
@@ -88,7 +83,7 @@ def before_after(spec: RunSpec, columns: int = 6) -> Figure:
         if rows == 2:
             show(column[1], _edited(image, content, photo.category, spec, dataset.words))
     axes[0, 0].set_ylabel("original", fontsize=8)
-    axes[-1, 0].set_ylabel(manipulation.label.replace(", ", "\n"), fontsize=8)
+    axes[-1, 0].set_ylabel(spec.condition.label.replace(", ", "\n"), fontsize=8)
     return figure
 
 
@@ -105,13 +100,12 @@ def query_results(result: Result, queries: int = 3) -> Figure:
     top = min(4, result.spec.k)
     where, words = image_finder(result.spec), drawn_for(result.spec).words
     figure, axes = new_figure(WIDTH, 1.4 * len(picked) + 0.1, len(picked), top + 2)
-    manipulation = result.spec.condition
     for line, (_, row) in zip(axes, picked.iterrows(), strict=True):
         content = read(by_id[f"{row['category']}/{row['image']}"].path)
         image = decode(content, row["image"], result.spec.colour)
         show(line[0], image, f"{row['category']}\n{share(row['valid'])} valid", color=INK)
         asked = _edited(image, content, row["category"], result.spec, words, int(row["draw"]))
-        show(line[1], asked, f"query:\n{manipulation.label}", color=INK)
+        show(line[1], asked, f"query:\n{result.label}", color=INK)
         for ax, found, kind, distance in zip(line[2:], row["results"], row["result_categories"], row["distances"], strict=False):
             show_result(ax, where(found), kind, distance, result.spec)
     return figure

@@ -23,12 +23,7 @@ if TYPE_CHECKING:
     from ..analysis.contrasts import Contrast
 
 INK, MID, PALE = "#222222", "#4477aa", "#bccde1"
-STYLE: Any = {
-    "figure.dpi": 144,
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+STYLE: Any = {"figure.dpi": 144, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 WIDTH = 6.4
 """Width of every figure in inches; with equal widths, all text on a page has the same size."""
 
@@ -104,17 +99,9 @@ def boxes(groups: Groups) -> Figure:
     """Draw a box plot of each condition: median, quartiles, whiskers at 1.5 IQR, categories as dots, the mean as a diamond."""
     figure, axes = new_figure(WIDTH, 3.2)
     ax = axes[0, 0]
-    ax.boxplot(
-        list(groups.values()),
-        tick_labels=[plain(name) for name in groups],
-        widths=0.55,
-        showfliers=False,
-        patch_artist=True,
-        boxprops={"facecolor": PALE, "edgecolor": MID},
-        medianprops={"color": INK, "lw": 1.6},
-        whiskerprops={"color": MID},
-        capprops={"color": MID},
-    )
+    look: Any = {"boxprops": {"facecolor": PALE, "edgecolor": MID}, "medianprops": {"color": INK, "lw": 1.6}}
+    look |= {"whiskerprops": {"color": MID}, "capprops": {"color": MID}, "widths": 0.55, "showfliers": False, "patch_artist": True}
+    ax.boxplot(list(groups.values()), tick_labels=[plain(name) for name in groups], **look)
     for at, values in enumerate(groups.values(), start=1):
         ax.plot(at + jitter(len(values)), values, "o", color=INK, ms=3, alpha=0.6, mew=0, clip_on=False)
         ax.plot(at, np.mean(values), "D", mfc="white", mec=INK, ms=5)
@@ -193,15 +180,8 @@ def distances(result: Result) -> Figure:
     pairs = zip(result.rows["result_categories"], result.rows["category"], strict=True)
     kind = np.concatenate([np.asarray(found) == asked for found, asked in pairs])
     edges = np.linspace(0, max(1.2, float(values.max())), 49)
-    ax.hist(
-        [values[kind], values[~kind]],
-        bins=edges.tolist(),
-        stacked=True,
-        color=[MID, "#b0b0b0"],
-        edgecolor="white",
-        lw=0.4,
-        label=["same category", "another category"],
-    )
+    look: Any = {"stacked": True, "color": [MID, "#b0b0b0"], "edgecolor": "white", "lw": 0.4}
+    ax.hist([values[kind], values[~kind]], bins=edges.tolist(), label=["same category", "another category"], **look)
     ax.axvline(result.spec.tau, color=INK, ls="--", label=f"threshold {result.spec.tau:g}")
     ax.set(xlabel="L2 distance of a result to the clean query", ylabel="results")
     ax.legend(frameon=False, fontsize=8)
@@ -230,9 +210,7 @@ def operating_points(calibration: Calibration, tau: float) -> Figure:
             left.axvline(interval.point, color=MID if name != "tau" else INK, lw=1, ls="-" if name != "tau" else ":")
             behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
             left.text(interval.point, 1.03 + 0.06 * at, label, fontsize=7, ha="center", bbox=behind)
-    left.set(
-        xlabel="threshold, L2 distance", ylabel="share of pairs accepted", ylim=(0, 1.2), xlim=(float(tails[0]), float(tails[-1]))
-    )
+    left.set(xlabel="threshold, L2 distance", ylabel="share of pairs accepted", ylim=(0, 1.2), xlim=(tails[0], tails[-1]))
     left.set_yticks(np.linspace(0, 1, 6))
     left.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(0, 1.1), ncols=2, borderaxespad=0)
     area = share(calibration.values["roc_auc"].point, ".3f")

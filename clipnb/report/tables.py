@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,15 +36,10 @@ PACKAGES = "% packages: array, booktabs, longtable, graphicx, pdflscape"
 
 
 def write(frame: pd.DataFrame, path: Path, caption: str = "") -> Path:
-    """Write a table in the format of the file's extension, and return the path.
+    """Write a table in the format of the file's extension, one of `FORMATS`, and return the path.
 
-    Args:
-        frame: the table; except in parquet, the items of a cell that is a list are joined by semicolons.
-        path: file with an extension in `FORMATS`.
-        caption: caption of a LaTeX table; the default is the file's name.
-
-    Raises:
-        UserError: the extension is unknown.
+    Except in parquet, the items of a cell that is a list are joined by semicolons. The caption of a LaTeX table is the file's name
+    by default.
     """
     kind = path.suffix.removeprefix(".")
     if kind not in FORMATS:
@@ -116,26 +112,17 @@ def _latex(frame: pd.DataFrame, caption: str) -> str:
             keys.append(c)
     left = [c for c in map(str, shown) if c not in shared and (c not in long or c in keys)]
     notes = [f"{c} {value}" for c, value in shared.items() if value and len(value) <= LONG]
-    said = [
-        caption,
-        "In all rows: " + ", ".join(notes) if notes else "",
-        "Only in other formats: " + ", ".join(omitted) if (omitted := [c for c in long if c not in keys]) else "",
-    ]
+    omitted = [c for c in long if c not in keys]
+    said = [caption] + ["In all rows: " + ", ".join(notes)] * bool(notes)
+    said += ["Only in other formats: " + ", ".join(omitted)] * bool(omitted)
     broken = r">{\raggedright\arraybackslash}p{4cm}"
     align = "".join(broken if c in keys else "r" if pd.api.types.is_numeric_dtype(frame[c]) else "l" for c in left)
     names = [_escaped(c.replace("_", " ")) for c in left]
     body = shown[left].set_axis([f"\\rotatebox{{90}}{{{n}}}" for n in names] if len(names) > WIDE else names, axis=1)
-    text = (
-        body.style.hide(axis="index")
-        .format(escape="latex")
-        .to_latex(
-            column_format=align,
-            hrules=True,
-            caption=_escaped(". ".join(filter(None, said)).replace("_", " ")),
-            position=None if len(body) > PAGE else "htbp",
-            environment="longtable" if len(body) > PAGE else None,
-        )
-    )
+    place: Any = {"environment": "longtable"} if len(body) > PAGE else {"position": "htbp"}
+    caption = _escaped(". ".join(said).replace("_", " "))
+    styled = body.style.hide(axis="index").format(escape="latex")
+    text = styled.to_latex(column_format=align, hrules=True, caption=caption, **place)
     if len(names) > WIDE:
         return f"{PACKAGES}\n\\begin{{landscape}}\\scriptsize\\setlength{{\\tabcolsep}}{{3pt}}\n{text}\\end{{landscape}}\n"
     return f"{PACKAGES}\n{{\\footnotesize\n{text}}}\n"
@@ -156,10 +143,8 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
     """Tabulate scores: a row for each data set and condition.
 
     `mean`, `median` and `iqm` (interquartile mean; Agarwal et al. 2021) are over categories, `micro` is over images; `low` and
-    `high` bound the interval over categories; `icc` and `design_effect` measure how correlated the images of a category are.
-
-    Raises:
-        UserError: no image has a score under a condition.
+    `high` bound the interval over categories; `icc` and `design_effect` measure how correlated the images of a category are. A
+    `UserError` says that no image has a score under a condition.
     """
     rows = []
     for s in scores:

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tabulate import tabulate
+
 from ..analysis.severity import BASELINE
 from ..analysis.tolerance import Tolerance, position
 from ..manipulations import MANIPULATIONS
@@ -82,27 +84,21 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
         low, high = row[f"{name}_low"], row[f"{name}_high"]
         return form(row[name]) + ("" if math.isnan(low) else f" ({form(low)} to {form(high)})")
 
-    cells = []
-    for row in frame.to_dict("records"):
-        own = points[row["encoder"]]
-        speed = "" if math.isnan(row["images_per_second"]) else f"{row['images_per_second']:.1f}"
-        error = "" if math.isnan(row["mCE"]) else f"{row['mCE']:.2f}"
-        cells.append(
-            {
-                "encoder": row["encoder"],
-                "P@1": interval(row, "p1", "{:.1%}".format),
-                "points from the best": interval(row, "p1_change", points_text),
-                "mAP": interval(row, "map", "{:.3f}".format),
-                **{MANIPULATIONS[manip].label: in_words(t) for manip, t in own.items()},
-                "mCE": error,
-                "images/s": speed,
-                "dim": str(row["dim"]),
-            }
-        )
-    shown = [list(cells[0]), *(list(row.values()) for row in cells)]
-    flipped = [list(column) for column in zip(*shown, strict=True)]
-    widths = [max(map(len, column)) for column in shown]
-    lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip() for line in flipped]
+    columns = [
+        {
+            "encoder": row["encoder"],
+            "P@1": interval(row, "p1", "{:.1%}".format),
+            "points from the best": interval(row, "p1_change", points_text),
+            "mAP": interval(row, "map", "{:.3f}".format),
+            **{MANIPULATIONS[manip].label: in_words(t) for manip, t in points[row["encoder"]].items()},
+            "mCE": "" if math.isnan(row["mCE"]) else f"{row['mCE']:.2f}",
+            "images/s": "" if math.isnan(row["images_per_second"]) else f"{row['images_per_second']:.1f}",
+            "dim": str(row["dim"]),
+        }
+        for row in frame.to_dict("records")
+    ]
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    lines = str(tabulate(rows, tablefmt="plain", disable_numparse=True)).splitlines()
     if frame["images_per_second"].isna().any():
         lines.append("images/s is empty where embeddings came from the cache, or the run took less than 0.1 s")
     errors = f"mCE: 1 - mAP at severities 1 to 5, over that of the encoder {BASELINE} (empty without it)"
@@ -112,15 +108,10 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
 
 def tolerance_table(found: Sequence[Tolerance]) -> str:
     """One row per manipulation, worst first: the breaking point in words, and the measure when clean and at the strongest edit."""
-    rows = [
-        [
-            MANIPULATIONS[t.manip].label,
-            in_words(t),
-            percent(t.point.clean),
-            f"{percent(t.means[-1])} at {MANIPULATIONS[t.manip].parameter.in_words(t.strengths[-1])}",
-        ]
-        for t in sorted(found, key=position)
-    ]
+    rows = []
+    for t in sorted(found, key=position):
+        strongest = f"{percent(t.means[-1])} at {MANIPULATIONS[t.manip].parameter.in_words(t.strengths[-1])}"
+        rows.append([MANIPULATIONS[t.manip].label, in_words(t), percent(t.point.clean), strongest])
     label = MEASURES[found[0].measure].label
     return table(["edit", "broken at (95% interval)", f"{label}, clean", "at the strongest"], rows, "llrl")
 
@@ -133,10 +124,8 @@ def in_order(found: Sequence[Sequence[Tolerance]]) -> list[str]:
 def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3, names: Mapping[str, str] | None = None) -> Figure:
     """Draw the measure against the strength of each manipulation, with breaking points, intervals and the level of chance.
 
-    Args:
-        found: a sequence of manipulations for each line of a panel: a data set, an encoder or a measure.
-        columns: panels in a row.
-        names: data set or encoder -> its name in the legend, if that is another one.
+    `found` has a sequence of manipulations for each line of a panel: a data set, an encoder or a measure. `names` maps a data set
+    or encoder to its name in the legend.
     """
     manips = in_order(found)
     rows = -(-len(manips) // columns)
