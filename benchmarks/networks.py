@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from clipnb.encoders.base import DEFAULT, Compute
-from clipnb.encoders.openai_clip import MEAN, STD, OpenAIClip
+from clipnb.encoders.clip_models import MEAN, STD
 from clipnb.encoders.preprocessing import Preprocessing
 from clipnb.encoders.torch_base import TextTorchEncoder
 
@@ -45,7 +45,7 @@ def random_vit(name: str, path: Path | None = None, compute: Compute = DEFAULT) 
     )
 
 
-def random_clip(dim: int, compute: Compute = DEFAULT) -> OpenAIClip:
+def random_clip(dim: int, compute: Compute = DEFAULT) -> TextTorchEncoder:
     """Make a CLIP model with two layers and an input of 32 x 32 pixels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -54,4 +54,6 @@ def random_clip(dim: int, compute: Compute = DEFAULT) -> OpenAIClip:
     vision = {"image_resolution": 32, "vision_layers": 2, "vision_width": 64, "vision_patch_size": 16}
     text = {"context_length": 77, "vocab_size": 49408, "transformer_width": 64, "transformer_heads": 1, "transformer_layers": 1}
     torch.manual_seed(0)
-    return OpenAIClip("random:tiny", clip.model.CLIP(embed_dim=dim, **vision, **text).eval(), Path("tiny"), "random", compute)
+    model, preprocessing = clip.model.CLIP(embed_dim=dim, **vision, **text), Preprocessing(32, MEAN, STD)
+    tokenizer = partial(clip.tokenize, truncate=True)
+    return TextTorchEncoder("random:tiny", model, tokenizer, preprocessing, compute, dim, Path("tiny"), "random")

@@ -121,7 +121,7 @@ def test_preprocessing_is_pixel_identical_to_the_packages() -> None:
     from clip.clip import _transform
     from PIL import Image
 
-    from clipnb.encoders.openai_clip import MEAN, STD
+    from clipnb.encoders.clip_models import MEAN, STD
     from clipnb.encoders.preprocessing import Preprocessing
 
     ours, theirs = Preprocessing(224, MEAN, STD), _transform(224)

@@ -38,8 +38,7 @@ def test_every_module_that_a_run_loads_is_one_that_its_page_depends_on() -> None
     needed = {path.relative_to(PACKAGE).as_posix() for path in needed_by("runs", *IN_A_RUN)}
     assert loaded - needed == set()
     assert len(loaded) > 30
-    other_encoders = {"encoders/openai_clip.py", "encoders/open_clip_models.py"}
-    assert {*other_encoders, "retrieval/service.py", "retrieval/knn_client.py"} <= needed
+    assert {"encoders/clip_models.py", "encoders/package_models.py", "retrieval/service.py", "retrieval/knn_client.py"} <= needed
 
 
 NOTHING, REMARK, CODE = "", "\n# a remark\n", "\nMORE = 1\n"

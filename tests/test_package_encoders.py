@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from clipnb.encoders import Encoder, TextEncoder, load_encoder, names_file, require_packages, wrap
-from clipnb.encoders.model_files import beside
+from clipnb.encoders.package_models import beside
 from clipnb.errors import MissingExtra, UserError
 from clipnb.runs import current_result, run, saved_or_new
 from clipnb.spec import RunSpec

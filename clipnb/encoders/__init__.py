@@ -18,7 +18,7 @@ from pathlib import Path
 from .._core.paths import expanded
 from .._core.registry import Registry
 from ..errors import MissingExtra, UserError
-from . import custom, efficientnet, hugging_face, model_files, open_clip_models, openai_clip, timm_models
+from . import clip_models, custom, efficientnet, package_models
 from .base import DEVICES, ENGINES, INSTEAD, OFFLINE, PRECISIONS, STUDY, Compute, Encoder, Loader, TextEncoder
 from .custom import wrap
 from .histogram import Histogram
@@ -35,15 +35,15 @@ for _name in efficientnet.SIDES:
     ENCODERS.register(_name)(efficientnet.load)
 ENCODERS.register("histogram")(lambda name, compute: Histogram())
 for _name in OPENAI:
-    ENCODERS.register(_name, _name.replace("/", "-"))(openai_clip.load)
+    ENCODERS.register(_name, _name.replace("/", "-"))(clip_models.load_openai)
 
 PREFIXES: dict[str, Loader] = {
-    "open_clip": open_clip_models.load,
-    "timm": timm_models.load,
-    "hf": hugging_face.load,
-    "st": hugging_face.load_sentence_transformer,
-    "torchscript": model_files.load_torchscript,
-    "onnx": model_files.load_onnx,
+    "open_clip": clip_models.load_open_clip,
+    "timm": package_models.load_timm,
+    "hf": package_models.load_transformers,
+    "st": package_models.load_sentence_transformer,
+    "torchscript": package_models.load_torchscript,
+    "onnx": package_models.load_onnx,
     "python": custom.refuse,
 }
 """Start of an encoder's name, before the colon -> function that loads it."""
@@ -63,7 +63,7 @@ def resolve(name: str) -> tuple[str, Loader]:
         return name, custom.load
     with suppress(OSError):  # a text too long for a path
         if Path(name).suffix in (".pt", ".pth") or Path(name).is_file():
-            return name, openai_clip.load
+            return name, clip_models.load_openai
     try:
         settled = ENCODERS.canonical(name)
     except UserError:
@@ -90,7 +90,7 @@ def missing_extra(name: str) -> str:
     """The extra that the package needs for an encoder if it is not installed, else ""."""
     settled, loader = resolve(name)
     lite = "efficientnet" if settled == OFFLINE else "efficientnet-sizes"
-    extra = {efficientnet.load: lite, openai_clip.load: "clip"}.get(loader, settled.partition(":")[0])
+    extra = {efficientnet.load: lite, clip_models.load_openai: "clip"}.get(loader, settled.partition(":")[0])
     return extra if extra in MODULES and find_spec(MODULES[extra]) is None else ""
 
 
@@ -138,7 +138,12 @@ def settled_precision(precision: str, encoder: str, engine: str = "torch", devic
     """
     if precision != "auto":
         return precision
-    full = engine == "openvino" or resolve(encoder)[1] in (ENCODERS["histogram"], custom.load, custom.refuse, model_files.load_onnx)
+    full = engine == "openvino" or resolve(encoder)[1] in (
+        ENCODERS["histogram"],
+        custom.load,
+        custom.refuse,
+        package_models.load_onnx,
+    )
     return "fp16" if not full and device in ("auto", "cuda") and has_cuda() else "fp32"
 
 

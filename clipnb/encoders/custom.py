@@ -91,7 +91,7 @@ def wrap(
     import torch
 
     from .preprocessing import from_package
-    from .torch_base import TextTorchEncoder, TorchEncoder, features, output_dim, state_sha256
+    from .torch_base import TextTorchEncoder, TorchEncoder, features
 
     if not re.fullmatch(r"[\w.-]+", name):
         raise UserError(f"the name of an encoder has letters, digits and _.- only, not {name!r}")
@@ -102,10 +102,9 @@ def wrap(
     def forward(batch: Any) -> Any:
         return features(encode(batch))
 
-    rest = (preprocessing, output_dim(forward, model, preprocessing.size), None, state_sha256(model), compute)
     if tokenize is not None:
-        return TextTorchEncoder(f"python:{name}", model, tokenize, *rest)
-    return TorchEncoder(f"python:{name}", forward, model, *rest)
+        return TextTorchEncoder(f"python:{name}", model, tokenize, preprocessing, compute)
+    return TorchEncoder(f"python:{name}", forward, model, preprocessing, compute)
 
 
 def _built(name: str, build: Any) -> Encoder:

@@ -36,4 +36,4 @@ def load(name: str = OFFLINE, compute: Compute = DEFAULT) -> TorchEncoder:
         return model.extract_features(pixels).mean(dim=(2, 3))
 
     preprocessing = Preprocessing(size=SIDES[name], mean=(127.0,) * 3, std=(128.0,) * 3, scale=1.0)
-    return TorchEncoder(name, pooled, model, preprocessing, 1280, weights, sha256, compute)
+    return TorchEncoder(name, pooled, model, preprocessing, compute, 1280, weights, sha256)

@@ -40,24 +40,28 @@ class TorchEncoder:
         forward: Callable[[Any], Any],
         model: Any,
         preprocessing: Preprocessing,
-        dim: int,
-        weights: Path | None,
-        weights_sha256: str,
         compute: Compute = DEFAULT,
+        dim: int = 0,
+        weights: Path | None = None,
+        weights_sha256: str = "",
     ) -> None:
         """Put the network on the device; a `UserError` if the device is not there.
 
         Args:
             forward: normalised images (n, 3, size, size) -> features (n, dim); it calls `model`, the network on the CPU.
-            weights, weights_sha256: file of the weights, and its digest. Without a file, the encoder is loaded in every run.
+            dim: number of features; 0 to count them in a forward pass.
+            weights: file of the weights; without one, the encoder is loaded in every run.
+            weights_sha256: digest of the weights; "" to compute it from `model`.
         """
         import torch
 
-        self.name, self.dim, self.input_size = name, dim, preprocessing.size
-        self.sees_whole = preprocessing.resize == "squash"
-        self.weights, self.weights_sha256, (self.precision, self.engine, _) = weights, weights_sha256, compute
+        model.float().eval()
+        self.name, self.input_size, self.sees_whole = name, preprocessing.size, preprocessing.resize == "squash"
+        self.dim = dim or output_dim(forward, preprocessing.size)
+        self.weights, self.weights_sha256 = weights, weights_sha256 or state_sha256(model)
+        self.precision, self.engine, _ = compute
         lowered = "" if self.precision == "fp32" or self.engine == "openvino" else " by autocast"
-        self.identity = f"{name}|{weights_sha256}|{preprocessing}|{self.precision}{lowered}"
+        self.identity = f"{name}|{self.weights_sha256}|{preprocessing}|{self.precision}{lowered}"
         self.identity += "" if self.engine == "torch" else f"|{self.engine}"
         self.preparation, self._forward, self.device = preprocessing, forward, device_of(compute)
         if self.device == "cpu":
@@ -65,7 +69,7 @@ class TorchEncoder:
         sizes = (64, 128, 256) if self.device != "cpu" else (4, 8, 16) if self.engine == "torch" else (8,)
         self._size, self.batch_size = FastestSize(sizes), max(sizes)
         self._lower = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision] if lowered else None
-        self.model = model.float().eval().to(self.device)
+        self.model = model.to(self.device)
         for weight in self.model.parameters():  # a ScriptModule refuses requires_grad_
             weight.requires_grad_(False)
         moments = torch.tensor([preprocessing.mean, preprocessing.std], dtype=torch.float32, device=self.device)
@@ -226,11 +230,10 @@ def state_sha256(model: Any) -> str:
     return sha.hexdigest()
 
 
-def output_dim(forward: Callable[[Any], Any], model: Any, size: int) -> int:
+def output_dim(forward: Callable[[Any], Any], size: int) -> int:
     """Number of features that a network on the CPU computes of images of `size` pixels."""
     import torch
 
-    model.float().eval()
     with torch.inference_mode():
         return int(forward(torch.zeros(1, 3, size, size)).shape[1])
 

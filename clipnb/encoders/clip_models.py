@@ -1,23 +1,33 @@
-"""Models of open_clip: `open_clip:<model>/<tag>`, `open_clip:<model>/<tag>@<file or folder>`, `open_clip:local-dir:<folder>`.
+"""OpenAI's CLIP models with the `clip` package, by name from its cache or by the path of a checkpoint; models of open_clip.
 
-A checkpoint records neither its preprocessing nor its activation (GELU or QuickGELU); with the wrong ones, the embeddings are
-wrong without an error message. Both follow from the tag, or from the configuration in the folder. `open_clip:<model>/<file>`
-without a tag is read only if all tags of the model have the same preprocessing and activation.
+A TorchScript archive holds a program, so only those with a SHA-256 that OpenAI published are loaded. Other checkpoints are
+state dicts, read with `weights_only`, so that no pickled code runs.
+
+`open_clip:<model>/<tag>`, `open_clip:<model>/<tag>@<file or folder>`, `open_clip:local-dir:<folder>`: a checkpoint records neither
+its preprocessing nor its activation (GELU or QuickGELU); with the wrong ones, the embeddings are wrong without an error message.
+Both follow from the tag, or from the configuration in the folder. `open_clip:<model>/<file>` without a tag is read only if all
+tags of the model have the same preprocessing and activation.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from .._core.files import hashed, read_json
-from .._core.paths import typed_path
+from .._core.paths import expanded, typed_path
 from ..errors import MissingExtra, UserError, needs
 from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
-from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, reason
+from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, reason, trusted
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 
 LOOKS = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
 """Fields of a tag that describe the preprocessing and the activation of its weights."""
@@ -25,7 +35,44 @@ LOOKS = ("mean", "std", "interpolation", "resize_mode", "quick_gelu")
 CONFIG = "open_clip_config.json"
 
 
-def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
+def load_openai(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
+    """Load a model by OpenAI's name, or by the path of a state dict or of an archive as OpenAI published it (a `Loader`)."""
+    with warnings.catch_warnings(action="ignore"):  # clip imports pkg_resources
+        with needs(f"the encoder {name!r}", "clip", INSTEAD):
+            import clip
+        models: dict[str, str] = clip.clip._MODELS
+        path, published = typed_path(name), ""
+        if name in models:
+            path, published = expanded("~/.cache/clip") / Path(models[name]).name, models[name].split("/")[-2]
+        elif not path.is_file():
+            raise UserError(f"no checkpoint {name!r}: pass the path of a .pt file or one of OpenAI's names ({', '.join(models)})")
+        try:
+            with hashed(path) if path.is_file() else nullcontext(published) as digest:  # else it is downloaded
+                if published and digest != published:
+                    why = f"is not {name!r} as OpenAI published it (SHA-256 {published[:12]}...)"
+                    raise UserError(f"{path} {why}: delete it, and it is downloaded again")
+                if digest in {url.split("/")[-2] for url in models.values()} or trusted():
+                    model, _ = clip.load(name if published else str(path), device="cpu", jit=False)
+                else:
+                    import torch
+
+                    model = clip.model.build_model(torch.load(path, map_location="cpu", weights_only=True)).float()
+        except UserError:
+            raise
+        except (URLError, OSError) as error:
+            why = f"are not in {path.parent} and cannot be fetched ({getattr(error, 'reason', error)})"
+            raise UserError(f"the weights of {name!r} {why}: put {path.name} there, or {INSTEAD}") from error
+        except Exception as error:  # pickle, zip and key errors of files that are not CLIP checkpoints
+            if "TorchScript" in str(error):
+                why = "is a program that OpenAI did not publish: save its state_dict(), or set CLIPNB_TRUST_CHECKPOINT=1"
+                raise UserError(f"{path} {why}") from error
+            raise UserError(f"{path} is not a CLIP checkpoint: {reason(error)}") from error
+    preprocessing, dim = Preprocessing(model.visual.input_resolution, MEAN, STD), int(model.text_projection.shape[1])
+    tokenizer = partial(clip.tokenize, truncate=True)
+    return TextTorchEncoder(name if published else path.name, model, tokenizer, preprocessing, compute, dim, path, digest)
+
+
+def load_open_clip(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     """Load a model of open_clip (a `Loader`). If its texts cannot be tokenized here, it embeds images only, with a warning."""
     with needs(f"the encoder {name!r}", "open_clip"):
         import open_clip
@@ -53,7 +100,7 @@ def load(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         raise UserError(_why(name, found, error)) from error
     settled = f"open_clip:{source.partition(':')[0]}/{tag or path.name}"
     noted = path if options else None  # a note would not see that the configuration in a folder has changed
-    rest = (_preprocessing(name, open_clip.get_model_preprocess_cfg(model)), about["embed_dim"], noted, sha256, compute)
+    rest = (_preprocessing(name, open_clip.get_model_preprocess_cfg(model)), compute, about["embed_dim"], noted, sha256)
     try:
         return TextTorchEncoder(settled, model, open_clip.get_tokenizer(source), *rest)
     except Exception as error:  # the tokenizer needs a package or a file that is not here
