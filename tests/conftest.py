@@ -6,11 +6,12 @@ import csv
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +32,7 @@ from PIL import Image
 from built_book import browser, html, project  # noqa: F401  (fixtures)
 from clipnb import Result, RunSpec, run
 from clipnb.datasets.images import RGB
+from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders import ENCODERS, Encoder, load_encoder
 from clipnb.errors import UserError
 
@@ -311,3 +313,9 @@ def shared_data() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--new-pictures", action="store_true", help="keep new pictures of the book's key pages")
+
+
+def held(store: EmbeddingStore) -> int:
+    """Number of embeddings in a store."""
+    with closing(sqlite3.connect(store.path)) as db:
+        return int(db.execute("SELECT count(DISTINCT key) FROM embeddings").fetchone()[0])

@@ -29,7 +29,7 @@ from clipnb.metrics.validity import result_distances, valid_at_k
 from clipnb.retrieval import faiss_index
 from clipnb.retrieval.duplicates import same_content
 from clipnb.retrieval.neighbours import Ties, retrieve
-from conftest import PhotoFolder, TinyEncoder, full_drive, picture
+from conftest import PhotoFolder, TinyEncoder, full_drive, held, picture
 
 CONDITIONS = ("original", "blurred", "cropped", "grey")
 
@@ -228,7 +228,7 @@ def test_a_drive_without_room_for_the_arrays_is_one_line(
 def test_ctrl_c_keeps_what_is_done(photos: tuple[Photo, ...], tiny: TinyEncoder, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         go(photos, Interrupted(), tmp_path, ("original",), batch_size=4)
-    assert len(store_for(tiny, tmp_path)) == 12
+    assert held(store_for(tiny, tmp_path)) == 12
     assert go(photos, tiny, tmp_path, ("original",)).computed == 5
 
 
@@ -281,7 +281,7 @@ def test_a_killed_process_is_one_line_and_the_next_run_goes_on(
     fatal = decode(photos[13].path.read_bytes())
     with pytest.raises(UserError, match=r"was killed, .*: the embeddings so far are kept; run the same again"):
         go(photos, OnGpu(notes, fatal), tmp_path, ("original",), batch_size=2, workers=1)
-    kept = len(store_for(tiny, tmp_path))
+    kept = held(store_for(tiny, tmp_path))
     assert 4 <= kept < len(photos)
     assert go(photos, OnGpu(notes), tmp_path, ("original",)).computed == len(photos) - kept
 
@@ -318,7 +318,7 @@ def test_a_killed_process_keeps_every_batch_and_another_goes_on(
     root = photo_folder({"cats": 40})
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(Path(__file__).parent), str(root), str(tmp_path / "store"), device])
     end = time.monotonic() + 60
-    while len(store_for(tiny, tmp_path / "store")) < 6 and process.poll() is None and time.monotonic() < end:
+    while held(store_for(tiny, tmp_path / "store")) < 6 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     helpers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     pids = helpers.read_text().split() if helpers.is_file() else []
@@ -327,7 +327,7 @@ def test_a_killed_process_keeps_every_batch_and_another_goes_on(
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end + 60:
         time.sleep(0.1)
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
-    kept = len(store_for(tiny, tmp_path / "store"))
+    kept = held(store_for(tiny, tmp_path / "store"))
     assert 6 <= kept < 40
     photos = load_dataset(str(root)).photos
     resumed = go(photos, tiny, tmp_path / "store", ("original",))

@@ -128,22 +128,19 @@ def locate(dataset: str) -> Path:
     for folder in places:
         if dataset and os.path.isdir(folder):  # noqa: PTH112 - unlike `Path.is_dir`, no error for a name that is too long
             return folder
-    choices = list(samples.SAMPLES)
+    names, here = [*samples.SAMPLES, *KNOWN], shown(data_root())
     if dataset in KNOWN:
         raise DatasetError(
-            f"data set {dataset!r} ({KNOWN[dataset]}) is not in {shown(data_root())}: "
-            f"run clipnb fetch {dataset}, or set CLIPNB_DATA to the folder that holds {dataset}/<category>/<image>; "
-            f"to work without it, use -p dataset {choices[0]}"
+            f"data set {dataset!r} ({KNOWN[dataset]}) is not in {here}: run clipnb fetch {dataset}, or set CLIPNB_DATA to the "
+            f"folder that holds {dataset}/<category>/<image>; to work without it, use -p dataset {names[0]}"
         )
     if os.path.isfile(dataset):  # noqa: PTH113 - no errors for odd paths
         raise DatasetError(f"{dataset!r} is a file: a data set is the folder of its photographs")
     if spaced := with_spaces(dataset):
         raise DatasetError(f"no data set {dataset!r}: put a name with spaces in quotes: {spaced}")
-    hint = nearest(dataset, [*choices, *KNOWN, *_folders(data_root()), *_folders(Path())])
-    raise DatasetError(
-        f"no data set {dataset!r}{hint}: give a folder of photographs, "
-        f"a name in {shown(data_root())}, or one of {', '.join([*choices, *KNOWN])}"
-    )
+    hint = nearest(dataset, [*names, *_folders(data_root()), *_folders(Path())])
+    advice = f"give a folder of photographs, a name in {here}, or one of {', '.join(names)}"
+    raise DatasetError(f"no data set {dataset!r}{hint}: {advice}")
 
 
 def with_spaces(typed: str) -> str:
@@ -180,23 +177,17 @@ def listing_digest(photos: Sequence[Photo]) -> str:
 
 
 def load_dataset(dataset: str) -> Dataset:
-    """List the image files of a data set, without decoding them.
+    """List the image files of a data set, without decoding them; a `DatasetError` if there is no such folder, or no image in it.
 
-    A folder for torchvision's `ImageFolder` works here too and gives the same categories and files, except that
-
-    - images in subfolders of a category are used only if the name starts with `nested:`;
-    - a folder without an image is not an error; `empty` lists it;
-    - hidden files and folders (`.git`, `._1.jpg`) are never images or categories;
-    - `.gif` and `.jfif` files are images.
+    A folder for torchvision's `ImageFolder` gives the same categories and files, except that images in subfolders of a category
+    are used only if the name starts with `nested:`, that a folder without an image is no error (`empty` lists it), that hidden
+    files and folders (`.git`, `._1.jpg`) are never used, and that `.gif` and `.jfif` files are images.
 
     If no category folder holds an image, the images in the folder itself are a flat data set. `unused` names all other files.
 
     Args:
-        dataset: a sample set, a name in the data folder, the path of a folder, or an `hf:` or `wds:` set (see
-            `clipnb.datasets.importers`); `nested:<folder>` as above.
-
-    Raises:
-        DatasetError: there is no such folder, or it holds no images.
+        dataset: a sample set, a name in the data folder, the path of a folder, `nested:<folder>`, or an `hf:` or `wds:` set (see
+            `clipnb.datasets.importers`).
 
     >>> figures = load_dataset("sample-figures")
     >>> figures.categories
@@ -236,13 +227,10 @@ def fingerprint(items: Iterable[tuple[str, str]]) -> str:
 
 
 def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: int = 0) -> Dataset:
-    """Draw categories and photographs of each (0: all), and keep their order; a category with fewer photographs keeps them all.
+    """Draw categories and photographs of each (0: all), and keep their order; a `DatasetError` if there are too few categories.
 
     They are ranked by a hash of the seed and their own name. A larger sample therefore contains every smaller one, and the
-    ranking does not depend on other settings, on other photographs or on their order.
-
-    Raises:
-        DatasetError: the data set has fewer categories than requested.
+    ranking does not depend on other settings, on other photographs or on their order. A smaller category keeps all photographs.
 
     >>> len(sample(load_dataset("sample-figures"), categories=2, per_category=4).photos)
     8
@@ -260,11 +248,7 @@ def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: i
 
 
 def batch(photos: Sequence[Photo], start: int = 0, step: int = 0) -> list[Photo]:
-    """Photographs of `step` categories (0: all that follow) from number `start` on; categories are numbered from 0, by name.
-
-    Raises:
-        DatasetError: there is no category with number `start`.
-    """
+    """Photographs of `step` categories (0: all that follow), by name, from number `start` (from 0) on, or a `DatasetError`."""
     names = sorted({photo.category for photo in photos})
     if start >= len(names) > 0:
         raise DatasetError(f"there are {len(names)} categories, numbered from 0: -p start {start} is past the last")

@@ -153,10 +153,6 @@ class EmbeddingStore:
         """For another process: SQLite's connections stay in this one."""
         return self.__dict__ | {"_idle": []}
 
-    def __len__(self) -> int:
-        with self._connection() as db:
-            return int(db.execute("SELECT count(DISTINCT key) FROM embeddings").fetchone()[0])
-
     def missing(self, keys: Iterable[bytes]) -> list[bytes]:
         """The keys that have no entry or a damaged one, in their order."""
         return [key for chunk, found in self._read("key", keys) for key in chunk if key not in found]

@@ -99,11 +99,9 @@ class Manipulation:
         object.__setattr__(self, "label", self.label or self.name)
 
     def settle(self, severity: int, strength: float = 0.0) -> tuple[int, float]:
-        """The severity and the strength to use; at least one of them is 0.
+        """The severity and the strength to use, one of them or both 0; a `UserError` for both, or for an impossible strength.
 
-        A strength that is the value of a severity becomes that severity. Without severities, both are 0. If both are 0 and
-        there is no fixed setting, the severity is 3, the middle.
-        A `UserError` says that the manipulation has no such strength, or that both are given.
+        A strength that is the value of a severity becomes that severity. Without either and a fixed setting, the severity is 3.
         """
         if severity and strength:
             raise UserError(f"{self.name} takes a severity or a strength, not both: {severity} and {strength:g}")

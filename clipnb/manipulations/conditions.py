@@ -63,8 +63,8 @@ class Condition:
     def on(self, words: Sequence[str], own: str, seed: int, image_digest: str) -> Condition:
         """This condition with the word that it writes on one image, if it writes.
 
-        It is drawn from `words`, the names of the data set's categories, without the image's `own` (a `UserError` if there is no
-        other), for the seed, the image's content and the number of the draw, so that all strengths write the same.
+        It is drawn from `words`, the names of the categories, without the image's `own` (a `UserError` if there is no other), by
+        the seed, the image's content and the number of the draw, so that all strengths write the same.
         """
         if not self.manipulation.writes:
             return self
@@ -74,19 +74,14 @@ class Condition:
         return replace(self, word=others[int(drawn)])
 
     def at_input(self, before: Shape, after: Shape, view: View, difference: float) -> float:
-        """Effective strength at the encoder's input, in `manipulation.unit`.
-
-        It follows from the shapes of the photograph and of the manipulated one, and from the view of the encoder, or it is the
-        mean colour difference between the two at the encoder's input.
-        """
+        """Effective strength at the encoder's input, in `manipulation.unit`; `difference` (mean colour difference) by default."""
         at_input = self.manipulation.at_input
         return at_input(self.value, before, after, view) if at_input else difference
 
     def __call__(self, image: RGB, seed: int, image_digest: str) -> RGB:
         """Manipulate one image, (h, w, 3) uint8.
 
-        Random choices depend only on the seed, the image's content and the draw's number. All strengths of a draw share
-        them, so that a severity curve compares like with like.
+        Random choices depend on the seed, the image's content and the draw's number alone: all strengths of a draw share them.
         """
         kind = self.manipulation
         rng = rng_for(seed, image_digest, kind.name, *([self.draw] if self.draw else []))
@@ -94,10 +89,7 @@ class Condition:
 
 
 def condition(text: str) -> Condition:
-    """Parse the text form of a condition, such as `cropped/3#1` or `blurred=2.5`.
-
-    Raises:
-        UserError: the text is malformed, the manipulation is unknown, or it has no such severity or strength.
+    """Parse the text form of a condition, such as `cropped/3#1` or `blurred=2.5`; a `UserError` if there is no such condition.
 
     >>> condition("gray/3")
     Condition(manip='grey', severity=3, draw=0, strength=0.0)
@@ -118,21 +110,15 @@ def condition(text: str) -> Condition:
 
 
 def apply(image: RGB, manipulation: str, severity: int = 0, seed: int = 0, *, strength: float = 0.0, word: str = "") -> RGB:
-    """Manipulate one image.
+    """Manipulate one image, (h, w, 3) uint8, to (h', w', 3) uint8.
 
-    Random choices depend only on the seed and the pixels. A run uses the digest of the image file instead of the pixels,
-    so that its random choices differ.
+    Random choices depend on the seed and the pixels; a run uses the digest of the file instead, so that its choices differ.
 
     Args:
-        image: (h, w, 3) uint8.
-        manipulation: name or alias in `MANIPULATIONS`, a composition such as `grey+blurred`, or a condition such as
-            `blurred/3`.
+        manipulation: name or alias in `MANIPULATIONS`, a composition such as `grey+blurred`, or a condition such as `blurred/3`.
         severity: 1 to 5; 0 is the fixed setting, or severity 3 if there is none.
         strength: value of the manipulation's parameter, instead of a severity; `clipnb info` names parameter and unit.
         word: the word that `typographic` writes; a run writes the name of another category.
-
-    Returns:
-        (h', w', 3) uint8.
 
     Raises:
         UserError: the manipulation is unknown or has no such severity or strength, or the image is not an RGB array of uint8.
