@@ -25,9 +25,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageCms
 
 from clipnb import RunSpec, run
-from clipnb.datasets import images, memory
-from clipnb.datasets.images import RGB, SUFFIXES, decode, digest, read
-from clipnb.datasets.memory import PER_PIXEL, room_for
+from clipnb.datasets import images
+from clipnb.datasets.images import PER_PIXEL, RGB, SUFFIXES, decode, digest, read, room_for
 from clipnb.errors import UnreadableImage, UserError
 from clipnb.manipulations import condition
 from clipnb.report.text import summary
@@ -346,7 +345,7 @@ def test_a_manipulation_takes_no_more_than_the_stated_memory_for_each_pixel(name
 
 def test_in_one_of_several_processes_a_picture_above_its_part_waits_for_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = threading.Lock()
-    monkeypatch.setattr(memory, "_share", (20 << 20, lock))
+    monkeypatch.setattr(images, "_share", (20 << 20, lock))
     with room_for(encoded(Image.new("L", (1000, 1000)), "PNG")):  # 28 MB
         assert lock.locked()
     with room_for(encoded(Image.new("L", (100, 100)), "PNG")):

@@ -18,8 +18,7 @@ from .._core.files import read_json, write_text
 from .._core.paths import cache_root
 from ..errors import DatasetError, UnreadableImage
 from .dataset import Dataset, Photo, fingerprint, listing_digest, load_dataset
-from .images import decode, digest, read
-from .memory import room_for
+from .images import decode, digest, read, room_for
 from .picture_hash import NEAR, near_copies, picture_hash
 
 EXAMPLES = 1000

@@ -22,8 +22,7 @@ from tqdm import tqdm
 from .._core.files import writing
 from .._core.paths import TERMINAL, cache_root, shown
 from ..datasets.dataset import Photo, readable
-from ..datasets.images import RGB, decode, digest, read
-from ..datasets.memory import room_for
+from ..datasets.images import RGB, decode, digest, read, room_for
 from ..encoders import Encoder, TextEncoder
 from ..encoders.checked import encode, encode_text
 from ..errors import UnreadableImage, UserError, of_one_photograph

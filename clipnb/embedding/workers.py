@@ -14,7 +14,7 @@ from functools import cache, partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 
-from ..datasets import memory
+from ..datasets import images
 from ..errors import UserError
 
 FIRST = 256  # number of photographs that threads prepare before processes may take over
@@ -52,7 +52,7 @@ def _in_processes(function: Callable[[Given], Made], items: Sequence[Given], wor
 
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     try:
-        about = (os.getpid(), memory.budget() // workers, _large_pictures())
+        about = (os.getpid(), images.budget() // workers, _large_pictures())
         pool = get_reusable_executor(workers, timeout=IDLE, initializer=_start, initargs=about)
         yield from chain.from_iterable(_ahead(pool, partial(_each, function), chunks, workers - (-ahead // CHUNK)))
     except BrokenProcessPool as error:
@@ -72,7 +72,7 @@ def _large_pictures() -> Any:
 
 def _start(parent: int, part: int, lock: Any) -> None:
     """Set up a process: limit its memory, let the main process answer Ctrl-C, and end when the main process has ended."""
-    memory.share(part, lock)
+    images.share(part, lock)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

@@ -27,8 +27,7 @@ from .._core.files import alone_in, atomic, read_json, write_text
 from .._core.paths import shown
 from .._core.ray_pool import RayPool
 from ..datasets.dataset import Photo, listing_digest, load_dataset
-from ..datasets.images import decode, digest, read
-from ..datasets.memory import room_for
+from ..datasets.images import decode, digest, read, room_for
 from ..datasets.picture_hash import picture_hash
 from ..encoders import Encoder, default_encoder, load_encoder, resolve, settled_precision
 from ..encoders.checked import encode
