@@ -176,9 +176,9 @@ def test_a_custom_encoder_is_never_noted(tmp_path: Path, monkeypatch: pytest.Mon
         "    def prepare(self, image): return image.mean(axis=(0, 1))\n"
         "    def encode(self, batch): return batch\n"
     )
-    assert load_encoder("with_a_file:Mine").identity.startswith("v1|")
+    assert load_encoder("with_a_file:Mine").identity.startswith("with_a_file:Mine|v1|")
     monkeypatch.setattr("with_a_file.Mine.identity", "v2")
-    assert load_encoder("with_a_file:Mine").identity.startswith("v2|")
+    assert load_encoder("with_a_file:Mine").identity.startswith("with_a_file:Mine|v2|")
 
 
 def test_the_home_folder_of_an_unknown_user_is_no_file() -> None:

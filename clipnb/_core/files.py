@@ -36,7 +36,6 @@ def file_sha256(path: Path) -> str:
 @contextmanager
 def hashed(path: Path) -> Iterator[str]:
     """The SHA-256 of a file that the block loads; a `UserError` if the file was changed or replaced meanwhile."""
-
     before = path.stat()
     yield file_sha256(path)
     after = path.stat()
@@ -163,10 +162,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replaced_folder(folder: Path, *, keep: bool = False) -> Iterator[Path]:
-    """Create an empty folder beside `folder`; it replaces `folder` if the block succeeds and is deleted otherwise.
-
-    With `keep`, a `folder` that another process has made in the meantime stays.
-    """
+    """Create an empty folder that replaces `folder` (unless one is there, if `keep`), or is deleted after an error in the block."""
     with writing(folder):
         partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_prefix(folder)))
     try:

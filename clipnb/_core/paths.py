@@ -14,11 +14,7 @@ TERMINAL = "CLIPNB_TERMINAL"  # environment variable with the terminal that show
 
 
 def project_root() -> Path:
-    """$CLIPNB_PROJECT, else the project that contains the current folder, else the current folder.
-
-    papermill runs a notebook in the shell's folder; Jupyter, nbval and the book run it in the notebook's own folder.
-    The papermill plug-in sets $CLIPNB_PROJECT for a notebook of a project.
-    """
+    """$CLIPNB_PROJECT (the papermill plug-in sets it), else the project that contains the current folder, else that folder."""
     if named := os.environ.get("CLIPNB_PROJECT"):
         return Path(named)
     return find_project(Path.cwd()) or Path.cwd()

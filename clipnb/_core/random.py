@@ -16,8 +16,5 @@ def rng_for(seed: int, *identity: object) -> np.random.Generator:
 
 
 def drawn(names: Sequence[str], n: int, seed: int, what: str) -> set[str]:
-    """Draw n names, or all of them if there are fewer. A larger n keeps the names that a smaller n draws.
-
-    The order of `names` does not matter. `what` is the kind of thing drawn; draws of different kinds are independent.
-    """
+    """Draw n names of a kind `what`, or all if there are fewer, whatever their order; a larger n keeps what a smaller n draws."""
     return set(sorted(names, key=lambda name: (rng_for(seed, what, name).integers(2**62), name))[:n])

@@ -82,7 +82,7 @@ def embed(
     """Embed photographs under conditions, such as `blurred/3` or `cropped/3#1` (`clipnb.manipulations.Condition`).
 
     Embeddings that the store has are not computed again. Unreadable photographs raise no error; the result lists them. Batch
-    size, number of workers and order change the result only by float32 rounding (about 1e-7).
+    size, number of workers and order change the result by float32 rounding alone (about 1e-7).
 
     Args:
         seed: seed of the run, for conditions with random choices.
@@ -90,9 +90,6 @@ def embed(
         colour: treatment of colour profiles (`clipnb.datasets.images.COLOURS`).
         batch_size: number of images per call of the encoder; 0 for the encoder's preferred number.
         workers: number of threads that decode and manipulate; one per core by default.
-
-    Raises:
-        UserError: the batch size is negative.
     """
     if batch_size < 0:
         raise UserError(f"batch_size must be a whole number from 0 up, not {batch_size!r}")
@@ -192,18 +189,10 @@ def _screen() -> AbstractContextManager[Any]:
 
 
 def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_size: int = 32) -> NDArray[np.float32]:
-    """Embed photographs as they are, without a data set and without the cache.
+    """Embed photographs as they are, without a data set and without the cache: (n, dim) float32 with unit rows, in their order.
 
-    Args:
-        images: files, or RGB arrays (height, width, 3) of uint8.
-        encoder: an encoder from `clipnb.load_encoder`.
-        batch_size: number of photographs per call of the encoder.
-
-    Returns:
-        (n, dim) float32 with unit rows, in the order of `images`.
-
-    Raises:
-        UnreadableImage: a file cannot be read as an image.
+    `images` are files (`UnreadableImage` if one cannot be read), or RGB arrays (height, width, 3) of uint8; `batch_size` of them
+    are one call of the encoder.
 
     >>> import numpy as np, clipnb
     >>> grey = np.full((32, 48, 3), 128, np.uint8)
@@ -231,10 +220,7 @@ def embed_texts(texts: Sequence[str], encoder: TextEncoder, store: EmbeddingStor
 
 
 def embed_names(names: Sequence[str], templates: Sequence[str], encoder: TextEncoder, store: EmbeddingStore) -> NDArray[np.float32]:
-    """Embed n names, each in place of the {} of t templates: (n, dim) float32 with unit rows.
-
-    A row is the mean over the templates, scaled to unit length (Radford et al. 2021).
-    """
+    """Embed n names, each in the {} of t templates: (n, dim), means over the templates, of unit length (Radford et al. 2021)."""
     texts = [template.replace("{}", name) for name in names for template in templates]
     vectors = embed_texts(texts, encoder, store).reshape(len(names), len(templates), -1).mean(axis=1)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)

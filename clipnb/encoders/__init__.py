@@ -132,10 +132,7 @@ def has_cuda() -> bool:
 
 
 def settled_precision(precision: str, encoder: str, engine: str = "torch", device: str = "auto") -> str:
-    """The precision that "auto" stands for: fp16 for a network of PyTorch on CUDA, as in the study, else fp32.
-
-    Other precisions are returned as they are.
-    """
+    """The precision that "auto" stands for: fp16 for a network of PyTorch on CUDA, as in the study, else fp32."""
     if precision != "auto":
         return precision
     full = engine == "openvino" or resolve(encoder)[1] in (
@@ -152,9 +149,9 @@ def load_encoder(name: str, precision: str = "auto", engine: str = "torch", devi
 
     Args:
         name: name of the encoder; see `clipnb.encoders`.
-        precision: precision of PyTorch encoders: fp32, bf16, fp16, or auto (`settled_precision`).
-        engine: engine that runs PyTorch encoders: torch, compile or openvino.
-        device: where PyTorch encoders run: cpu, cuda, mps, or auto, the first of cuda, mps and cpu that is available.
+        precision: of PyTorch encoders: fp32, bf16, fp16, or auto (`settled_precision`).
+        engine: of PyTorch encoders: torch, compile or openvino.
+        device: of PyTorch encoders: cpu, cuda, mps, or auto, the first of cuda, mps and cpu that is available.
 
     Raises:
         UserError: the name is unknown, the weights are missing and cannot be downloaded, or the device is not available.

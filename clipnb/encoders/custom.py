@@ -80,13 +80,12 @@ def wrap(
         encode: tensor (n, 3, size, size) -> features (n, dim), or an output of transformers; a module, or a method such as
             `model.encode_image` of open_clip and CLIP_benchmark, or `model.get_image_features` of transformers.
         preprocess: PIL image -> tensor (3, size, size): a torchvision Compose, an image processor of transformers, or any callable.
-        name: name of the encoder, which becomes `python:<name>`.
+        name: letters, digits and `_.-`; the name of the encoder becomes `python:<name>`.
         tokenize: n texts -> tensor for the method `encode_text` of the module; without it, texts are not embedded.
-        precision: fp32, bf16 or fp16.
-        device: cpu, cuda, mps or auto.
+        precision, device: fp32, bf16 or fp16; cpu, cuda, mps or auto.
 
     Raises:
-        UserError: the name has other characters than letters, digits and `_.-`, or the transform's output is not square.
+        UserError: the name has other characters, or the transform's output is not square.
     """
     import torch
 

@@ -66,8 +66,7 @@ def in_openvino(forward: Forward, batch_size: int, size: int, precision: str) ->
 class FastestSize:
     """Try several batch sizes on real work, then keep the one with the least time per input.
 
-    On two cores, a convolutional network was twice as fast at 4 as at 32. A vision transformer was a sixth faster at 16 than
-    at 4.
+    On two cores, a convolutional network was twice as fast at 4 as at 32, a vision transformer a sixth faster at 16 than at 4.
     """
 
     def __init__(self, sizes: tuple[int, ...]) -> None:

@@ -17,10 +17,9 @@ def allowed(prompts: str) -> bool:
 
 
 def templates(prompts: str) -> tuple[str, ...]:
-    """The templates that `prompts` stands for, each with {} for the name of a category.
+    """The templates that `prompts` stands for, each with {} for the name of a category; several are separated by |.
 
-    "photo" is the template of the CLIP paper, "imagenet" are the 80 that OpenAI chose for ImageNet, from open_clip
-    (`MissingExtra` if it is not installed). Others are separated by |.
+    "photo" is that of the CLIP paper, "imagenet" the 80 of OpenAI for ImageNet, from open_clip (`MissingExtra` without it).
 
     >>> templates("photo")
     ('a photo of a {}.',)

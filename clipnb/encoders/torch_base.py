@@ -86,8 +86,7 @@ class TorchEncoder:
     def start(self, inputs: Sequence[NDArray[Any]]) -> Callable[[], NDArray[np.float32]]:
         """Begin to embed n prepared inputs, and return a function that waits for their (n, dim) float32 unit vectors.
 
-        On CUDA the copies and the forward pass go on while the caller does other work, once the batch size is found. On
-        other devices the vectors are computed at once.
+        On CUDA, once the batch size is found, the caller can do other work meanwhile. Other devices compute at once.
         """
         import torch
 
@@ -104,10 +103,9 @@ class TorchEncoder:
             self._size = FastestSize((size,))
 
     def encode(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed (n, size, size, 3) uint8 as (n, dim) float32 unit vectors.
+        """Embed (n, size, size, 3) uint8 as (n, dim) float32 unit vectors, in batches of the fastest size.
 
-        The images go through the network in batches of the fastest size. If a batch does not fit into the device's memory,
-        batches have half the size from then on; a `torch.OutOfMemoryError` says that not even one image fits.
+        Batches have half the size once one did not fit into memory; `torch.OutOfMemoryError` if not even one image fits.
         """
         import torch
 
@@ -239,10 +237,7 @@ def output_dim(forward: Callable[[Any], Any], size: int) -> int:
 
 
 def agreed_tag(looks: Mapping[str, object], spelling: str) -> str:
-    """Any of the tags, if weights of all of them are preprocessed and computed in the same way; else a `UserError`.
-
-    `looks` is tag -> what it says about preprocessing and activation; `spelling` is what to type, for the message.
-    """
+    """Any tag, if `looks` (tag -> its preprocessing and activation) are all the same; else a `UserError` with a `spelling`."""
     if len({str(look) for look in looks.values()}) > 1:
         why = f"a checkpoint does not say how its images are prepared: pass {spelling}, with the tag that its weights follow"
         raise UserError(f"{why}: {', '.join(looks)}")
