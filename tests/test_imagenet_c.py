@@ -138,5 +138,5 @@ def test_a_machine_without_a_desktops_libraries_is_one_line(tmp_path: Path, monk
     monkeypatch.delitem(sys.modules, "cv2", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("blurred", "rotated", "fog"):
-        with pytest.raises(UserError, match=r"^OpenCV cannot be loaded \(libGL\.so\.1.*opencv-python-headless.*\Z"):
+        with pytest.raises(UserError, match=r"^OpenCV cannot be loaded: libGL\.so\.1.*opencv-python-headless.*\Z"):
             Condition(name, 1)(picture(0), 0, "d")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from .._core.files import file_sha256, replaced_folder, write_text, writing
+from .._core.files import file_sha256, read_json, replaced_folder, write_text, writing
 from .._core.paths import cache_root, data_root, shown
 from ..errors import DatasetError, UserError, needs, one_line, text_of
 from .archives import members
@@ -46,13 +47,13 @@ def fetch(name: str, *, again: bool = False) -> Path:
         raise UserError(f"{shown(folder)} exists already: pass --again to replace it")
     archive = source.download(cache_root() / "downloads" / name)
     checksum = file_sha256(archive)
-    known = cache_root() / "downloads" / "checksums.json"
-    first = _checksums(known).get(name)
-    if first and first != checksum and not again:
-        raise UserError(
-            f"the download of {name} differs from the first one (SHA-256 now {checksum[:16]}, first {first[:16]}): "
-            "pass --again to accept it"
-        )
+    known, checksums = cache_root() / "downloads" / "checksums.json", dict[str, str]()  # data set -> checksum of its first download
+    with suppress(OSError, ValueError):
+        checksums.update(read_json(known))
+    first = checksums.get(name, checksum)
+    if first != checksum and not again:
+        differs = f"differs from the first one (SHA-256 now {checksum[:16]}, first {first[:16]})"
+        raise UserError(f"the download of {name} {differs}: pass --again to accept it")
     try:
         paths = [path for path, _ in members(archive)]
         categories = dict(labelled(paths))
@@ -64,7 +65,7 @@ def fetch(name: str, *, again: bool = False) -> Path:
         written = _lay_out(archive, categories, unfinished)
         counts = {"photographs": written, "categories": len(set(categories.values())), "other_files": len(paths) - len(categories)}
         write_text(unfinished / ABOUT, json.dumps(about | counts, indent=1) + "\n")
-    write_text(known, json.dumps({**_checksums(known), name: checksum}, indent=1) + "\n")
+    write_text(known, json.dumps({**checksums, name: checksum}, indent=1) + "\n")
     archive.unlink()
     return folder
 
@@ -82,14 +83,6 @@ def _lay_out(archive: Path, categories: Mapping[PurePosixPath, str], root: Path)
             target.write_bytes(content)
             bar.update()
     return written
-
-
-def _checksums(known: Path) -> dict[str, str]:
-    """Data set -> checksum of its first download."""
-    try:
-        return dict(json.loads(known.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
 
 
 def category(path: PurePosixPath) -> str:

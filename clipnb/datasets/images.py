@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from .._core.files import read_bytes
 from .._core.typed import number_in
-from ..errors import UnreadableImage, UserError
+from ..errors import UnreadableImage, one_line
 
 RGB = NDArray[np.uint8]  # (height, width, 3) array of uint8
 
@@ -173,15 +173,9 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 def opencv() -> Any:
     """Import OpenCV; a `UserError` if this machine lacks desktop libraries that the wheel of `imagecorruptions-imaug` needs."""
-    try:
+    library = "install the library (Debian: apt-get install libgl1)"
+    with one_line("OpenCV cannot be loaded", f"{library}, or run pip install --force-reinstall --no-deps opencv-python-headless"):
         import cv2
-    except ModuleNotFoundError:
-        raise
-    except ImportError as error:
-        raise UserError(
-            f"OpenCV cannot be loaded ({error}): install the library (Debian: apt-get install libgl1), "
-            "or run pip install --force-reinstall --no-deps opencv-python-headless"
-        ) from error
     return cv2
 
 

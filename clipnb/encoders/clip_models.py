@@ -17,11 +17,10 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 from .._core.files import hashed, read_json
 from .._core.paths import expanded, typed_path
-from ..errors import MissingExtra, UserError, needs
+from ..errors import MissingExtra, UserError, needs, one_line
 from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing
 from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, reason, trusted
@@ -46,27 +45,19 @@ def load_openai(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
             path, published = expanded("~/.cache/clip") / Path(models[name]).name, models[name].split("/")[-2]
         elif not path.is_file():
             raise UserError(f"no checkpoint {name!r}: pass the path of a .pt file or one of OpenAI's names ({', '.join(models)})")
-        try:
-            with hashed(path) if path.is_file() else nullcontext(published) as digest:  # else it is downloaded
-                if published and digest != published:
-                    why = f"is not {name!r} as OpenAI published it (SHA-256 {published[:12]}...)"
-                    raise UserError(f"{path} {why}: delete it, and it is downloaded again")
-                if digest in {url.split("/")[-2] for url in models.values()} or trusted():
-                    model, _ = clip.load(name if published else str(path), device="cpu", jit=False)
-                else:
-                    import torch
+        here = path.is_file()
+        unfetched = f"the weights of {name!r} are not in {path.parent} and cannot be fetched"
+        said, instead = (f"{path} is not a CLIP checkpoint", "") if here else (unfetched, f"put {path.name} there, or {INSTEAD}")
+        with one_line(said, instead, reason), hashed(path) if here else nullcontext(published) as digest:
+            if published and digest != published:
+                why = f"is not {name!r} as OpenAI published it (SHA-256 {published[:12]}...)"
+                raise UserError(f"{path} {why}: delete it, and it is downloaded again")
+            if digest in {url.split("/")[-2] for url in models.values()} or trusted():
+                model, _ = clip.load(name if published else str(path), device="cpu", jit=False)
+            else:
+                import torch
 
-                    model = clip.model.build_model(torch.load(path, map_location="cpu", weights_only=True)).float()
-        except UserError:
-            raise
-        except (URLError, OSError) as error:
-            why = f"are not in {path.parent} and cannot be fetched ({getattr(error, 'reason', error)})"
-            raise UserError(f"the weights of {name!r} {why}: put {path.name} there, or {INSTEAD}") from error
-        except Exception as error:  # pickle, zip and key errors of files that are not CLIP checkpoints
-            if "TorchScript" in str(error):
-                why = "is a program that OpenAI did not publish: save its state_dict(), or set CLIPNB_TRUST_CHECKPOINT=1"
-                raise UserError(f"{path} {why}") from error
-            raise UserError(f"{path} is not a CLIP checkpoint: {reason(error)}") from error
+                model = clip.model.build_model(torch.load(path, map_location="cpu", weights_only=True)).float()
     preprocessing, dim = Preprocessing(model.visual.input_resolution, MEAN, STD), int(model.text_projection.shape[1])
     tokenizer = partial(clip.tokenize, truncate=True)
     return TextTorchEncoder(name if published else path.name, model, tokenizer, preprocessing, compute, dim, path, digest)

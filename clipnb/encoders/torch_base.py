@@ -248,4 +248,6 @@ def reason(error: Exception) -> str:
     """Why the weights could not be read, in one line."""
     if "Weights only load failed" in str(error):
         return "it holds more than weights, and clipnb does not run code that is pickled in a file"
+    if "with TorchScript archives" in str(error):
+        return "it is a program that OpenAI did not publish: save its state_dict(), or set CLIPNB_TRUST_CHECKPOINT=1"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
