@@ -21,7 +21,7 @@ from .._core.text import file_slug
 from ..errors import DatasetError
 from . import importers, samples
 from .images import digest
-from .listing import DEEPER, HIDDEN, LOOSE, listing
+from .listing import DEEPER, HIDDEN, LOOSE, listing, unicode
 
 KNOWN = {
     "nba": "players, one folder each; Kaggle set djjerrish/nba-player-image-dataset-201920",
@@ -196,16 +196,23 @@ def load_dataset(dataset: str) -> Dataset:
     (96, 'astronaut/000.jpg')
     """
     root = locate(dataset)
-    found = listing(root, nested=dataset.startswith(NESTED))
-    inside = [(category, name) for category, names in found.images.items() for name in names]
+    images: dict[str, list[str]] = {"": []}
+    unused: dict[str, str] = {}
+    for category, name, why in listing(root, nested=dataset.startswith(NESTED)):
+        if why:
+            unused[f"{category}/{name}" if category else name] = why
+        else:
+            images.setdefault(unicode(category), []).extend([unicode(name)] if name else [])
+    loose = images.pop("")
+    inside = [(category, name) for category, names in images.items() for name in names]
     photos = [Photo(category, root / category / name, name if "/" in name else "") for category, name in inside]
     flat = not photos
     if flat:
-        photos = [Photo(name, root / name) for name in found.loose]
+        photos = [Photo(name, root / name) for name in loose]
     else:
-        found.unused |= dict.fromkeys(found.loose, LOOSE)
-    empty = [] if flat else [category for category, names in found.images.items() if not names]
-    made = Dataset(slug(dataset), root, tuple(photos), tuple(empty), found.unused, flat)
+        unused |= dict.fromkeys(loose, LOOSE)
+    empty = [] if flat else [category for category, names in images.items() if not names]
+    made = Dataset(slug(dataset), root, tuple(photos), tuple(empty), unused, flat)
     if DEEPER in made.other_files and flat:
         raise DatasetError(f"{_no_photographs(made)}: -p dataset {NESTED}{dataset} uses the images in subfolders of categories")
     if not photos:

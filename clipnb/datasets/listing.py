@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from .._core.paths import shown
@@ -16,35 +15,19 @@ LOOSE = "outside the category folders"
 DEEPER = "in a subfolder of a category"
 
 
-@dataclass
-class Listing:
-    """The files of a data set's folder, sorted."""
+def listing(root: Path, nested: bool) -> Iterator[tuple[str, str, str]]:
+    """Category, name in its folder, and why it is not used ("" for an image) of each file in a folder <root>/<category>/<image>.
 
-    images: dict[str, list[str]] = field(default_factory=dict)  # category -> names of its images inside its folder, perhaps none
-    loose: list[str] = field(default_factory=list)  # images that lie in no category folder
-    unused: dict[str, str] = field(default_factory=dict)  # path inside the folder -> reason, for every file that is not used
-
-
-def listing(root: Path, nested: bool) -> Listing:
-    """List a folder <root>/<category>/<image>; no file is opened. If `nested`, images in subfolders are of the category too.
-
-    `DatasetError` if a folder cannot be read, or the name of a category or an image is not Unicode.
+    The category is "" outside the folders of categories, and the name "" for such a folder itself. If `nested`, images in
+    subfolders are of the category too. No file is opened. `DatasetError` if a folder cannot be read.
     """
-    found = Listing()
     for entry in _entries(root):
         if entry.name.startswith(".") or _kind(entry) != "folder":
-            if reason := _why_unused(entry):
-                found.unused[entry.name] = reason
-            else:
-                found.loose.append(_unicode(entry.name))
-            continue
-        names = found.images[_unicode(entry.name)] = []
-        for name, why in _files(Path(entry.path)):
-            if reason := why or (DEEPER if "/" in name and not nested else ""):
-                found.unused[f"{entry.name}/{name}"] = reason
-            else:
-                names.append(_unicode(name))
-    return found
+            yield "", entry.name, _why_unused(entry)
+        else:
+            yield entry.name, "", ""
+            for name, why in _files(Path(entry.path)):
+                yield entry.name, name, why or (DEEPER if "/" in name and not nested else "")
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -81,7 +64,8 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return ""
 
 
-def _unicode(name: str) -> str:
+def unicode(name: str) -> str:
+    """The name of a file; a `DatasetError` if it is not Unicode."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
