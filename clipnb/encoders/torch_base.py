@@ -133,7 +133,7 @@ class TorchEncoder:
             pixels = pixels.to(self.device, non_blocking=True)
             if pixels.shape[-1] == 3:  # else the transform of a package has normalised it, channels first
                 pixels = (pixels.permute(0, 3, 1, 2).float() / self.preparation.scale - self._mean) / self._std
-            vectors = unit_rows(self._forward(pixels.contiguous())[: len(batch)])
+            vectors = torch.nn.functional.normalize(self._forward(pixels.contiguous())[: len(batch)].float(), dim=-1)
             if self.device != "cuda":
                 result: NDArray[np.float32] = vectors.cpu().numpy()
                 return lambda: result
@@ -167,9 +167,11 @@ class TextTorchEncoder(TorchEncoder):
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, dim) float32 unit vectors, in the same space as the photographs."""
+        import torch
+
         with self.computing():
-            vectors: NDArray[np.float32] = unit_rows(self.model.encode_text(self._tokenizer(texts).to(self.device))).cpu().numpy()
-            return vectors
+            vectors = torch.nn.functional.normalize(self.model.encode_text(self._tokenizer(texts).to(self.device)).float(), dim=-1)
+            return np.asarray(vectors.cpu().numpy())
 
 
 def _keep_freed_memory() -> None:
@@ -184,13 +186,6 @@ def features(output: Any) -> Any:
     if hasattr(output, "last_hidden_state"):
         output = output.last_hidden_state[:, 0] if getattr(output, "pooler_output", None) is None else output.pooler_output
     return output.flatten(1)
-
-
-def unit_rows(features: Any) -> Any:
-    """Convert torch features (n, dim) to float32 rows of unit length, on their device."""
-    import torch
-
-    return torch.nn.functional.normalize(features.float(), dim=-1)
 
 
 def _pinned(inputs: Sequence[NDArray[Any]]) -> Any:
