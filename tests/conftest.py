@@ -65,7 +65,7 @@ class TinyEncoder:
         return (flat / np.linalg.norm(flat, axis=1, keepdims=True)).astype(np.float32)
 
 
-ENCODERS.register("tiny")(lambda name, compute: TinyEncoder())
+ENCODERS.register(lambda name, compute: TinyEncoder(), "tiny")
 
 
 def picture(seed: int, width: int = 48, height: int = 32, kind: int = 0) -> RGB:

@@ -40,7 +40,7 @@ class OtherEncoder(TinyEncoder):
         return super().encode(np.roll(batch, 3, axis=2)[:, ::-1] // 2)
 
 
-ENCODERS.register("tiny-other")(lambda name, compute: OtherEncoder())
+ENCODERS.register(lambda name, compute: OtherEncoder(), "tiny-other")
 
 
 def named(condition: str, images: dict[str, dict[str, float]], dataset: str = "set") -> Scores:

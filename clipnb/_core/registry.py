@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
@@ -30,15 +30,10 @@ class Registry(Generic[T]):
         self._items: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
 
-    def register(self, name: str, *aliases: str) -> Callable[[T], T]:
-        """Return a decorator that registers an object under `name` and the given aliases."""
-
-        def add(item: T) -> T:
-            self._items[name] = item
-            self._aliases.update(dict.fromkeys((name, *aliases), name))
-            return item
-
-        return add
+    def register(self, item: T, name: str, *aliases: str) -> None:
+        """Register an object under `name` and the given aliases."""
+        self._items[name] = item
+        self._aliases.update(dict.fromkeys((name, *aliases), name))
 
     def canonical(self, name: str) -> str:
         """The registered name for a name or an alias; of an unknown one, a `UserError` with the nearest names, or all."""

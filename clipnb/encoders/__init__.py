@@ -32,10 +32,10 @@ OPENAI = ("RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B/32", "ViT-B/16
 
 ENCODERS: Registry[Loader] = Registry("encoder")
 for _name in efficientnet.SIDES:
-    ENCODERS.register(_name)(efficientnet.load)
-ENCODERS.register("histogram")(lambda name, compute: Histogram())
+    ENCODERS.register(efficientnet.load, _name)
+ENCODERS.register(lambda name, compute: Histogram(), "histogram")
 for _name in OPENAI:
-    ENCODERS.register(_name, _name.replace("/", "-"))(clip_models.load_openai)
+    ENCODERS.register(clip_models.load_openai, _name, _name.replace("/", "-"))
 
 PREFIXES: dict[str, Loader] = {
     "open_clip": clip_models.load_open_clip,

@@ -15,7 +15,7 @@ from .study import BLUR_SIGMA, CLEAN, STUDY
 EVERYDAY = tuple(entry.name for entry in everyday.ENTRIES)
 
 for _manipulation in (*study.ENTRIES, *everyday.ENTRIES, *typographic.ENTRIES, *imagenet_c.ENTRIES):
-    MANIPULATIONS.register(_manipulation.name, *_manipulation.aliases)(_manipulation)
+    MANIPULATIONS.register(_manipulation, _manipulation.name, *_manipulation.aliases)
 
 __all__ = ["BLUR_SIGMA", "CLEAN", "DIFFERENCE", "EVERYDAY", "MANIPULATIONS", "SEVERITIES", "STUDY", "Condition", "Manipulation"]
 __all__ += ["Parameter", "View", "apply", "condition"]

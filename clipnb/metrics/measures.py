@@ -219,4 +219,4 @@ _ALL = (
     ),
 )
 for _measure in _ALL:
-    MEASURES.register(_measure.name, *_measure.aliases)(_measure)
+    MEASURES.register(_measure, _measure.name, *_measure.aliases)
