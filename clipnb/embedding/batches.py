@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders import Encoder
-from ..encoders.checked import start
+from ..encoders.base import start
 from .store import EmbeddingStore, Entry
 
 AHEAD = 1  # number of batches that the encoder has begun while the next one is collected

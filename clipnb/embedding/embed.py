@@ -24,7 +24,7 @@ from .._core.paths import TERMINAL, cache_root, shown
 from ..datasets.dataset import Photo, readable
 from ..datasets.images import RGB, decode, digest, read, room_for
 from ..encoders import Encoder, TextEncoder
-from ..encoders.checked import encode, encode_text
+from ..encoders.base import encode, encode_text
 from ..errors import UnreadableImage, UserError, of_one_photograph
 from ..manipulations import CLEAN, Condition, View, condition
 from .batches import Batches, Item

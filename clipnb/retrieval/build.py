@@ -30,7 +30,7 @@ from ..datasets.dataset import Photo, listing_digest, load_dataset
 from ..datasets.images import decode, digest, read, room_for
 from ..datasets.picture_hash import picture_hash
 from ..encoders import Encoder, default_encoder, load_encoder, resolve, settled_precision
-from ..encoders.checked import encode
+from ..encoders.base import encode
 from ..errors import UserError, of_one_photograph
 from . import faiss_index
 from .duplicates import COLUMN
