@@ -53,10 +53,9 @@ def file_name(dataset: str, manip: str) -> str:
 
 
 def dumps(manip: str, scores: Mapping[str, Sequence[float]], absent: Absent = "zero", run: Mapping[str, str] | None = None) -> str:
-    """Write a log as JSON text. The identity of its run follows under the key `clipnb`.
+    """Write a log as JSON text, without images that have no score (NaN). The identity of its run follows under the key `clipnb`.
 
-    Images without a score (NaN) are left out. A category without a score is an empty list; in `total` it counts 0 as in
-    the study, or is left out if `absent` is "skip".
+    A category without a score is an empty list; in `total` it counts 0 as in the study, or is left out if `absent` is "skip".
     """
     present = {category: [float(v) for v in values if not math.isnan(v)] for category, values in scores.items()}
     body = {_ESCAPED if category == RESERVED else category: values for category, values in present.items()}
@@ -71,9 +70,8 @@ def loads(text: str, source: str = "log") -> StudyLog:
     {'cats': [0.5, 1.0]}
     """
     cleaned = _NOISE.sub(lambda m: m[1] or m[2] or "\n" * m[0].count("\n"), text)  # newlines stay: errors name the right line
-    cleaned = _TRAILING.sub(lambda m: m[1] or "", cleaned)
     try:
-        data = json.loads(cleaned, object_pairs_hook=partial(_once, source))
+        data = json.loads(_TRAILING.sub(lambda m: m[1] or "", cleaned), object_pairs_hook=partial(_once, source))
     except json.JSONDecodeError as error:
         raise UserError(f"{source}: not a JSON log ({error.msg}, line {error.lineno})") from error
     except (ValueError, RecursionError) as error:

@@ -69,8 +69,7 @@ def misfit(value: object, hint: Any, name: str = "value") -> str:
 def load_yaml(text: str, loader: str = "SafeLoader") -> Any:
     """The content of a YAML text, by a loader of PyYAML that makes no objects (BaseLoader reads all values as text).
 
-    Raises:
-        yaml.YAMLError: the text is not YAML, holds a wrong number or date, has an alias (`*name`), or nests deeper than `DEEPEST`.
+    A `yaml.YAMLError` if it is not YAML, holds a wrong number or date, has an alias (`*name`), or nests deeper than `DEEPEST`.
     """
     import yaml
 

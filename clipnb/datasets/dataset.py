@@ -32,8 +32,7 @@ KNOWN = {
 UNREAD = frozenset([".arw", ".cr2", ".cr3", ".dng", ".jxl", ".nef", ".orf", ".raf", ".raw", ".rw2"])
 """Suffixes of photographs in formats that are not read."""
 
-NESTED = "nested:"
-"""Prefix of a data set whose categories include the photographs in their subfolders."""
+NESTED = "nested:"  #: prefix of a data set whose categories include the photographs in their subfolders
 
 
 @dataclass(frozen=True)

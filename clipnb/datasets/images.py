@@ -35,18 +35,12 @@ MAX_PIXELS = 300_000_000  # number of pixels of the largest picture that is deco
 DECODER = 3  # increase this when `decode` returns other pixels, so that older stored embeddings are not used
 COLOURS = ("srgb", "stored")  # a photograph's colour profile (ICC): colours are converted to sRGB, or it is ignored
 SAME_COLOUR = 2  # a profile that changes no colour by more levels, of 255, is sRGB, and is not applied
-
-_TURNS = {at + 2: turn for at, turn in enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)))}
-"""EXIF orientation -> how the stored picture is turned upright."""
-
+_TURNS = {at + 2: turn for at, turn in enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)))}  # EXIF orientation -> turn
 LONGEST = 16  # largest ratio of the sides of an image; only the middle of a longer strip is scaled, so that memory stays bounded
 
 MEBIBYTES = 2048  # the budget; `$CLIPNB_MEMORY` replaces it
 
-PER_PIXEL = 28
-"""Bytes of memory for each pixel of a picture that is decoded, manipulated and scaled. (`screenshot` at severity 5, whose
-page has four times the pixels, takes 39.)"""
-
+PER_PIXEL = 28  # bytes of memory for each pixel that is decoded, manipulated and scaled (39 for `screenshot` at severity 5)
 RETURNED = 2**27  # bytes from which a picture's memory is given back to the system: the C library keeps what a thread has freed
 
 _free = threading.Condition()
@@ -103,11 +97,10 @@ def _reads_heif() -> bool:
 def decode(content: bytes, name: str = "image", colour: str = "srgb") -> RGB:
     """Decode the bytes of an image file to an upright (height, width, 3) array of uint8; error messages use the name.
 
-    EXIF rotation is applied, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted, and transparent pixels
-    are blended with white. Of an animation, the first frame is used. Colours are converted to sRGB by the profile in the
-    file (Display P3, Adobe RGB), unless `colour` is "stored"; a damaged profile is ignored. A JPEG file is decoded at full
-    size: Pillow's draft mode, 2.7 to 5.8 times as fast at 1500 to 3000 pixels, changes an input of 224 pixels by up to 124
-    of 255 levels.
+    EXIF rotation is applied, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted, and transparent pixels are blended
+    with white. Of an animation, the first frame is used. Colours are converted to sRGB by the profile in the file, unless `colour`
+    is "stored"; a damaged profile is ignored. A JPEG file is decoded at full size: Pillow's draft mode, 2.7 to 5.8 times as fast
+    at 1500 to 3000 pixels, changes an input of 224 pixels by up to 124 of 255 levels.
 
     Raises:
         UnreadableImage: the image is empty, truncated, of an unknown format, or has more than `MAX_PIXELS` pixels.

@@ -16,9 +16,7 @@ import numpy as np
 from ..errors import UserError, needs
 
 TRIALS = 2  # trials of a size; the fastest counts, because the first run of a shape is slow
-
-Forward = Callable[[Any], Any]
-"""Normalised images, a torch tensor (n, 3, size, size), to features (n, dim)."""
+Forward = Callable[[Any], Any]  # normalised images, a torch tensor (n, 3, size, size), to features (n, dim)
 
 
 def compiled(forward: Forward) -> Forward:

@@ -14,12 +14,8 @@ from ..datasets.images import RGB
 from ..errors import UserError
 
 SEVERITIES = range(1, 6)
-
-REFERENCE = 224
-"""Short side in pixels at which severities are defined (CLIP's input), so that all encoders see the same manipulated image."""
-
-DIFFERENCE = "mean colour difference"
-"""Default unit of the effective strength: mean absolute change of the network's input, where white is 1."""
+REFERENCE = 224  #: short side in pixels at which severities are defined (CLIP's input): all encoders see the same image
+DIFFERENCE = "mean colour difference"  #: default unit of the strength: mean absolute change of the input, where white is 1
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,7 @@ class View:
 
 
 Shape = tuple[int, ...]
-AtInput = Callable[[float, Shape, Shape, View], float]
-"""(value of the parameter, shape before, shape after, view) -> effective strength at the encoder's input."""
+AtInput = Callable[[float, Shape, Shape, View], float]  #: value, shape before, shape after, view -> effective strength
 
 
 @dataclass(frozen=True)

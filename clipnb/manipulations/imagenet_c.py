@@ -39,12 +39,8 @@ CORRUPTIONS = {
 STEADY = ("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression")
 """Corruptions without random choices."""
 
-GLASS_SCATTER = (1.2, 1.7, 2.5, 3.1, 4.4)
-"""Standard deviation, along one axis, of the displacement by frosted glass, in pixels at a short side of 224."""
-
-ICE = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))
-"""Weights of the photograph and of the picture of ice in `frost`, at severities 1 to 5."""
-
+GLASS_SCATTER = (1.2, 1.7, 2.5, 3.1, 4.4)  # standard deviation of the displacement on one axis, in pixels at 224
+ICE = ((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75))  # weights of photograph and ice in `frost`, by severity
 _ONE_AT_A_TIME = threading.Lock()  # lock for numpy's global generator, which the library uses and all threads share
 
 
@@ -83,8 +79,7 @@ _OWN: dict[str, dict[str, Any]] = {
 }
 """Corruptions whose strength is not the mean colour difference.
 
-`glass_blur` also shifts the whole image, furthest at severity 3. `frost` at severity 4 has less of the photograph but no more ice
-than at 3, so that the mixture is darker and closer to the photograph.
+`glass_blur` also shifts the image, furthest at severity 3. `frost` at 4 has less of the photograph but no more ice than at 3.
 """
 
 ENTRIES = tuple(

@@ -16,10 +16,7 @@ from .base import Manipulation, Parameter
 
 WORD = "iPod"  # the word that is written if none is given
 LETTERS = (0.05, 0.1, 0.15, 0.2, 0.3)  # heights of the line of text as shares of the short side
-
-WIDEST = 0.95
-"""Largest width of the line as a share of the short side; a longer line is squeezed, so that a centre crop keeps all of it."""
-
+WIDEST = 0.95  # largest width of the line as a share of the short side; a longer one is squeezed, so that a centre crop keeps it
 PLACE = 0.75  # where the middle of the line is in the centre square: the share of the square that is above it
 
 
