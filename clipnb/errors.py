@@ -92,8 +92,8 @@ def needs(what: str, extra: str, instead: str = "") -> Iterator[None]:
     except (ImportError, RuntimeError) as error:
         if "torchvision" not in str(error):
             raise
-        both = "reinstall both from one source in one command (pip install --force-reinstall torch torchvision)"
-        raise UserError(f"{what} needs a torchvision built for this torch ({text_of(error)}): {both}") from error
+        both = "pip install --force-reinstall torch torchvision (both from one source)"
+        raise UserError(f"{what} needs a torchvision built for this torch: {both}") from error
 
 
 def user_errors(kind: type[UserError] = UserError) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import imagehash
@@ -52,6 +52,9 @@ def test_a_card_counts_photographs_copies_and_files(root: Path) -> None:
     assert (card.copies, card.near_copies, card.near_photographs, card.across) == (1, 1, 4, 1)
     assert card.examples == [["cats/copy.png", "=", "cats/0.png"], ["dogs/again.jpg", "~", "cats/1.png"]]
     assert [line.count("dogs/broken.jpg") for line in files_left_out(card)] == [1]
+    read_by_path = {"dogs/a.png": "a.png: Permission denied", "dogs/b.png": "b.png has 2 bytes"}
+    named = files_left_out(replace(card, unreadable=read_by_path))
+    assert named == ["dogs/a.png: unreadable (Permission denied)", "dogs/b.png: unreadable (has 2 bytes)"]
     said = " ".join(card_warnings(card))
     assert "1 pair of copies or near-copies lies in different categories" in said
     assert "67% of the photographs have a copy or near-copy" in said

@@ -284,7 +284,7 @@ def test_a_torchvision_for_another_torch_is_one_line() -> None:
         pytest.skip("torch and torchvision fit each other here")
     code = "from clipnb.encoders import load_encoder; load_encoder('ViT-L/14')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    said = "clipnb.errors.UserError: the encoder 'ViT-L/14' needs a torchvision built"
+    said = "clipnb.errors.UserError: the encoder 'ViT-L/14' needs a torchvision built for this torch: pip install "
     assert done.stderr.strip().splitlines()[-1].startswith(said)
 
 

@@ -64,7 +64,8 @@ def test_a_grid_is_typed_with_data_sets_and_flags_which_win(tmp_path: Path) -> N
         ("datasets: [a\n", "cannot be read as a grid"),
         ("- a\n", "must hold some of"),
         ("dataset: a\n", r"must hold some of .*\(dataset\)"),
-        ("severities: [high]\n", "severities must be whole numbers"),
+        ("manips: []\nseverities: [high]\n", "manips is empty: .*; severities must be whole numbers"),
+        ("datasets: [a, b]\nencoders: [histgram]\nsettings: {k: 0}\n", r"unknown encoder 'histgram' [^;]*; k must be [^;]*\Z"),
         ("settings: 3\n", "settings must be"),
         ("manips: &a [grey]\nencoders: *a\n", r"line 2 has an alias \(\*a\): write the value out"),
         ("settings: " + "{a: " * 400 + "}" * 400, "line 1 nests more than 10 lists or tables"),
@@ -88,6 +89,7 @@ def test_a_grid_that_makes_no_sense_is_refused() -> None:
         (Grid(("a",), severities=(6,)), "severity must be"),
         (Grid(("a",), settings={"severity": 2}), "settings hold severity"),
         (Grid(("a",), settings={"kk": 2}), "unknown settings: kk"),
+        (Grid(("a",), ("gry",), settings={"kk": 2, "k": 0}), "unknown settings: kk; .*unknown manipulation 'gry'.*; k must be"),
     ):
         with pytest.raises(UserError, match=said):
             grid.specs()

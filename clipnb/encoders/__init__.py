@@ -109,7 +109,9 @@ def require_loadable(name: str, precision: str, engine: str, device: str) -> Non
 
 def imports_code(name: str) -> bool:
     """Whether a name is `<package.module>:<name>`: code that is imported only if a person typed the name in this command."""
-    return resolve(name)[1] is custom.load
+    with suppress(UserError):  # an unknown name imports nothing
+        return resolve(name)[1] is custom.load
+    return False
 
 
 def names_file(name: str) -> bool:

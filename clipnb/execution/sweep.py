@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,24 +47,34 @@ class Grid:
     settings: Mapping[str, Any] = field(default_factory=dict)  # further fields of `RunSpec`, which all runs share
 
     def specs(self) -> list[RunSpec]:
-        """List the runs of the grid without duplicates, clean runs first, because all others use their embeddings."""
+        """List the runs of the grid without duplicates, clean runs first, because all others use their embeddings.
+
+        Raises:
+            UserError: all mistakes in one line.
+        """
+        mistakes: list[str] = []
         if not self.datasets:
-            raise UserError("a sweep needs data sets: clipnb sweep <folder or name> ...")
+            mistakes.append("a sweep needs data sets: clipnb sweep <folder or name> ...")
         if over := set(self.settings) & {"dataset", "manip", "severity", "encoder"}:
-            raise UserError(f"settings hold {', '.join(sorted(over))}: name these as datasets, manips, severities or encoders")
-        if unknown := set(self.settings) - set(RunSpec.__dataclass_fields__):
-            raise UserError(f"unknown settings: {', '.join(sorted(unknown))}; settings are parameters of the run notebook")
-        conditions = [(CLEAN, 0)]
-        for manip in map(MANIPULATIONS.canonical, self.manips):
-            levels = self.severities if MANIPULATIONS[manip].parameter.levels else (0,)
-            conditions += [(manip, severity) for severity in levels]
-        found = [
-            RunSpec(dataset, manip, encoder, severity=severity, **self.settings)
-            for manip, severity in conditions
-            for encoder in self.encoders or (default_encoder(),)
-            for dataset in self.datasets
-        ]
-        return list(dict.fromkeys(found))
+            mistakes.append(f"settings hold {', '.join(sorted(over))}: name these as datasets, manips, severities or encoders")
+        if unknown := set(self.settings) - set(FIELDS):
+            mistakes.append(f"unknown settings: {', '.join(sorted(unknown))}; settings are parameters of the run notebook")
+        settings = {name: value for name, value in self.settings.items() if name not in over | unknown}
+        conditions, found = [(CLEAN, 0)], dict[RunSpec, None]()
+        for manip in self.manips:
+            try:
+                levels = self.severities if MANIPULATIONS[manip].parameter.levels else (0,)
+                conditions += [(manip, severity) for severity in levels]
+            except UserError as error:
+                mistakes.append(str(error))
+        for (manip, severity), encoder, dataset in product(conditions, self.encoders or (default_encoder(),), self.datasets):
+            try:
+                found[RunSpec(dataset, manip, encoder, severity=severity, **settings)] = None
+            except UserError as error:
+                mistakes += str(error).split("; ")
+        if mistakes:
+            raise UserError("; ".join(dict.fromkeys(mistakes)))
+        return list(found)
 
 
 def read_grid(path: Path) -> dict[str, Any]:
@@ -83,16 +94,19 @@ def read_grid(path: Path) -> dict[str, Any]:
     settings = found.pop("settings", None) or {}
     if not isinstance(settings, dict):
         raise UserError(f"{shown(path)}: settings must be name: value pairs")
+    mistakes = []
     lists: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else (value,) for name, value in found.items()}
     for name, values in lists.items():
         if not values or "" in values:
-            raise UserError(f"{shown(path)}: {name} is empty: list some, or leave the line out")
-        if not all(isinstance(value, str) for value in values):
-            raise UserError(f"{shown(path)}: {name} must be a list of names or numbers")
-    if severities := lists.get("severities"):
-        lists["severities"] = tuple(from_text(value, 0) for value in severities)
-        if not all(isinstance(value, int) for value in lists["severities"]):
-            raise UserError(f"{shown(path)}: severities must be whole numbers from 0 to 5")
+            mistakes.append(f"{name} is empty: list some, or leave the line out")
+        elif not all(isinstance(value, str) for value in values):
+            mistakes.append(f"{name} must be a list of names or numbers")
+        elif name == "severities":
+            lists[name] = tuple(from_text(value, 0) for value in values)
+            if not all(isinstance(value, int) for value in lists[name]):
+                mistakes.append("severities must be whole numbers from 0 to 5")
+    if mistakes:
+        raise UserError(f"{shown(path)}: {'; '.join(mistakes)}")
     typed = {name: from_text(value, FIELDS[name].default) if name in FIELDS else value for name, value in settings.items()}
     return {**lists, "settings": typed}
 

@@ -59,7 +59,12 @@ def card_table(card: Card) -> str:
 
 def files_left_out(card: Card) -> list[str]:
     """A line for each file that is not used or cannot be read, with the reason."""
-    unreadable = [f"{name}: unreadable ({why.removeprefix(f'{name}: ')})" for name, why in card.unreadable.items()]
+
+    def reason(name: str, why: str) -> str:
+        file = name.rpartition("/")[2]
+        return why.removeprefix(f"{name}: ").removeprefix(f"{file}: ").removeprefix(f"{file} ")
+
+    unreadable = [f"{name}: unreadable ({reason(name, why)})" for name, why in card.unreadable.items()]
     return sorted(map(plain, [*unreadable, *(f"{name}: not used ({why})" for name, why in card.unused.items())]))
 
 
