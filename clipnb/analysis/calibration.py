@@ -70,7 +70,8 @@ def calibrate(
 ) -> Calibration:
     """Calibrate thresholds on a random half of the categories and check them on the others.
 
-    With fewer than `ENOUGH` categories, all of them calibrate and nothing is checked.
+    With fewer than `ENOUGH` categories, all of them calibrate and nothing is checked. A `UserError` says that there are fewer than
+    two categories, or that no category has two images.
 
     Args:
         vectors: (n, dim) unit vectors of clean photographs.
@@ -78,9 +79,6 @@ def calibrate(
         k: number of results of a search.
         wanted: precision that is wanted among accepted results, above 0 and at most 1.
         seed: seed of the division into halves.
-
-    Raises:
-        UserError: there are fewer than two categories, no category has two images, or the wanted precision is out of range.
 
     >>> angles = np.array([0.0, 0.1, 1.5, 1.6])  # two categories of two photographs each
     >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)

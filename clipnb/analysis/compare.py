@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from .._core.paths import results_root
@@ -45,7 +44,7 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
             valid@k. Two encoders are compared by valid@k only if the two runs have different thresholds.
 
     Returns:
-        One contrast for two runs or logs; one contrast for each pair of runs for two encoders.
+        One contrast for two runs or logs; one for each pair of runs of two encoders.
 
     Raises:
         UserError: A or B is unknown, they have nothing in common, or the measure cannot compare them.
@@ -113,19 +112,14 @@ def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
         if name not in known:
             have = near_runs(name, "run_id", "encoder") or f"; encoders with runs: {', '.join(known) or 'none'}"
             raise UserError(f"{name!r} is neither a finished run, a log nor an encoder with runs{have}")
-    pairs: Sequence[tuple[Result, Result]] = [
-        (r, other)
-        for r in results
-        if r.spec.encoder == a
-        and (other := by_spec.get(dataclasses.replace(r.spec, dataset=r.spec.dataset_name, encoder=b)))
-        and same_photographs(r, other)
-    ]
-    if not pairs:
-        raise UserError(f"{a} and {b} have no pair of runs with the same data set, photographs, manipulation and settings")
     found = []
-    for r, other in pairs:
-        c = contrast(of_result(r, measure), of_result(other, measure))
-        found.append(dataclasses.replace(c, dataset=f"{c.dataset}, {c.before}", before=a, after=b))
+    for r in (r for r in results if r.spec.encoder == a):
+        other = by_spec.get(dataclasses.replace(r.spec, dataset=r.spec.dataset_name, encoder=b))
+        if other and same_photographs(r, other):
+            c = contrast(of_result(r, measure), of_result(other, measure))
+            found.append(dataclasses.replace(c, dataset=f"{c.dataset}, {c.before}", before=a, after=b))
+    if not found:
+        raise UserError(f"{a} and {b} have no pair of runs with the same data set, photographs, manipulation and settings")
     return found
 
 

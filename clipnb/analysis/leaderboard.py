@@ -18,9 +18,6 @@ from .scores import of_result
 from .severity import BASELINE
 from .tolerance import FRACTION, Tolerance, measured
 
-CLEAN_MEASURES = ("p1", "map")
-"""Measures on the clean photographs; encoders are ordered by the first."""
-
 Table = Mapping[str, Mapping[str, Tolerance]]
 """Encoder -> manipulation -> breaking point."""
 
@@ -38,26 +35,21 @@ def leaderboard(
 ) -> tuple[pd.DataFrame, Table]:
     """Compare encoders on one data set; runs that are not saved are made.
 
-    Args:
-        manips: manipulations with severities.
-        measure, fraction, width, make: as in `clipnb.analysis.tolerance.measured`.
-        settings: further fields of `RunSpec`, the same for all encoders.
+    The manipulations have severities, `settings` are further fields of `RunSpec`, and `measure`, `fraction`, `width` and `make` are
+    those of `clipnb.analysis.tolerance.measured`.
 
     Returns:
         One row per encoder, the best first, and the breaking points. `p1` and `map` are macro means on clean photographs with
         their intervals; `p1_change` is the difference of P@1 from the best encoder, paired by photograph, with its interval;
         `mCE` is the mean corruption error of mAP against the baseline encoder, NaN without the baseline's runs;
         `images_per_second` is the speed of the run that embedded the clean photographs, NaN if any was cached.
-
-    Raises:
-        UserError: a run fails.
     """
     clean = {name: make(RunSpec(dataset, encoder=name, **settings)) for name in encoders}
     points = {
         name: {m: measured(result.spec, m, measure, fraction, width, make=make) for m in manips} for name, result in clean.items()
     }
     errors = _corruption_errors(clean, manips, make)
-    best = max(clean.values(), key=lambda r: r.mean(CLEAN_MEASURES[0]))
+    best = max(clean.values(), key=lambda r: r.mean("p1"))
     rows = [
         _row(result, best) | {"mCE": errors[name]} | {f"breaks: {m}": t.point.strength for m, t in points[name].items()}
         for name, result in clean.items()
@@ -66,9 +58,7 @@ def leaderboard(
 
 
 def _row(result: Result, best: Result) -> dict[str, Any]:
-    row: dict[str, Any] = {"encoder": result.spec.encoder}
-    for name in CLEAN_MEASURES:
-        row |= result.macro(name).columns(name)
+    row: dict[str, Any] = {"encoder": result.spec.encoder, **result.macro("p1").columns("p1"), **result.macro("map").columns("map")}
     if result is not best and same_photographs(result, best):
         row |= contrast(of_result(best, "p1"), of_result(result, "p1")).interval.columns("p1_change")
     about = result.provenance

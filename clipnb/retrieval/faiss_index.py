@@ -29,14 +29,7 @@ class FaissIndex:
 
     def __init__(self, index: Any, path: Path | None = None) -> None:
         self.faiss, self.path = index, path
-
-    @property
-    def size(self) -> int:
-        return int(self.faiss.ntotal)
-
-    @property
-    def dim(self) -> int:
-        return int(self.faiss.d)
+        self.size, self.dim = int(index.ntotal), int(index.d)
 
     @property
     def is_exact(self) -> bool:
