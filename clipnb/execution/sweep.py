@@ -47,11 +47,7 @@ class Grid:
     settings: Mapping[str, Any] = field(default_factory=dict)  # further fields of `RunSpec`, which all runs share
 
     def specs(self) -> list[RunSpec]:
-        """List the runs of the grid without duplicates, clean runs first, because all others use their embeddings.
-
-        Raises:
-            UserError: all mistakes in one line.
-        """
+        """List the runs without duplicates, clean ones first, whose embeddings all others use; one `UserError` of all mistakes."""
         mistakes: list[str] = []
         if not self.datasets:
             mistakes.append("a sweep needs data sets: clipnb sweep <folder or name> ...")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .._core.files import read_json
 from .._core.paths import shown
 from .._core.typed import misfit, refuse_bomb
-from ..errors import UserError, text_of
+from ..errors import UserError, one_line, text_of
 from . import faiss_index
 
 ABOUT = "clipnb.json"
@@ -139,28 +139,20 @@ def is_gallery(path: Path) -> bool:
     return (path / "metadata").is_dir() and ((path / "img_emb").is_dir() or (path / INDEX).is_file())
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"{shown(path)} is a damaged gallery: {text_of(error)}")
-
-
 def read_about(path: Path) -> About:
     """Read the `clipnb.json` of a gallery; {} if it has none, a `UserError` if it is damaged."""
-    try:
+    with one_line(f"{shown(path)} is a damaged gallery"):
         about: About = read_json(path / ABOUT) if (path / ABOUT).exists() else {}
         if said := misfit(about, About, ABOUT):
             raise ValueError(said)
-    except Exception as error:  # damaged files raise errors of many kinds
-        raise _damaged(path, error) from error
     return about
 
 
 def open_folder(path: Path) -> GalleryFolder:
     """Open a gallery, whose vectors and index stay on disk; a `UserError` names files that are damaged or do not fit together."""
     about = read_about(path)
-    try:
+    with one_line(f"{shown(path)} is a damaged gallery"):
         tables = [_table(file) for file in sorted((path / "metadata").glob("*.parquet"))]
-    except Exception as error:  # damaged files raise errors of many kinds
-        raise _damaged(path, error) from error
     if not tables:
         raise UserError(f"{shown(path)} has no metadata/*.parquet: clip-retrieval index copies them with --copy_metadata True")
     opened = GalleryFolder(path, pd.concat(tables, ignore_index=True), about)
