@@ -26,7 +26,7 @@ from ..datasets.images import RGB, decode, digest, read, room_for
 from ..encoders import Encoder, TextEncoder
 from ..encoders.base import encode, encode_text
 from ..errors import UnreadableImage, UserError, of_one_photograph
-from ..manipulations import CLEAN, Condition, View, condition
+from ..manipulations import Condition, View, condition
 from .batches import Batches, Item
 from .store import EmbeddingStore, Entry, LostEmbeddings, embedding_key
 from .workers import in_order
@@ -97,21 +97,19 @@ def embed(
     conditions = {name: condition(name) for name in manips}
     view = View(encoder.input_size, getattr(encoder, "sees_whole", False))
 
-    def of(asked: Condition, work: _Work) -> Condition:
-        return asked.on(words, readable(work.photo.category), seed, work.digest)
-
-    def key_of(own: Condition, work: _Work) -> bytes:
-        return embedding_key(work.digest, own.key(seed), colour)
+    def keyed(asked: Condition, work: _Work) -> tuple[bytes, Condition]:
+        own = asked.on(words, readable(work.photo.category), seed, work.digest)
+        return embedding_key(work.digest, own.key(seed), colour), own
 
     def items(to_input: ToInput, work: _Work, content: bytes, wanted: dict[bytes, Condition]) -> Iterator[Item]:
         image = decode(content, work.photo.id, colour)
         clean = to_input(image)
         for key, asked in wanted.items():
             try:
-                made = image if asked.manip == CLEAN else asked(image, seed, work.digest)
+                made = asked(image, seed, work.digest)
             except Exception as error:
                 raise UnreadableImage(of_one_photograph(f"{work.photo.id} ({asked.label})", error)) from error
-            pixels = clean if asked.manip == CLEAN else to_input(made)
+            pixels = clean if made is image else to_input(made)
             difference = colour_difference(clean, pixels)
             strength = asked.at_input(image.shape, made.shape, view, difference)
             del made
@@ -123,7 +121,7 @@ def embed(
         try:
             content = read(photo.path)
             work.digest = digest(content)
-            keys = {key_of(own := of(asked, work), work): own for asked in conditions.values()}
+            keys = dict(keyed(asked, work) for asked in conditions.values())
             if missing := store.missing(keys):
                 with room_for(content):
                     work.ready = list(items(to_input, work, content, {key: keys[key] for key in missing}))
@@ -143,8 +141,7 @@ def embed(
     def worked() -> list[_Work]:
         """Go over all photographs once."""
         done: list[_Work] = []
-        gpu = getattr(encoder, "device", "cpu") == "cuda"
-        ahead = 2 * threads + batch_size
+        gpu, ahead = getattr(encoder, "device", "cpu") == "cuda", 2 * threads + batch_size
         shown_as: Any = {"desc": "embedding", "unit": "photo", "disable": not progress, "mininterval": 0.5, "leave": None}
         with _screen() as screen, tqdm(total=len(photos), file=screen, **shown_as) as bar, batches:
             for work in in_order(partial(prepare, encoder.prepare), photos, threads, ahead, for_processes if gpu else None):
@@ -157,8 +154,7 @@ def embed(
     def collected(good: Sequence[_Work]) -> None:
         for name, asked in conditions.items():
             vectors[name], inputs[name], effects[name] = _array(len(good), encoder.dim, store), [], np.empty((len(good), 2))
-            keys = (key_of(of(asked, work), work) for work in good)
-            for row, entry in enumerate(store.entries(keys)):
+            for row, entry in enumerate(store.entries(keyed(asked, work)[0] for work in good)):
                 vectors[name][row], effects[name][row] = entry.vector, (entry.strength, entry.difference)
                 inputs[name].append(entry.input)
                 if row % RELEASE == RELEASE - 1:
