@@ -68,23 +68,23 @@ class FastestSize:
     """
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
-        self._sizes = sizes
         self._seconds: dict[int, list[float]] = {size: [] for size in sizes}
         self.most = max(sizes)
 
     @property
     def best(self) -> int | None:
         """The fastest size, or None while a size still needs trials."""
-        if any(len(times) < TRIALS for times in self._seconds.values()):
-            return self._sizes[0] if len(self._sizes) == 1 else None
-        return min(self._sizes, key=lambda size: min(self._seconds[size]))
+        if len(self._seconds) > 1 and any(len(times) < TRIALS for times in self._seconds.values()):
+            return None
+        return min(self._seconds, key=lambda size: min(self._seconds[size], default=0.0))
 
     def next(self, waiting: int) -> int:
         """Size of the next batch, at least 1, while `waiting` inputs wait."""
-        if self.best is not None:
-            return max(1, min(self.best, self.most, waiting))
-        untried = [size for size in self._sizes if len(self._seconds[size]) < TRIALS and size <= waiting]
-        return max(1, min(min(untried, key=lambda size: len(self._seconds[size]), default=waiting), self.most))
+        size = self.best
+        if size is None:
+            untried = [size for size, times in self._seconds.items() if len(times) < TRIALS and size <= waiting]
+            size = min(untried, key=lambda size: len(self._seconds[size]), default=waiting)
+        return max(1, min(size, self.most, waiting))
 
     def note(self, size: int, seconds: float) -> None:
         """Record the time of a batch of `size` inputs."""
@@ -94,5 +94,4 @@ class FastestSize:
     def limit(self, size: int) -> None:
         """Limit batches to `size` inputs, because more do not fit into memory."""
         self.most = size
-        self._sizes = tuple(s for s in self._sizes if s <= size) or (size,)
-        self._seconds = {s: self._seconds.get(s, []) for s in self._sizes}
+        self._seconds = {s: times for s, times in self._seconds.items() if s <= size} or {size: []}
