@@ -19,7 +19,7 @@ from typing import Any
 
 from ._core.files import read_text
 from ._core.typed import misfit
-from .errors import UserError
+from .errors import UserError, one_line
 from .stats.intervals import Absent
 
 RESERVED = "total"
@@ -70,12 +70,8 @@ def loads(text: str, source: str = "log") -> StudyLog:
     {'cats': [0.5, 1.0]}
     """
     cleaned = _NOISE.sub(lambda m: m[1] or m[2] or "\n" * m[0].count("\n"), text)  # newlines stay: errors name the right line
-    try:
+    with one_line(f"{source}: not a JSON log"):
         data = json.loads(_TRAILING.sub(lambda m: m[1] or "", cleaned), object_pairs_hook=partial(_once, source))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{source}: not a JSON log ({error.msg}, line {error.lineno})") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{source}: not a JSON log (a number is too long, or lists are nested too deep)") from error
     run = data.pop(IDENTITY, {}) if isinstance(data, dict) and len(data) == 2 else {}
     if not isinstance(data, dict) or len(data) != 1 or not isinstance(next(iter(data.values())), dict):
         raise UserError(f'{source}: expected {{"<manip>": {{"<category>": [accuracy, ...], ...}}}}')
@@ -101,10 +97,6 @@ def _once(source: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def read(path: Path) -> StudyLog:
     """Read a log file; a `UserError` if it is missing or not in the format."""
-    try:
+    with one_line(f"{path} is not a JSON log"):
         text = read_text(path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path.name}: not a JSON log (it is not UTF-8 text)") from error
     return loads(text, path.name)
