@@ -328,7 +328,7 @@ NAMELESS = zipped({"ok/1.jpg": b""}).replace(b"ok/1.jpg", b"\0k/1.jpg")
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", tarred(SCENES)[:-200], NAMELESS])
 def test_what_is_no_archive_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
-    with one_line(r"neither a zip nor a tar|damaged"):
+    with one_line(r"a cannot be unpacked here: .+"):
         list(members(tmp_path / "a"))
 
 
@@ -367,7 +367,7 @@ def test_damaged_bytes_are_unpacked_or_refused_in_one_line(
 
 
 @pytest.mark.parametrize(("place", "value", "said"), [(6, 1, "password"), (8, 99, "compression method")])
-def test_an_archive_packed_in_another_way_is_not_called_damaged(tmp_path: Path, place: int, value: int, said: str) -> None:
+def test_an_archive_packed_in_another_way_is_told(tmp_path: Path, place: int, value: int, said: str) -> None:
     content = bytearray(zipped({"a/1.jpg": jpeg(1)}))
     central = content.index(b"PK\x01\x02")
     content[place] = content[central + place + 2] = value  # flags and method, in both of a member's headers
@@ -414,7 +414,7 @@ def test_archives_of_real_photographs_give_the_folders_they_were_made_from(web: 
 def test_no_half_written_set_is_left(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tarred(SCENES)
     web.archive = whole[:-200]
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="cannot be unpacked here: Compressed file ended"):
         fetch("miniplaces")
     assert not list(tmp_path.glob("data/*"))
     web.archive = whole

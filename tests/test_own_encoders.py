@@ -86,7 +86,7 @@ def test_a_factory_that_fails_says_where(here: Path) -> None:
     for name, said in (
         ("fails:build", r"encoder 'fails:build' failed: TypeError: object of type 'int' .*\(fails.py, line \d+\)"),
         ("asks:build", "an encoder or a function without arguments: missing a required argument: 'size'"),
-        ("asks.py:build", r"encoder 'asks.py:build': No module named 'asks.py'"),
+        ("asks.py:build", r"encoder 'asks.py:build' cannot be imported: ModuleNotFoundError: No module named 'asks.py'"),
         ("broken:build", "encoder 'broken:build' cannot be imported: SyntaxError"),
     ):
         with pytest.raises(UserError, match=said):

@@ -7,12 +7,11 @@ import gzip
 import lzma
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 
 MOST_FILES = 1_000_000
 MOST_BYTES_A_FILE = 200 * 2**20  # largest size of one file; no photograph of a data set is larger
@@ -32,16 +31,8 @@ def members(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
         HostileArchive: a path leads outside, a member is a link or a device, or the content is too large.
         UserError: the file is not an archive, is damaged, needs a password, or uses a compression that Python lacks.
     """
-    budget = _Budget(archive)
-    try:
-        yield from (_zip if zipfile.is_zipfile(archive) else _tar)(archive, budget)
-    except tarfile.ReadError as error:
-        what = "is damaged" if budget.members else "is neither a zip nor a tar archive"
-        raise UserError(f"{archive.name} {what}: {error}") from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
-        raise UserError(f"{archive.name} is damaged: {error}") from error
-    except RuntimeError as error:  # zipfile raises it for a password or an unknown compression
-        raise UserError(f"{archive.name} cannot be unpacked here: {error}") from error
+    with one_line(f"{archive.name} cannot be unpacked here"):
+        yield from (_zip if zipfile.is_zipfile(archive) else _tar)(archive, _Budget(archive))
 
 
 def safe_path(name: str, archive: Path) -> PurePosixPath:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.images import RGB
-from ..errors import UserError, in_one_line, one_line, text_of
+from ..errors import UserError, in_one_line, one_line
 
 STUDY = "ViT-L/14"  #: encoder of the study
 OFFLINE = "efficientnet-lite2"  #: encoder that needs no network; the samples and the book use it
@@ -107,10 +107,8 @@ def encode_text(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
 
 def _checked(encoder: Any, given: Any, n: int, names: Sequence[str]) -> NDArray[np.float32]:
     expected = f"encoder {encoder.name!r} should return {n} vectors of {encoder.dim} numbers and length 1"
-    try:
+    with one_line(f"{expected}, not {type(given).__name__}"):
         vectors = np.asarray(given, dtype=np.float32)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{expected}, not {type(given).__name__}: {text_of(error)}") from error
     if vectors.shape != (n, encoder.dim):
         raise UserError(f"{expected}, not an array of shape {vectors.shape}")
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)

@@ -40,11 +40,8 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
         if folder not in sys.path:
             sys.path.append(folder)
     with one_line(f"encoder {name!r} cannot be imported", text=in_one_line):
-        try:
-            source = _imported(module_name)
-            found = getattr(sys.modules[module_name], function)
-        except (ImportError, AttributeError) as error:
-            raise UserError(f"encoder {name!r}: {error}") from error
+        source = _imported(module_name)
+        found = getattr(sys.modules[module_name], function)
     encoder = _built(name, found) if isinstance(found, type) or not hasattr(found, "encode") else found
     if missing := [attribute for attribute in NEEDED if not hasattr(encoder, attribute)]:
         raise UserError(f"encoder {name!r} returns an object without {', '.join(missing)}: see clipnb.encoders.Encoder")
@@ -108,10 +105,8 @@ def wrap(
 
 def _built(name: str, build: Any) -> Encoder:
     """What a class or function without arguments returns."""
-    try:
+    with one_line(f"encoder {name!r} should be an encoder or a function without arguments"):
         inspect.signature(build).bind()
-    except TypeError as error:
-        raise UserError(f"encoder {name!r} should be an encoder or a function without arguments: {error}") from error
     with one_line(f"encoder {name!r} failed", text=in_one_line):
         encoder: Encoder = build()
     return encoder
