@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from clipnb.analysis.calibration import calibrate
-from clipnb.analysis.pair_counts import BINS, jackknife, pair_counts, result_counts
+from clipnb.analysis.pair_counts import BINS, jackknife, pair_counts
 from clipnb.analysis.result_threshold import result_threshold
 from clipnb.errors import UserError
 from clipnb.metrics.ranking import codes
@@ -164,7 +164,7 @@ def test_the_threshold_for_results_reaches_its_precision_and_is_checked_category
     assert found.curve.at(found.tau.point)[2] == pytest.approx(np.mean(below))
     assert np.mean(more) < 0.8 or len(more) == len(below)
     accepted: list[bool] = []
-    counts = result_counts(vectors, labels, images, 5)
+    counts = pair_counts(vectors, labels, images, 5)
     for c in sorted(set(names)):  # each judged by the threshold of the others
         tau = recall_at_precision(counts.curve(without=sorted(set(names)).index(c)), 0.8)[1]
         accepted += [same for name, d, same in results if name == c and d < tau]
@@ -178,10 +178,10 @@ def test_the_results_of_copies_and_of_ties_do_not_depend_on_the_order() -> None:
     rng = np.random.default_rng(0)
     vectors = np.eye(4, dtype=np.float32)[rng.integers(0, 4, 20)]
     kinds, images = rng.integers(0, 3, 20), rng.integers(0, 15, 20)
-    counts = result_counts(vectors, kinds, images, 4)
+    counts = pair_counts(vectors, kinds, images, 4)
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(20)
-        again = result_counts(vectors[order], kinds[order], images[order], 4)
+        again = pair_counts(vectors[order], kinds[order], images[order], 4)
         assert (again.same == counts.same).all()
         assert (again.different == counts.different).all()
 

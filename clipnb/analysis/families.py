@@ -84,18 +84,9 @@ def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionCon
     for x in pairs:
         between = f"{x.first.dataset} minus {x.second.dataset}"
         tests.append((between, x.after, tost_unpaired(x.first.values, x.second.values, margin)))
-    return pd.DataFrame(
-        [
-            {
-                "dataset": dataset,
-                "condition": condition,
-                "change": found.interval.point,
-                "low": found.interval.low,
-                "high": found.interval.high,
-                "margin": margin,
-                "p": found.p,
-                "equivalent": "yes" if found.p < ALPHA else "not shown" if found.interval.bounded else found.interval.why_unbounded,
-            }
-            for dataset, condition, found in tests
-        ]
-    )
+    rows = []
+    for dataset, condition, found in tests:
+        i = found.interval
+        shown = "yes" if found.p < ALPHA else "not shown" if i.bounded else i.why_unbounded
+        rows.append((dataset, condition, i.point, i.low, i.high, margin, found.p, shown))
+    return pd.DataFrame(rows, columns=["dataset", "condition", "change", "low", "high", "margin", "p", "equivalent"])

@@ -44,43 +44,24 @@ class PairCounts:
         return self.same.sum(axis=0), self.different.sum(axis=0)
 
 
-def pair_counts(vectors: Floats, categories: Integers, images: Integers) -> PairCounts:
-    """Count the distances of all pairs of (n, dim) unit vectors, with (n,) codes of categories from 0 to G - 1.
+def pair_counts(vectors: Floats, categories: Integers, images: Integers, k: int = 0) -> PairCounts:
+    """Count the distances of all pairs of (n, dim) unit vectors or, if k is not 0, of every image and its k results.
 
-    `images` are (n,) codes of the content; pairs of equal content are excluded.
+    `categories` are (n,) codes from 0 to G - 1. `images` are (n,) codes of the content; pairs of equal content are excluded. Among
+    ties, results of another category come first.
     """
     groups = int(categories.max()) + 1 if len(categories) else 0
-    counts = np.zeros(2 * groups * (BINS + 1), dtype=np.int64)
-    for rows, cosine in similarity_blocks(vectors, vectors):
-        at = bins_of(cosine)
-        at[images[rows, None] == images] = BINS
-        at += (2 * categories[rows, None] + (categories[rows, None] == categories)) * (BINS + 1)
-        counts += np.bincount(at.ravel(), minlength=len(counts))
-    table = counts.reshape(groups, 2, BINS + 1)[:, :, :BINS]
-    return PairCounts(same=table[:, 1], different=table[:, 0])
-
-
-def bins_of(cosine: Floats) -> NDArray[np.int64]:
-    """The bin of the distance of each cosine."""
-    return np.asarray(np.minimum((np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosine)) * (BINS / 2)).astype(np.int64), BINS - 1))
-
-
-def result_counts(vectors: Floats, categories: Integers, images: Integers, k: int) -> PairCounts:
-    """Count the distances of the k results of every image; the other arguments are those of `pair_counts`.
-
-    A query does not find its own content. Among ties, images of another category come first.
-    """
-    groups = int(categories.max()) + 1
-    counts = np.zeros((2 * groups, BINS), dtype=np.int64)
+    counts = np.zeros((2 * groups, BINS + 1), dtype=np.int64)  # the last bin holds the pairs of equal content
     for rows, cosine in similarity_blocks(vectors, vectors):
         same = categories[rows, None] == categories
-        own = images[rows, None] == images
-        keys = np.where(own, np.inf, -2 * in_steps(cosine) + same)
-        at = np.argpartition(keys, min(k, len(vectors)) - 1, axis=1)[:, :k]
-        found = ~np.take_along_axis(own, at, axis=1)
-        kind = 2 * categories[rows, None] + np.take_along_axis(same, at, axis=1)
-        np.add.at(counts, (kind[found], bins_of(np.take_along_axis(cosine, at, axis=1))[found]), 1)
-    return PairCounts(same=counts[1::2], different=counts[::2], both_ways=False)
+        kind, own = 2 * categories[rows, None] + same, images[rows, None] == images
+        if k:
+            nearest = np.argpartition(np.where(own, np.inf, same - 2 * in_steps(cosine)), min(k, len(vectors)) - 1, axis=1)[:, :k]
+            cosine, kind, own = (np.take_along_axis(part, nearest, axis=1) for part in (cosine, kind, own))
+        at = np.minimum((np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosine)) * (BINS / 2)).astype(np.int64), BINS - 1)
+        at[own] = BINS
+        np.add.at(counts.ravel(), (at + kind * (BINS + 1)).ravel(), 1)
+    return PairCounts(same=counts[1::2, :-1], different=counts[::2, :-1], both_ways=not k)
 
 
 def jackknife(counts: PairCounts, statistics: Mapping[str, Callable[[OperatingCurve], float]]) -> dict[str, Interval]:

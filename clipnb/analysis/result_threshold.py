@@ -16,7 +16,7 @@ from ..metrics.ranking import Integers
 from ..metrics.validity import Floats
 from ..metrics.verification import OperatingCurve, recall_at_precision
 from ..stats.intervals import Interval
-from .pair_counts import BINS, jackknife, jackknife_interval, result_counts
+from .pair_counts import BINS, jackknife, jackknife_interval, pair_counts
 
 WANTED = 0.9
 """Precision that the threshold reaches."""
@@ -38,7 +38,7 @@ class ResultThreshold:
 
 
 def result_threshold(vectors: Floats, categories: Integers, images: Integers, k: int, *, wanted: float = WANTED) -> ResultThreshold:
-    """Find the threshold for a wanted precision in (0, 1]; the other arguments are those of `pair_counts.result_counts`.
+    """Find the threshold for a wanted precision in (0, 1]; the other arguments are those of `pair_counts`.
 
     >>> angles = np.array([0.0, 0.1, 1.5, 1.6])  # two categories of two images each
     >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -46,7 +46,7 @@ def result_threshold(vectors: Floats, categories: Integers, images: Integers, k:
     >>> round(found.tau.point, 1), found.curve.at(2.0)[2]  # below 1.4, the distance to the nearest of the other category
     (1.3, 0.5)
     """
-    counts = result_counts(vectors, categories, images, k)
+    counts = pair_counts(vectors, categories, images, k)
 
     def tau_of(curve: OperatingCurve) -> float:
         return recall_at_precision(curve, wanted)[1]

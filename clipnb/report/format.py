@@ -104,13 +104,5 @@ def table(head: list[str], rows: list[list[str]], align: str) -> str:
 
 
 def captioned(caption: str, rows: str) -> str:
-    """A Markdown table below its caption, a line that begins with `Table:`; the book gives such tables a number.
-
-    >>> print(captioned("Two numbers.", table(["a", "b"], [["1", "2"]], "rr")))
-    Table: Two numbers.
-    <BLANKLINE>
-    | a | b |
-    |--:|--:|
-    | 1 | 2 |
-    """
+    """A Markdown table below its caption, a line that begins with `Table:`; the book gives such tables a number."""
     return f"Table: {caption}\n\n{rows}"
