@@ -6,8 +6,6 @@ A table has a row for each data set, encoder, manipulation and severity or stren
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -70,8 +68,8 @@ def hub_share(result: Result) -> float:
 
     If it is far above the share of photographs in the largest category, one category takes most first places (hubness).
     """
-    first = [kinds[0] for kinds in result.rows["result_categories"] if len(kinds)]
-    return max(Counter(first).values()) / len(first) if first else math.nan
+    first = pd.Series([kinds[0] for kinds in result.rows["result_categories"] if len(kinds)], dtype=object)
+    return float(first.value_counts(normalize=True).max())
 
 
 class Row(TypedDict):

@@ -65,16 +65,10 @@ def csv(frame: pd.DataFrame) -> str:
     def defused(value: object) -> object:
         if not isinstance(value, str):
             return value
-        return "'" * (value.lstrip(" ")[:1] in FORMULA and not _is_number(value)) + plain(value)
+        formula = value.lstrip(" ")[:1] in FORMULA and not np.isfinite(pd.to_numeric(value, errors="coerce"))
+        return "'" * bool(formula) + plain(value)
 
     return frame.map(defused).to_csv(index=False)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _cells(frame: pd.DataFrame) -> pd.DataFrame:

@@ -66,20 +66,10 @@ class Shard:
     photos: tuple[Photo, ...]
     out: Path
 
-    def _file(self, kind: str, suffix: str) -> Path:
+    def file(self, kind: str) -> Path:
+        """Path of the embeddings ("img_emb"), of the metadata, or of the names and reasons of the "unreadable" images."""
+        suffix = {"img_emb": ".npy", "metadata": ".parquet", "unreadable": ".json"}[kind]
         return self.out / kind / f"{kind}_{self.number:0{max(4, len(str(self.of - 1)))}d}{suffix}"
-
-    @property
-    def embeddings(self) -> Path:
-        return self._file("img_emb", ".npy")
-
-    @property
-    def metadata(self) -> Path:
-        return self._file("metadata", ".parquet")
-
-    @property
-    def unreadable(self) -> Path:
-        return self._file("unreadable", ".json")
 
     @property
     def done(self) -> bool:
@@ -88,8 +78,8 @@ class Shard:
         from pyarrow import parquet
 
         try:
-            rows = parquet.ParquetFile(self.metadata).metadata.num_rows
-            return bool(len(np.load(self.embeddings, mmap_mode="r")) == rows)
+            rows = parquet.ParquetFile(self.file("metadata")).metadata.num_rows
+            return bool(len(np.load(self.file("img_emb"), mmap_mode="r")) == rows)
         except (OSError, ValueError, pa.ArrowInvalid):  # missing, cut short or damaged
             return False
 
@@ -125,11 +115,11 @@ def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) 
             rows += [about for about, _ in good]
             vectors.append(encode(encoder, [pixels for _, pixels in good], [about["id"] for about, _ in good]))
     if unreadable:
-        write_text(shard.unreadable, json.dumps(unreadable, indent=1, ensure_ascii=False) + "\n")
-    with atomic(shard.embeddings) as file:
+        write_text(shard.file("unreadable"), json.dumps(unreadable, indent=1, ensure_ascii=False) + "\n")
+    with atomic(shard.file("img_emb")) as file:
         file.write(array_bytes(np.concatenate([*vectors, np.empty((0, encoder.dim), dtype=np.float32)])))
     table = pd.DataFrame(rows, columns=["image_path", "id", "category", "caption", "sha256", COLUMN])
-    with atomic(shard.metadata) as file:
+    with atomic(shard.file("metadata")) as file:
         file.write(table.to_parquet(index=False))
     return shard.number
 
@@ -231,8 +221,8 @@ def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> Galle
     """Index all shards and describe the gallery in `clipnb.json`."""
     unreadable: dict[str, str] = {}
     for shard in shards:
-        if shard.unreadable.is_file():
-            unreadable |= read_json(shard.unreadable)
+        if shard.file("unreadable").is_file():
+            unreadable |= read_json(shard.file("unreadable"))
     for left in [*out.glob("*/.*.part"), *out.glob(".*.part")]:  # left by workers that were killed while they wrote
         left.unlink(missing_ok=True)
     (out / INDEX).unlink(missing_ok=True)

@@ -46,14 +46,9 @@ def category_means(scores: Mapping[str, Iterable[float]], *, absent: Absent = "s
     >>> category_means({"cat": [1.0, 0.5, math.nan], "dog": [math.nan]}, absent="zero")
     {'cat': 0.75, 'dog': 0.0}
     """
-    means: dict[str, float] = {}
-    for category, values in scores.items():
-        present = [v for v in values if not math.isnan(v)]
-        if present:
-            means[category] = float(np.mean(present))
-        elif absent == "zero":
-            means[category] = 0.0
-    return means
+    present = {category: [v for v in values if not math.isnan(v)] for category, values in scores.items()}
+    kept = {category: values for category, values in present.items() if values or absent == "zero"}
+    return {category: float(np.mean(values)) if values else 0.0 for category, values in kept.items()}
 
 
 def macro_mean(means: ArrayLike) -> float:
