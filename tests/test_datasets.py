@@ -229,7 +229,10 @@ def test_a_folder_without_permission_is_one_line(photo_folder: PhotoFolder, tmp_
         [*as_a_user(), sys.executable, "-m", "clipnb", "card", "photos"], cwd=tmp_path, capture_output=True, text=True
     )
     dogs.chmod(0o755)
-    assert (done.returncode, done.stderr) == (1, f"clipnb: {Path('photos', 'dogs')}: Permission denied\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "clipnb: photos/dogs cannot be read: [Errno 13] Permission denied: 'photos/dogs'\n",
+    )
 
 
 def test_broken_links_and_pipes_are_counted(photo_folder: PhotoFolder) -> None:

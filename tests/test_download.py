@@ -197,7 +197,7 @@ def test_a_partial_download_of_an_older_version_is_not_resumed(web: Web, tmp_pat
 
 def test_drives_refusal_is_one_line(web: Web) -> None:
     web.quota = True
-    with one_line(r"Google Drive does not deliver .*Too many users"):
+    with one_line(r"Google Drive could not be fetched: .*Too many users"):
         fetch("miniplaces")
 
 

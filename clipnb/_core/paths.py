@@ -8,7 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 
 TERMINAL = "CLIPNB_TERMINAL"  # environment variable with the terminal that shows the progress bar of a notebook's kernel
 
@@ -59,10 +59,8 @@ def runs_root() -> Path:
 def typed_path(text: str) -> Path:
     """`expanded` for a path that a person typed; a `UserError` if the drive refuses it: it is too long, or must not be read."""
     path = expanded(text)
-    try:
+    with one_line(f"{text[:80]!r} cannot be read"):
         path.exists()
-    except OSError as error:
-        raise UserError(f"{text[:80]!r} cannot be read: {error.strerror}") from error
     return path
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from .._core.files import file_sha256, read_json, replaced_folder, write_text, writing
 from .._core.paths import cache_root, data_root, shown
-from ..errors import DatasetError, UserError, needs, one_line, text_of
+from ..errors import DatasetError, UserError, needs, one_line
 from .archives import members
 from .images import SUFFIXES, destination
 
@@ -149,16 +149,11 @@ def _drive(file_id: str, name: str, folder: Path) -> Path:
     """Download a file on Google Drive."""
     with needs("fetching from Google Drive", "download"):
         import gdown
-        from gdown.exceptions import FileURLRetrievalError
 
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / name
-    with one_line(f"the file {file_id} could not be fetched", "run this again to resume"):
-        try:
-            gdown.download(id=file_id, output=str(target), resume=True, use_cookies=False, timeout=TIMEOUT, retries=RETRIES)
-        except FileURLRetrievalError as error:
-            said = f"Google Drive does not deliver the file {file_id} (moved, or requested too often?): {text_of(error)}"
-            raise UserError(said) from error
+    with one_line(f"the file {file_id} of Google Drive could not be fetched", "run this again to resume"):
+        gdown.download(id=file_id, output=str(target), resume=True, use_cookies=False, timeout=TIMEOUT, retries=RETRIES)
     return target
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from .._core.paths import shown
-from ..errors import DatasetError
+from ..errors import DatasetError, one_line
 from .images import SUFFIXES
 
 HIDDEN = "hidden"
@@ -31,11 +31,8 @@ def listing(root: Path, nested: bool) -> Iterator[tuple[str, str, str]]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DatasetError(f"{shown(folder)}: {error.strerror or error}") from error
+    with one_line(f"{shown(folder)} cannot be read", kind=DatasetError), os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _files(folder: Path, inside: str = "") -> Iterator[tuple[str, str]]:

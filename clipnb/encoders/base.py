@@ -57,7 +57,7 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
-class TextEncoder(Encoder, Protocol):
+class TextEncoder(Protocol):
     """An encoder that also embeds texts, in the same space."""
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
@@ -98,8 +98,8 @@ def encode(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str
     return start(encoder, inputs, names)()
 
 
-def encode_text(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
-    """Embed n texts as (n, dim) unit vectors; a `UserError` if the encoder does not return n finite vectors of length 1."""
+def encode_text(encoder: Any, texts: list[str]) -> NDArray[np.float32]:
+    """Embed n texts by a `TextEncoder` as (n, dim) vectors; a `UserError` if it does not return n finite vectors of length 1."""
     with one_line(f"encoder {encoder.name!r} failed", text=in_one_line):
         vectors = encoder.encode_text(texts)
     return _checked(encoder, vectors, len(texts), texts)

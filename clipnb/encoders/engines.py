@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UserError, needs
+from ..errors import UserError, needs, text_of
 
 TRIALS = 2  # trials of a size; the fastest counts, because the first run of a shape is slow
 Forward = Callable[[Any], Any]  # normalised images, a torch tensor (n, 3, size, size), to features (n, dim)
@@ -29,8 +29,7 @@ def compiled(forward: Forward) -> Forward:
         try:
             return fast(pixels)
         except torch._dynamo.exc.BackendCompilerFailed as error:  # most often because there is no C++ compiler
-            why = (str(error).strip().splitlines() or [""])[0]
-            raise UserError(f"the engine 'compile' cannot compile here ({why}): use -p engine torch") from error
+            raise UserError(f"the engine 'compile' cannot compile here ({text_of(error)}): use -p engine torch") from error
 
     return run
 

@@ -83,14 +83,8 @@ def from_package(transform: Any) -> Transform:
     names = [type(step).__name__ for step in steps]
     at = next((i for i, name in enumerate(names) if name.endswith("ToTensor")), None)
     if at is not None and names[at + 1 :] == ["Normalize"]:
-
-        def scaled(image: Image.Image) -> Any:
-            for step in steps[:at]:
-                image = step(image)
-            return image
-
-        normalise = steps[-1]
-        return _made(scaled, np.asarray(normalise.mean).tolist(), np.asarray(normalise.std).tolist(), 255.0, str(transform))
+        mean, std = (np.asarray(moment).tolist() for moment in (steps[-1].mean, steps[-1].std))
+        return _made(type(transform)(steps[:at]), mean, std, 255.0, str(transform))
     return _made(lambda image: np.asarray(transform(image), np.float32), (0.0,) * 3, (1.0,) * 3, 1.0, str(transform))
 
 
