@@ -109,19 +109,9 @@ def plain_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, l
         lines[at] = "".join(pieces)
     if what in ("data", "attribute") and lines:
         lines[0] = f": {lines[0]}"  # napoleon reads the text before the first colon as a type: here, none
-    _name_several(lines)
     if what == "module":
         paragraphs = (part.split("\n") for part in "\n".join(lines).strip("\n").split("\n\n"))
         lines[:] = [line for paragraph in paragraphs for line in [*_listed(paragraph), ""]]
-
-
-def _name_several(lines: list[str]) -> None:
-    """Keep attributes that share a description in one name; Sphinx would read "low, high" as a type and a name."""
-    inside = False
-    for at, line in enumerate(lines):
-        inside = line.strip() == "Attributes:" or (inside and (not line or line.startswith(" ")))
-        if inside and (names := re.match(r"    \w+(, \w+)+(?=:)", line)):
-            lines[at] = names[0].replace(", ", ",\u200b") + line[names.end() :]
 
 
 def _listed(paragraph: list[str]) -> list[str]:

@@ -38,14 +38,7 @@ class ResultThreshold:
 
 
 def result_threshold(vectors: Floats, categories: Integers, images: Integers, k: int, *, wanted: float = WANTED) -> ResultThreshold:
-    """Find the threshold for a wanted precision in (0, 1]; the other arguments are those of `pair_counts`.
-
-    >>> angles = np.array([0.0, 0.1, 1.5, 1.6])  # two categories of two images each
-    >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    >>> found = result_threshold(vectors, np.array([0, 0, 1, 1]), np.arange(4), k=2)
-    >>> round(found.tau.point, 1), found.curve.at(2.0)[2]  # below 1.4, the distance to the nearest of the other category
-    (1.3, 0.5)
-    """
+    """Find the threshold for a wanted precision in (0, 1]; the other arguments are those of `pair_counts`."""
     counts = pair_counts(vectors, categories, images, k)
 
     def tau_of(curve: OperatingCurve) -> float:

@@ -33,10 +33,7 @@ def nested_interval(scores: Sequence[Floats], seed: int = 0) -> Interval:
     """95% hierarchical bootstrap interval of a macro mean: categories, their images and the images' draws are resampled in turn.
 
     It is wider than an interval that resamples categories alone. Like every percentile interval, it covers too little with few
-    categories. There are no bounds for fewer than `FEWEST`.
-
-    Args:
-        scores: the (m, d) scores of m images in d draws, for each of G categories.
+    categories; there are no bounds for fewer than `FEWEST`. `scores` has the (m, d) scores of m images in d draws for each.
     """
     rng, groups = rng_for(seed, "nested"), len(scores)
     point = macro_mean([float(values.mean()) for values in scores])

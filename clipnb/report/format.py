@@ -82,11 +82,7 @@ def stated(interval: Interval, spelled: Callable[[float], str] = "{:.3f}".format
 
 
 def over_categories(intervals: Iterable[Interval]) -> str:
-    """What the intervals of a table are and cover, and why rows have none.
-
-    >>> over_categories([Interval(0.5, math.nan, math.nan, "sign flip", 3)])
-    'no interval: 3 categories are too few'
-    """
+    """What the intervals of a table are and cover, and why rows have none."""
     listed = list(intervals)
     why = ", ".join(dict.fromkeys(i.why_unbounded for i in listed if not i.bounded))
     if not any(i.bounded for i in listed):
