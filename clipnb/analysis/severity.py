@@ -14,7 +14,7 @@ import pandas as pd
 
 from .._core.files import read_json, rounded, write_text
 from .._core.typed import misfit
-from ..errors import UserError
+from ..errors import one_line
 from ..manipulations import CLEAN, MANIPULATIONS
 from ..metrics.measures import HEADLINES
 from ..result import Result
@@ -88,12 +88,10 @@ class Table(TypedDict):
 
 def require_table(path: Path) -> Table:
     """The table in a file; a `UserError` if `write_table` did not write it."""
-    try:
+    with one_line(f"{path.name} is not a table of severities"):
         kept: Table = read_json(path)
         if said := misfit(kept, Table, path.name):
             raise ValueError(said)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path.name} is not a table of severities: {error}") from error
     return kept
 
 

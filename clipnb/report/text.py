@@ -139,20 +139,11 @@ def changes_table(conditions: Conditions, measure: str) -> str:
 
 def contrasts_table(head: list[str], names: list[list[str]], family: Sequence[Contrast]) -> str:
     """One row per contrast, after the cells `names` below `head`; p is Holm-adjusted over all rows."""
-    rows = [
-        [
-            *name,
-            points(c.interval.point),
-            span(c.interval, points),
-            c.interval.method,
-            c.verdict(p_holm),
-            p_short(c.p),
-            p_short(p_holm),
-            minus(c.effect),
-            "none" if math.isnan(c.detectable) else points(c.detectable).removeprefix("+"),
-        ]
-        for name, c, p_holm in zip(names, family, holm([c.p for c in family]), strict=True)
-    ]
+    rows = []
+    for name, c, p_holm in zip(names, family, holm([c.p for c in family]), strict=True):
+        change = [points(c.interval.point), span(c.interval, points), c.interval.method, c.verdict(p_holm)]
+        detectable = "none" if math.isnan(c.detectable) else points(c.detectable).removeprefix("+")
+        rows.append([*name, *change, p_short(c.p), p_short(p_holm), minus(c.effect), detectable])
     columns = [*head, "change, points", "95% interval", "method", "verdict", "p", "p, Holm", "effect", "detectable"]
     return table(columns, rows, "l" * len(head) + "rlllrrrr")
 
@@ -185,16 +176,8 @@ def results_table(results: Iterable[Result], pages: Mapping[str, str] | None = N
         if pages is not None:
             who = [pages.get(r.spec.run_id, f"`{r.spec.run_id}`")]
         untouched = "" if r.spec.manip == CLEAN else share(r.noop_share)
-        rows.append(
-            [
-                *who,
-                *("" if m not in r.rows or math.isnan(r.mean(m)) else percent(r.mean(m)) for m in ("found", "p1")),
-                share(r.valid.point, ".4f"),
-                span(r.valid),
-                f"{r.mean('shift'):.3f}",
-                untouched,
-            ]
-        )
+        means = ["" if m not in r.rows or math.isnan(r.mean(m)) else percent(r.mean(m)) for m in ("found", "p1")]
+        rows.append([*who, *means, share(r.valid.point, ".4f"), span(r.valid), f"{r.mean('shift'):.3f}", untouched])
     return table([*head, "found", "P@1", "valid@k", "95% interval", "shift", "untouched"], rows, "l" * len(head) + "rrrlrr")
 
 
@@ -206,16 +189,9 @@ def accounts_table(results: Sequence[Result]) -> str:
     for a in map(account, results):
         f = a.fates
         counts = [a.queries, a.asked, a.asked - f["not returned"], f["dead"], f["unreadable"], f["valid"] + f["not valid"]]
-        rows.append(
-            [
-                a.label,
-                *(f"{n:,}" for n in counts),
-                percent(a.available.point),
-                span(a.available, percent),
-                f"{percent(a.worst)} to {percent(a.best)}" if a.lost else "none lost",
-                percent(a.study),
-            ]
-        )
+        bounds = f"{percent(a.worst)} to {percent(a.best)}" if a.lost else "none lost"
+        available = [percent(a.available.point), span(a.available, percent)]
+        rows.append([a.label, *(f"{n:,}" for n in counts), *available, bounds, percent(a.study)])
     return table(head, rows, "l" + "r" * (len(head) - 1))
 
 

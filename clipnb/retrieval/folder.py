@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .._core.files import read_json
 from .._core.paths import shown
 from .._core.typed import misfit, refuse_bomb
-from ..errors import UserError, one_line, text_of
+from ..errors import UserError, one_line
 from . import faiss_index
 
 ABOUT = "clipnb.json"
@@ -182,10 +182,8 @@ def _table(file: Path) -> pd.DataFrame:
 def _mapped(file: Path) -> NDArray[np.floating]:
     if not file.is_file():
         raise UserError(f"{shown(file)} is not a regular file")
-    try:
+    with one_line(f"{shown(file)} is damaged"):
         array: NDArray[np.floating] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # damaged headers raise errors of many kinds
-        raise UserError(f"{shown(file)} is damaged: {text_of(error)}") from error
     if not isinstance(array, np.ndarray):
         raise UserError(f"{shown(file)} holds several arrays: give each its own .npy file")
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -49,8 +49,8 @@ class Source(Images):
     """The images of a data set, or of a clip-retrieval `folder`; `unreadable` is id -> reason, for images that cannot be read."""
 
     name: str
-    folder: GalleryFolder | None
-    unreadable: dict[str, str]
+    folder: GalleryFolder | None = None
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def origin(self) -> dict[str, Any]:
         """Origin of the vectors of a clip-retrieval folder in plain JSON values; {} for a data set, which this run embeds."""
@@ -85,7 +85,6 @@ def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], pref
         paths=[str(photo.path) for photo in embedded.photos],
         hashes=hashes,
         known=np.ones(len(hashes), dtype=np.bool_),
-        folder=None,
         unreadable={prefix + photo: why for photo, why in embedded.unreadable.items()},
     )
 
@@ -108,7 +107,6 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, colour: st
         hashes=hashes,
         known=known,
         folder=folder,
-        unreadable={},
     )
 
 
@@ -181,13 +179,13 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
 def joined(sources: Sequence[Source]) -> Images:
     """The images of all sources, in their order."""
 
-    def texts(field: str) -> list[str]:
-        return [text for source in sources for text in getattr(source, field)]
+    def texts(of: str) -> list[str]:
+        return [text for source in sources for text in getattr(source, of)]
 
     vectors = sources[0].vectors
     if len(sources) > 1:
         vectors = Vectors([array for source in sources for array in getattr(source.vectors, "arrays", [source.vectors])])
-    hashes, known = (np.concatenate([getattr(source, field) for source in sources]) for field in ("hashes", "known"))
+    hashes, known = (np.concatenate([getattr(source, of) for source in sources]) for of in ("hashes", "known"))
     return Images(vectors, texts("ids"), texts("categories"), texts("digests"), texts("paths"), hashes, known)
 
 
