@@ -81,29 +81,14 @@ def contrasts(scores: Sequence[Scores], clean: str = "original") -> list[Contras
 
 def contrasts_frame(family: Sequence[Contrast]) -> pd.DataFrame:
     """One row per contrast; `p_holm` is adjusted over all rows and decides the verdict; `changed` counts categories that change."""
-    adjusted = holm([c.p for c in family])
-    return pd.DataFrame(
-        [
-            {
-                "dataset": c.dataset,
-                "before": c.before,
-                "after": c.after,
-                "categories": len(c.changes),
-                "changed": int(np.count_nonzero(ticks(c.values))),
-                "images": c.images,
-                **c.interval.cells("change"),
-                "p": c.p,
-                "p_holm": p_holm,
-                "verdict": c.verdict(p_holm),
-                "p_wilcoxon": c.p_wilcoxon,
-                "rank_biserial": c.effect,
-                "detectable": c.detectable,
-                "icc": c.nesting.icc,
-                "design_effect": c.nesting.design_effect,
-            }
-            for c, p_holm in zip(family, adjusted, strict=True)
-        ]
-    )
+    rows = []
+    for c, p_holm in zip(family, holm([c.p for c in family]), strict=True):
+        row: dict[str, object] = {"dataset": c.dataset, "before": c.before, "after": c.after, "categories": len(c.changes)}
+        row |= {"changed": int(np.count_nonzero(ticks(c.values))), "images": c.images, **c.interval.cells("change")}
+        row |= {"p": c.p, "p_holm": p_holm, "verdict": c.verdict(p_holm), "p_wilcoxon": c.p_wilcoxon}
+        row |= {"rank_biserial": c.effect, "detectable": c.detectable}
+        rows.append(row | {"icc": c.nesting.icc, "design_effect": c.nesting.design_effect})
+    return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True)
@@ -133,23 +118,12 @@ def interaction_contrasts(first: Sequence[Contrast], second: Sequence[Contrast])
 
 def interactions_frame(pairs: Sequence[InteractionContrast]) -> pd.DataFrame:
     """One row per interaction; `p_holm` is adjusted over all rows and decides the verdict."""
-    adjusted = holm([x.test.p for x in pairs])
-    return pd.DataFrame(
-        [
-            {
-                "condition": x.after,
-                "first": x.first.dataset,
-                "second": x.second.dataset,
-                "categories": f"{len(x.first.changes)} + {len(x.second.changes)}",
-                "change_first": x.first.interval.point,
-                "change_second": x.second.interval.point,
-                **x.test.difference.cells("difference"),
-                "p": x.test.p,
-                "p_holm": p_holm,
-                "verdict": AT_FLOOR if x.first.at_floor or x.second.at_floor else direction(x.test.difference, p_holm),
-                "p_permutation": x.test.p_permutation,
-                "cliffs_delta": x.effect,
-            }
-            for x, p_holm in zip(pairs, adjusted, strict=True)
-        ]
-    )
+    rows = []
+    for x, p_holm in zip(pairs, holm([x.test.p for x in pairs]), strict=True):
+        verdict = AT_FLOOR if x.first.at_floor or x.second.at_floor else direction(x.test.difference, p_holm)
+        row: dict[str, object] = {"condition": x.after, "first": x.first.dataset, "second": x.second.dataset}
+        row["categories"] = f"{len(x.first.changes)} + {len(x.second.changes)}"
+        row |= {"change_first": x.first.interval.point, "change_second": x.second.interval.point}
+        row |= {**x.test.difference.cells("difference"), "p": x.test.p, "p_holm": p_holm, "verdict": verdict}
+        rows.append(row | {"p_permutation": x.test.p_permutation, "cliffs_delta": x.effect})
+    return pd.DataFrame(rows)

@@ -40,22 +40,12 @@ def tabulate(results: Iterable[Result]) -> pd.DataFrame:
     """
     rows = []
     for r in results:
-        row: dict[str, Any] = {
-            "dataset": r.spec.dataset_name,
-            "encoder": r.spec.encoder,
-            "manip": r.spec.manip,
-            "severity": r.spec.severity,
-            "value": r.spec.condition.value,
-            "strength": float(r.rows["strength"].mean()),
-            "unit": MANIPULATIONS[r.spec.manip].unit,
-            "difference": float(r.rows["difference"].mean()),
-            "untouched": 0.0 if r.spec.manip == CLEAN else r.noop_share,
-            "categories": int(r.rows["category"].nunique()),
-            "sizes": r.rows.groupby("category", sort=True)["image"].nunique().tolist(),
-            "queries": len(r.rows),
-            "shift": r.mean("shift"),
-            "hub": hub_share(r),
-        }
+        manip, sizes = r.spec.manip, r.rows.groupby("category", sort=True)["image"].nunique().tolist()
+        row: dict[str, Any] = {"dataset": r.spec.dataset_name, "encoder": r.spec.encoder, "manip": manip}
+        row |= {"severity": r.spec.severity, "value": r.spec.condition.value}
+        row |= {"strength": float(r.rows["strength"].mean()), "unit": MANIPULATIONS[manip].unit}
+        row |= {"difference": float(r.rows["difference"].mean()), "untouched": 0.0 if manip == CLEAN else r.noop_share}
+        row |= {"categories": len(sizes), "sizes": sizes, "queries": len(r.rows), "shift": r.mean("shift"), "hub": hub_share(r)}
         for name in (name for name in HEADLINES if name in r.rows):
             row |= r.macro(name).columns(name)
             row[f"{name}_points"] = [round(mean, 4) for mean in r.means(name).values()]

@@ -147,20 +147,11 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
         if not means or (named and not images):
             raise UserError(f"{s.dataset}, {s.condition}: no image has a score")
         interval, nested = mean_interval(means, bounds=(0.0, 1.0)), nesting(list(s.images.values()))
-        rows.append(
-            {
-                "dataset": s.dataset,
-                "condition": s.condition,
-                "categories": len(means),
-                "images": sum(len(v) for v in s.images.values()) if named else 0,
-                **interval.cells("mean"),
-                "micro": float(np.mean(images)) if named else math.nan,
-                "median": float(np.median(means)),
-                "iqm": float(scipy.stats.trim_mean(means, 0.25)),
-                "icc": nested.icc if named else math.nan,
-                "design_effect": nested.design_effect if named else math.nan,
-            }
-        )
+        row: dict[str, object] = {"dataset": s.dataset, "condition": s.condition, "categories": len(means)}
+        row |= {"images": sum(len(v) for v in s.images.values()) if named else 0, **interval.cells("mean")}
+        row |= {"micro": float(np.mean(images)) if named else math.nan, "median": float(np.median(means))}
+        row |= {"iqm": float(scipy.stats.trim_mean(means, 0.25)), "icc": nested.icc if named else math.nan}
+        rows.append(row | {"design_effect": nested.design_effect if named else math.nan})
     return pd.DataFrame(rows)
 
 

@@ -39,6 +39,7 @@ from .folder import ABOUT, INDEX, GalleryFolder, is_gallery, open_folder
 
 SHARD = 1_000  # number of images in a shard: the unit of work, and the most that a killed worker loses
 BATCH = 32  # number of images in a batch of the encoder; it is fixed because rounding may depend on it
+METADATA = ["image_path", "id", "category", "caption", "sha256", COLUMN]  # columns of the metadata
 PLAN = "build.json"  # name of the file, in the gallery's folder, that holds the plan of the build
 
 
@@ -98,15 +99,8 @@ def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) 
                 hashed, pixels = picture_hash(image).tobytes().hex(), encoder.prepare(image)
         except Exception as error:  # of the decoder or the preparation: the others go on
             return of_one_photograph(photo.id, error)
-        about = {
-            "image_path": str(photo.path),
-            "id": photo.id,
-            "category": photo.category,
-            "caption": photo.category.replace("_", " "),
-            "sha256": digest(content),
-            COLUMN: hashed,
-        }
-        return about, pixels
+        told = (str(photo.path), photo.id, photo.category, photo.category.replace("_", " "), digest(content), hashed)
+        return dict(zip(METADATA, told, strict=True)), pixels
 
     for photos in _chunks(shard.photos, BATCH):
         prepared = list(pool.map(prepare, photos))
@@ -118,7 +112,7 @@ def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) 
         write_text(shard.file("unreadable"), json.dumps(unreadable, indent=1, ensure_ascii=False) + "\n")
     with atomic(shard.file("img_emb")) as file:
         file.write(array_bytes(np.concatenate([*vectors, np.empty((0, encoder.dim), dtype=np.float32)])))
-    table = pd.DataFrame(rows, columns=["image_path", "id", "category", "caption", "sha256", COLUMN])
+    table = pd.DataFrame(rows, columns=METADATA)
     with atomic(shard.file("metadata")) as file:
         file.write(table.to_parquet(index=False))
     return shard.number
