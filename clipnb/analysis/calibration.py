@@ -24,8 +24,7 @@ from ..stats.intervals import Interval
 from .pair_counts import PairCounts, jackknife, pair_counts
 from .result_threshold import WANTED, ResultThreshold, result_threshold
 
-ENOUGH = 10
-"""With at least this many categories, half of them calibrate and the others check; with fewer, all calibrate."""
+ENOUGH = 10  # with at least this many categories, half of them calibrate and the others check; with fewer, all calibrate
 
 STATISTICS: dict[str, Callable[[OperatingCurve], float]] = {
     "roc_auc": roc_auc,

@@ -17,8 +17,7 @@ from .scores import Scores, differs, of_result, read_log
 BETWEEN_ENCODERS = ("found", "p1", "map")
 """Measures by which encoders are compared. They depend on the order of the results, not on distances."""
 
-WITHIN_ENCODER = ("found", "p1", "valid")
-"""Measures by which two runs with one encoder are compared."""
+WITHIN_ENCODER = ("found", "p1", "valid")  # measures by which two runs with one encoder are compared
 
 RANKED = tuple(name for name in MEASURES if name not in ("valid", "shift"))
 

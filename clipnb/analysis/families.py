@@ -19,8 +19,7 @@ from .contrasts import Contrast, InteractionContrast
 
 PRIMARY, PLANNED, EXPLORATORY = "primary", "planned", "exploratory"
 
-FEW_CHANGED = 10
-"""If fewer categories change, and most do not, the interval of the change covers less than 93% in simulations."""
+FEW_CHANGED = 10  # if fewer categories change, and most do not, the interval of the change covers less than 93% in simulations
 
 Member = TypeVar("Member", Contrast, InteractionContrast)
 

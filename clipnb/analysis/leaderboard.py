@@ -18,8 +18,7 @@ from .scores import of_result
 from .severity import BASELINE
 from .tolerance import FRACTION, Tolerance, measured
 
-Table = Mapping[str, Mapping[str, Tolerance]]
-"""Encoder -> manipulation -> breaking point."""
+Table = Mapping[str, Mapping[str, Tolerance]]  # encoder -> manipulation -> breaking point
 
 
 def leaderboard(

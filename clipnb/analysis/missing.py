@@ -18,8 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..result import Result
 from ..stats.intervals import Interval, category_means, macro_mean, mean_interval
 
-FATES = ("valid", "not valid", "dead", "unreadable", "not returned")
-"""Possible fates of a requested result."""
+FATES = ("valid", "not valid", "dead", "unreadable", "not returned")  # possible fates of a requested result
 
 
 def bounds(valid: ArrayLike, usable: ArrayLike, asked: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -18,8 +18,7 @@ from ..metrics.verification import OperatingCurve, recall_at_precision
 from ..stats.intervals import Interval
 from .pair_counts import BINS, jackknife, jackknife_interval, pair_counts
 
-WANTED = 0.9
-"""Precision that the threshold reaches."""
+WANTED = 0.9  # precision that the threshold reaches
 
 
 @dataclass(frozen=True)

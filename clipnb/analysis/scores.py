@@ -61,8 +61,7 @@ class Scores:
         return list(self.listed) if self.listed is not None else list(self.by_category.values())
 
 
-_GRADED = re.compile(r"-(s[1-5]|at[\d.e+-]+)(-draws\d+)?$")
-"""The end of `RunSpec.condition_id` at a severity or strength."""
+_GRADED = re.compile(r"-(s[1-5]|at[\d.e+-]+)(-draws\d+)?$")  # the end of `RunSpec.condition_id` at a severity or strength
 
 
 def differs(a: Scores, b: Scores, *fields: str) -> bool:

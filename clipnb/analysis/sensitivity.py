@@ -14,8 +14,7 @@ from ..result import Result
 from ..stats.intervals import ALPHA, FEWEST, Interval, macro_mean
 from ..stats.sign_flips import change_interval
 
-RESAMPLES = 2_000
-"""Resamples of `nested_interval`."""
+RESAMPLES = 2_000  # resamples of `nested_interval`
 
 
 def draw_changes(clean: Result, edited: Result, measure: str) -> list[Floats]:

@@ -19,8 +19,7 @@ from ..manipulations import CLEAN, MANIPULATIONS
 from ..metrics.measures import HEADLINES
 from ..result import Result
 
-BASELINE = "histogram"
-"""The weak encoder to which corruption errors are relative."""
+BASELINE = "histogram"  # the weak encoder to which corruption errors are relative
 
 SETTINGS = ("k", "tau", "seed", "precision", "engine", "categories", "per_category")
 """Settings of the runs that a file of `write_table` records."""

@@ -21,11 +21,8 @@ from ..stats.breaking_point import BreakingPoint, breaking_point
 ANSWERS = ("found", "p1", "map", "zero_shot")
 """Measures that can break: they have a level of chance and can be compared between encoders."""
 
-FRACTION = 0.5
-"""Share of a measure's excess over chance whose loss counts as broken."""
-
-MOST = 8
-"""Largest number of runs between or beyond the severities for one manipulation."""
+FRACTION = 0.5  # share of a measure's excess over chance whose loss counts as broken
+MOST = 8  # largest number of runs between or beyond the severities for one manipulation
 
 
 @dataclass(frozen=True)
@@ -78,13 +75,9 @@ def tolerance(clean: Result, edited: Iterable[Result], measure: str = "found", f
     means = pd.DataFrame([r.means(measure) for r in (clean, *runs)]).dropna(axis="columns")
     if means.empty:
         raise UserError(f"no category of {clean.spec.dataset} has a value of {measure!r} in all runs of {runs[0].spec.manip}")
-    return of_means(
-        (clean.spec.dataset_name, clean.spec.encoder, runs[0].spec.manip, MEASURES.canonical(measure)),
-        [r.spec.condition.value for r in runs],
-        np.ascontiguousarray(means, dtype=np.float64),
-        np.asarray(chance[means.columns], dtype=np.float64),
-        fraction,
-    )
+    names = (clean.spec.dataset_name, clean.spec.encoder, runs[0].spec.manip, MEASURES.canonical(measure))
+    strengths, expected = [r.spec.condition.value for r in runs], np.asarray(chance[means.columns], dtype=np.float64)
+    return of_means(names, strengths, np.ascontiguousarray(means, dtype=np.float64), expected, fraction)
 
 
 def of_means(

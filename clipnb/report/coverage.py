@@ -10,11 +10,8 @@ import pandas as pd
 
 DATA = Path(__file__).parent / "data"
 
-LOW = 0.93
-"""Lowest simulated coverage that counts as the nominal 95%."""
-
-INVERTED = "inverted t"
-"""The interval of a breaking point."""
+LOW = 0.93  # lowest simulated coverage that counts as the nominal 95%
+INVERTED = "inverted t"  # the interval of a breaking point
 
 SIMULATED = {
     "Gaffke": ("mean", "Gaffke"),

@@ -8,14 +8,9 @@ from collections.abc import Callable, Iterable
 from ..stats.intervals import Interval
 from .coverage import note
 
-NB = "\u00a0"
-"""No-break space; it keeps an interval on one line."""
-
-NB_HYPHEN = "\u2011"
-"""No-break hyphen; it keeps a name on one line."""
-
-EXACT = 1e-9
-"""Shares that differ by less are equal: rounding errors of sums are smaller."""
+NB = "\u00a0"  # no-break space; it keeps an interval on one line
+NB_HYPHEN = "\u2011"  # no-break hyphen; it keeps a name on one line
+EXACT = 1e-9  # shares that differ by less are equal: rounding errors of sums are smaller
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 

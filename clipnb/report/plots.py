@@ -24,16 +24,12 @@ if TYPE_CHECKING:
 
 INK, MID, PALE = "#222222", "#4477aa", "#bccde1"
 STYLE: Any = {"figure.dpi": 144, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-WIDTH = 6.4
-"""Width of every figure in inches; with equal widths, all text on a page has the same size."""
+WIDTH = 6.4  # width of every figure in inches; with equal widths, all text on a page has the same size
 
 AXIS = "valid@k by category (share of valid results)"
 
-MOST = 120
-"""Largest number of categories that a figure lists."""
-
-Groups = Mapping[str, Sequence[float]]
-"""Condition or data set -> category means in [0, 1]."""
+MOST = 120  # largest number of categories that a figure lists
+Groups = Mapping[str, Sequence[float]]  # condition or data set -> category means in [0, 1]
 
 
 OTHER_SCRIPTS = (

@@ -27,8 +27,7 @@ from ..stats.intervals import TICK, mean_interval
 FORMATS = ("csv", "parquet", "tex", "md")
 FORMULA = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters by which a spreadsheet takes a cell for a formula, with their full-width forms."""
-PAGE, LONG, WIDE = 40, 40, 8
-"""Limits of a LaTeX table: rows on a page, characters in a column, columns on an upright page."""
+PAGE, LONG, WIDE = 40, 40, 8  # limits of a LaTeX table: rows on a page, characters in a column, columns on an upright page
 _COLUMNS = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high")]
 PRINTED = {"runs": ["run", "queries", "n_categories", *_COLUMNS], "queries": ["run", "category", "image", "draw", *_COLUMNS]}
 """Table -> its columns in LaTeX and Markdown, which a page has room for; other tables have all."""

@@ -10,8 +10,7 @@ from ..analysis.result_threshold import ResultThreshold
 from ..stats.intervals import Interval
 from .format import percent, share, stated
 
-FARTHEST = 2.0
-"""Distance of opposite unit vectors: a threshold here accepts everything."""
+FARTHEST = 2.0  # distance of opposite unit vectors: a threshold here accepts everything
 
 
 def _span(interval: Interval, spelled: Callable[[float], str] = "{:.3f}".format) -> str:

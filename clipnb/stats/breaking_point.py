@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .intervals import ALPHA, FEWEST, TICK, ticks
 
-STEPS = 200
-"""Points at which the curve is examined between two measured strengths."""
+STEPS = 200  # points at which the curve is examined between two measured strengths
 
 
 @dataclass(frozen=True)
