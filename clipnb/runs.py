@@ -262,15 +262,9 @@ def drawn_for(spec: RunSpec) -> Dataset:
 def study_runs(dataset: str, encoder: str = "", *, only_saved: bool = False, **settings: object) -> list[Result]:
     """Results of the study's four conditions, in the study's order: original, blurred, cropped, grey.
 
-    If the clean run is saved, these are the saved runs with the same photographs and weights. Otherwise, as in Colab, all
-    four are run now and not saved.
-
-    Args:
-        dataset, encoder, settings: fields of `RunSpec`.
-        only_saved: run nothing, so that a page of the book loads no encoder that a result names.
-
-    Raises:
-        UserError: a setting is wrong, a run fails, or there is no saved run and nothing may run.
+    If the clean run is saved, these are the saved runs with the same photographs and weights. Otherwise, as in Colab, all four are
+    run now and not saved. With `only_saved` nothing is run, so that a page of the book loads no encoder that a result names;
+    without a saved run there is then a `UserError`. `dataset`, `encoder` and `settings` are fields of `RunSpec`.
 
     >>> [result.spec.manip for result in study_runs("sample-figures", "histogram", per_category=4, k=3)]
     ['original', 'blurred', 'cropped', 'grey']

@@ -42,11 +42,8 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
         measure: name of a registered measure that the runs have; the first of `measures(a, b)` if empty. A log holds only
             valid@k. Two encoders are compared by valid@k only if the two runs have different thresholds.
 
-    Returns:
-        One contrast for two runs or logs; one for each pair of runs of two encoders.
-
-    Raises:
-        UserError: A or B is unknown, they have nothing in common, or the measure cannot compare them.
+    There is one contrast for two runs or logs, and one for each pair of runs of two encoders. A `UserError` says that A or B is
+    unknown, that they have nothing in common, or that the measure cannot compare them.
 
     >>> import tempfile
     >>> from clipnb.study_log import dumps

@@ -62,11 +62,8 @@ def _row(result: Result, best: Result) -> dict[str, Any]:
         row |= contrast(of_result(best, "p1"), of_result(result, "p1")).interval.columns("p1_change")
     about = result.provenance
     fresh = about["embedded_now"] >= result.rows["sha256"].nunique() and about["seconds"] > 0  # a copy is embedded once
-    return row | {
-        "dim": about["encoder"]["dim"],
-        "images_per_second": about["embedded_now"] / about["seconds"] if fresh else math.nan,
-        "identity": about["encoder"]["identity"],
-    }
+    speed = about["embedded_now"] / about["seconds"] if fresh else math.nan
+    return row | {"dim": about["encoder"]["dim"], "images_per_second": speed, "identity": about["encoder"]["identity"]}
 
 
 def _corruption_errors(clean: Mapping[str, Result], manips: Iterable[str], make: Callable[[RunSpec], Result]) -> dict[str, float]:

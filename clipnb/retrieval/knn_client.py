@@ -224,14 +224,9 @@ def _hit(item: Any, address: str) -> ServiceResult:
     try:
         if said := misfit(item, _Result, "result"):
             raise ValueError(said)
-        image = item.get("image")
-        return ServiceResult(
-            id=item["id"],
-            similarity=float(item["similarity"]),
-            url=str(item.get("url") or ""),
-            image_path=str(item.get("image_path") or ""),
-            image=base64.b64decode(image, validate=True) if image else None,
-        )
+        url, image_path = (str(item.get(name) or "") for name in ("url", "image_path"))
+        image = base64.b64decode(item["image"], validate=True) if item.get("image") else None
+        return ServiceResult(item["id"], float(item["similarity"]), url, image_path, image)
     except (OverflowError, TypeError, ValueError) as error:
         raise ServiceError(f"{address} answered with an invalid result ({error!r}): {_short(item)}") from error
 
