@@ -75,6 +75,8 @@ def warnings(result: Result) -> list[str]:
     if losses := ", ".join(f"{count} {what}" for what, count in lost.items() if count):
         asked = f"of {total['n_asked']} results asked for, {losses}"
         said.append(f"{asked}: its page in the book shows how far the number depends on them")
+    if "found" in result.rows and (gone := int(result.rows["found"].isna().sum())):
+        said.append(f"{gone} of {len(result.rows)} queries have no original in the gallery: whether it is found leaves them out")
     if result.flat:
         said.append(
             f"{literal(result.spec.dataset)} has no category folders: whether the original is found is measured, with intervals "

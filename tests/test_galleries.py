@@ -361,6 +361,21 @@ def test_distractors_make_a_gallery_larger_than_the_query_set(tmp_path: Path) ->
     assert query_results(result) is not None
 
 
+def test_a_gallery_without_some_originals_counts_the_queries_that_have_one(
+    tmp_path: Path, own_results: Path, printed: Printed
+) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 5, "dogs": 5, "hats": 2})
+    gallery = str(build(varied(tmp_path / "part", {"cats": 4, "dogs": 2}), tmp_path / "gallery"))
+    for manip in ("original", "grey"):
+        result = tiny_run(photos, manip, gallery=gallery)
+        result.save()
+    assert "6 of 12 queries have no original in the gallery: whether it is found leaves them out" in warnings_of(result)
+    printed("analyse", "photos-tiny-k3-in-gallery", "--out", str(tmp_path / "out"))
+    for table in ("conditions", "contrasts"):
+        frame = pd.read_csv(tmp_path / "out" / f"{table}.csv")
+        assert {(row.categories, row.images) for row in frame.itertuples()} == {(2, 6)}, table
+
+
 def test_galleries_with_the_same_last_folder_name_stay_distinct(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 3, "dogs": 3})
     folders = [varied(tmp_path / side / "more", {"hats": 4}, offset=offset) for side, offset in (("x", 1000), ("y", 2000))]

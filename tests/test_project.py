@@ -210,6 +210,12 @@ def test_the_answer_of_a_flat_folder_leaves_out_what_has_no_value(photo_folder: 
     assert "nan" not in answer
 
 
+def test_the_answer_states_the_number_of_queries_with_a_value(photo_folder: PhotoFolder, own_results: Path) -> None:
+    spec = RunSpec(str(photo_folder({"cats": 4, "one": 1})), encoder="histogram", k=2)
+    run(spec, progress=False).save()
+    assert "original found first 100.0%, P@1 by category 100.0% (4 of 5 queries), valid@k" in Handler(spec).answer("page.ipynb")
+
+
 def test_a_path_is_shown_relative_where_that_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "a" / "b" / "c"
     here.mkdir(parents=True)

@@ -28,7 +28,7 @@ class Contrast:
     after: str  #: the second condition
     changes: dict[str, float]  #: d_c, category -> mean change, after minus before
     paired_by: str  #: "image", or "category" if the scores name no images
-    images: int  #: number of pairs of images; 0 if the scores name no images
+    images: int  #: number of pairs of images with a score; if the scores name no images, of pairs that there can be
     interval: Interval  #: mean change with its interval over categories, which agrees with `p`
     p: float  #: p-value of the sign-flip permutation test, the primary test
     p_wilcoxon: float  #: p-value of the signed-rank test, a check
@@ -56,13 +56,14 @@ def contrast(before: Scores, after: Scores) -> Contrast:
     d = np.array(list(changes.values()))
     at_floor = bool(before.floor) and not after.untouched
     named = before.names is not None and after.names is not None
+    scored = {c: min(before.sizes[c], after.sizes[c]) for c in pairs}
     return Contrast(
         dataset=before.dataset,
         before=before.condition,
         after=after.condition,
         changes=changes,
         paired_by="image" if named else "category",
-        images=sum(len(values) for values in pairs.values()) if named else 0,
+        images=sum(min(len(pairs[c]), most) if named else most for c, most in scored.items()),
         interval=change_interval(d),
         p=sign_flip(d),
         p_wilcoxon=wilcoxon(d),

@@ -40,6 +40,11 @@ class Scores:
         """Category -> mean, by the rule of `absent`."""
         return category_means(self.images, absent=self.absent)
 
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Category -> number of its images with a score."""
+        return {category: int(np.count_nonzero(~np.isnan(values))) for category, values in self.images.items()}
+
     @property
     def group(self) -> str:
         """Common name of the runs that differ only in the condition; "" for a log that does not state its run."""

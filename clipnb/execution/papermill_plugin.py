@@ -234,9 +234,12 @@ class Handler(LocalHandler):  # type: ignore[misc]
 
         if (result := saved_result(self.spec)) is None:
             return f"page: {path}"
-        names = [name for name in ("found", "p1", "valid") if name in result.rows and result.rows[name].notna().any()]
-        numbers = ", ".join(f"{MEASURES[name].label} {result.mean(name):.1%}" for name in names)
-        return f"{self.spec.run_id}: {numbers}\npage: {path}\nnext: {self.next_commands()}"
+        numbers = []
+        for name in ("found", "p1", "valid"):
+            if name in result.rows and (scored := int(result.rows[name].notna().sum())):
+                some = f" ({scored} of {len(result.rows)} queries)" * (scored < len(result.rows))
+                numbers.append(f"{MEASURES[name].label} {result.mean(name):.1%}{some}")
+        return f"{self.spec.run_id}: {', '.join(numbers)}\npage: {path}\nnext: {self.next_commands()}"
 
     def next_commands(self) -> str:
         """What uses the run."""

@@ -77,7 +77,7 @@ def _cells(frame: pd.DataFrame) -> pd.DataFrame:
     """
 
     def cell(value: object, noise: float) -> str:
-        if value is None or (isinstance(value, float) and np.isnan(value)):
+        if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
             return ""
         if isinstance(value, float):
             return f"{0.0 if abs(value) < noise else value:.4g}"
@@ -135,9 +135,10 @@ def printable(frame: pd.DataFrame, columns: Sequence[str] = ()) -> str:
 def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
     """Tabulate scores: a row for each data set and condition.
 
-    `mean`, `median` and `iqm` (interquartile mean; Agarwal et al. 2021) are over categories, `micro` is over images; `low` and
-    `high` bound the interval over categories; `icc` and `design_effect` measure how correlated the images of a category are. A
-    `UserError` says that no image has a score under a condition.
+    `mean`, `median` and `iqm` (interquartile mean; Agarwal et al. 2021) are over categories, `micro` is over the `images` with a
+    score, whose number a shortened log does not state; `low` and `high` bound the interval over categories; `icc` and
+    `design_effect` measure how correlated the images of a category are. A `UserError` says that no image has a score under a
+    condition.
     """
     rows = []
     for s in scores:
@@ -147,7 +148,7 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
             raise UserError(f"{s.dataset}, {s.condition}: no image has a score")
         interval, nested = mean_interval(means, bounds=(0.0, 1.0)), nesting(list(s.images.values()))
         row: dict[str, object] = {"dataset": s.dataset, "condition": s.condition, "categories": len(means)}
-        row |= {"images": sum(len(v) for v in s.images.values()) if named else 0, **interval.cells("mean")}
+        row |= {"images": len(images) if named else pd.NA, **interval.cells("mean")}
         row |= {"micro": float(np.mean(images)) if named else math.nan, "median": float(np.median(means))}
         row |= {"iqm": float(scipy.stats.trim_mean(means, 0.25)), "icc": nested.icc if named else math.nan}
         rows.append(row | {"design_effect": nested.design_effect if named else math.nan})
@@ -170,9 +171,10 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
 def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
     """Make the tables runs, categories, contrasts (by measure, as `clipnb analyse` makes them) and queries, by name."""
     categories = [
-        {"run": r.spec.run_id, "category": c, "images": len(values), "valid": r.category_means.get(c, float("nan"))}
+        {"run": r.spec.run_id, "category": c, "images": scores.sizes[c], "valid": scores.by_category.get(c, float("nan"))}
         for r in results
-        for c, values in r.scores.items()
+        for scores in [of_result(r)]
+        for c in scores.images
     ]
     families = []
     for group in dict.fromkeys(r.spec.group_id for r in results):
