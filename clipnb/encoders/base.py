@@ -65,11 +65,7 @@ class TextEncoder(Protocol):
 
 
 Loader = Callable[[str, Compute], Encoder]
-"""(name, how it is computed) -> encoder.
-
-It raises `MissingExtra` if a package is not installed, and `UserError` if the model is unknown, or its weights are missing,
-damaged or cannot be fetched.
-"""
+"""(name, how it is computed) -> encoder; `MissingExtra` without its package, `UserError` if it is unknown or cannot be loaded."""
 
 
 def start(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> Callable[[], NDArray[np.float32]]:
