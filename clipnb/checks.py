@@ -45,6 +45,14 @@ def floor_warning(scores: Mapping[str, Sequence[float]]) -> str:
     )
 
 
+def partial_warning(result: Result) -> str:
+    """A warning that a merged run lacks categories; else ""."""
+    if not (missing := result.provenance.get("categories_missing")):
+        return ""
+    are = "1 category is" if missing == 1 else f"{missing} categories are"
+    return f"{are} still to be run: the number covers the merged batches only"
+
+
 def _copies_warning(result: Result) -> str:
     """A warning that queries lose much of the gallery, or of the answers of a service, as copies; else ""."""
     if "n_copies" not in result.rows:
@@ -103,9 +111,8 @@ def warnings(result: Result) -> list[str]:
     if empty := result.provenance["empty_categories"]:
         hold = "1 folder holds" if len(empty) == 1 else f"{len(empty)} folders hold"
         said.append(f"{hold} no readable image: {', '.join(literal(name) for name in empty[:5])}")
-    if missing := result.provenance.get("categories_missing"):
-        are = "1 category is" if missing == 1 else f"{missing} categories are"
-        said.append(f"{are} still to be run: the number covers the merged batches only")
+    if part := partial_warning(result):
+        said.append(part)
     if kinds := ", ".join(f"{n} {literal(kind)}" for kind, n in result.provenance["other_files"].items() if kind != HIDDEN):
         said.append(f"these files are not used: {kinds} (`clipnb card --files` names them)")
     if len(result.category_means) < 2:

@@ -11,6 +11,7 @@ import pandas as pd
 from .errors import UserError
 from .result import Result, load_results
 from .runs import drawn_for, saved_result
+from .spec import RunSpec
 
 KEY = ["category", "image", "draw"]  # columns that identify a row
 
@@ -38,8 +39,24 @@ def merge(results: Sequence[Result]) -> Result:
     return Result(whole.pop(), about, rows)
 
 
-def merge_saved() -> list[tuple[Path, int]]:
-    """Merge all batches among the saved runs; save the merged runs, and return folder and number of categories still to be run.
+def still_to_run(batches: Sequence[RunSpec]) -> list[tuple[int, int]]:
+    """`start` and `step` of each stretch of categories that no batch of a run covers."""
+    total, gaps, at = len(drawn_for(batches[0]).categories), [], 0
+    for spec in sorted(batches, key=lambda s: s.start):
+        gaps.append((at, min(spec.start, total) - at))
+        at = max(at, spec.start + (spec.step or total))
+    return [(start, step) for start, step in [*gaps, (at, total - at)] if step > 0]
+
+
+def batches_of(spec: RunSpec) -> list[RunSpec]:
+    """The saved batches of a run or batch."""
+    name = replace(spec, start=0, step=0).run_id
+    found = (r.spec for r in load_results(batches=True))
+    return [s for s in found if (s.start or s.step) and replace(s, start=0, step=0).run_id == name]
+
+
+def merge_saved() -> list[tuple[Path, list[tuple[int, int]]]]:
+    """Merge all batches among the saved runs; save the merged runs, and return folder and `still_to_run` of each.
 
     A `UserError` says that no batches are there, that they do not belong together, or that a saved run holds other queries.
     """
@@ -59,7 +76,8 @@ def merge_saved() -> list[tuple[Path, int]]:
             )
     written = []
     for result in whole:
-        if left := len(set(drawn_for(result.spec).categories) - set(result.rows["category"])):
-            result = replace(result, provenance=result.provenance | {"categories_missing": left})
+        if left := still_to_run([r.spec for r in groups[result.spec.run_id]]):
+            missing = sum(step for _, step in left)
+            result = replace(result, provenance=result.provenance | {"categories_missing": missing})
         written.append((result.save(), left))
     return written

@@ -171,11 +171,12 @@ def custom_identity(spec: RunSpec) -> str:
 
 
 def current_result(spec: RunSpec) -> Result | None:
-    """The saved result of this specification, if its encoder was not edited since."""
+    """The saved result of this specification, if its encoder was not edited since, and no batch of it is missing."""
     result = saved_result(spec)
-    if result and (now := custom_identity(spec)) and result.provenance["encoder"]["identity"] != now:
+    if result is None or result.provenance.get("categories_missing"):
         return None
-    return result
+    now = custom_identity(spec)
+    return None if now and result.provenance["encoder"]["identity"] != now else result
 
 
 def saved_or_new(spec: RunSpec) -> Result:

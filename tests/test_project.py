@@ -210,6 +210,20 @@ def test_the_answer_of_a_flat_folder_leaves_out_what_has_no_value(photo_folder: 
     assert "nan" not in answer
 
 
+def test_the_answer_of_a_batch_names_the_next_one_or_the_merger(photo_folder: PhotoFolder, own_results: Path) -> None:
+    root = str(photo_folder(dict.fromkeys("abcde", 2)))
+    batches = [RunSpec(root, encoder="histogram", k=2, start=start, step=2) for start in (4, 0, 2)]
+    said = []
+    for spec in batches:
+        run(spec, progress=False).save()
+        said.append(Handler(spec).next_commands())
+    assert said[:2] == ["the same with -p start 0", "the same with -p start 2"]
+    assert said[2].endswith("clipnb merge")
+    assert "start" not in said[2]
+    rest = RunSpec(root, encoder="histogram", k=3, start=3)
+    assert Handler(rest).next_commands() == "the same with -p start 0 -p step 3"
+
+
 def test_the_answer_states_the_number_of_queries_with_a_value(photo_folder: PhotoFolder, own_results: Path) -> None:
     spec = RunSpec(str(photo_folder({"cats": 4, "one": 1})), encoder="histogram", k=2)
     run(spec, progress=False).save()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings as python_warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +14,13 @@ from hypothesis import strategies as st
 
 from clipnb import Result, RunSpec, UserError, load_results, run
 from clipnb._core import random
+from clipnb._core.paths import shown
 from clipnb.checks import warnings
 from clipnb.datasets.dataset import Dataset, Photo, batch, load_dataset, sample
 from clipnb.errors import DatasetError
 from clipnb.merge import merge, merge_saved
-from clipnb.runs import require_possible
-from conftest import PhotoFolder
+from clipnb.runs import current_result, require_possible
+from conftest import PhotoFolder, Printed
 
 
 def made_up(categories: int, photographs: int) -> Dataset:
@@ -105,10 +108,39 @@ def test_batches_that_overlap_are_not_counted_double(photo_folder: PhotoFolder, 
         result.save()
     (folder, missing), *others = merge_saved()
     merged = Result.load(folder)
-    assert (missing, others) == (1, [])
+    assert (missing, others) == ([(3, 1)], [])
     assert len(merged.rows) == 3 * 4 * 2
     assert not merged.rows.duplicated(["category", "image", "draw"]).any()
     assert any("1 category is still to be run" in w for w in warnings(merged))
+
+
+def test_a_run_that_lacks_batches_is_marked_wherever_it_is_shown(
+    photo_folder: PhotoFolder, own_results: Path, printed: Printed, tmp_path: Path
+) -> None:
+    root = str(photo_folder({"birds": 3, "cats": 3, "dogs": 3, "fish": 3}))
+    clean, grey = (run(RunSpec(root, manip, "tiny", 2), progress=False) for manip in ("original", "grey"))
+    clean.save()
+    parts = [replace(grey.spec, start=at, step=1) for at in range(4)]
+    for spec in (parts[0], parts[2]):
+        run(spec, progress=False).save()
+    name = grey.spec.run_id
+    assert printed("merge").endswith(f"{name}; still to be run: -p start 1 -p step 1, -p start 3 -p step 1\n")
+    assert printed("runs", name).split()[-1] == "2", "the last column: categories_missing"
+    said = f"{name}: 2 categories are still to be run: the number covers the merged batches only"
+    for command in (["analyse", "photos"], ["compare", clean.spec.run_id, name], ["export", "--out", str(tmp_path / "out")]):
+        with pytest.warns(UserWarning, match=said):
+            printed(*command)
+    shown_as = [python_warnings.formatwarning(said, UserWarning, inspect.getfile(Result), 1) for _ in range(2)]
+    assert shown_as == [f"clipnb: {said}\n", ""], "a command says it in one line, once"
+    assert dict(pd.read_csv(tmp_path / "out" / "runs.csv")[["run", "categories_missing"]].to_numpy()) == {
+        clean.spec.run_id: 0,
+        name: 2,
+    }
+    assert current_result(grey.spec) is None, "the next command that needs the run makes the whole of it"
+    for spec in (parts[1], parts[3]):
+        run(spec, progress=False).save()
+    assert printed("merge") == f"{shown(own_results / name)}\n"
+    assert "categories_missing" not in printed("runs")
 
 
 def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, own_results: Path) -> None:
@@ -120,7 +152,7 @@ def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, 
         merge_saved()
     assert len(Result.load(folder).rows) == 32
     rest.save()
-    assert merge_saved() == [(folder, 0)]
+    assert merge_saved() == [(folder, [])]
     assert len(Result.load(folder).rows) == 32
     assert [r.spec.run_id for r in load_results()] == [folder.name], "merged batches are not listed beside the whole"
     assert len(load_results(batches=True)) == 3

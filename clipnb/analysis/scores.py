@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import study_log
-from ..checks import floor_warning
+from ..checks import floor_warning, partial_warning
 from ..errors import UserError
 from ..manipulations import CLEAN
 from ..metrics.measures import MEASURES
@@ -81,7 +82,12 @@ def comparable_with_clean(scores: Sequence[Scores], clean: str = CLEAN) -> list[
 
 
 def of_result(result: Result, measure: str = "valid") -> Scores:
-    """The scores of a run by a measure, the mean over draws; a `UserError` if it is unknown, or the run lacks it."""
+    """The scores of a run by a measure, the mean over draws; a `UserError` if it is unknown, or the run lacks it.
+
+    A Python warning says that a merged run lacks categories.
+    """
+    if part := partial_warning(result):
+        warnings.warn(f"{result.spec.run_id}: {part}", stacklevel=2)
     means = result.by_image(result.column(measure))
     groups = list(means.groupby(level="category", sort=True))
     return Scores(

@@ -6,7 +6,9 @@ import argparse
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
@@ -43,10 +45,24 @@ def parser(*chosen: str) -> argparse.ArgumentParser:
     return main
 
 
+_usual_format = warnings.formatwarning
+_said: set[str] = set()
+
+
+def _format(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning of this package as one line, and only once; others as usual."""
+    if category is not UserWarning or not Path(filename).is_relative_to(Path(__file__).parents[1]):
+        return _usual_format(message, category, filename, lineno, line)
+    new = str(message) not in _said
+    _said.add(str(message))
+    return f"clipnb: {message}\n" * new
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status; `arguments` are the words after `clipnb`, by default those of the process."""
     typed = sys.argv[1:] if arguments is None else list(arguments)
     options = argparse.Namespace(takes=[])
+    warnings.formatwarning = _format
     try:
         command = next((word for word in typed if not word.startswith("-")), "")
         if command not in {"", *(names := [known.name for known in COMMANDS])}:

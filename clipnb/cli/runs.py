@@ -186,8 +186,8 @@ def _merge(options: argparse.Namespace) -> int:
     from ..merge import merge_saved
 
     for folder, left in merge_saved():
-        missing = f"; categories that are still to be run: {left}" if left else ""
-        print(f"{shown(folder)}{missing}")
+        missing = ", ".join(f"-p start {start} -p step {step}" for start, step in left)
+        print(shown(folder) + f"; still to be run: {missing}" * bool(left))
     return 0
 
 
@@ -214,7 +214,8 @@ def _runs(options: argparse.Namespace) -> int:
     elif results:
         draws = [f", {r.spec.draws} draws" * (r.spec.draws > 1) for r in results]
         frame["manip"] = [f"{r.spec.condition}{several}" for r, several in zip(results, draws, strict=True)]
-        print(printable(frame, [name for name in LISTED if name in frame]))
+        marked = ["categories_missing"] * bool(frame["categories_missing"].any())
+        print(printable(frame, [name for name in LISTED if name in frame] + marked))
     else:
         print(f"no finished runs in {shown(results_root())}")
     return 0

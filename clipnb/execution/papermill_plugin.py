@@ -243,16 +243,17 @@ class Handler(LocalHandler):  # type: ignore[misc]
 
     def next_commands(self) -> str:
         """What uses the run."""
-        from ..runs import drawn_for, saved_result
+        from ..merge import batches_of, still_to_run
+        from ..runs import saved_result
 
         spec, group = self.spec, shlex.quote(self.spec.group_id)
         elsewhere = project_root() != (find_project(Path.cwd()) or Path.cwd())
         there = f"cd {shlex.quote(shown(project_root()))} && " if elsewhere else ""
         if spec.start or spec.step:
-            last = not spec.step or spec.start + spec.step >= len(drawn_for(spec).categories)
-            return (
-                f"{there}clipnb merge, once all batches are there" if last else f"the same with -p start {spec.start + spec.step}"
-            )
+            if not (left := still_to_run([spec, *batches_of(spec)])):
+                return f"{there}clipnb merge"
+            start, step = left[0]
+            return f"the same with -p start {start}" + f" -p step {step}" * (not 0 < spec.step <= step)
         if spec.manip == CLEAN:
             return f"the same with an edit, such as -p manip grey, then {there}clipnb analyse {group}"
         clean = "" if saved_result(spec.clean) else "the same with -p manip original, then "

@@ -162,6 +162,7 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
         p = r.provenance
         made = {"created": p["created"], "encoder_identity": p["encoder"]["identity"], "data_fingerprint": p["data_fingerprint"]}
         row = {"run": r.spec.run_id, **r.spec.to_dict(), "queries": len(r.rows), "n_categories": r.valid.n}
+        row["categories_missing"] = p.get("categories_missing", 0)
         for name in (name for name in MEASURES if name in r.rows):
             row |= r.macro(name).columns(name)
         rows.append(row | {"interval": r.valid.method, "noop_share": r.noop_share, "unreadable": len(p["unreadable"]), **made})
