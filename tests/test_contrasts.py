@@ -138,6 +138,18 @@ def test_two_encoders_are_not_compared_at_one_threshold(runs: list[Result], tmp_
     assert compare(clean, calibrated.run_id, "valid")[0].images == 12
 
 
+def test_settings_that_differ_are_named(runs: list[Result], own_results: Path, printed: Printed) -> None:
+    clean, grey = runs[:2]
+    other = run(dataclasses.replace(grey.spec, k=3, tau=0.7), progress=False)
+    folders = [result.save() for result in (clean, other)]
+    said = 'the settings differ: k 2 and 3, tau 0.8 and 0.7; "this threshold" of a verdict is the first'
+    assert printed("compare", clean.spec.run_id, other.spec.run_id).splitlines()[-1] == said
+    logs = [str(next(folder.glob("clip_output_*.json"))) for folder in folders]
+    assert printed("compare", *logs).splitlines()[-1] == said
+    for same in (["tiny", "tiny-other"], [clean.spec.run_id, grey.spec.run_id], [grey.spec.run_id, runs[3].spec.run_id]):
+        assert "settings" not in printed("compare", *same)
+
+
 def test_what_cannot_be_compared_is_one_line(
     runs: list[Result], photo_folder: PhotoFolder, tmp_path: Path, printed: Printed
 ) -> None:

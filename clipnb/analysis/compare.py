@@ -19,6 +19,9 @@ BETWEEN_ENCODERS = ("found", "p1", "map")
 
 WITHIN_ENCODER = ("found", "p1", "valid")  # measures by which two runs with one encoder are compared
 
+OF_A_CONDITION = ("dataset", "manip", "severity", "strength", "draws", "encoder", "device", "allow_hosts")
+"""Fields of `RunSpec` in which runs that are compared may differ without a note."""
+
 RANKED = tuple(name for name in MEASURES if name not in ("valid", "shift"))
 
 
@@ -31,6 +34,15 @@ def measures(a: str, b: str) -> tuple[str, ...]:
         return BETWEEN_ENCODERS
     shown = WITHIN_ENCODER if first.spec.encoder == second.spec.encoder else BETWEEN_ENCODERS
     return tuple(name for name in shown if name in first.rows and name in second.rows)
+
+
+def apart(a: str, b: str) -> str:
+    """Settings, besides condition and encoder, in which two runs or their logs differ: `k 3 and 10`; "" without both runs."""
+    first, second = (_run(str(log.parent) if (log := _log(name)) else name) for name in (a, b))
+    if first is None or second is None:
+        return ""
+    x, y = first.spec.to_dict(), second.spec.to_dict()
+    return ", ".join(f"{name} {x[name]!r} and {y[name]!r}" for name in x if name not in OF_A_CONDITION and x[name] != y[name])
 
 
 def compare(a: str, b: str, measure: str = "") -> list[Contrast]:

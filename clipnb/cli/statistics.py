@@ -37,7 +37,7 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 def _compare(options: argparse.Namespace) -> int:
     import pandas as pd
 
-    from ..analysis.compare import compare, measures
+    from ..analysis.compare import apart, compare, measures
     from ..analysis.contrasts import contrasts_frame
     from ..analysis.families import EXPLORATORY, too_few
     from ..report.format import over_categories
@@ -54,6 +54,8 @@ def _compare(options: argparse.Namespace) -> int:
             print(f"exploratory: p_holm is adjusted over these {len(family)} comparisons")
         for said in too_few(frames[-1].assign(role=EXPLORATORY)):
             print(said)
+    if differ := apart(options.a, options.b):
+        print(f"the settings differ: {differ}" + '; "this threshold" of a verdict is the first' * ("tau " in differ))
     if options.out:
         _write(options.out, {"compare": pd.concat(frames, ignore_index=True)}, families)
     return 0
