@@ -95,6 +95,8 @@ def test_the_family_is_adjusted_by_holm_and_the_interaction_is_between_changes()
     assert pair.effect < -0.9
     assert frame["verdict"].tolist() == ["a loss", "cannot tell"]
     assert interactions_frame([pair])["verdict"].tolist() == ["a loss"]
+    still = [dataclasses.replace(clean, condition="cropped") for clean in (figures[0], scenes[0])]
+    assert contrasts_frame(contrasts([*figures, *scenes, *still]))["detectable"].isna().tolist() == [False, False, True, True]
     assert interactions_frame([pair])["difference"][0] == pytest.approx(frame["change"][0] - frame["change"][1])
     assert_allclose(interactions_frame([pair, pair])["p_holm"], holm([pair.test.p] * 2))
 
@@ -194,7 +196,7 @@ def test_compare_prints_and_writes_table_and_picture(runs: list[Result], tmp_pat
     assert "found: tiny-other minus tiny, paired by image; no interval: " in said
     assert "no spread between categories, 3 categories are too few" in said
     assert "exploratory" in said
-    alone = "photos, original; photos, grey: with 3 categories p is at least 0.25; no change or interaction can be decided"
+    alone = "photos, original; photos, grey: with 3 categories p is at least 0.25; no loss or gain can be decided"
     assert said.count(alone) == 3, "for each measure, as clipnb analyse says it"
     pictures = [f"contrasts-{measure}.png" for measure in ("found", "map", "p1")]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["compare.csv", "compare.md", "compare.tex", *pictures]
@@ -335,6 +337,8 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
     assert first["p"] == pytest.approx(first["p_holm"], nan_ok=True)
     for wrong, said in (
         ([*asked, "--margin", "0"], "a margin must be above 0, not 0"),
+        ([*asked, "--margin", "2"], "--margin 2 allows every change: shift is from 0 to 2 (5 points: 0.05)"),
+        ([*asked, "--measure", "p1", "--margin", "5"], "--margin 5 allows every change: p1 is from 0 to 1 (5 points: 0.05)"),
         ([*asked, "--primary", "gry"], "--primary 'gry' is not a condition of a change; choose from blurred, grey"),
         ([*asked, "--measure", "beauty"], "unknown measure 'beauty'"),
         (["analyse", str(Path(original.__file__).parent / "data"), "--measure", "map"], "valid@k but not 'map'"),
@@ -349,7 +353,7 @@ def test_data_sets_and_families_that_cannot_be_decided_are_named() -> None:
         named = {"dataset": [f"of {n}" for n in sizes], "after": "grey", "role": "planned"}
         return pd.DataFrame(named | {"categories": sizes, "changed": sizes, "low": -0.1})
 
-    alone = "of 5: with 5 categories p is at least 0.0625; no change or interaction can be decided"
+    alone = "of 5: with 5 categories p is at least 0.0625; no loss or gain can be decided"
     assert too_few(table(5, 100)) == [alone]
     assert too_few(table(6, 6)) == ["planned: with 6 categories p is at least 0.0312; adjusted over 2 changes none reaches 0.05"]
     assert too_few(table(5)) == [alone]

@@ -33,7 +33,7 @@ class Contrast:
     p: float  #: p-value of the sign-flip permutation test, the primary test
     p_wilcoxon: float  #: p-value of the signed-rank test, a check
     effect: float  #: matched-pairs rank-biserial correlation
-    detectable: float  #: smallest mean change that the primary test finds with power 0.8; NaN if it can find none
+    detectable: float  #: smallest mean change that the primary test finds with power 0.8; NaN if none, or if all changes are equal
     nesting: Nesting  #: dependence of the changes of images in a category
     at_floor: bool = False  #: whether the scores before can hardly fall, although photographs did change
 
@@ -68,7 +68,7 @@ def contrast(before: Scores, after: Scores) -> Contrast:
         p=sign_flip(d),
         p_wilcoxon=wilcoxon(d),
         effect=rank_biserial(d),
-        detectable=detectable_change(float(d.std(ddof=1)), d.size) if d.size > 1 and not at_floor else float("nan"),
+        detectable=float("nan") if at_floor or not np.ptp(ticks(d)) else detectable_change(float(d.std(ddof=1)), d.size),
         nesting=nesting(list(pairs.values())),
         at_floor=at_floor,
     )

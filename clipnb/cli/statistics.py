@@ -89,6 +89,9 @@ def _analyse(options: argparse.Namespace) -> int:
     measure = MEASURES.canonical(options.measure or usual)
     if logs and measure != "valid":
         raise UserError(f"a log has valid@k but not {measure!r}")
+    low, high = MEASURES[measure].range
+    if (options.margin or 0) >= high - low:
+        raise UserError(f"--margin {options.margin:g} allows every change: {measure} is from {low:g} to {high:g} (5 points: 0.05)")
     read = named_by_group([*logs, *(of_result(r, measure) for r in results)])
     for s in read:
         if s.condition == options.clean and s.floor:
