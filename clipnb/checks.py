@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from ._core.text import literal
-from .datasets.listing import HIDDEN
+from .datasets.listing import DEEPER, HIDDEN
 from .manipulations import CLEAN
 from .result import Result
 
@@ -18,6 +18,8 @@ NOTICED = 0.25  # share of unchanged photographs, or of equal inputs, from which
 FLOOR = 0.5  # share of clean queries without a valid result from which the threshold does not fit the encoder
 RECALL = 0.95  # recall of an approximate index below which a warning is given
 CROWD = 0.1  # largest share of the gallery that a query may lose as copies without a warning
+
+SUBFOLDERS = "some category folders have subfolders with images: the data set `nested:<folder>` uses them"
 
 
 def duplicate_conditions(results: Sequence[Result]) -> list[str]:
@@ -116,5 +118,8 @@ def warnings(result: Result) -> list[str]:
     if kinds := ", ".join(f"{n} {literal(kind)}" for kind, n in result.provenance["other_files"].items() if kind != HIDDEN):
         said.append(f"these files are not used: {kinds} (`clipnb card --files` names them)")
     if len(result.category_means) < 2:
-        said.append("one category alone gives no interval: add another folder of photographs")
+        own = ", and every result is of it by construction (P@1 is 100%)" * result.one_kind
+        said.append(f"one category alone gives no interval{own}: add another folder of photographs")
+    if DEEPER in result.provenance["other_files"]:
+        said.append(SUBFOLDERS)
     return said

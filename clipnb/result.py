@@ -109,6 +109,11 @@ class Result:
         return bool((self.rows["category"] == self.rows["image"]).all())
 
     @property
+    def one_kind(self) -> bool:
+        """Whether all that is searched is of one category, so that measures by category are 1 by construction."""
+        return not self.spec.gallery and self.provenance["categories"] == 1
+
+    @property
     def noop_share(self) -> float:
         """Share of the rows whose manipulated photograph is pixel-identical to the clean one at the encoder's input."""
         return float(self.rows["noop"].mean())

@@ -335,6 +335,9 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
             assert set(frame["role"]) == {"primary", "exploratory"}
     first = table("interactions").iloc[0]
     assert first["p"] == pytest.approx(first["p_holm"], nan_ok=True)
+    default = "planned: conditions at a fixed setting; --primary CONDITION plans one condition in their place"
+    assert default in printed(*asked).splitlines()
+    assert default not in printed(*asked, "--primary", "grey/5")
     for wrong, said in (
         ([*asked, "--margin", "0"], "a margin must be above 0, not 0"),
         ([*asked, "--margin", "2"], "--margin 2 allows every change: shift is from 0 to 2 (5 points: 0.05)"),

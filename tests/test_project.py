@@ -16,6 +16,7 @@ import pytest
 
 from clipnb import RunSpec, run
 from clipnb._core.paths import shown
+from clipnb.checks import warnings
 from clipnb.cli import main
 from clipnb.cli.project import PARTS
 from clipnb.encoders import MODULES
@@ -222,6 +223,19 @@ def test_the_answer_of_a_batch_names_the_next_one_or_the_merger(photo_folder: Ph
     assert "start" not in said[2]
     rest = RunSpec(root, encoder="histogram", k=3, start=3)
     assert Handler(rest).next_commands() == "the same with -p start 0 -p step 3"
+
+
+def test_the_answer_for_one_category_says_that_its_kind_cannot_be_missed(photo_folder: PhotoFolder, own_results: Path) -> None:
+    root = photo_folder({"cats": 4, "pets/dogs": 4})
+    spec = RunSpec(str(root), encoder="histogram", k=2)
+    result = run(spec, progress=False)
+    result.save()
+    assert "P@1 by category 100.0% (by construction: one category alone), valid@k" in Handler(spec).answer("page.ipynb")
+    alone = "one category alone gives no interval, and every result is of it by construction (P@1 is 100%): add another folder"
+    assert alone in " ".join(warnings(result))
+    assert "the data set `nested:<folder>` uses them" in " ".join(warnings(result))
+    batch = run(RunSpec(f"nested:{root}", encoder="histogram", k=2, step=1), progress=False)
+    assert "by construction" not in " ".join(warnings(batch)), "the other category is searched too"
 
 
 def test_the_answer_states_the_number_of_queries_with_a_value(photo_folder: PhotoFolder, own_results: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from clipnb import RunSpec, UserError, run
 from clipnb.analysis.leaderboard import leaderboard
 from clipnb.analysis.tolerance import Tolerance, by_chance, measured, next_strength, position, saved, tolerance
+from clipnb.manipulations import MANIPULATIONS
 from clipnb.metrics.measures import MEASURES
 from clipnb.metrics.ranking import average_precisions, expected_ap
 from clipnb.report.coverage import COVERS
@@ -62,6 +63,7 @@ def test_a_breaking_point_is_said_in_the_unit_of_the_edit() -> None:
     assert found.chance == pytest.approx(1 / 60)
     assert found.point.target == pytest.approx((1 + 1 / 60) / 2)
     assert found.point.strength == pytest.approx(3 + (0.7 - found.point.target) / 0.4)
+    assert MANIPULATIONS["grey+blurred"].parameter.in_words(3.96) == "severity 4.0"
     assert in_words(found) == "a blur of sigma 3.5 px"  # all categories are equal: no interval
 
 
@@ -113,7 +115,10 @@ def test_the_command_prints_a_table_and_leaves_json_and_a_figure(
     folder = photo_folder(dict.fromkeys(CATEGORIES, 3))
     words = f"tolerance {folder} --encoder tiny --manips blur grey --width 0 --out {tmp_path / 'out'}".split()
     said = printed(*words).splitlines()
-    assert said[0] == "photos, tiny: the share of originals found first is half of the way from chance to the clean value (53%) at"
+    assert (
+        said[0]
+        == "photos, tiny: the share of originals found first falls to 53% (half of the way from chance to the clean value) at"
+    )
     assert sorted(line.split()[0] for line in said[1:]) == ["blurred", "grey"]
     (record,) = (tmp_path / "out").glob("*.json")
     rows = json.loads(record.read_text())
@@ -156,7 +161,7 @@ def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, prin
     assert "images/s is empty where embeddings came from the cache, or the run took less than 0.1 s" in said
     assert any("; mCE: 1 - mAP at severities 1 to 5, over that of the encoder histogram" in line for line in said)
     assert ("; covers ≥" in said[4]) == (COVERS in said)
-    assert "the share of originals found first is half of the way from chance to the clean value (53%);" in said[-1]
+    assert "the share of originals found first falls to 53% (half of the way from chance to the clean value);" in said[-1]
     assert "breaking points lie between the severities 1 to 5; --width 0.1 measures finer, as clipnb tolerance does" in said
     finer = ["--manips", "rotated", "--width", "0.05", "--format", "json"]
     (alone,) = json.loads(printed("tolerance", folder, "--encoder", "tiny", *finer, "--out", f"{folder}-out"))

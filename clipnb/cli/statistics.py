@@ -69,14 +69,15 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
     what = "measure of the saved runs (found); a log has only valid"
     parser.add_argument("--measure", default="", help=what)
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
-    parser.add_argument("--primary", default="", metavar="CONDITION", help="planned (such as blurred/3); others are exploratory")
+    what = "the one planned condition, such as blurred/3; others are exploratory (without it, those at a fixed setting are planned)"
+    parser.add_argument("--primary", default="", metavar="CONDITION", help=what)
     parser.add_argument("--margin", type=float, metavar="M", help="also test that changes lie within ±M of the measure")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write tables (CSV, LaTeX, Markdown) and picture there")
 
 
 def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
-    from ..analysis.families import equivalence_frame, too_few, with_roles, without_draws
+    from ..analysis.families import PLANNED, equivalence_frame, too_few, with_roles, without_draws
     from ..analysis.scores import comparable_with_clean, named_by_group, of_result
     from ..analysis.sensitivity import draws_frame
     from ..manipulations import condition
@@ -118,6 +119,8 @@ def _analyse(options: argparse.Namespace) -> int:
         found = over_categories(c.interval for c in family)
         print(f"\nChange from {options.clean!r}: sign-flip p, Holm within each role; {found}")
         print(printable(tables["contrasts"], ["role", *SHORT]))
+        if PLANNED in tables["contrasts"]["role"].values:
+            print("planned: conditions at a fixed setting; --primary CONDITION plans one condition in their place")
         for said in too_few(tables["contrasts"]):
             print(said)
     sets = list(dict.fromkeys(c.dataset for c in family))

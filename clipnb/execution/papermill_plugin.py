@@ -238,7 +238,8 @@ class Handler(LocalHandler):  # type: ignore[misc]
         for name in ("found", "p1", "valid"):
             if name in result.rows and (scored := int(result.rows[name].notna().sum())):
                 some = f" ({scored} of {len(result.rows)} queries)" * (scored < len(result.rows))
-                numbers.append(f"{MEASURES[name].label} {result.mean(name):.1%}{some}")
+                alone = " (by construction: one category alone)" * (name == "p1" and result.one_kind)
+                numbers.append(f"{MEASURES[name].label} {result.mean(name):.1%}{some}{alone}")
         return f"{self.spec.run_id}: {', '.join(numbers)}\npage: {path}\nnext: {self.next_commands()}"
 
     def next_commands(self) -> str:

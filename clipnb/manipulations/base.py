@@ -148,7 +148,7 @@ def composed(parts: list[Manipulation]) -> Manipulation:
         draws=any(part.draws for part in parts),
         writes=any(part.writes for part in parts),
         version=int("".join(f"{part.version:02d}" for part in parts)),
-        parameter=Parameter("each at severity", tuple(map(float, SEVERITIES))) if graded else Parameter(),
+        parameter=Parameter("each at severity", tuple(map(float, SEVERITIES)), (), "severity {:.1f}") if graded else Parameter(),
         fixed=all(part.fixed for part in parts),
     )
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from .._core.text import literal, plain
+from ..checks import SUBFOLDERS
 from ..datasets.card import Card
 from ..datasets.dataset import UNREAD
 from ..datasets.listing import DEEPER
@@ -82,7 +83,7 @@ def card_warnings(card: Card) -> list[str]:
     if card.empty:
         said.append(f"no photograph is in {', '.join(map(literal, card.empty))}")
     if DEEPER in card.unused.values():
-        said.append("some category folders have subfolders with images: the data set `nested:<folder>` uses them")
+        said.append(SUBFOLDERS)
     if UNREAD.intersection(card.unused.values()):
         said.append("photographs in unsupported formats are left out: convert them to JPEG")
     if card.square >= 0.25:

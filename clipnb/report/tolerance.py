@@ -62,7 +62,8 @@ def broken_means(found: Sequence[Tolerance]) -> str:
     if measure == "found" and all(abs(target - left) < 0.01 for target in targets):  # chance is nearly 0 in a large set
         return f"the unedited original is the first result of {said} of the queries"
     at = " to ".join(dict.fromkeys(f"{target:.0%}" for target in (min(targets), max(targets))))
-    return f"{ANSWERED[measure]} is {said} of the way from chance to the clean value" + f" ({at})" * (measure == "found")
+    way = f"{said} of the way from chance to the clean value"
+    return f"{ANSWERED[measure]} " + (f"falls to {at} ({way})" if measure == "found" else f"is {way}")
 
 
 def lines(found: Sequence[Tolerance]) -> list[str]:
