@@ -3,10 +3,10 @@
 Categories are drawn from populations whose means are known: the lists that the study prints and that this project measured,
 and lists that are hard for an interval (a ceiling, many zeros, a rare collapse). Images are nested in categories with the
 intra-class correlation of the study's images, and an image's accuracy is a share of ten results. A data set without an
-interval counts as not covered. Each replicate has its own generator, whose seed derives from its purpose; the
-numbers depend neither on the order nor on the number of processes. Two seeds are simulated; the second confirms the first.
-A run that was stopped goes on where it was: delete `_build/simulation` if the code has changed since. Writes
-`clipnb/report/data/simulation.csv`; rows of questions and sizes that are not asked for stay as they are.
+interval counts as not covered, but not for the threshold for results, which often has none. Each replicate has its own
+generator, whose seed derives from its purpose; the numbers depend neither on the order nor on the number of processes. Two
+seeds are simulated; the second confirms the first. A run that was stopped goes on where it was: delete `_build/simulation` if
+the code has changed since. Writes `clipnb/report/data/simulation.csv`; rows of questions and sizes that are not asked for stay.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from clipnb._core.files import write_text
 from clipnb._core.random import rng_for
 from clipnb.analysis.calibration import STATISTICS
 from clipnb.analysis.pair_counts import jackknife, pair_counts
+from clipnb.analysis.result_threshold import result_threshold
 from clipnb.stats.hypothesis import holm, interaction, tost, wilcoxon
 from clipnb.stats.intervals import Interval, mean_interval, t_interval, ticks
 from clipnb.stats.sign_flips import change_interval, sign_flip
@@ -176,6 +177,24 @@ def thresholds(unequal: float, n: int, replicate: int, seed: int) -> Row:
     return found
 
 
+def _threshold_of_results(unequal: float, n: int, replicate: int, seed: int) -> Interval:
+    vectors, at = clusters(n, 4 if unequal else 8, rng_for(seed, "results", unequal, n, replicate), unequal)
+    return result_threshold(vectors, at, np.arange(len(at)), k=10).tau
+
+
+@cache
+def _mean_threshold_of_results(unequal: float, n: int, seed: int) -> float:
+    """The mean over `GALLERIES` galleries of n categories."""
+    return float(np.nanmean([_threshold_of_results(unequal, n, -1 - gallery, seed).point for gallery in range(GALLERIES)]))
+
+
+def results(unequal: float, n: int, replicate: int, seed: int) -> Row:
+    """Whether the interval of the threshold for results, if there is one, contains the mean over galleries."""
+    found, method = _threshold_of_results(unequal, n, replicate, seed), "jackknife of tau_results"
+    covered = float(_mean_threshold_of_results(unequal, n, seed) in found) if found.bounded else math.nan
+    return {method: covered, f"none, {method}": float(not found.bounded)}
+
+
 @cache
 def _over_galleries(edit: str, n: int, seed: int) -> float:
     """The mean change over `GALLERIES` galleries of n categories."""
@@ -197,6 +216,7 @@ QUESTIONS: dict[str, tuple[Callable[[Any, int, int, int], Row], dict[str, Any], 
     "test": (tests, {p.name: p for p in POPULATIONS}, 0.5),
     "difference": (two_sets, {" / ".join(pair): pair for pair in PAIRS}, 0.5),
     "threshold": (thresholds, {"equal sizes": 0.0, "unequal sizes": 1.2}, 0.5),
+    "results": (results, {"equal sizes": 0.0, "unequal sizes": 1.2}, 0.5),
     "shared gallery": (shared, {edit: edit for edit in EDITS}, 1.0),
     "model of means": (models_of_means, {p.name: p for p in POPULATIONS}, 0.25),
     "model of changes": (models_of_changes, {name: name for name in CHANGES}, 0.25),
@@ -216,7 +236,7 @@ def cell(task: Task, replicates: int) -> pd.DataFrame:
     table = pd.DataFrame([ask(populations[name], n, r, seed) for r in range(max(1, int(replicates * share)))], dtype=float)
     widths = {method: table.pop(method).median() for method in list(table) if method.startswith("width, ")}
     none = {method: table.pop(method).mean() for method in list(table) if method.startswith("none, ")}
-    rates, reference = table.mean(), widths.get("width, t", math.nan)
+    rates, reference = table.mean().fillna(0.0), widths.get("width, t", math.nan)
     return pd.DataFrame(
         {
             "seed": seed,

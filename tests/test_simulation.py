@@ -15,6 +15,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from clipnb.analysis.pair_counts import jackknife_interval
+from clipnb.analysis.result_threshold import ResultThreshold
 from clipnb.report.coverage import LOW, breaking_points, lowest
 from clipnb.report.coverage import simulation as every_seed
 from clipnb.report.format import NB, over_categories, percent, points, span, stated
@@ -168,6 +169,7 @@ def test_the_interval_of_a_change_covers_what_student_s_t_covers_and_five_catego
     [
         (jackknife_interval, "threshold", "jackknife", "^equal"),
         (jackknife_interval, "threshold", "jackknife", "^unequal"),
+        (ResultThreshold, "results", "jackknife", ""),
         (unpaired_difference, "difference", "Welch interval, against as many", ""),
         (unpaired_difference, "difference", "Welch interval, against 100", ""),
         (change_interval, "change", "sign flip", ""),

@@ -34,7 +34,7 @@ def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(phot
     assert "This rate over pairs does not control what a search returns: of the 10 nearest photographs, " in said
     assert f"{found.results.curve.at(pairs)[2]:.1%} of those below {pairs:.3f} are of the query's kind" in said
     assert f"**Take {found.results.tau.point:.3f}**" in said
-    assert f"{found.results.precision.point:.1%}" in said
+    assert f"{found.results.precision:.1%}" in said
     frame = threshold_frame(found)
     assert frame["threshold"].tolist()[-1] == "tau"
     assert frame["tau"].tolist()[-1] == 0.8
@@ -50,15 +50,15 @@ def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder
     said = threshold_answer(found)
     assert "Calibrated on all 3 categories; of 10 or more, half would be held out as a check" in said
     assert "Checked on each category in turn, with the threshold that the others set" in said
-    unbounded = "the area, uAP, the threshold for pairs, the threshold for results, the share of accepted results of one kind"
+    unbounded = "the area, uAP, the threshold for pairs, the threshold for results"
     assert said.endswith(f"\nWithout an interval: {unbounded} (3 categories are too few).")
     apart = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
     images, names = [str(i) for i in range(12)], [kind for kind in "abc" for _ in range(4)]
     said = threshold_answer(calibrate(apart, names, images, k=3, wanted=0.5))
     assert "Of all results, 100.0% are of the query's kind: 50% needs no threshold." in said
-    angles = np.deg2rad([0, 1, 60, 120, 65, 125])  # only the first kind is close together
+    angles = np.deg2rad([0, 1, 60, 63, 120, 123])  # only the first kind has two; without it, no threshold is precise
     fan = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    said = threshold_answer(calibrate(fan, list("aabbcc"), images[:6], k=2))
+    said = threshold_answer(calibrate(fan, list("aabcde"), images[:6], k=2))
     assert "with the threshold that the others set, no result is accepted: take none for this." in said
     assert "recall_held_out" not in threshold_frame(found)
 

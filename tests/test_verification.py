@@ -121,6 +121,23 @@ def test_leaving_a_category_out_is_counting_without_it(groups: int, each: int, s
         assert_allclose(getattr(one, field), getattr(again, field))
 
 
+def test_leaving_a_category_out_leaves_out_the_results_that_it_gives_and_those_that_it_is() -> None:
+    vectors, names = clusters(6, 5, 11, spread=1.0)
+    labels, images = codes(names)[0], np.arange(len(names))
+    counts, pairs = (pair_counts(vectors, labels, images, k) for k in (4, 0))
+    for without in range(6):
+        rest = [(d, same) for name, d, same, other in brute_results(vectors, names, 4) if f"c{without}" not in (name, other)]
+        for tau in (0.4, 0.8, 1.2):
+            below = [same for d, same in rest if d < tau]
+            _, _, precision = counts.curve(without=without).at(tau)
+            assert precision == pytest.approx(np.mean(below), nan_ok=True) if below else math.isnan(precision)
+    # if all others are results, the results are all pairs
+    everything = result_threshold(vectors, labels, images, len(names) - 1, wanted=0.9).tau
+    of_pairs = jackknife(pairs, {"tau": lambda curve: recall_at_precision(curve, 0.9)[1]})["tau"]
+    assert (everything.point, everything.low, everything.high) == (of_pairs.point, of_pairs.low, of_pairs.high)
+    assert everything.bounded
+
+
 def test_copies_of_an_image_are_no_pair() -> None:
     vectors, names = clusters(3, 4, 1)
     images = np.array([0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8])
@@ -143,13 +160,13 @@ def test_a_jackknife_of_unequal_categories_has_fewer_degrees_of_freedom() -> Non
     assert found.high - found.point == pytest.approx(stats.t.ppf(0.975, effective - 1) * error)
 
 
-def brute_results(vectors: np.ndarray, names: list[str], k: int) -> list[tuple[str, float, bool]]:
-    """(category of the query, distance, whether of its kind) of the k nearest others of each image."""
+def brute_results(vectors: np.ndarray, names: list[str], k: int) -> list[tuple[str, float, bool, str]]:
+    """(category of the query, distance, whether of its kind, category) of the k nearest others of each image."""
     found = []
     for q in range(len(names)):
         distance = np.linalg.norm(vectors.astype(float) - vectors[q], axis=1)
         near = [i for i in np.argsort(distance) if i != q][:k]
-        found += [(names[q], distance[i], names[i] == names[q]) for i in near]
+        found += [(names[q], distance[i], names[i] == names[q], names[i]) for i in near]
     return found
 
 
@@ -158,18 +175,17 @@ def test_the_threshold_for_results_reaches_its_precision_and_is_checked_category
     labels, images = codes(names)[0], np.arange(len(names))
     found = result_threshold(vectors, labels, images, 5, wanted=0.8)
     results = brute_results(vectors, names, 5)
-    below = [same for _, d, same in results if d < found.tau.point]
+    below = [same for _, d, same, _ in results if d < found.tau.point]
     assert np.mean(below) >= 0.8
-    more = [same for _, d, same in results if d < found.tau.point + 2 / BINS + 1e-4]
+    more = [same for _, d, same, _ in results if d < found.tau.point + 2 / BINS + 1e-4]
     assert found.curve.at(found.tau.point)[2] == pytest.approx(np.mean(below))
     assert np.mean(more) < 0.8 or len(more) == len(below)
     accepted: list[bool] = []
     counts = pair_counts(vectors, labels, images, 5)
     for c in sorted(set(names)):  # each judged by the threshold of the others
         tau = recall_at_precision(counts.curve(without=sorted(set(names)).index(c)), 0.8)[1]
-        accepted += [same for name, d, same in results if name == c and d < tau]
-    assert found.precision.point == pytest.approx(np.mean(accepted))
-    assert found.precision.low < found.precision.point < found.precision.high <= 1
+        accepted += [same for name, d, same, _ in results if name == c and d < tau]
+    assert found.precision == pytest.approx(np.mean(accepted))
     assert found.accepted == pytest.approx(len(accepted) / len(results))
     assert found.tau.low < found.tau.point < found.tau.high
 
@@ -193,7 +209,8 @@ def test_a_wanted_precision_out_of_range_is_said_and_one_out_of_reach_is_absent(
     mixed = np.tile(vectors[:1], (8, 1))
     found = result_threshold(mixed, np.arange(8) % 2, np.arange(8), 3)
     assert math.isnan(found.tau.point)
-    assert (found.accepted, found.precision.n) == (0, 0)
+    assert found.accepted == 0
+    assert math.isnan(found.precision)
 
 
 def test_half_of_many_categories_is_held_out_and_the_promise_checked_on_it() -> None:

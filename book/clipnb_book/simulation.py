@@ -172,7 +172,7 @@ def values() -> dict[str, Any]:
         "worst": {question: worst_table(question) for question in CHOSEN},
         "each": {
             name: worst_table(question, by=("method", "population"))
-            for name, question in (("threshold", "threshold"), ("sharing", "shared gallery"))
+            for name, question in (("threshold", "threshold"), ("results", "results"), ("sharing", "shared gallery"))
         },
         "models": {
             name: {"said": models(f"model of {name}"), "table": worst_table(f"model of {name}")} for name in ("means", "changes")

@@ -29,13 +29,13 @@ class PairCounts:
 
     same: NDArray[np.int64]  # (G, BINS) number of ordered pairs within each category
     different: NDArray[np.int64]  # (G, BINS) number of ordered pairs from each category to the others
-    both_ways: bool = True  # whether a pair is counted for both of its images: False if pairs are queries and their results
+    towards: NDArray[np.int64]  # (G, BINS) number of ordered pairs from the others to each category
 
     def curve(self, without: int | None = None) -> OperatingCurve:
-        """Compute the operating curve of all categories, or of all except `without`."""
+        """Compute the operating curve of all pairs, or of those without an image of the category `without`."""
         same, different = self._totals
         if without is not None:
-            same, different = same - self.same[without], different - (1 + self.both_ways) * self.different[without]
+            same, different = same - self.same[without], different - self.different[without] - self.towards[without]
         return curve_of_counts(np.arange(1, BINS + 1) * 2 / BINS, same, different)
 
     @cached_property
@@ -51,6 +51,7 @@ def pair_counts(vectors: Floats, categories: Integers, images: Integers, k: int 
     """
     groups = int(categories.max()) + 1 if len(categories) else 0
     counts = np.zeros((2 * groups, BINS + 1), dtype=np.int64)  # the last bin holds the pairs of equal content
+    towards = np.zeros((groups, BINS + 1), dtype=np.int64)
     for rows, cosine in similarity_blocks(vectors, vectors):
         same = categories[rows, None] == categories
         kind, own = 2 * categories[rows, None] + same, images[rows, None] == images
@@ -60,22 +61,30 @@ def pair_counts(vectors: Floats, categories: Integers, images: Integers, k: int 
         at = np.minimum((np.sqrt(np.maximum(0.0, 2.0 - 2.0 * cosine)) * (BINS / 2)).astype(np.int64), BINS - 1)
         at[own] = BINS
         np.add.at(counts.ravel(), (at + kind * (BINS + 1)).ravel(), 1)
-    return PairCounts(same=counts[1::2, :-1], different=counts[::2, :-1], both_ways=not k)
+        if k:
+            np.add.at(towards, (categories[nearest], at), kind % 2 == 0)
+    different = counts[::2, :-1]
+    return PairCounts(same=counts[1::2, :-1], different=different, towards=towards[:, :-1] if k else different)
 
 
 def jackknife(counts: PairCounts, statistics: Mapping[str, Callable[[OperatingCurve], float]]) -> dict[str, Interval]:
-    """Compute statistics of the operating curve with jackknife intervals over categories (`jackknife_interval`)."""
+    """Compute statistics of the operating curve with jackknife intervals over categories: name -> `jackknife_interval`.
+
+    The names of thresholds begin with "tau": a distance is at most 2, a rate at most 1.
+    """
     groups = len(counts.same)
     whole, reduced = counts.curve(), [counts.curve(without=c) for c in range(groups)] if groups >= FEWEST else []
     weights = (counts.same + counts.different).sum(axis=1)
     return {
-        name: jackknife_interval(statistic(whole), [statistic(curve) for curve in reduced], weights)
+        name: jackknife_interval(
+            statistic(whole), list(map(statistic, reduced)), weights, most=2.0 if name.startswith("tau") else 1.0
+        )
         for name, statistic in statistics.items()
     }
 
 
-def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray[np.integer]) -> Interval:
-    """95% jackknife interval over G categories (Efron 1982), clipped at 0.
+def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray[np.integer], most: float = 1.0) -> Interval:
+    """95% jackknife interval over G categories (Efron 1982), clipped at 0 and at `most`.
 
     The interval is θ ± t(G* - 1) s with s² = (G - 1) / G · Σ (θ₍c₎ - mean of θ₍c₎)², where θ₍c₎ is the statistic without
     category c. G* = (Σ w)² / Σ w², at least 2, is the effective number of categories: G if they weigh the same, fewer if some
@@ -90,4 +99,4 @@ def jackknife_interval(point: float, left_out: Sequence[float], weights: NDArray
     effective = float(weights.sum()) ** 2 / float((weights.astype(np.float64) ** 2).sum())
     error = math.sqrt((groups - 1) / groups * float(((values - values.mean()) ** 2).sum()))
     arm = float(scipy.stats.t.ppf(1 - ALPHA / 2, max(1.0, effective - 1))) * error
-    return Interval(point, max(0.0, point - arm), point + arm, "jackknife", groups)
+    return Interval(point, max(0.0, point - arm), min(most, point + arm), "jackknife", groups)

@@ -10,20 +10,23 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..metrics.ranking import Integers
 from ..metrics.validity import Floats
 from ..metrics.verification import OperatingCurve, recall_at_precision
 from ..stats.intervals import Interval
-from .pair_counts import BINS, jackknife, jackknife_interval, pair_counts
+from .pair_counts import BINS, jackknife, pair_counts
 
 WANTED = 0.9  # precision that the threshold reaches
+METHOD = "jackknife of results"  # its coverage is lower than that of the jackknife of all pairs
 
 
 @dataclass(frozen=True)
 class ResultThreshold:
-    """The largest threshold with the wanted precision among accepted results, with jackknife intervals over categories.
+    """The largest threshold with the wanted precision among accepted results, with a jackknife interval over categories.
+
+    In simulations the interval covers 67.1% to 96.7%: least with many categories, where a few results of another kind decide. It
+    has no bounds if without one category no threshold reaches the precision, which is often so.
 
     It is checked on categories that did not set it: the results of each category are accepted by the threshold of the others.
     """
@@ -31,7 +34,7 @@ class ResultThreshold:
     k: int  # number of results of a query
     wanted: float  # the wanted precision
     tau: Interval  # the threshold, NaN if none reaches the precision
-    precision: Interval  # precision of the check, over categories with an accepted result
+    precision: float  # precision of the check; NaN if no result is accepted
     accepted: float  # share of all results that are accepted in the check
     curve: OperatingCurve  # of the results
 
@@ -51,18 +54,8 @@ def result_threshold(vectors: Floats, categories: Integers, images: Integers, k:
     return ResultThreshold(
         k=k,
         wanted=wanted,
-        tau=jackknife(counts, {"tau": tau_of})["tau"],
-        precision=_precision(held_out[held_out.any(axis=1)]),
+        tau=replace(jackknife(counts, {"tau": tau_of})["tau"], method=METHOD),
+        precision=float(held_out[:, 0].sum() / held_out.sum()) if held_out.any() else math.nan,
         accepted=float(held_out.sum() / max(1, int(counts.same.sum() + counts.different.sum()))),
         curve=counts.curve(),
     )
-
-
-def _precision(accepted: NDArray[np.int64]) -> Interval:
-    """Share of same-kind results among (G, 2) accepted results of the same and of another kind, with its jackknife interval."""
-    same, both = accepted[:, 0], accepted.sum(axis=1)
-    if not both.sum():
-        return Interval(math.nan, math.nan, math.nan, "jackknife", 0)
-    left_out = (same.sum() - same) / (both.sum() - both) if len(both) > 1 else []
-    found = jackknife_interval(float(same.sum() / both.sum()), left_out, both)
-    return replace(found, high=min(1.0, found.high)) if found.bounded else found

@@ -20,6 +20,7 @@ SIMULATED = {
     "percentile": ("change", "percentile"),
     "Welch": ("difference", "Welch interval, against (as many|100)"),
     "jackknife": ("threshold", "jackknife of .*"),
+    "jackknife of results": ("results", "jackknife of .*"),
     INVERTED: ("breaking point", INVERTED),
 }
 """Method of an interval -> its question and, as a regular expression, its name in the simulation."""

@@ -36,16 +36,16 @@ def _of_results(found: ResultThreshold, pairs: float) -> str:
         said += f": of the {found.k} nearest photographs, {precision:.1%} of those below {pairs:.3f} are of the query's kind"
     if math.isnan(found.tau.point):
         return f"{said}. No threshold makes {found.wanted:.0%} of accepted results of the query's kind."
-    tau, got = found.tau, found.precision
+    tau = found.tau
     if tau.point >= FARTHEST:
         everything = found.curve.at(FARTHEST)[2]
         return f"{said}. Of all results, {everything:.1%} are of the query's kind: {found.wanted:.0%} needs no threshold."
     goal = f"to make {found.wanted:.0%} of accepted results of the query's kind"
     checked = "Checked on each category in turn, with the threshold that the others set"
-    if math.isnan(got.point):
+    if math.isnan(found.precision):
         return f"{said}. Only {tau.point:.3f} is low enough {goal}. {checked}, no result is accepted: take none for this."
     checked = f"{said}. **Take {tau.point:.3f}**{_span(tau)} {goal}. {checked}"
-    right = f"{got.point:.1%}{_span(got, _share)} of these are of the query's kind"
+    right = f"{found.precision:.1%} of these are of the query's kind"
     return f"{checked}: {found.accepted:.1%} of results are accepted, and {right}."
 
 
@@ -74,7 +74,6 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     lines.append(f"At {tau:g}, {recall} of pairs of one kind are accepted and {fpr} of pairs of different kinds.")
     results = calibration.results
     shown = {"the area": auc, "uAP": v["uap"], "the threshold for pairs": one, "the threshold for results": results.tau}
-    shown["the share of accepted results of one kind"] = results.precision
     without = {name: i.why_unbounded for name, i in shown.items() if not i.bounded and not math.isnan(i.point)}
     for why in dict.fromkeys(without.values()):
         lines.append(f"Without an interval: {', '.join(name for name in without if without[name] == why)} ({why}).")

@@ -70,7 +70,7 @@ class Interval:
     point: float  #: the estimate
     low: float  #: lower bound; NaN if there is no interval
     high: float  #: upper bound; NaN if there is no interval
-    method: str  #: "Gaffke", "t", "sign flip", "Welch", "jackknife", "percentile" or "given"
+    method: str  #: "Gaffke", "t", "sign flip", "Welch", "jackknife", "jackknife of results", "percentile" or "given"
     n: int  #: number of categories; for a difference, of the smaller data set
     level: float = 0.95  #: nominal coverage
     constant: bool = False  #: whether all categories have the same value
@@ -85,7 +85,7 @@ class Interval:
         """Why the interval has no bounds, in words."""
         if self.n < 2:
             return "one category" if self.n else "no category"
-        if self.method == "jackknife" and self.n >= FEWEST and not self.constant:
+        if self.method.startswith("jackknife") and self.n >= FEWEST and not self.constant:
             return "leaving out one of the categories leaves no value"
         return "no spread between categories" if self.constant else f"{self.n} categories are too few"
 

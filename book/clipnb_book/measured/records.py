@@ -59,7 +59,7 @@ def calibration(dataset: str) -> Calibration:
             k=(results := kept["results"])["k"],
             wanted=results["wanted"],
             tau=_interval(results["tau"]),
-            precision=_interval(results["precision"]),
+            precision=results["precision"],
             accepted=results["accepted"],
             curve=_curve(results["curve"]),
         ),
@@ -151,8 +151,8 @@ def _of_calibration(found: Calibration, tau: float) -> dict[str, Any]:
         "calibrated_on": found.calibrated_on,
         "scored_on": found.scored_on,
         "results": {
-            **{name: rounded(getattr(results, name)) for name in ("k", "wanted", "accepted")},
-            **{name: _of_interval(getattr(results, name)) for name in ("tau", "precision")},
+            **{name: rounded(getattr(results, name)) for name in ("k", "wanted", "precision", "accepted")},
+            "tau": _of_interval(results.tau),
             "curve": _thinned(results.curve, thresholds),
         },
     }
