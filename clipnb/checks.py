@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from ._core.text import literal
+from ._core.text import literal, word
 from .datasets.listing import DEEPER, HIDDEN
 from .manipulations import CLEAN
 from .result import Result
@@ -43,7 +43,7 @@ def floor_warning(scores: Mapping[str, Sequence[float]]) -> str:
         return ""
     return (
         f"{share:.0%} of the clean queries have no valid result, so that valid@k can hardly fall: the threshold does not fit "
-        "this encoder (`clipnb threshold` finds one that does); read found and P@1 instead"
+        "this encoder (`clipnb threshold <data set>` finds one that does); read found and P@1 instead"
     )
 
 
@@ -66,8 +66,12 @@ def _copies_warning(result: Result) -> str:
         return ""
     return (
         f"{many} of {len(share)} queries lose more than {CROWD:.0%} of the {'results' if answered else 'gallery'} as copies "
-        f"(at most {share.max():.0%}): `clipnb card --files` names such pairs, and -p duplicates -1 leaves out equal files alone"
+        f"(at most {share.max():.0%}): {_names(result)} such pairs, and -p duplicates -1 leaves out equal files alone"
     )
+
+
+def _names(result: Result) -> str:
+    return f"{literal(f'clipnb card --files {word(result.spec.dataset)}')} names"
 
 
 def warnings(result: Result) -> list[str]:
@@ -112,11 +116,13 @@ def warnings(result: Result) -> list[str]:
         said.append(f"{were} left out, as queries and as results: {some}{more}")
     if empty := result.provenance["empty_categories"]:
         hold = "1 folder holds" if len(empty) == 1 else f"{len(empty)} folders hold"
-        said.append(f"{hold} no readable image: {', '.join(literal(name) for name in empty[:5])}")
+        deeper = " outside subfolders" * (DEEPER in result.provenance["other_files"])
+        more = f" and {len(empty) - 5} more" * (len(empty) > 5)
+        said.append(f"{hold} no readable image{deeper}: {', '.join(literal(name) for name in empty[:5])}{more}")
     if part := partial_warning(result):
         said.append(part)
     if kinds := ", ".join(f"{n} {literal(kind)}" for kind, n in result.provenance["other_files"].items() if kind != HIDDEN):
-        said.append(f"these files are not used: {kinds} (`clipnb card --files` names them)")
+        said.append(f"these files are not used: {kinds} ({_names(result)} them)")
     if len(result.category_means) < 2:
         own = ", and every result is of it by construction (P@1 is 100%)" * result.one_kind
         said.append(f"one category alone gives no interval{own}: add another folder of photographs")

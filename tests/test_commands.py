@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -219,9 +220,10 @@ def test_missing_players_are_one_line_that_says_what_to_do(project: Path, monkey
     assert "\n" not in str(caught.value)
 
 
-def test_an_interrupt_is_one_line_and_publishes_nothing(project: Path, nba: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(command: list[str], begun: str) -> str:
+    """What a command prints that is interrupted when it has printed `begun`."""
     process = subprocess.Popen(
-        [*LITERAL, "-p", "encoder", slow_encoder(project, 3600, monkeypatch), "--log-output"],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -231,11 +233,28 @@ def test_an_interrupt_is_one_line_and_publishes_nothing(project: Path, nba: Path
     )
     assert process.stdout is not None
     said = ""
-    while "asleep" not in said and (line := process.stdout.readline()):
+    while begun not in said and (line := process.stdout.readline()):
         said += line
+    time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
     said += process.communicate(timeout=HANGS)[0]
     assert process.returncode != 0
+    return said
+
+
+def test_an_interrupt_before_the_first_embedding_is_one_line(project: Path, nba: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While papermill's command line is completed, and while the processes of a sweep import."""
+    monkeypatch.setenv("PYTHONPATH", str(project), prepend=os.pathsep)
+    (project / "mine.py").write_text("import time\nprint('asleep', flush=True)\ntime.sleep(3600)\n")
+    said = interrupted([*LITERAL, "-p", "encoder", "mine:encoder"], "asleep")
+    assert said == "asleep\nclipnb: stopped; finished embeddings are kept, type the same command to continue\n"
+    said = interrupted(["clipnb", "sweep", "nba", "--encoders", "histogram", "--jobs", "2"], "0%|")
+    assert "Traceback" not in said
+    assert "clipnb: stopped; finished work is kept, and the same command continues from there\n" in said
+
+
+def test_an_interrupt_is_one_line_and_publishes_nothing(project: Path, nba: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = interrupted([*LITERAL, "-p", "encoder", slow_encoder(project, 3600, monkeypatch), "--log-output"], "asleep")
     assert "clipnb: stopped; finished embeddings are kept" in said
     assert not list(Path("book/runs").glob("*.ipynb"))
     assert not Path("results").is_dir() or not list(Path("results").glob("*/run.json"))

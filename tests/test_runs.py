@@ -114,6 +114,13 @@ def test_unreadable_images_are_counted_and_all_others_scored(photo_folder: Photo
     assert list(result.category_means) == ["cats", "dogs", "odd", "partly broken"]
     assert any("3 unreadable images" in w for w in warnings(result))
     assert any("2 folders hold no readable image" in w and "empty" in w and "hopeless" in w for w in warnings(result))
+    for number in range(5):
+        (root / f"deep {number}" / "inside").mkdir(parents=True)
+        photo.save(root / f"deep {number}" / "inside" / "good.png")
+    said = " ".join(warnings(tiny_run(root, "grey")))
+    assert "7 folders hold no readable image outside subfolders: `deep 0`, `deep 1`," in said
+    assert "`deep 4` and 2 more" in said
+    assert f"(`clipnb card --files {root}` names them)" in said
     assert json.loads(json.dumps(result.provenance)) == result.provenance
 
 

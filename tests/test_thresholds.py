@@ -77,7 +77,7 @@ def test_the_command_prints_and_writes(photo_folder: PhotoFolder, tmp_path: Path
     assert said.startswith("photos, tiny: Calibrated on ")
     assert "Take" in said
     near = card_of(str(root)).near_copies
-    assert f"{near} pairs of near-copies are counted; runs leave such pairs out. `clipnb card --files` names them." in said
+    assert f"{near} pairs of near-copies are counted; runs leave such pairs out. `clipnb card --files {root}` names them." in said
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"threshold.csv", "threshold.tex", "threshold.md", "threshold.png"}
     assert pd.read_csv(tmp_path / "out" / "threshold.csv")["tau"].between(0, 2).all()
     assert "two categories" in printed("threshold", str(photo_folder({"a": 4}, "one kind")), "--encoder", "tiny", status=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +32,15 @@ def plain(text: str) -> str:
     'a \\\\x1b[2J'
     """
     return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)
+
+
+def word(name: str) -> str:
+    """The name of a data set as a word of a command, after its flags.
+
+    >>> print(word("my photos"), word("-lead"))
+    'my photos' -- -lead
+    """
+    return "-- " * name.startswith("-") + shlex.quote(name)
 
 
 def is_service(gallery: str) -> bool:

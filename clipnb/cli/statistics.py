@@ -221,6 +221,7 @@ def _threshold_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _threshold(options: argparse.Namespace) -> int:
     from .._core.paths import shown
+    from .._core.text import word
     from ..analysis.calibration import calibration_of, threshold_frame
     from ..datasets.card import card_of
     from ..report.coverage import COVERS
@@ -236,7 +237,7 @@ def _threshold(options: argparse.Namespace) -> int:
     print(f"{spec.dataset_name}, {spec.encoder}: {answer}" + f"\n{COVERS}" * ("; covers" in answer))
     if near := card_of(options.dataset).near_copies:
         counted = f"{near} pairs of near-copies are counted" if near > 1 else "One pair of near-copies is counted"
-        print(f"{counted}; runs leave such pairs out. `clipnb card --files` names them.")
+        print(f"{counted}; runs leave such pairs out. `clipnb card --files {word(spec.dataset)}` names them.")
     print(printable(frame))
     if options.out:
         _write(options.out, {"threshold": frame}, {})

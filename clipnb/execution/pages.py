@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -170,13 +171,19 @@ def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[Ru
     try:
         for clean in (True, False):
             now = [spec for spec in due if (spec.manip == CLEAN) == clean]
-            runs = {pool.submit(failure_of, run_page, spec, due[spec]): spec for spec in now}
+            before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the processes that start here inherit
+            runs = {pool.submit(_in_worker, spec, due[spec]): spec for spec in now}
+            signal.signal(signal.SIGINT, before)
             for future in as_completed(runs):
                 bar.set_postfix_str(f"{runs[future].dataset_name} {runs[future].condition}")
                 yield runs[future], future.result()
     except BrokenProcessPool:
         how = "type the same command to continue, or try --jobs 1"
         raise UserError(f"a process of the sweep was killed (out of memory?): {how}") from None
+    except BaseException:  # an interrupt
+        for process in active_children():
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -184,8 +191,22 @@ def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[Ru
 def _start_worker(threads: int) -> None:
     """Initialise a worker process: limit its numeric kernels to some cores, and end it when its parent ends."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    signal.signal(signal.SIGTERM, _end_worker)
     if parent := parent_process():
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+def _end_worker(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the pool repeats it while the kernel ends
+    sys.exit(1)
+
+
+def _in_worker(spec: RunSpec, state: str) -> str:
+    """Run a page in a worker and return its failure, or ""; end the worker that is terminated, after the kernel of the page."""
+    try:
+        return failure_of(run_page, spec, state)
+    except SystemExit:
+        os._exit(1)
 
 
 def failure_of(task: Callable[..., object], *arguments: object) -> str:

@@ -35,6 +35,7 @@ from ..errors import UserError, text_of, user_errors
 from ..manipulations import CLEAN
 from ..spec import FIELDS, RunSpec, spec_of
 
+STOPPED = "stopped; finished embeddings are kept, type the same command to continue"
 LARGEST = 100_000  # size of the largest file of parameters that is read, in bytes
 
 _OTHER_VALUES = (
@@ -205,7 +206,7 @@ class Handler(LocalHandler):  # type: ignore[misc]
     def say_if_stopped(self) -> None:
         """Print a message at exit after an interrupt, which papermill does not report."""
         if self.running:
-            _complain("stopped; finished embeddings are kept, type the same command to continue")
+            _complain(STOPPED)
 
     def write(self, buf: str, path: str) -> None:
         notebook = json.loads(buf)
@@ -266,9 +267,11 @@ def _complain(message: str) -> None:
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """`sys.excepthook`: report a UserError of the notebook in one line and any other error as usual."""
+    """`sys.excepthook`: report a UserError of the notebook and an interrupt in one line and any other error as usual."""
     if isinstance(error, PapermillExecutionError) and error.ename in user_errors():
         _complain(error.evalue)
+    elif isinstance(error, KeyboardInterrupt):
+        _complain(STOPPED)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -134,7 +134,7 @@ def _require_made_with(folder: GalleryFolder, encoder: Encoder, colour: str) -> 
     if made_with and (held := folder.about.get("colour", "srgb")) != colour:
         raise UserError(
             f"{shown(folder.path)} was indexed with colour {held}, and the run has {colour}: pass -p colour {held}, or build a "
-            f"gallery with `clipnb index --colour {colour}`"
+            f"gallery with `clipnb index <photographs> <folder> --colour {colour}`"
         )
 
 
