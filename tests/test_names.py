@@ -63,11 +63,11 @@ def test_all_runs_of_a_data_set_are_analysed_encoder_by_encoder(project: Path, p
     assert "holiday-tiny-k2-per_category3 " in said
     assert "grey-s3" in said
     assert "jpeg" in said
-    assert (said.count("planned"), said.count("exploratory")) == (2, 3), "each group against its own clean run"
+    assert (said.count("planned "), said.count("exploratory")) == (2, 3), "each group against its own clean run"
     assert "Interaction" not in said
     assert "tiny" not in printed("analyse", "holiday", "--encoder", "histogram")
     said = printed("analyse", "holiday-tiny-k2")
-    assert (said.count("planned"), said.count("exploratory")) == (1, 2)
+    assert (said.count("planned "), said.count("exploratory")) == (1, 2)
     assert main(["analyse", "holiday-grey-tiny-k2"]) == 0
     said = printed("analyse", "holiday", "--encoder", "ViT-L/14", status=1)
     assert "has no finished runs with encoder ViT-L/14; clipnb runs lists the runs" in said
