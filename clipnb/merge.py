@@ -11,7 +11,6 @@ import pandas as pd
 from .errors import UserError
 from .result import Result, load_results
 from .runs import drawn_for, saved_result
-from .spec import RunSpec
 
 KEY = ["category", "image", "draw"]  # columns that identify a row
 
@@ -39,20 +38,22 @@ def merge(results: Sequence[Result]) -> Result:
     return Result(whole.pop(), about, rows)
 
 
-def still_to_run(batches: Sequence[RunSpec]) -> list[tuple[int, int]]:
+def still_to_run(batches: Sequence[Result]) -> list[tuple[int, int]]:
     """`start` and `step` of each stretch of categories that no batch of a run covers."""
-    total, gaps, at = len(drawn_for(batches[0]).categories), [], 0
-    for spec in sorted(batches, key=lambda s: s.start):
+    total, gaps, at = len(drawn_for(batches[0].spec).categories), [], 0
+    for spec in sorted((r.spec for r in batches), key=lambda s: s.start):
         gaps.append((at, min(spec.start, total) - at))
         at = max(at, spec.start + (spec.step or total))
     return [(start, step) for start, step in [*gaps, (at, total - at)] if step > 0]
 
 
-def batches_of(spec: RunSpec) -> list[RunSpec]:
-    """The saved batches of a run or batch."""
-    name = replace(spec, start=0, step=0).run_id
-    found = (r.spec for r in load_results(batches=True))
-    return [s for s in found if (s.start or s.step) and replace(s, start=0, step=0).run_id == name]
+def saved_batches() -> dict[str, list[Result]]:
+    """Id of a run -> its saved batches."""
+    groups: dict[str, list[Result]] = {}
+    for result in load_results(batches=True):
+        if result.spec.start or result.spec.step:
+            groups.setdefault(replace(result.spec, start=0, step=0).run_id, []).append(result)
+    return groups
 
 
 def merge_saved() -> list[tuple[Path, list[tuple[int, int]]]]:
@@ -60,11 +61,7 @@ def merge_saved() -> list[tuple[Path, list[tuple[int, int]]]]:
 
     A `UserError` says that no batches are there, that they do not belong together, or that a saved run holds other queries.
     """
-    groups: dict[str, list[Result]] = {}
-    for result in load_results(batches=True):
-        if result.spec.start or result.spec.step:
-            groups.setdefault(replace(result.spec, start=0, step=0).run_id, []).append(result)
-    if not groups:
+    if not (groups := saved_batches()):
         raise UserError("there are no runs with -p start or -p step to merge")
     whole = [merge(batches) for batches in groups.values()]
     for result in whole:
@@ -76,7 +73,7 @@ def merge_saved() -> list[tuple[Path, list[tuple[int, int]]]]:
             )
     written = []
     for result in whole:
-        if left := still_to_run([r.spec for r in groups[result.spec.run_id]]):
+        if left := still_to_run(groups[result.spec.run_id]):
             missing = sum(step for _, step in left)
             result = replace(result, provenance=result.provenance | {"categories_missing": missing})
         written.append((result.save(), left))

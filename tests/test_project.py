@@ -222,6 +222,7 @@ def test_the_answer_of_a_batch_names_the_next_one_or_the_merger(photo_folder: Ph
     assert said[2].endswith("clipnb merge")
     assert "start" not in said[2]
     rest = RunSpec(root, encoder="histogram", k=3, start=3)
+    run(rest, progress=False).save()
     assert Handler(rest).next_commands() == "the same with -p start 0 -p step 3"
 
 

@@ -16,6 +16,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple
@@ -245,14 +246,14 @@ class Handler(LocalHandler):  # type: ignore[misc]
 
     def next_commands(self) -> str:
         """What uses the run."""
-        from ..merge import batches_of, still_to_run
+        from ..merge import saved_batches, still_to_run
         from ..runs import saved_result
 
         spec, group = self.spec, shlex.quote(self.spec.group_id)
         elsewhere = project_root() != (find_project(Path.cwd()) or Path.cwd())
         there = f"cd {shlex.quote(shown(project_root()))} && " if elsewhere else ""
         if spec.start or spec.step:
-            if not (left := still_to_run([spec, *batches_of(spec)])):
+            if not (left := still_to_run(saved_batches()[replace(spec, start=0, step=0).run_id])):
                 return f"{there}clipnb merge"
             start, step = left[0]
             return f"the same with -p start {start}" + f" -p step {step}" * (not 0 < spec.step <= step)
