@@ -291,9 +291,10 @@ def near_runs(name: str, *fields: str) -> str:
 def saved_runs(name: str, **settings: object) -> list[Result]:
     """The saved runs that a name stands for and that have these settings (fields of `RunSpec`).
 
-    The name is a run's id or folder, the common part of the ids of a group, or a data set, by name or by folder.
+    The name is a run's id or folder, the common part of the ids of a group, a data set, by name or by folder, or a folder of runs.
     """
-    results = [r for r in load_results() if all(getattr(r.spec, field) == value for field, value in settings.items())]
+    root = name if any(Path(name).glob("[!.]*/run.json")) else None
+    results = [r for r in load_results(root) if all(getattr(r.spec, field) == value for field, value in settings.items())]
     folder = Path(name).resolve()
     named = [r for r in results if name in (r.spec.run_id, r.spec.group_id) or folder == (results_root() / r.spec.run_id).resolve()]
-    return named or [r for r in results if r.is_on(normalized_dataset(name))]
+    return named or (results if root else [r for r in results if r.is_on(normalized_dataset(name))])

@@ -64,7 +64,7 @@ def test_one_encoder_or_what_no_run_opened_for_long_is_pruned_and_the_others_sta
         fill(root, identity, days=days)
     EmbeddingStore(root / "embeddings", "opened|x", 8)
     left = ["ViT-L/14", "ViT-L/14 bf16", "histogram", "old", "opened"]
-    for typed, said in (([], "say what to prune"), (["VIT"], "holds nothing called VIT")):
+    for typed, said in (([], "say what to prune"), (["VIT-L/14"], "nothing called VIT-L/14 (did you mean 'ViT-L/14'")):
         assert said in printed("cache", "prune", *typed, status=1)
         assert names() == left
     for typed, gone in ((["ViT-L/14 bf16"], "ViT-L/14 bf16"), (["ViT-L/14"], "ViT-L/14"), (["--older-than", "30"], "old")):

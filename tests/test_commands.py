@@ -306,6 +306,19 @@ def test_info_lists_what_is_at_hand(project: Path, nba: Path, capsys: pytest.Cap
         ([], "the following arguments are required: command; clipnb --help"),
         (["threshold", "x", "--k", "many"], "argument --k: invalid int value: 'many'; clipnb threshold --help"),
         (["sweep", "x", "--mnips", "grey"], "sweep does not take --mnips grey (did you mean '--manips'?); clipnb sweep --help"),
+        (["compare", "a", "b", "--format", "json"], "compare does not take --format json; clipnb compare --help"),
+        (["card", "-lea"], "the following arguments are required: dataset (is -lea a name? type -- before it); clipnb card --help"),
+        (["sweep", "-lead"], "sweep does not take -lead (is -lead a name? type -- before it); clipnb sweep --help"),
+        (
+            ["tolerance", "--manips", "blurred", "jpeg", "holiday"],
+            "the following arguments are required: dataset (--manips blurred jpeg holiday is a list: put the data set first, "
+            "or -- before it); clipnb tolerance --help",
+        ),
+        (
+            ["sweep", "ok.yml", "--severities", "1", "2", "scenes"],
+            "argument --severities: invalid int value: 'scenes' (--severities 1 2 scenes is a list: put the data set first, "
+            "or -- before it); clipnb sweep --help",
+        ),
         (["thresold", "x"], "there is no command 'thresold' (did you mean 'threshold'?); clipnb --help"),
     ],
 )

@@ -65,6 +65,7 @@ def test_all_runs_of_a_data_set_are_analysed_encoder_by_encoder(project: Path, p
     assert "jpeg" in said
     assert (said.count("planned "), said.count("exploratory")) == (2, 3), "each group against its own clean run"
     assert "Interaction" not in said
+    assert printed("analyse", "results/") == said, "the folder of all runs, which are all on this data set"
     assert "tiny" not in printed("analyse", "holiday", "--encoder", "histogram")
     said = printed("analyse", "holiday-tiny-k2")
     assert (said.count("planned "), said.count("exploratory")) == (1, 2)

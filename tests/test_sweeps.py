@@ -63,7 +63,9 @@ def test_a_grid_is_typed_with_data_sets_and_flags_which_win(tmp_path: Path) -> N
     [
         ("datasets: [a\n", "cannot be read as a grid"),
         ("- a\n", "must hold some of"),
-        ("dataset: a\n", r"must hold some of .*\(dataset\)"),
+        ("dataset: a\n", r"must hold some of .*\(dataset\)\Z"),
+        ("datasets: [a]\nk: 3\ntau: 1\n", r"must hold some of .* nothing else \(k, tau\): put k, tau into settings\Z"),
+        ("datasets: [a]\nsettings: {strength: 2.5}\n", r"\Aa grid has no strength: list severities: \[1, 3, 5\], or pass -p"),
         ("manips: []\nseverities: [high]\n", "manips is empty: .*; severities must be whole numbers"),
         ("datasets: [a, b]\nencoders: [histgram]\nsettings: {k: 0}\n", r"unknown encoder 'histgram' [^;]*; k must be [^;]*\Z"),
         ("settings: 3\n", "settings must be"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from .._core.registry import nearest
@@ -21,10 +23,28 @@ COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *project.COMMANDS, *data.COMMAN
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
+    """A parser whose complaint is one line, which says what a flag took that may be the missing data set."""
+
+    typed: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.typed = args or ()
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help lists what it takes")
+        taken = ""
+        for at, word in enumerate(self.typed):
+            action = self._option_string_actions.get(word)
+            if action and action.nargs == "+" and message.startswith(("the following", f"argument {word}:")):
+                words = takewhile(lambda own: not own.startswith("-"), self.typed[at + 1 :])
+                taken = f" ({shlex.join([word, *words])} is a list: put the data set first, or -- before it)"
+        raise UserError(f"{message}{taken or _dashed(self.typed)}; {self.prog} --help lists what it takes")
+
+
+def _dashed(words: Sequence[str]) -> str:
+    """What to type for a name that begins with a dash; "" if there is none."""
+    names = [word for word in words if re.match(r"-[^-\d]..", word)]
+    return f" (is {names[0]} a name? type -- before it)" if names and "--" not in words else ""
 
 
 def parser(*chosen: str) -> argparse.ArgumentParser:
@@ -73,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             if spaced := cut_by_shell(typed):
                 raise UserError(f"{command} does not take {shlex.join(unknown)}: put a name with spaces in quotes: {spaced}")
-            meant = nearest(unknown[0], options.takes)
+            flags = {flag.strip("-"): flag for flag in options.takes}
+            meant = nearest(unknown[0].strip("-"), flags, flags) or _dashed(unknown)
             raise UserError(f"{command} does not take {shlex.join(unknown)}{meant}; clipnb {command} --help lists what it takes")
         status: int = options.go(options)
         sys.stdout.flush()

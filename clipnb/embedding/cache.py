@@ -14,6 +14,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from .._core.paths import cache_root
+from .._core.registry import nearest
 from ..errors import UserError
 from .store import connect, store_file
 
@@ -83,8 +84,10 @@ def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float |
         if unread := [part for part in kept if part.unread]:
             return unread
         raise UserError("say what to prune: an encoder or a kind that `clipnb cache` lists, --older-than DAYS, or --all")
-    if unknown := set(names).difference(*(part.names for part in kept)):
-        raise UserError(f"the cache holds nothing called {', '.join(sorted(unknown))}: `clipnb cache` lists what it holds")
+    known = set[str]().union(*(part.names for part in kept))
+    if unknown := sorted(set(names) - known):
+        meant = nearest(unknown[0], known)
+        raise UserError(f"the cache holds nothing called {', '.join(unknown)}{meant}: `clipnb cache` lists what it holds")
     limit = float("inf") if older_than is None else time.time() - older_than * DAY
     return [part for part in kept if (not names or part.names & set(names)) and (part.unread or part.used < limit)]
 

@@ -31,6 +31,7 @@ from ..runs import drawn_for, saved_or_new
 from ..spec import FIELDS, RunSpec
 from . import pages
 
+AXES = {"dataset", "manip", "severity", "encoder"}  # fields of `RunSpec` of which a grid has lists
 TRIAL = 6  # number of photographs in a trial, which measures the speed of an encoder without earlier runs
 LARGEST = 100_000  # size of the largest file that is read as a grid, in bytes
 NOTEBOOK_SECONDS = 12.0  # time that a run's kernel, figures and page take besides its embeddings, on one core
@@ -51,11 +52,13 @@ class Grid:
         mistakes: list[str] = []
         if not self.datasets:
             mistakes.append("a sweep needs data sets: clipnb sweep <folder or name> ...")
-        if over := set(self.settings) & {"dataset", "manip", "severity", "encoder"}:
+        if over := set(self.settings) & AXES:
             mistakes.append(f"settings hold {', '.join(sorted(over))}: name these as datasets, manips, severities or encoders")
         if unknown := set(self.settings) - set(FIELDS):
             mistakes.append(f"unknown settings: {', '.join(sorted(unknown))}; settings are parameters of the run notebook")
-        settings = {name: value for name, value in self.settings.items() if name not in over | unknown}
+        if "strength" in self.settings:
+            mistakes.append("a grid has no strength: list severities: [1, 3, 5], or pass -p strength to a single run")
+        settings = {name: value for name, value in self.settings.items() if name not in over | unknown | {"strength"}}
         conditions, found = [(CLEAN, 0)], dict[RunSpec, None]()
         for manip in self.manips:
             try:
@@ -86,7 +89,9 @@ def read_grid(path: Path) -> dict[str, Any]:
     names = set(Grid.__dataclass_fields__)
     if not isinstance(found, dict) or set(found) - names:
         strange = f" ({', '.join(sorted(map(str, set(found) - names)))})" if isinstance(found, dict) else ""
-        raise UserError(f"{shown(path)} must hold some of {', '.join(sorted(names))}, and nothing else{strange}")
+        moved = sorted(set(found) & set(FIELDS) - AXES) if isinstance(found, dict) else []
+        where = f": put {', '.join(moved)} into settings" * bool(moved)
+        raise UserError(f"{shown(path)} must hold some of {', '.join(sorted(names))}, and nothing else{strange}{where}")
     settings = found.pop("settings", None) or {}
     if not isinstance(settings, dict):
         raise UserError(f"{shown(path)}: settings must be name: value pairs")
