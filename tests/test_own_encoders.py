@@ -71,20 +71,24 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ],
 )
 def test_what_an_encoder_returns_is_checked(here: Path, photo_folder: PhotoFolder, returned: str, said: str) -> None:
-    write(here, "wrong", returned)
+    write(here, "wrong", returned, attributes="name = 'mine'")
     folder = photo_folder({"b": 3, "c": 3})
     with one_line(f"encoder 'wrong:build' .*{said}"):
         run(RunSpec(str(folder), "original", "wrong:build", k=2, duplicates=-2), workers=1, progress=False)
     with pytest.raises(UserError, match="encoder 'wrong:build' should return 1 vectors"):
         embed_images([picture(1)], load_encoder("wrong:build"))
+    with one_line(r"an image is an RGB array \(height, width, 3\) of uint8, not \(32, 48, 3\) of float64"):
+        embed_images([picture(1) / 255], load_encoder("wrong:build"))
 
 
 def test_a_factory_that_fails_says_where(here: Path) -> None:
     write(here, "fails", body="len(3)")
     write(here, "asks", argument="size")
     (here / "broken.py").write_text("def build(:\n")
+    write(here, "fixed", attributes="identity = property(lambda self: 'mine')")
     for name, said in (
         ("fails:build", r"encoder 'fails:build' failed: TypeError: object of type 'int' .*\(fails.py, line \d+\)"),
+        ("fixed:build", "encoder 'fixed:build': its name, weights_sha256 and identity must be attributes that can be set: "),
         ("asks:build", "an encoder or a function without arguments: missing a required argument: 'size'"),
         ("asks.py:build", r"encoder 'asks.py:build' cannot be imported: ModuleNotFoundError: No module named 'asks.py'"),
         ("broken:build", "encoder 'broken:build' cannot be imported: SyntaxError"),

@@ -124,7 +124,7 @@ def measured(
     first = make(clean.clean)
     runs = [make(clean.under(manip, severity)) for severity in SEVERITIES]
     if others := [r.spec.run_id for r in runs if not comparable(r, first)]:
-        raise UserError(f"{', '.join(others)}: other photographs or weights than the clean run; run them again")
+        raise UserError(f"{', '.join(others)}: other photographs, weights or code than the clean run; run them again")
     found = tolerance(first, runs, measure, fraction)
     while len(runs) < len(SEVERITIES) + MOST and (middle := next_strength(found, width)) is not None:
         runs.append(make(clean.under(manip, strength=middle)))

@@ -99,7 +99,10 @@ def _analyse(options: argparse.Namespace) -> int:
             print(f"{s.dataset}: {s.floor.replace('`', '')}")
     scores = comparable_with_clean(read, options.clean)
     for s in (s for s in read if s not in scores):
-        print(f"clipnb: {s.source} used other photographs or weights than the clean run: left out", file=sys.stderr)
+        print(
+            f"clipnb: {s.source} used other photographs, weights or code than the clean run: left out; run both again",
+            file=sys.stderr,
+        )
     graded = {s.condition for s in scores if s.graded}
     tables = {"conditions": conditions_frame(scores)}
     print(f"{measure}: mean over categories")

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from .._core.files import read_bytes
 from .._core.typed import number_in
-from ..errors import UnreadableImage, one_line
+from ..errors import UnreadableImage, UserError, one_line
 
 RGB = NDArray[np.uint8]  # (height, width, 3) array of uint8
 
@@ -46,6 +46,14 @@ RETURNED = 2**27  # bytes from which a picture's memory is given back to the sys
 _free = threading.Condition()
 _taken = 0
 _share: tuple[int, AbstractContextManager[Any]] | None = None
+
+
+def rgb_array(image: Any) -> RGB:
+    """A photograph in memory as an array; a `UserError` if it is no (height, width, 3) array of uint8."""
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise UserError(f"an image is an RGB array (height, width, 3) of uint8, not {pixels.shape} of {pixels.dtype}")
+    return pixels
 
 
 def centre_of_strip(image: RGB) -> RGB:

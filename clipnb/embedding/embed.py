@@ -22,7 +22,7 @@ from tqdm import tqdm
 from .._core.files import writing
 from .._core.paths import TERMINAL, cache_root, shown
 from ..datasets.dataset import Photo, readable
-from ..datasets.images import RGB, decode, digest, read, room_for
+from ..datasets.images import RGB, decode, digest, read, rgb_array, room_for
 from ..encoders import Encoder, TextEncoder
 from ..encoders.base import encode, encode_text
 from ..errors import UnreadableImage, UserError, of_one_photograph
@@ -187,8 +187,8 @@ def _screen() -> AbstractContextManager[Any]:
 def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_size: int = 32) -> NDArray[np.float32]:
     """Embed photographs as they are, without a data set and without the cache: (n, dim) float32 with unit rows, in their order.
 
-    `images` are files (`UnreadableImage` if one cannot be read), or RGB arrays (height, width, 3) of uint8; `batch_size` of them
-    are one call of the encoder.
+    `images` are files (`UnreadableImage` if one cannot be read), or RGB arrays (height, width, 3) of uint8 (else `UserError`);
+    `batch_size` of them are one call of the encoder.
 
     >>> import numpy as np, clipnb
     >>> grey = np.full((32, 48, 3), 128, np.uint8)
@@ -198,7 +198,7 @@ def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_
     rows = []
     source = iter(images)
     while chunk := list(islice(source, batch_size)):
-        decoded = (image if isinstance(image, np.ndarray) else decode(read(Path(image)), str(image)) for image in chunk)
+        decoded = (decode(read(Path(i)), str(i)) if isinstance(i, str | Path) else rgb_array(i) for i in chunk)
         rows.append(encode(encoder, [encoder.prepare(image) for image in decoded]))
     return np.concatenate(rows) if rows else np.empty((0, encoder.dim), np.float32)
 

@@ -68,6 +68,11 @@ Loader = Callable[[str, Compute], Encoder]
 """(name, how it is computed) -> encoder; `MissingExtra` without its package, `UserError` if it is unknown or cannot be loaded."""
 
 
+def typed(encoder: Encoder) -> str:
+    """The name by which an encoder was loaded, which its identity begins with; its `name` may be that of several."""
+    return encoder.identity.partition("|")[0]
+
+
 def start(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str] = ()) -> Callable[[], NDArray[np.float32]]:
     """Begin to embed n prepared inputs, and return a function that waits for their (n, dim) unit vectors.
 
@@ -79,8 +84,8 @@ def start(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str]
     """
     if len(shapes := {np.shape(pixels) for pixels in inputs}) > 1:
         two = " and ".join(map(str, sorted(shapes)[:2]))
-        raise UserError(f"encoder {encoder.name!r} prepares inputs of different shapes: {two} of {len(shapes)}")
-    with one_line(f"encoder {encoder.name!r} failed", text=in_one_line):
+        raise UserError(f"encoder {typed(encoder)!r} prepares inputs of different shapes: {two} of {len(shapes)}")
+    with one_line(f"encoder {typed(encoder)!r} failed", text=in_one_line):
         if begin := getattr(getattr(encoder, "loaded", encoder), "start", None):
             wait = begin(inputs)
         else:
@@ -96,13 +101,13 @@ def encode(encoder: Encoder, inputs: Sequence[NDArray[Any]], names: Sequence[str
 
 def encode_text(encoder: Any, texts: list[str]) -> NDArray[np.float32]:
     """Embed n texts by a `TextEncoder` as (n, dim) vectors; a `UserError` if it does not return n finite vectors of length 1."""
-    with one_line(f"encoder {encoder.name!r} failed", text=in_one_line):
+    with one_line(f"encoder {typed(encoder)!r} failed", text=in_one_line):
         vectors = encoder.encode_text(texts)
     return _checked(encoder, vectors, len(texts), texts)
 
 
 def _checked(encoder: Any, given: Any, n: int, names: Sequence[str]) -> NDArray[np.float32]:
-    expected = f"encoder {encoder.name!r} should return {n} vectors of {encoder.dim} numbers and length 1"
+    expected = f"encoder {typed(encoder)!r} should return {n} vectors of {encoder.dim} numbers and length 1"
     with one_line(f"{expected}, not {type(given).__name__}"):
         vectors = np.asarray(given, dtype=np.float32)
     if vectors.shape != (n, encoder.dim):

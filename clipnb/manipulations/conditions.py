@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from .._core.random import rng_for
-from ..datasets.images import RGB, digest
+from ..datasets.images import RGB, digest, rgb_array
 from ..errors import UserError
 from .base import MANIPULATIONS, SEVERITIES, Manipulation, Shape, View
 
@@ -123,15 +121,13 @@ def apply(image: RGB, manipulation: str, severity: int = 0, seed: int = 0, *, st
     Raises:
         UserError: the manipulation is unknown or has no such severity or strength, or the image is not an RGB array of uint8.
 
-    >>> import clipnb
+    >>> import numpy as np, clipnb
     >>> red = np.full((2, 3, 3), (200, 0, 0), np.uint8)
     >>> clipnb.manipulations.apply(red, "grey")[0, 0].tolist()  # 0.299 * 200
     [60, 60, 60]
     >>> clipnb.manipulations.apply(np.zeros((224, 448, 3), np.uint8), "cropped").shape
     (224, 224, 3)
     """
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise UserError(f"an image is an array (height, width, 3) of uint8, not {image.shape} of {image.dtype}")
+    image = rgb_array(image)
     setting = f"/{severity}" * bool(severity) + f"={strength!r}" * bool(strength)
     return replace(condition(manipulation + setting), word=word)(image, seed, digest(image.tobytes()))
