@@ -31,7 +31,7 @@ from ._core.paths import results_root, shown
 from .datasets.dataset import NESTED, locate
 from .errors import DatasetError, UserError, text_of
 from .manipulations import MANIPULATIONS
-from .metrics.measures import MEASURES
+from .metrics.measures import MEASURES, OF_TEXTS
 from .provenance import Provenance, checked, folder_sha256
 from .spec import RunSpec
 from .stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
@@ -84,7 +84,12 @@ class Result:
         """The values of a measure, one per row; a `UserError` if it is unknown, or the run does not have it."""
         name = MEASURES.canonical(measure)
         if name not in self.rows:
-            raise UserError(f"{self.spec.run_id} has no {measure!r}: its gallery, encoder or edit does not allow it")
+            why = "its gallery does not allow it"
+            if name in OF_TEXTS and "zero_shot" in self.rows:
+                why = "its edit writes no word" if name == "misread" else "it is a batch"
+            elif name in OF_TEXTS:
+                why = "its photographs have no categories" if self.flat else "its encoder embeds no text"
+            raise UserError(f"{self.spec.run_id} has no {measure!r}: {why}")
         return self.rows[name]
 
     def means(self, measure: str) -> dict[str, float]:

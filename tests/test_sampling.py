@@ -38,7 +38,7 @@ def test_asking_for_more_keeps_those_that_were_drawn(categories: int, photograph
     assert len(some.categories) == categories
     assert len(some.photos) == categories * photographs
     assert set(some.photos) <= set(sample(whole, min(12, categories + 1), photographs, seed).photos)
-    assert set(some.photos) <= set(sample(whole, categories, photographs + 1, seed).photos)
+    assert set(some.photos) <= set(sample(whole, categories, min(12, photographs + 1), seed).photos)
     assert list(some.photos) == sorted(some.photos, key=lambda p: p.id)
 
 
@@ -61,6 +61,8 @@ def test_a_category_with_fewer_photographs_keeps_them_all(photo_folder: PhotoFol
 def test_more_categories_than_there_are_is_one_line() -> None:
     with pytest.raises(DatasetError, match=r"has 3 categories .* fewer than -p categories 4"):
         sample(made_up(3, 1), 4)
+    with pytest.raises(DatasetError, match="at most 2 photographs in a category, fewer than -p per_category 3"):
+        sample(made_up(3, 2), per_category=3)
     with pytest.raises(DatasetError, match=r"-p start 3 is past the last"):
         batch(made_up(3, 1).photos, 3)
     with pytest.raises(DatasetError, match=r"-p start 99 is past the last"):  # before the run starts

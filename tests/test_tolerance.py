@@ -20,7 +20,7 @@ from clipnb.metrics.ranking import average_precisions, expected_ap
 from clipnb.report.coverage import COVERS
 from clipnb.report.tolerance import curves, in_words
 from clipnb.result import Result
-from conftest import PhotoFolder, Printed
+from conftest import PhotoFolder, Printed, one_line, tiny_run
 
 CATEGORIES = ("ants", "bees", "cats", "dogs", "eels", "foxes")
 
@@ -141,10 +141,17 @@ def test_a_mistake_is_one_line_before_the_first_run(
         (f"tolerance {folder} --encoder tiny --width -1", "--width must be 0 or more, not -1"),
         ("tolerance nowhere --encoder tiny", "no data set 'nowhere'"),
         (f"leaderboard {folder} --encoders tiny tinny", "unknown encoder 'tinny'"),
+        (
+            f"tolerance {folder} --encoder tiny --measure zero_shot --k 2",
+            "the encoder tiny embeds no text, which zero_shot needs: ",
+        ),
+        (f"tolerance {folder}/a --encoder tiny --measure p1 --k 1", "a has no category folders, which p1 needs: make a folder for"),
     ):
         (line,) = printed(*words.split(), status=1).splitlines()
         assert why in line
     assert not (tmp_path / "results").exists()
+    with one_line("has no 'misread': its encoder embeds no text"):
+        tiny_run(folder).column("misread")
 
 
 def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, printed: Printed) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ..encoders import TextEncoder, load_encoder
 from ..errors import UserError
 from ..manipulations import CLEAN, EVERYDAY, MANIPULATIONS, SEVERITIES, STUDY
 from ..metrics.measures import MEASURES
 from ..result import Result, comparable, load_results
-from ..runs import saved_or_new
+from ..runs import drawn_for, saved_or_new
 from ..spec import RunSpec
 from ..stats.breaking_point import BreakingPoint, breaking_point
 
@@ -94,6 +95,15 @@ def of_means(
     point = breaking_point(means[0], means[1:], strengths, chance=chance, fraction=fraction)
     level = float(chance.mean())
     return Tolerance(*names, fraction, point, tuple(strengths), tuple(map(float, means[1:].mean(axis=1))), level, means.shape[1])
+
+
+def require_measure(spec: RunSpec, measure: str) -> None:
+    """Raise a `UserError` if the data set or the encoder of a run does not allow a measure of `ANSWERS`."""
+    if measure != "found" and drawn_for(spec).flat:
+        said = f"{spec.dataset_name} has no category folders, which {measure} needs: make a folder for each kind"
+        raise UserError(f"{said}, or leave out --measure {measure}")
+    if measure == "zero_shot" and not isinstance(load_encoder(spec.encoder, spec.precision, spec.engine, spec.device), TextEncoder):
+        raise UserError(f"the encoder {spec.encoder} embeds no text, which {measure} needs: name one that does (ViT-L/14)")
 
 
 def graded(manips: Sequence[str] = ()) -> list[str]:

@@ -137,7 +137,9 @@ def _sweep(options: argparse.Namespace) -> int:
         print(f"{len(specs) - len(failures)} of {len(asked)} results are there", flush=True)
     else:
         failures = pages.ensure(specs, jobs=jobs, announce=announce)
-        shown_by = f"; `jb build {shown(project_root() / 'book')}` shows them" if len(failures) < len(specs) else ""
+        shown_by = ""
+        if len(failures) < len(specs):
+            shown_by = f"; `clipnb runs` lists them, `jb build {shown(project_root() / 'book')}` shows them (with the sample study)"
         print(f"{len(specs) - len(failures)} of {len(asked)} runs are there{shown_by}", flush=True)
     if options.table:
         severity.write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))

@@ -53,7 +53,7 @@ def _tolerance(options: argparse.Namespace) -> int:
 
     _check(options)
     manips, clean = graded(options.manips), RunSpec(options.dataset, **given_settings(options))
-    with _counted([clean]) as make:
+    with _counted([clean], options.measure) as make:
         found = [
             measured(clean, manip, options.measure, options.fraction, options.width or math.inf, make=make) for manip in manips
         ]
@@ -83,7 +83,7 @@ def _leaderboard(options: argparse.Namespace) -> int:
     _check(options)
     manips, settings = graded(options.manips), given_settings(options)
     clean = {name: RunSpec(options.dataset, encoder=name, **settings) for name in options.encoders}
-    with _counted(clean.values()) as make:
+    with _counted(clean.values(), options.measure) as make:
         asked: Any = {"width": options.width or math.inf, "make": make, **settings}
         frame, points = leaderboard(options.dataset, list(clean), manips, options.measure, options.fraction, **asked)
     if not _printed(frame, options.format):
@@ -103,14 +103,16 @@ def _check(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _counted(first: Iterable[RunSpec]) -> Iterator[Callable[[RunSpec], Result]]:
+def _counted(first: Iterable[RunSpec], measure: str) -> Iterator[Callable[[RunSpec], Result]]:
     """`saved_or_new` with a progress bar on the terminal's error output; mistakes in the first runs are found before any run."""
     from tqdm import tqdm
 
+    from ..analysis.tolerance import require_measure
     from ..runs import require_possible, saved_or_new
 
     for spec in first:
         require_possible(spec)
+        require_measure(spec, measure)
     with tqdm(desc="runs", unit="run") as bar:
 
         def make(spec: RunSpec) -> Result:

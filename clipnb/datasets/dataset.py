@@ -233,10 +233,11 @@ def fingerprint(items: Iterable[tuple[str, str]]) -> str:
 
 
 def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: int = 0) -> Dataset:
-    """Draw categories and photographs of each (0: all), and keep their order; a `DatasetError` if there are too few categories.
+    """Draw categories and photographs of each (0: all), and keep their order; a `DatasetError` if there are too few.
 
     They are ranked by a hash of the seed and their own name. A larger sample therefore contains every smaller one, and the
-    ranking does not depend on other settings, on other photographs or on their order. A smaller category keeps all photographs.
+    ranking does not depend on other settings, on other photographs or on their order. A category that is smaller than others
+    keeps all photographs.
 
     >>> len(sample(load_dataset("sample-figures"), categories=2, per_category=4).photos)
     8
@@ -246,6 +247,11 @@ def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: i
         raise DatasetError(f"{dataset.name} has {len(names)} categories with photographs, fewer than -p categories {categories}")
     chosen = drawn(names, categories or len(names), seed, "categories")
     photos = [photo for photo in dataset.photos if photo.category in chosen]
+    most = max(Counter(photo.category for photo in dataset.photos).values(), default=0)
+    if per_category > most and not dataset.flat:
+        raise DatasetError(
+            f"{dataset.name} has at most {most} photographs in a category, fewer than -p per_category {per_category}"
+        )
     if per_category:
         groups = {name: [photo.id for photo in photos if photo.category == name] for name in chosen}
         kept = set[str]().union(*(drawn(ids, per_category, seed, "photographs") for ids in groups.values()))

@@ -69,6 +69,9 @@ MEASURES: Registry[Measure] = Registry("measure")
 HEADLINES = ("found", "p1", "map", "valid")
 """Measures in tables of several runs."""
 
+OF_TEXTS = ("zero_shot", "zero_shot_bare", "misread", "text_r_at_k")
+"""Measures that need the texts of the categories."""
+
 NO_RESULT = "a query without a usable result"
 NO_RELEVANT = "a query whose category has no other image in the gallery"
 NO_ORIGINAL = "a query whose original is not in the gallery"
