@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,20 @@ def test_a_grid_is_typed_with_data_sets_and_flags_which_win(tmp_path: Path) -> N
     assert RunSpec("c", "blurred", "tiny", 4, seed=1, severity=2) in grid.specs()
     with pytest.raises(UserError, match=r"takes one grid, not 2: a\.yml, b\.yaml"):
         typed_grid(["a.yml", "b.yaml"])
+
+
+@pytest.mark.parametrize("error", [BrokenProcessPool, OSError])
+def test_a_worker_that_cannot_start_leaves_the_answer_to_an_interrupt(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pages.ProcessPoolExecutor, "submit", submit)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises((UserError, OSError)):
+        list(pages._pages({RunSpec("sample-figures"): ""}, 2, None))
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
@@ -167,13 +167,13 @@ def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[Ru
             yield spec, failure_of(run_page, spec, state)
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
+    others = active_children()
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (threads,))
     try:
         for clean in (True, False):
             now = [spec for spec in due if (spec.manip == CLEAN) == clean]
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the processes that start here inherit
-            runs = {pool.submit(_in_worker, spec, due[spec]): spec for spec in now}
-            signal.signal(signal.SIGINT, before)
+            with _ignoring_interrupts():  # which the processes that start here inherit
+                runs = {pool.submit(_in_worker, spec, due[spec]): spec for spec in now}
             for future in as_completed(runs):
                 bar.set_postfix_str(f"{runs[future].dataset_name} {runs[future].condition}")
                 yield runs[future], future.result()
@@ -181,11 +181,24 @@ def _pages(due: Mapping[RunSpec, str], jobs: int, bar: Any) -> Iterator[tuple[Ru
         how = "type the same command to continue, or try --jobs 1"
         raise UserError(f"a process of the sweep was killed (out of memory?): {how}") from None
     except BaseException:  # an interrupt
-        for process in active_children():
+        for process in set(active_children()) - set(others):
             process.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C in the block; in another thread than the main one, Python cannot."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_worker(threads: int) -> None:
