@@ -242,7 +242,7 @@ def test_a_named_model_comes_from_the_cache_and_is_checked(tiny: Checkpoints, mo
         ("open_clip:tiny/{archive}", "one of OpenAI's own checkpoints: pass its path alone"),
         ("open_clip:tiny/{text}", "is not a checkpoint of tiny"),
         ("{text}", "is not a CLIP checkpoint"),
-        ("{archive}", "it is a program that OpenAI did not publish: save its state_dict"),
+        ("{archive}", "save its state_dict(), or set CLIPNB_TRUST_CHECKPOINT=1 to run a program that OpenAI did not publish"),
         ("missing.pt", "no checkpoint 'missing.pt'"),
         ("no.such:encoder", "No module named 'no.such'"),
         ("json:dumps", "should be an encoder or a function without arguments"),

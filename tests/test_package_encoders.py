@@ -16,6 +16,7 @@ from PIL import Image
 
 from clipnb.encoders import Encoder, TextEncoder, load_encoder, names_file, require_packages, wrap
 from clipnb.encoders.package_models import beside
+from clipnb.encoders.preprocessing import from_package
 from clipnb.errors import MissingExtra, UserError
 from clipnb.runs import current_result, run, saved_or_new
 from clipnb.spec import RunSpec
@@ -252,6 +253,17 @@ def test_a_wrapped_callable_and_its_transform(kind: str, photo_folder: PhotoFold
     assert wrap(net, prepare, name="mine").identity != ours.identity
 
 
+def test_a_transform_whose_class_takes_other_arguments_than_its_steps() -> None:
+    from torchvision import transforms as t
+
+    class ForSize(t.Compose):
+        def __init__(self, size: int) -> None:
+            super().__init__([t.Resize((size, size)), *transform("squash").transforms[1:]])
+
+    prepared = from_package(ForSize(32))(ODD[0])
+    assert (prepared.shape, prepared.dtype) == ((32, 32, 3), np.uint8)
+
+
 def test_an_encoder_of_a_module_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_wrapped.py").write_text(
         "import torch\nfrom clipnb.encoders import wrap\n"
@@ -344,6 +356,13 @@ def test_weights_that_a_checkpoint_of_timm_lacks_are_named_and_not_random(tmp_pa
     assert load_encoder(f"timm:test_vit.r160_in1k@{tmp_path / 'whole.pt'}").dim == 64
     with pytest.raises(UserError, match=r"lacks 1 weights of the model, such as blocks\.0\.attn\.qkv\.bias"):
         load_encoder(f"timm:test_vit.r160_in1k@{tmp_path / 'part.pt'}")
+
+
+def test_a_program_in_place_of_the_weights_of_timm_is_told_without_advice_that_does_not_help(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "program.pt")
+    with pytest.raises(UserError, match=r"it is a program, not weights: save its state_dict\(\)$"):
+        load_encoder(f"timm:resnet18.a1_in1k@{tmp_path / 'program.pt'}")
 
 
 def test_weights_beside_an_onnx_file_are_part_of_its_identity(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def load_openai(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
         here = path.is_file()
         unfetched = f"the weights of {name!r} are not in {path.parent} and cannot be fetched"
         said, instead = (f"{path} is not a CLIP checkpoint", "") if here else (unfetched, f"put {path.name} there, or {INSTEAD}")
-        with one_line(said, instead, reason), hashed(path) if here else nullcontext(published) as digest:
+        with one_line(said, instead, _reason), hashed(path) if here else nullcontext(published) as digest:
             if published and digest != published:
                 why = f"is not {name!r} as OpenAI published it (SHA-256 {published[:12]}...)"
                 raise UserError(f"{path} {why}: delete it, and it is downloaded again")
@@ -61,6 +61,11 @@ def load_openai(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
     preprocessing, dim = Preprocessing(model.visual.input_resolution, MEAN, STD), int(model.text_projection.shape[1])
     tokenizer = partial(clip.tokenize, truncate=True)
     return TextTorchEncoder(name if published else path.name, model, tokenizer, preprocessing, compute, dim, path, digest)
+
+
+def _reason(error: Exception) -> str:
+    run = ", or set CLIPNB_TRUST_CHECKPOINT=1 to run a program that OpenAI did not publish"
+    return reason(error) + run * ("with TorchScript archives" in str(error))
 
 
 def load_open_clip(name: str, compute: Compute = DEFAULT) -> TorchEncoder:

@@ -84,7 +84,13 @@ def from_package(transform: Any) -> Transform:
     at = next((i for i, name in enumerate(names) if name.endswith("ToTensor")), None)
     if at is not None and names[at + 1 :] == ["Normalize"]:
         mean, std = (np.asarray(moment).tolist() for moment in (steps[-1].mean, steps[-1].std))
-        return _made(type(transform)(steps[:at]), mean, std, 255.0, str(transform))
+
+        def scaled(image: Image.Image) -> Any:  # a subclass of Compose may take other arguments than its steps
+            for step in steps[:at]:
+                image = step(image)
+            return image
+
+        return _made(scaled, mean, std, 255.0, str(transform))
     return _made(lambda image: np.asarray(transform(image), np.float32), (0.0,) * 3, (1.0,) * 3, 1.0, str(transform))
 
 

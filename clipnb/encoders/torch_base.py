@@ -244,5 +244,5 @@ def reason(error: Exception) -> str:
     if "Weights only load failed" in str(error):
         return "it holds more than weights, and clipnb does not run code that is pickled in a file"
     if "with TorchScript archives" in str(error):
-        return "it is a program that OpenAI did not publish: save its state_dict(), or set CLIPNB_TRUST_CHECKPOINT=1"
+        return "it is a program, not weights: save its state_dict()"
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
