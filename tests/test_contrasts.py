@@ -318,14 +318,14 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
 
     for name, column, sets in (("contrasts", "after", 2), ("interactions", "condition", 1)):
         frame = table(name)
-        assert frame[column].tolist() == ["blurred", "grey"] * sets + ["grey-s2", "grey-s5"] * sets
+        assert frame[column].tolist() == ["blurred", "grey"] * sets + ["grey/2", "grey/5"] * sets
         roles = ["planned" if fixed else "exploratory" for fixed in frame[column].isin(["grey", "blurred"])]
         assert frame["role"].tolist() == roles, "the fixed settings are the family, severities are exploratory"
         for _, part in frame.groupby("role"):
             assert_allclose(part["p_holm"], holm(part["p"].tolist()))
     clean, grey = (of_result(made["pets", condition], "shift") for condition in ("original", "grey-s5"))
     changes = contrast(clean, grey).values
-    row = table("equivalence").query("dataset == 'pets' and condition == 'grey-s5'").iloc[0]
+    row = table("equivalence").query("dataset == 'pets' and condition == 'grey/5'").iloc[0]
     assert row["change"] == pytest.approx(np.mean(changes))
     assert row["p"] == pytest.approx(tost(changes, 0.05).p, nan_ok=True)
     assert len(table("equivalence")) == 8 + 4
@@ -334,7 +334,7 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
         assert main([*asked, "--primary", spelled]) == 0
         for name, column in (("contrasts", "after"), ("interactions", "condition")):
             frame = table(name)
-            assert set(frame[frame["role"] == "primary"][column]) == {"grey-s5"}
+            assert set(frame[frame["role"] == "primary"][column]) == {"grey/5"}
             assert set(frame["role"]) == {"primary", "exploratory"}
     first = table("interactions").iloc[0]
     assert first["p"] == pytest.approx(first["p_holm"], nan_ok=True)

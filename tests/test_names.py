@@ -61,7 +61,7 @@ def test_all_runs_of_a_data_set_are_analysed_encoder_by_encoder(project: Path, p
     assert "holiday-tiny-k2 " in said
     assert "holiday-histogram-k2 " in said
     assert "holiday-tiny-k2-per_category3 " in said
-    assert "grey-s3" in said
+    assert "grey/3" in said
     assert "jpeg" in said
     assert (said.count("planned "), said.count("exploratory")) == (2, 3), "each group against its own clean run"
     assert "Interaction" not in said
@@ -83,7 +83,7 @@ def test_a_log_states_its_run(project: Path, photo_folder: PhotoFolder, printed:
             result = made("holiday", manip, encoder, severity=severity)
             (path,) = (project / "results" / result.spec.run_id).glob("clip_output_*.json")
             read = read_log(path)
-            assert (read.dataset, read.condition, read.group) == ("holiday", result.spec.condition_id, result.spec.group_id)
+            assert (read.dataset, read.condition, read.group) == ("holiday", str(result.spec.condition), result.spec.group_id)
             (logs / f"clip_output_{encoder}_{path.name}").write_text(path.read_text())
     said = printed("analyse", str(logs))
     assert said.count("exploratory") == 2, "as from the runs themselves"
@@ -93,7 +93,7 @@ def test_a_log_states_its_run(project: Path, photo_folder: PhotoFolder, printed:
     for manip in ("grey", "gaussian_noise"):
         (logs / f"clip_output_my_set_{manip}-s3.json").write_text(json.dumps({manip: old["grey"]}))
         read = read_log(logs / f"clip_output_my_set_{manip}-s3.json")
-        assert (read.dataset, read.condition, read.group) == ("my_set", f"{manip}-s3", "")
+        assert (read.dataset, read.condition, read.group) == ("my_set", f"{manip}/3", "")
 
 
 def test_sampled_runs_are_analysed(project: Path, photo_folder: PhotoFolder, capsys: pytest.CaptureFixture[str]) -> None:

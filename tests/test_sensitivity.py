@@ -89,7 +89,7 @@ def test_analyse_says_how_far_a_change_depends_on_the_draw(
     asked = ["analyse", root, "--encoder", "tiny", "--k", "3", "--measure", "shift", "--out", str(tmp_path)]
     assert "Several draws: lowest and highest change of a single draw; nested:" in printed(*asked, "--primary", "cropped/3")
     roles = pd.read_csv(tmp_path / "contrasts.csv").set_index("after")["role"].to_dict()
-    assert roles == {"cropped-s3-draws4": "primary", "grey-s3": "exploratory"}
+    assert roles == {"cropped/3-draws4": "primary", "grey/3": "exploratory"}
     (row,) = pd.read_csv(tmp_path / "draws.csv").to_dict("records")
     assert (row["run"], row["categories"], row["draws"]) == (edited.spec.run_id, 6, 4)
     by_draw = edited.rows.groupby(["draw", "category"])["shift"].mean().groupby("draw").mean() - clean.mean("shift")

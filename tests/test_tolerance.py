@@ -190,7 +190,7 @@ def test_the_change_is_from_the_best_encoder_to_the_others() -> None:
 
 def test_curves_mark_every_breaking_point_that_is_reached() -> None:
     lines: list[list[Tolerance]] = [[blurred(0.9, 0.8, 0.7, 0.3, 0.1)], [blurred(*[0.9] * 5)]]
-    (panel,) = curves(lines, columns=1).axes
+    (panel,) = curves(lines).axes  # no empty panels beside it
     crosses = [line for line in panel.lines if line.get_marker() == "X"]
     assert [float(cross.get_xdata()[0]) for cross in crosses] == [lines[0][0].point.strength]
 

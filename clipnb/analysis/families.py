@@ -36,7 +36,7 @@ def role(condition: str, primary: str = "", graded: Collection[str] = ()) -> str
 
 
 def without_draws(condition: str) -> str:
-    """A condition without its number of draws: `cropped-s3` of `cropped-s3-draws4`."""
+    """A condition without its number of draws: `cropped/3` of `cropped/3-draws4`."""
     return condition.partition("-draws")[0]
 
 

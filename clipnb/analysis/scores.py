@@ -67,7 +67,16 @@ class Scores:
         return list(self.listed) if self.listed is not None else list(self.by_category.values())
 
 
-_GRADED = re.compile(r"-(s[1-5]|at[\d.e+-]+)(-draws\d+)?$")  # the end of `RunSpec.condition_id` at a severity or strength
+_GRADED = re.compile(r"(/[1-5]|=[\d.e+-]+)(-draws\d+)?$")  # the end of `Scores.condition` at a severity or strength
+
+
+def spelled(condition: str) -> str:
+    """A condition as it is typed, also one that is spelled as in file names.
+
+    >>> spelled("blurred-s3"), spelled("blurred-at4.5"), spelled("cropped-s3-draws4")
+    ('blurred/3', 'blurred=4.5', 'cropped/3-draws4')
+    """
+    return re.sub(r"-at([\d.e+-]+)(?=-draws|$)", r"=\1", re.sub(r"-s([1-5])(?=-draws|$)", r"/\1", condition))
 
 
 def differs(a: Scores, b: Scores, *fields: str) -> bool:
@@ -92,7 +101,7 @@ def of_result(result: Result, measure: str = "valid") -> Scores:
     groups = list(means.groupby(level="category", sort=True))
     return Scores(
         result.spec.dataset_name,
-        result.spec.condition_id,
+        spelled(result.spec.condition_id),
         {str(c): [float(v) for v in part] for c, part in groups},
         {str(c): [str(image) for image in part.index.get_level_values("image")] for c, part in groups},
         absent=result.absent(measure),
@@ -117,7 +126,7 @@ def read_log(path: Path) -> Scores:
     dataset, setting = (named[1], named[2] or "") if named else (stem, "")
     return replace(
         of_log(log, log.run.get("dataset", dataset), path.name),
-        condition=log.run.get("condition", log.manip + setting),
+        condition=spelled(log.run.get("condition", log.manip + setting)),
         run=log.run or ({"dataset": dataset} if named else {}),
     )
 

@@ -78,7 +78,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
     from ..analysis.families import PLANNED, equivalence_frame, too_few, with_roles, without_draws
-    from ..analysis.scores import comparable_with_clean, named_by_group, of_result
+    from ..analysis.scores import comparable_with_clean, named_by_group, of_result, spelled
     from ..analysis.sensitivity import draws_frame
     from ..manipulations import condition
     from ..metrics.measures import MEASURES
@@ -111,10 +111,10 @@ def _analyse(options: argparse.Namespace) -> int:
         if options.clean not in {s.condition for s in scores if s.dataset == name}:
             print(f"{name}: no change is computed, because there is no condition {options.clean!r} (of a run: -p manip original)")
     family, pairs = contrasts(scores, options.clean), []
-    have, primary = dict.fromkeys(c.after for c in family), options.primary
+    have, primary = dict.fromkeys(c.after for c in family), spelled(options.primary)
     if primary not in have:
         with suppress(UserError):  # no condition
-            primary = condition(primary).slug
+            primary = str(condition(primary))
     if primary not in {"", *have, *map(without_draws, have)}:
         raise UserError(f"--primary {options.primary!r} is not a condition of a change; choose from {', '.join(have) or 'none'}")
     if family:

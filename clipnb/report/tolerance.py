@@ -129,6 +129,7 @@ def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3, names: Mappin
     or encoder to its name in the legend.
     """
     manips = in_order(found)
+    columns = min(columns, len(manips))
     rows = -(-len(manips) // columns)
     figure, axes = new_figure(WIDTH, 1.75 * rows + 0.5, rows, columns, sharey=True)
     for ax, manip in zip(axes.flat, manips, strict=False):
@@ -137,7 +138,7 @@ def curves(found: Sequence[Sequence[Tolerance]], columns: int = 3, names: Mappin
                 if t.manip == manip:
                     _curve(ax, t, i, label(t, found, names or {}))
         ax.set_title(plain(MANIPULATIONS[manip].label), fontsize=8, loc="left")
-        ax.set_xlabel(textwrap.fill(plain(MANIPULATIONS[manip].parameter.name), 34), fontsize=7)
+        ax.set_xlabel(textwrap.fill(plain(MANIPULATIONS[manip].parameter.name), 102 // columns), fontsize=7)
         ax.set_ylim(-0.05 * (1 + len(found)), 1.03)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
     for ax in axes.flat[len(manips) :]:
