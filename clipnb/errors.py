@@ -33,9 +33,12 @@ class UnreadableImage(UserError):
     """A file cannot be decoded as an image; the message says why."""
 
 
-def text_of(error: Exception) -> str:
-    """The message of an error on one line, shortened, or its kind if it has none."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def text_of(error: Exception, said: str = "") -> str:
+    """The message of an error on one line, shortened, or its kind if it has none. A file that is in `said` is not named again."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror and Path(str(error.filename)).name in said:
+        text = error.strerror
+    return " ".join(text.split())[:300] or type(error).__name__
 
 
 def of_one_photograph(name: str, error: Exception) -> str:
@@ -55,7 +58,7 @@ def in_one_line(error: Exception) -> str:
 
 @contextmanager
 def one_line(
-    said: str, instead: str = "", text: Callable[[Exception], str] = text_of, kind: type[UserError] = UserError
+    said: str, instead: str = "", text: Callable[[Exception], str] | None = None, kind: type[UserError] = UserError
 ) -> Iterator[None]:
     """Make a `UserError` of an error in code of others: what was `said`, the text of the error, and what to do `instead`."""
     try:
@@ -63,7 +66,8 @@ def one_line(
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        raise kind(f"{said}: {text(error)}" + f"; {instead}" * bool(instead)) from error
+        why = text(error) if text else text_of(error, said)
+        raise kind(f"{said}: {why}" + f"; {instead}" * bool(instead)) from error
 
 
 class ServiceError(UserError):

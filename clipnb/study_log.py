@@ -97,6 +97,6 @@ def _once(source: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def read(path: Path) -> StudyLog:
     """Read a log file; a `UserError` if it is missing or not in the format."""
-    with one_line(f"{path} is not a JSON log"):
+    with one_line(f"{path} cannot be read"):
         text = read_text(path)
     return loads(text, path.name)

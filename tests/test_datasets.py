@@ -231,7 +231,7 @@ def test_a_folder_without_permission_is_one_line(photo_folder: PhotoFolder, tmp_
     dogs.chmod(0o755)
     assert (done.returncode, done.stderr) == (
         1,
-        "clipnb: photos/dogs cannot be read: [Errno 13] Permission denied: 'photos/dogs'\n",
+        "clipnb: photos/dogs cannot be read: Permission denied\n",
     )
 
 
