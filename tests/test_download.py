@@ -432,6 +432,18 @@ def test_no_half_written_set_is_left(web: Web, tmp_path: Path, monkeypatch: pyte
     assert len(load_dataset("miniplaces").photos) == 6
 
 
+@pytest.mark.parametrize(("name", "function"), [("nba", "kagglehub.clients.download_file"), ("miniplaces", "gdown.download")])
+def test_a_drive_that_is_full_during_a_download_is_told_as_such(
+    web: Web, monkeypatch: pytest.MonkeyPatch, name: str, function: str
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(function, full)
+    with one_line(r"/downloads/\w+ cannot be written: No space left on device; make room"):
+        fetch(name)
+
+
 @pytest.mark.parametrize(("name", "library"), [("nba", "kagglehub.clients"), ("miniplaces", "gdown")])
 def test_a_missing_library_is_one_line(web: Web, monkeypatch: pytest.MonkeyPatch, name: str, library: str) -> None:
     monkeypatch.setitem(sys.modules, library, None)

@@ -283,6 +283,9 @@ def test_torchscript_runs_only_where_it_is_trusted(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("CLIPNB_TRUST_CHECKPOINT", "1")
     agrees("torchscript:<file>", f"torchscript:{path}", net(torch.stack([transform("squash")(image) for image in IMAGES])))
     path.with_name(f"{path.name}.yaml").write_text(YAML.replace("0.6", "0.7"))
+    monkeypatch.setattr("clipnb.encoders.torch_base.in_openvino", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # an error of an engine is not one of the file
+        load_encoder(f"torchscript:{path}", engine="openvino")
     moved = np.abs(embedded(load_encoder(f"torchscript:{path}")) - embedded(wrap(net, transform("squash"), name="net"))).max()
     assert moved > 1e-3
 

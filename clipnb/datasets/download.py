@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from .._core.files import file_sha256, read_json, replaced_folder, write_text, writing
+from .._core.files import FULL, file_sha256, read_json, replaced_folder, write_text, writing
 from .._core.paths import cache_root, data_root, shown
 from ..errors import DatasetError, UserError, needs, one_line
 from .archives import members
@@ -22,6 +22,7 @@ from .images import SUFFIXES, destination
 
 TIMEOUT = 60.0  # seconds to wait for the next bytes
 RETRIES = 3
+AGAIN = "run this again to resume a download that broke off"
 ABOUT = ".clipnb.json"  # file in a fetched data set that records its origin
 SPLITS = ("train", "training")
 OTHER_SPLITS = ("val", "valid", "validation", "test", "testing")  # left out: without labels, or counted twice
@@ -125,7 +126,7 @@ def _kaggle(name: str, folder: Path) -> Path:
 
     handle = parse_dataset_handle(name)
     folder.mkdir(parents=True, exist_ok=True)
-    with one_line(f"{name} could not be fetched", "run this again to resume"), build_kaggle_client() as client:
+    with one_line(f"{name} could not be fetched", AGAIN), writing(folder, *FULL), build_kaggle_client() as client:
         kaggle, about, wanted = client.datasets.dataset_api_client, ApiGetDatasetRequest(), ApiDownloadDatasetRequest()
         about.owner_slug = wanted.owner_slug = handle.owner
         about.dataset_slug = wanted.dataset_slug = handle.dataset
@@ -152,7 +153,7 @@ def _drive(file_id: str, name: str, folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / name
-    with one_line(f"the file {file_id} of Google Drive could not be fetched", "run this again to resume"):
+    with one_line(f"the file {file_id} of Google Drive could not be fetched", AGAIN), writing(folder, *FULL):
         gdown.download(id=file_id, output=str(target), resume=True, use_cookies=False, timeout=TIMEOUT, retries=RETRIES)
     return target
 

@@ -25,7 +25,7 @@ from .._core.typed import load_yaml
 from ..errors import UserError, needs, one_line
 from .base import DEFAULT, INSTEAD, Compute
 from .preprocessing import Preprocessing, from_package
-from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, features, reason, trusted
+from .torch_base import TextTorchEncoder, TorchEncoder, agreed_tag, features, output_dim, reason, trusted
 
 LOOKS = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "input_size", "test_input_size", "test_crop_pct")
 """Fields of a tag that describe the preprocessing of its weights."""
@@ -144,8 +144,9 @@ def load_torchscript(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
         import torch
     with one_line(f"{path} is not a TorchScript archive for images of {preprocessing.size} pixels", text=reason):
         with hashed(path) as sha256:
-            model = torch.jit.load(str(path), map_location="cpu")
-        return TorchEncoder(f"torchscript:{path.name}", model, model, preprocessing, compute, weights_sha256=sha256)
+            model = torch.jit.load(str(path), map_location="cpu").float().eval()
+        dim = output_dim(model, preprocessing.size)
+    return TorchEncoder(f"torchscript:{path.name}", model, model, preprocessing, compute, dim, weights_sha256=sha256)
 
 
 def load_onnx(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
