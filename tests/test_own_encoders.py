@@ -97,6 +97,13 @@ def test_a_factory_that_fails_says_where(here: Path) -> None:
             load_encoder(name)
 
 
+def test_an_error_while_weights_are_hashed_is_not_told_as_one_of_attributes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(here, "hashed")
+    monkeypatch.setattr("clipnb.encoders.custom.weights_digest", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        load_encoder("hashed:build")
+
+
 def test_an_encoder_that_fails_on_photographs_says_where(here: Path, photo_folder: PhotoFolder) -> None:
     folder = str(photo_folder({"b": 3, "c": 3}))
     write(here, "raises", "absent")

@@ -45,12 +45,14 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     encoder = _built(name, found) if isinstance(found, type) or not hasattr(found, "encode") else found
     if missing := [attribute for attribute in NEEDED if not hasattr(encoder, attribute)]:
         raise UserError(f"encoder {name!r} returns an object without {', '.join(missing)}: see clipnb.encoders.Encoder")
-    with one_line(f"encoder {name!r}: its name, weights_sha256 and identity must be attributes that can be set"):
+    settable = f"encoder {name!r}: its name, weights_sha256 and identity must be attributes that can be set"
+    with one_line(settable):
         for attribute, value in (("name", name), ("weights_sha256", ""), ("identity", compute.precision)):
             if not hasattr(encoder, attribute):
                 setattr(encoder, attribute, value)
-        origin = f"|{source}|{encoder.weights_sha256 or weights_digest(encoder, module_name)}"
-        if not (encoder.identity.startswith(f"{name}|") and encoder.identity.endswith(origin)):  # an object may be loaded again
+    origin = f"|{source}|{encoder.weights_sha256 or weights_digest(encoder, module_name)}"
+    if not (encoder.identity.startswith(f"{name}|") and encoder.identity.endswith(origin)):  # an object may be loaded again
+        with one_line(settable):
             encoder.identity = f"{name}|{encoder.identity}{origin}"
     return encoder
 
