@@ -21,7 +21,8 @@ from clipnb import RunSpec
 from clipnb.cli import main
 from clipnb.errors import UserError
 from clipnb.execution import pages
-from clipnb.execution.papermill_plugin import Handler, as_options, planned
+from clipnb.execution.papermill_command import as_options, planned
+from clipnb.execution.papermill_plugin import Handler
 from conftest import HANGS, PhotoFolder, Printed, one_line, slow_encoder
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,7 +15,7 @@ import pytest
 
 from clipnb import RunSpec, UserError, load_results, run, study_runs
 from clipnb.cli import main
-from clipnb.execution.papermill_plugin import planned
+from clipnb.execution.papermill_command import planned
 from clipnb.manipulations import STUDY
 from clipnb.report.tables import printable, write
 from clipnb_book.extension import write_dataset_pages

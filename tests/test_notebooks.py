@@ -14,7 +14,7 @@ import papermill
 import pytest
 
 from built_book import CACHE
-from clipnb.execution.papermill_plugin import default_parameters
+from clipnb.execution.papermill_command import default_parameters
 from clipnb.spec import FIELDS, RunSpec, spec_of
 from clipnb_book.repository import address_of
 

@@ -20,7 +20,7 @@ from clipnb.cli import main, parser
 from clipnb.datasets.dataset import KNOWN
 from clipnb.datasets.samples import ensure
 from clipnb.encoders import ENCODERS, efficientnet
-from clipnb.execution.papermill_plugin import default_parameters, read_command_line
+from clipnb.execution.papermill_command import default_parameters, read_command_line
 from clipnb.spec import spec_of
 from conftest import REPOSITORY as ROOT
 from conftest import TinyEncoder
