@@ -38,7 +38,10 @@ def measures(a: str, b: str) -> tuple[str, ...]:
 
 def apart(a: str, b: str) -> str:
     """Settings, besides condition and encoder, in which two runs or their logs differ: `k 3 and 10`; "" without both runs."""
-    first, second = (_run(str(log.parent) if (log := _log(name)) else name) for name in (a, b))
+    try:
+        first, second = (_run(str(log.parent) if (log := _log(name)) else name) for name in (a, b))
+    except UserError:  # a `run.json` beside a log that is not that of a run
+        return ""
     if first is None or second is None:
         return ""
     x, y = first.spec.to_dict(), second.spec.to_dict()
