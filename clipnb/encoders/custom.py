@@ -10,6 +10,7 @@ import importlib
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 
 from .._core.code_state import sources
 from .._core.paths import project_root
-from ..errors import UserError, in_one_line, one_line
+from ..errors import UserError, in_one_line, one_line, text_of
 from .base import DEFAULT, Compute, Encoder
 
 _SOURCES: dict[str, str] = {}  # module of an encoder -> digest of its source when it was imported
@@ -39,7 +40,7 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     for folder in (str(project_root()), str(Path.cwd())):
         if folder not in sys.path:
             sys.path.append(folder)
-    with one_line(f"encoder {name!r} cannot be imported", text=in_one_line):
+    with one_line(f"encoder {name!r} cannot be imported", text=_of_import):
         source = _imported(module_name)
         found = getattr(sys.modules[module_name], function)
     encoder = _built(name, found) if isinstance(found, type) or not hasattr(found, "encode") else found
@@ -55,6 +56,11 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
         with one_line(settable):
             encoder.identity = f"{name}|{encoder.identity}{origin}"
     return encoder
+
+
+def _of_import(error: Exception) -> str:
+    """The text of an error of an import, with its kind and place if it is one of the imported code."""
+    return text_of(error) if traceback.extract_tb(error.__traceback__)[-1].filename == __file__ else in_one_line(error)
 
 
 def refuse(name: str, compute: Compute = DEFAULT) -> Encoder:
