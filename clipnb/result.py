@@ -17,7 +17,7 @@ import math
 import warnings
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,8 @@ class Result:
     def strength(self) -> str:
         """Strength of the manipulation at the encoder's input, with its unit: mean, and range if photographs differ."""
         values, unit = self.rows["strength"], MANIPULATIONS[self.spec.manip].unit
+        if values.isna().all():
+            return f"{unit}: unknown, because the encoder's inputs are not 8-bit images"
         spread = f" ({values.min():.3g} to {values.max():.3g})" if values.max() - values.min() > 0.005 * abs(values.mean()) else ""
         return f"{unit} {values.mean():.3g}{spread}"
 
@@ -232,8 +234,9 @@ def require_own_folder(folder: Path, spec: RunSpec, root_sha256: str, fingerprin
 def load_results(root: str | Path | None = None, *, batches: bool = False) -> list[Result]:
     """Read all finished runs below `root` (`results/` by default).
 
-    A damaged run, and a folder whose name is not the id of its run (a copy), are ignored with a warning. Runs that were merged
-    into another one are left out unless `batches` is set. `UserError` if `root` is no folder, or the folder of one run.
+    A damaged run, and a folder whose name is not the id of its run (a copy), are ignored with a warning. Batches are left out
+    if they were merged or the whole run was made, unless `batches` is set. `UserError` if `root` is no folder, or the folder of
+    one run.
 
     They are sorted by encoder, data set and condition; conditions keep the order of `clipnb.manipulations.MANIPULATIONS`.
 
@@ -260,8 +263,13 @@ def load_results(root: str | Path | None = None, *, batches: bool = False) -> li
         except UserError as error:
             warnings.warn(str(error), stacklevel=2)
     order = {name: at for at, name in enumerate(MANIPULATIONS)}
-    merged = set() if batches else {name for r in found for name in r.provenance.get("batches", ())}
+    whole: dict[str, Any] = {} if batches else {r.spec.run_id: r.provenance.get("batches") for r in found}
+
+    def is_part(batch: Result) -> bool:
+        of = replace(batch.spec, start=0, step=0).run_id
+        return of != batch.spec.run_id and of in whole and (whole[of] is None or batch.spec.run_id in whole[of])
+
     return sorted(
-        (r for r in found if r.spec.run_id not in merged),
+        (r for r in found if not is_part(r)),
         key=lambda r: (r.spec.encoder, r.spec.dataset_name, order.get(r.spec.manip, len(order)), r.spec.manip, r.spec.run_id),
     )

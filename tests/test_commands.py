@@ -320,6 +320,10 @@ def test_info_lists_what_is_at_hand(project: Path, nba: Path, capsys: pytest.Cap
             "argument --severities: invalid int value: 'scenes' (--severities 1 2 scenes is a list: put the data set first, "
             "or -- before it); clipnb sweep --help",
         ),
+        (
+            ["export", "--format", "xls"],
+            "argument --format: invalid choice: 'xls' (choose from 'csv', 'parquet', 'tex', 'md'); clipnb",
+        ),
         (["thresold", "x"], "there is no command 'thresold' (did you mean 'threshold'?); clipnb --help"),
     ],
 )

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipnb import RunSpec, UserError, embed_images, load_encoder, run
+from clipnb import Result, RunSpec, UserError, embed_images, load_encoder, run
 from clipnb.encoders.custom import weights_digest
 from clipnb.execution.sweep import numbers_only
+from clipnb.report.text import summary
 from clipnb.runs import current_result, saved_or_new
 from conftest import PhotoFolder, Printed, one_line, picture
 
@@ -179,3 +180,14 @@ def test_torch_weights_are_part_of_an_identity(here: Path) -> None:
     with torch.no_grad():
         type(first).net.weight += 1  # type: ignore[attr-defined]
     assert weights_digest(first, "with_torch") not in second.identity
+
+
+def test_inputs_that_are_no_8_bit_images_give_a_run_that_is_read_again(
+    here: Path, photo_folder: PhotoFolder, tmp_path: Path
+) -> None:
+    write(here, "floats", body="Mine.prepare = lambda self, image: image[:2, :2].astype(np.float32).ravel()")
+    result = run(RunSpec(str(photo_folder({"cats": 3, "dogs": 3})), "jpeg", "floats:build", 2), progress=False)
+    again = Result.load(result.save(tmp_path / "results"))
+    assert again.means("valid") == result.means("valid")
+    assert again.rows["strength"].isna().all()
+    assert "unknown, because the encoder's inputs are not 8-bit images" in summary(again)

@@ -150,13 +150,14 @@ def test_a_whole_run_is_not_replaced_by_a_part_of_it(photo_folder: PhotoFolder, 
     folder = run(RunSpec(root, "cropped", "tiny", 2, draws=2), progress=False).save()
     part, rest = batches(root, 0, 2)
     part.save()
+    assert [r.spec.run_id for r in load_results()] == [folder.name], "batches are not listed beside the whole, merged or not"
     with pytest.raises(UserError, match=f"the saved run {folder.name} holds 16 queries that its batches do not: move it away"):
         merge_saved()
     assert len(Result.load(folder).rows) == 32
     rest.save()
     assert merge_saved() == [(folder, [])]
     assert len(Result.load(folder).rows) == 32
-    assert [r.spec.run_id for r in load_results()] == [folder.name], "merged batches are not listed beside the whole"
+    assert [r.spec.run_id for r in load_results()] == [folder.name]
     assert len(load_results(batches=True)) == 3
 
 

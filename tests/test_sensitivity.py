@@ -75,6 +75,7 @@ def test_draws_and_images_are_levels_of_their_own() -> None:
     expected = percentile(centres)
     np.testing.assert_allclose([alone.low, alone.high], [expected.low, expected.high], atol=0.05)
     assert not nested_interval(list(draws[:5])).bounded
+    assert not nested_interval([np.zeros((2, 2))] * 7).bounded
 
 
 def test_analyse_says_how_far_a_change_depends_on_the_draw(

@@ -84,6 +84,7 @@ def test_a_worker_that_cannot_start_leaves_the_answer_to_an_interrupt(
         ("manips: []\nseverities: [high]\n", "manips is empty: .*; severities must be whole numbers"),
         ("datasets: [a, b]\nencoders: [histgram]\nsettings: {k: 0}\n", r"unknown encoder 'histgram' [^;]*; k must be [^;]*\Z"),
         ("settings: 3\n", "settings must be"),
+        ("settings: {draws: [1, 3], tau: {a: 1}}\n", r"draws in settings must be one value, .*; tau in settings must be"),
         ("manips: &a [grey]\nencoders: *a\n", r"line 2 has an alias \(\*a\): write the value out"),
         ("settings: " + "{a: " * 400 + "}" * 400, "line 1 nests more than 10 lists or tables"),
         ("[" * 30_000, "line 1 nests more than 10 lists or tables"),  # PyYAML alone takes minutes

@@ -11,7 +11,7 @@ from .._core.random import rng_for
 from ..manipulations import CLEAN
 from ..metrics.validity import Floats
 from ..result import Result
-from ..stats.intervals import ALPHA, FEWEST, Interval, macro_mean
+from ..stats.intervals import ALPHA, FEWEST, Interval, macro_mean, ticks
 from ..stats.sign_flips import change_interval
 
 RESAMPLES = 2_000  # resamples of `nested_interval`
@@ -32,12 +32,14 @@ def nested_interval(scores: Sequence[Floats], seed: int = 0) -> Interval:
     """95% hierarchical bootstrap interval of a macro mean: categories, their images and the images' draws are resampled in turn.
 
     It is wider than an interval that resamples categories alone. Like every percentile interval, it covers too little with few
-    categories; there are no bounds for fewer than `FEWEST`. `scores` has the (m, d) scores of m images in d draws for each.
+    categories; there are no bounds for fewer than `FEWEST`, or if all scores are equal. `scores` has the (m, d) scores of m
+    images in d draws for each category.
     """
     rng, groups = rng_for(seed, "nested"), len(scores)
     point = macro_mean([float(values.mean()) for values in scores])
-    if groups < FEWEST:
-        return Interval(point, np.nan, np.nan, "percentile", groups)
+    constant = not np.ptp(ticks(np.concatenate([values.ravel() for values in scores])))
+    if groups < FEWEST or constant:
+        return Interval(point, np.nan, np.nan, "percentile", groups, constant=constant)
     drawn = rng.integers(0, groups, (RESAMPLES, groups))
     means = np.empty(drawn.shape)
     for category, values in enumerate(scores):

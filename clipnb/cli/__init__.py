@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         taken = ""
-        for at, word in enumerate(self.typed):
+        for at, word in enumerate(self.typed if any(not action.option_strings for action in self._actions) else ()):
             action = self._option_string_actions.get(word)
             if action and action.nargs == "+" and message.startswith(("the following", f"argument {word}:")):
                 words = takewhile(lambda own: not own.startswith("-"), self.typed[at + 1 :])

@@ -106,6 +106,8 @@ def read_grid(path: Path) -> dict[str, Any]:
             lists[name] = tuple(from_text(value, 0) for value in values)
             if not all(isinstance(value, int) for value in lists[name]):
                 mistakes.append("severities must be whole numbers from 0 to 5")
+    several = [name for name, value in settings.items() if not isinstance(value, str)]
+    mistakes += [f"{name} in settings must be one value, not {settings[name]!r:.40}: a sweep for each" for name in several]
     if mistakes:
         raise UserError(f"{shown(path)}: {'; '.join(mistakes)}")
     typed = {name: from_text(value, FIELDS[name].default) if name in FIELDS else value for name, value in settings.items()}
