@@ -28,6 +28,7 @@ from . import rows as stored
 from . import study_log
 from ._core.files import file_sha256, read_bytes, read_text, replaced_folder, write_text
 from ._core.paths import results_root, shown
+from ._core.registry import nearest
 from .datasets.dataset import NESTED, locate
 from .errors import DatasetError, UserError, text_of
 from .manipulations import MANIPULATIONS
@@ -273,3 +274,9 @@ def load_results(root: str | Path | None = None, *, batches: bool = False) -> li
         (r for r in found if not is_part(r)),
         key=lambda r: (r.spec.encoder, r.spec.dataset_name, order.get(r.spec.manip, len(order)), r.spec.manip, r.spec.run_id),
     )
+
+
+def near_runs(name: str, *fields: str) -> str:
+    """A question with what the saved runs have in these fields of `RunSpec`, if it is like a mistyped name; else ""."""
+    known = {getattr(result.spec, field) for result in load_results() for field in fields}
+    return "" if name in known else nearest(name, known)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +22,9 @@ import pandas as pd
 from . import checks
 from ._core.files import require_writable
 from ._core.paths import normalized_dataset, results_root, shown
-from ._core.registry import nearest
 from ._core.text import is_service
-from .datasets.dataset import Dataset, batch, fingerprint, load_dataset, readable, sample
-from .datasets.images import decode, digest, read
+from .datasets.dataset import Dataset, batch, fingerprint_now, load_dataset, readable, sample
+from .datasets.images import decode, read
 from .datasets.importers import is_imported
 from .embedding.embed import Embeddings, embed, embed_names, kept_embeddings
 from .embedding.store import EmbeddingStore
@@ -143,11 +143,7 @@ def _require_photographs(spec: RunSpec) -> None:
     dataset = drawn_for(spec)
     _require_k(spec, dataset)
     batch(dataset.photos, spec.start, spec.step)
-
-    def of_files(unreadable: Collection[str]) -> str:
-        return fingerprint((p.id, digest(p.path.read_bytes())) for p in dataset.photos if p.id not in unreadable)
-
-    require_own_folder(results_root() / spec.run_id, spec, folder_sha256(dataset.root), of_files)
+    require_own_folder(results_root() / spec.run_id, spec, folder_sha256(dataset.root), partial(fingerprint_now, dataset))
 
 
 def saved_result(spec: RunSpec) -> Result | None:
@@ -171,12 +167,16 @@ def custom_identity(spec: RunSpec) -> str:
 
 
 def current_result(spec: RunSpec) -> Result | None:
-    """The saved result of this specification, if its encoder was not edited since, and no batch of it is missing."""
-    result = saved_result(spec)
-    if result is None or result.provenance.get("categories_missing"):
+    """The saved result of this specification, if no batch of it is missing, and its photographs and encoder are as they were."""
+    if (result := saved_result(spec)) is None:
         return None
-    now = custom_identity(spec)
-    return None if now and result.provenance["encoder"]["identity"] != now else result
+    about = result.provenance
+    if about.get("categories_missing") or custom_identity(spec) not in ("", about["encoder"]["identity"]):
+        return None
+    with suppress(DatasetError, OSError):  # without its photographs, the result can still be used
+        if not is_imported(spec.dataset) and fingerprint_now(drawn_for(spec), about["unreadable"]) != about["data_fingerprint"]:
+            return None
+    return result
 
 
 def saved_or_new(spec: RunSpec) -> Result:
@@ -280,12 +280,6 @@ def study_runs(dataset: str, encoder: str = "", *, only_saved: bool = False, **s
     if (kept := saved_result(clean)) is None:
         return [run(spec) for spec in specs]
     return [result for spec in specs if (result := saved_result(spec)) and comparable(result, kept)]
-
-
-def near_runs(name: str, *fields: str) -> str:
-    """A question with what the saved runs have in these fields of `RunSpec`, if it is like a mistyped name; else ""."""
-    known = {getattr(result.spec, field) for result in load_results() for field in fields}
-    return "" if name in known else nearest(name, known)
 
 
 def saved_runs(name: str, **settings: object) -> list[Result]:

@@ -322,7 +322,7 @@ def test_info_lists_what_is_at_hand(project: Path, nba: Path, capsys: pytest.Cap
         ),
         (
             ["export", "--format", "xls"],
-            "argument --format: invalid choice: 'xls' (choose from 'csv', 'parquet', 'tex', 'md'); clipnb",
+            "argument --format: invalid choice: 'xls' (choose from 'csv', 'parquet', 'tex', 'md'); clipnb export --help",
         ),
         (["thresold", "x"], "there is no command 'thresold' (did you mean 'threshold'?); clipnb --help"),
     ],

@@ -24,7 +24,7 @@ from clipnb import rows as stored
 from clipnb.checks import warnings
 from clipnb.cli import main
 from clipnb.execution.sweep import numbers_only
-from clipnb.runs import saved_or_new, saved_result
+from clipnb.runs import current_result, saved_or_new, saved_result
 from conftest import PhotoFolder, as_a_user, one_line, tiny_run
 
 
@@ -302,3 +302,16 @@ def test_where_results_are_full_or_read_only_one_line_says_so_and_nothing_is_los
     results.chmod(0o755)
     assert re.fullmatch(r"\S*results cannot be written: Permission denied; make room or permit .* \$CLIPNB_RESULTS .*\n", said)
     assert embedded(1) == 0
+
+
+def test_a_result_of_photographs_that_changed_is_not_current(photo_folder: PhotoFolder, own_results: Path) -> None:
+    root = photo_folder({"cats": 4, "dogs": 4})
+    (root / "cats" / "broken.jpg").write_bytes(b"no image")
+    spec = RunSpec(str(root), "grey", "tiny", k=2)
+    saved_or_new(spec)
+    assert current_result(spec) is not None
+    next((root / "dogs").iterdir()).unlink()
+    assert current_result(spec) is None
+    assert len(saved_or_new(spec).rows) == 7
+    shutil.rmtree(root)
+    assert current_result(spec) is not None, "without its photographs, a result can still be used"

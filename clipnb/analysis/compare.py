@@ -9,8 +9,7 @@ from .._core.paths import results_root
 from ..encoders import resolve
 from ..errors import UserError
 from ..metrics.measures import MEASURES
-from ..result import Result, load_results, same_photographs
-from ..runs import near_runs
+from ..result import Result, load_results, near_runs, same_photographs
 from .contrasts import Contrast, contrast
 from .scores import Scores, differs, of_result, read_log
 

@@ -201,8 +201,8 @@ def _runs_arguments(parser: argparse.ArgumentParser) -> None:
 def _runs(options: argparse.Namespace) -> int:
     from .._core.paths import results_root, shown
     from ..report.tables import csv, printable, runs_frame
-    from ..result import load_results
-    from ..runs import near_runs, saved_runs
+    from ..result import load_results, near_runs
+    from ..runs import saved_runs
 
     results = saved_runs(options.dataset) if options.dataset else load_results()
     if options.dataset and not results:

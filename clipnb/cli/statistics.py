@@ -154,7 +154,8 @@ def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list
     """The logs and the saved runs that names stand for."""
     from ..analysis.scores import read_logs
     from ..datasets.dataset import with_spaces
-    from ..runs import near_runs, saved_runs
+    from ..result import near_runs
+    from ..runs import saved_runs
 
     logs: list[Scores] = []
     results: list[Result] = []

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from .._core.paths import data_root, expanded, project_root, shown, typed_as_path
@@ -230,6 +231,16 @@ def _no_photographs(dataset: Dataset) -> str:
 def fingerprint(items: Iterable[tuple[str, str]]) -> str:
     """SHA-256 over (image id, content digest) pairs. It is equal for two data sets if and only if they hold the same files."""
     return digest("".join(f"{name}\0{content}\n" for name, content in sorted(items)).encode())
+
+
+def fingerprint_now(dataset: Dataset, unreadable: Iterable[str] = ()) -> str:
+    """The `fingerprint` of a data set's files as they are, without those that are `unreadable` (ids)."""
+    return _fingerprint_of(dataset.photos, frozenset(unreadable), listing_digest(dataset.photos))
+
+
+@lru_cache(maxsize=16)
+def _fingerprint_of(photos: tuple[Photo, ...], unreadable: frozenset[str], listed: str) -> str:
+    return fingerprint((photo.id, digest(photo.path.read_bytes())) for photo in photos if photo.id not in unreadable)
 
 
 def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: int = 0) -> Dataset:
