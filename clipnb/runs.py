@@ -115,7 +115,7 @@ def require_possible(spec: RunSpec) -> None:
     if spec.gallery:
         from .retrieval.sources import require_fitting
 
-        require_fitting(spec.gallery, spec.encoder, spec.precision, spec.engine, spec.device, spec.colour)
+        require_fitting(spec.gallery, spec.encoder, spec.precision, spec.engine, spec.device, spec.colour, spec.k)
 
 
 def _require_k(spec: RunSpec, dataset: Dataset) -> None:

@@ -427,6 +427,8 @@ def test_a_gallery_of_another_encoder_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="holds vectors of 64 values, the encoder 'tiny' makes 192"):
             refuse(RunSpec(str(photos), "original", "tiny", k=3, gallery=foreign))
     gallery = build(photos, tmp_path / "ours")
+    with pytest.raises(UserError, match=r"k = 9 is more than the 8 other images in the gallery: pass a smaller one \(-p k 8\)"):
+        require_possible(RunSpec(str(photos), "original", "tiny", k=9, gallery=str(gallery)))
     about = json.loads((gallery / "clipnb.json").read_text())
     about["encoder"]["identity"] = "tiny|other weights"
     (gallery / "clipnb.json").write_text(json.dumps(about))

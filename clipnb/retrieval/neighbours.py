@@ -40,7 +40,7 @@ def cosines(queries: NDArray[np.float32], gallery: Any, rows: NDArray[np.integer
     return out
 
 
-def require_results(k: int, others: int, copies: int = 0, unused: str = "") -> None:
+def require_results(k: int, others: float, copies: int = 0, unused: str = "") -> None:
     """Raise a `UserError` that names the largest possible k if k is more than the images besides the query's own and its `copies`.
 
     `unused` describes the files of the gallery that are not used, for the message.

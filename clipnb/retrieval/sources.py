@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from . import duplicates
 from .folder import GalleryFolder, Vectors, is_gallery, open_folder, read_about
 from .image_fetcher import ImageCache
 from .knn_client import key_of_sent
+from .neighbours import require_results
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,21 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, colour: st
 
 
 @cache  # a sweep asks for each of its runs
-def require_fitting(gallery: str, encoder: str, precision: str, engine: str, device: str, colour: str) -> None:
-    """Raise a `UserError` if a folder of embeddings that a run's gallery names was made with another encoder or colour."""
+def require_fitting(gallery: str, encoder: str, precision: str, engine: str, device: str, colour: str, k: int) -> None:
+    """Raise a `UserError` if a folder of embeddings that a run's gallery names was made with another encoder or colour.
+
+    So it does if the gallery is of such folders alone and has fewer than k images.
+    """
+    held: list[float] = []
     for name in source_names(gallery):
         if (path := gallery_path(name)) and any((path / "img_emb").glob("*.npy")):
             folder = GalleryFolder(path, pd.DataFrame(), read_about(path))
             _require_made_with(folder, load_encoder(encoder, precision, engine, device), colour)
+            held.append(folder.vectors.shape[0])
+        else:
+            held.append(math.inf)
+    if held:
+        require_results(k, sum(held))
 
 
 def _require_made_with(folder: GalleryFolder, encoder: Encoder, colour: str) -> None:
