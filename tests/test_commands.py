@@ -332,6 +332,11 @@ def test_a_wrong_command_line_is_one_line(typed: list[str], said: str, capsys: p
     assert capsys.readouterr().err.startswith(f"clipnb: {said} lists what ")
 
 
+def test_lists_of_a_flag_that_is_typed_twice_are_joined(bare_project: Path, photo_folder: PhotoFolder, printed: Printed) -> None:
+    typed = ["embed", str(photo_folder({"cats": 2})), "--encoders", "tiny", "--encoders", "histogram", "--conditions", "grey"]
+    assert "8 embeddings are stored" in printed(*typed)
+
+
 def test_a_hint_is_spelled_as_the_command_takes_it(nba: Path, printed: Printed) -> None:
     """papermill takes `-p k 3`, a command `--k 3`, and the data set as a word."""
     for words in (["tolerance", "nba", "--encoder", "tiny"], ["sweep", "nba", "--encoders", "tiny", "--no-pages"]):

@@ -84,8 +84,7 @@ def calibrate(
     >>> calibrate(vectors, ["cats", "cats", "dogs", "dogs"], ["a", "b", "c", "d"]).values["roc_auc"].point
     1.0
     """
-    if not 0 < wanted <= 1:
-        raise UserError(f"a wanted precision must be above 0 and at most 1, not {wanted:g}")
+    _require_share(wanted)
     names = sorted(set(categories))
     divided = len(names) >= ENOUGH
     chosen = set(drawn(names, len(names) // 2, seed, "calibration")) if divided else set(names)
@@ -110,8 +109,14 @@ def calibrate(
     )
 
 
+def _require_share(wanted: float) -> None:
+    if not 0 < wanted <= 1:
+        raise UserError(f"a wanted precision must be above 0 and at most 1, not {wanted:g}")
+
+
 def calibration_of(spec: RunSpec, *, wanted: float = WANTED, progress: bool = True) -> Calibration:
     """Calibrate on the clean photographs of a run with its encoder; `wanted` is the precision wanted among accepted results."""
+    _require_share(wanted)
     vectors, categories, digests = clean_embeddings(spec, progress)
     return calibrate(vectors, categories, digests, k=spec.k, wanted=wanted, seed=spec.seed)
 

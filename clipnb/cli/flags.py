@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from ..errors import UserError
 
+SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend"}  # a flag with a list; typed twice, the lists are joined
+
 
 class Command(NamedTuple):
     """One command."""

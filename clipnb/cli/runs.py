@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .flags import Command, add_engines, add_settings, as_typed, given_settings
+from .flags import SEVERAL, Command, add_engines, add_settings, as_typed, given_settings
 
 if TYPE_CHECKING:
     from ..spec import RunSpec
@@ -94,9 +94,9 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
     what = "folders, or names in $CLIPNB_DATA; a file .yml holds datasets, manips, severities, encoders, settings "
     what += "(flags win, and data sets that are typed replace those of the file)"
     parser.add_argument("datasets", nargs="*", metavar="dataset", help=what)
-    parser.add_argument("--manips", nargs="+", metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
-    parser.add_argument("--severities", nargs="+", type=int, metavar="N", help="1 to 5; 0: the fixed setting, or 3 without one (0)")
-    parser.add_argument("--encoders", nargs="+", metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
+    parser.add_argument("--manips", **SEVERAL, metavar="MANIP", help="manipulations (the study's); `clipnb info` lists them")
+    parser.add_argument("--severities", **SEVERAL, type=int, metavar="N", help="1 to 5; 0: the fixed setting, or 3 without one (0)")
+    parser.add_argument("--encoders", **SEVERAL, metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
     from ..spec import FLAGS
 
     add_settings(parser, *(name for name in FLAGS if name != "encoder"))
@@ -150,8 +150,8 @@ def _sweep(options: argparse.Namespace) -> int:
 def _embed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("datasets", nargs="+", metavar="dataset", help="folders, or names in $CLIPNB_DATA")
     what = "such as blurred, blurred/3 or jpeg=30 (all severities of the study's manipulations and of the everyday edits)"
-    parser.add_argument("--conditions", nargs="+", default=[], metavar="CONDITION", help=what)
-    parser.add_argument("--encoders", nargs="+", default=[""], metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
+    parser.add_argument("--conditions", **SEVERAL, metavar="CONDITION", help=what)
+    parser.add_argument("--encoders", **SEVERAL, metavar="ENCODER", help="($CLIPNB_ENCODER, else ViT-L/14)")
     add_settings(parser, "seed", "precision", "device", "draws", "categories", "per_category", "colour")
     add_engines(parser)
     parser.add_argument("--threads", type=int, default=0, help="threads of each worker; by default its share of the cores")
@@ -173,7 +173,7 @@ def _embed(options: argparse.Namespace) -> int:
     specs = [
         RunSpec(dataset, c.manip, encoder, severity=c.severity, strength=c.strength, **settings)
         for dataset in options.datasets
-        for encoder in options.encoders
+        for encoder in options.encoders or [""]
         for c in asked
     ]
     done = fill(specs, pool)

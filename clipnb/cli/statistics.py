@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .flags import Command, add_settings, given_settings
+from .flags import SEVERAL, Command, add_settings, given_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +177,7 @@ def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("tables"), metavar="FOLDER", help="where to (default: tables)")
-    parser.add_argument("--format", nargs="+", default=["csv"], choices=["csv", "parquet", "tex", "md"], help="one or more (csv)")
+    parser.add_argument("--format", **SEVERAL, choices=["csv", "parquet", "tex", "md"], help="one or more (csv)")
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -194,7 +194,7 @@ def _export(options: argparse.Namespace) -> int:
         narrow = frame[[c for c in PRINTED.get(name, frame) if c in frame]]
         caption = f"{name.capitalize()}, from {len(results)} finished runs"
         caption += f"; {extra} more columns are in other formats" if (extra := len(frame.columns) - len(narrow.columns)) else ""
-        for kind in options.format:
+        for kind in options.format or ["csv"]:
             part = narrow if kind in ("tex", "md") else frame
             path = write(part, options.out / f"{name}.{kind}", caption)
             print(shown(path), f"({len(part)} row{'s' * (len(part) != 1)}, {len(part.columns)} of {len(frame.columns)} columns)")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from .flags import Command, add_settings, given_settings
+from .flags import SEVERAL, Command, add_settings, given_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def _shared_arguments(parser: argparse.ArgumentParser, width: float) -> None:
 
     parser.add_argument("dataset", help="a folder of photographs, a sample set, or a name in $CLIPNB_DATA")
     add_settings(parser, "k", "seed", "precision", "engine", "draws", "categories", "per_category", "prompts", "colour")
-    parser.add_argument("--manips", nargs="+", default=[], metavar="MANIP", help="(the study's and everyday edits)")
+    parser.add_argument("--manips", **SEVERAL, default=[], metavar="MANIP", help="(the study's and everyday edits)")
     what = "found: is the original the first result? p1, map: are results of its kind? zero_shot: is its category named? (found)"
     parser.add_argument("--measure", default="found", choices=ANSWERS, help=what)
     what = "share of the measure above chance whose loss counts as broken"
@@ -71,7 +71,7 @@ def _tolerance(options: argparse.Namespace) -> int:
 
 def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
     _shared_arguments(parser, 0.0)
-    parser.add_argument("--encoders", nargs="+", required=True, metavar="ENCODER", help="names of encoders")
+    parser.add_argument("--encoders", **SEVERAL, required=True, metavar="ENCODER", help="names of encoders")
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
