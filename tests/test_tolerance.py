@@ -166,7 +166,7 @@ def test_the_leaderboard_has_a_column_an_encoder(photo_folder: PhotoFolder, prin
     assert said[0].split() == ["encoder", rows[0]["encoder"], rows[1]["encoder"]]
     assert said[1].startswith("P@1 ")
     assert "images/s is empty where embeddings came from the cache, or the run took less than 0.1 s" in said
-    assert any("; mCE: 1 - mAP at severities 1 to 5, over that of the encoder histogram" in line for line in said)
+    assert any("; mCE: 1 - mAP at severities 1 to 5, divided by 1 - mAP of histogram" in line for line in said)
     assert ("; covers ≥" in said[4]) == (COVERS in said)
     assert "the share of originals found first falls to 53% (half of the way from chance to the clean value);" in said[-1]
     assert "breaking points lie between the severities 1 to 5; --width 0.1 measures finer, as clipnb tolerance does" in said

@@ -18,7 +18,7 @@ from ..stats.intervals import Interval
 from .pair_counts import BINS, jackknife, pair_counts
 
 WANTED = 0.9  # precision that the threshold reaches
-METHOD = "jackknife of results"  # its coverage is lower than that of the jackknife of all pairs
+METHOD = "jackknife of results"  # it covers less often than the jackknife of all pairs
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def _source(name: str) -> str:
 def load_transformers(name: str, compute: Compute = DEFAULT) -> TorchEncoder:
     """Load a model of transformers (a `Loader`), unless it needs code that clipnb does not run.
 
-    The embedding is `get_image_features` of models for images and texts, else the pooled output, else that of the first token.
+    The embedding is what `get_image_features` returns, else the pooled output, else the output of the first token.
     """
     source = _source(name)
     with needs(f"the encoder {name!r}", "hf"):

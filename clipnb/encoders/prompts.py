@@ -19,7 +19,7 @@ def allowed(prompts: str) -> bool:
 def templates(prompts: str) -> tuple[str, ...]:
     """The templates that `prompts` stands for, each with {} for the name of a category; several are separated by |.
 
-    "photo" is that of the CLIP paper, "imagenet" the 80 of OpenAI for ImageNet, from open_clip (`MissingExtra` without it).
+    "photo" is the CLIP paper's template. "imagenet" is OpenAI's 80 templates for ImageNet, from open_clip (else `MissingExtra`).
 
     >>> templates("photo")
     ('a photo of a {}.',)

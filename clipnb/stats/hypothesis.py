@@ -109,7 +109,7 @@ class Interaction:
     equal distributions rather than equal means.
     """
 
-    difference: Interval  #: mean change of the first set minus that of the second, with Welch's interval
+    difference: Interval  #: mean change of the first set minus mean change of the second, with Welch's interval
     p: float  #: p-value of Welch's t test
     p_permutation: float  #: p-value of the permutation test
 
