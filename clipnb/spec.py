@@ -146,7 +146,7 @@ class RunSpec:
             if getattr(self, field) is None:
                 settle(field, 0)
         for field, spelling, value in (
-            ("manip", _manip, str(self.manip)),
+            ("manip", MANIPULATIONS.canonical, str(self.manip)),
             ("encoder", lambda name: resolve(name)[0], str(self.encoder) or default_encoder()),
         ):
             try:
@@ -241,15 +241,6 @@ FLAGS = ("encoder", "k", "tau", "seed", "precision", "engine", "device", "draws"
 def spec_of(parameters: Mapping[str, Any]) -> RunSpec:
     """The specification in a notebook's parameters; parameters that are not fields of `RunSpec` are ignored."""
     return RunSpec(**{key: value for key, value in parameters.items() if key in FIELDS})
-
-
-def _manip(name: str) -> str:
-    """The registered name of a manipulation; a `UserError` for a condition, such as `blurred/3`, gives its parameters."""
-    if parts := re.fullmatch(r"(.+)([/=])([\d.]+)", name):
-        setting = "severity" if parts[2] == "/" else "strength"
-        known = MANIPULATIONS.canonical(parts[1])
-        raise UserError(f"{name!r} is a manipulation with its {setting}: type -p manip {known} -p {setting} {parts[3]}")
-    return MANIPULATIONS.canonical(name)
 
 
 def _breaks_rule(field: dataclasses.Field[Any], value: object) -> str:

@@ -347,7 +347,7 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
         ([*asked, "--margin", "0"], "a margin must be above 0, not 0"),
         ([*asked, "--margin", "2"], "--margin 2 allows every change: shift is from 0 to 2 (5 points: 0.05)"),
         ([*asked, "--measure", "p1", "--margin", "5"], "--margin 5 allows every change: p1 is from 0 to 1 (5 points: 0.05)"),
-        ([*asked, "--primary", "gry"], "--primary 'gry' is not a condition of a change; choose from blurred, grey"),
+        ([*asked, "--primary", "gry"], "--primary 'gry' is not a condition of a change (did you mean 'grey' or"),
         ([*asked, "--measure", "beauty"], "unknown measure 'beauty'"),
         (["analyse", str(Path(original.__file__).parent / "data"), "--measure", "map"], "valid@k but not 'map'"),
     ):

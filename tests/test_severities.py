@@ -150,7 +150,7 @@ def test_a_composition_is_one_after_the_other() -> None:
         assert_array_equal(Condition("gray + blur", severity)(image, 0, "d"), Condition("blurred", severity)(grey, 0, "d"))
     assert RunSpec(manip="gray+blur", encoder="tiny").run_id == "sample-figures-grey+blurred-tiny"
     for typed, parameter in (("blurred/3", "severity 3"), ("blurred=2.5", "strength 2.5")):
-        with one_line(f"'{typed}' is a manipulation with its .*: type -p manip blurred -p {parameter}"):
+        with one_line(f"'{typed}' is blurred at a .*: type blurred alone, and -p {parameter}"):
             RunSpec("sample-figures", typed)
     with pytest.raises(UserError, match="unknown manipulation 'gry'"):
         RunSpec(manip="gry+blurred", encoder="tiny")

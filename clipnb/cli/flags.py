@@ -63,12 +63,13 @@ def typed_folder(text: str) -> Path:
 def as_typed(message: str, options: argparse.Namespace) -> str:
     """A message with parameters as the command takes them.
 
-    >>> as_typed("(-p k 3), -p dataset nested:a, -p index exact", argparse.Namespace(takes=["--k", "--encoders"]))
-    '(--k 3), nested:a, -p index exact'
+    >>> as_typed("(-p k 3), -p dataset nested:a, -p index exact, -p severity 2", argparse.Namespace(takes=["--k", "--severities"]))
+    '(--k 3), nested:a, -p index exact, --severities 2'
     """
 
     def word(match: re.Match[str]) -> str:
         flag = f"--{match[1].replace('_', '-')}"
-        return "" if match[1] == "dataset" else f"{flag} " if any(f.startswith(flag) for f in options.takes) else match[0]
+        taken = [spelled for spelled in (flag, f"{flag}s", f"{flag[:-1]}ies") if spelled in options.takes]
+        return "" if match[1] == "dataset" else f"{taken[0]} " if taken else match[0]
 
     return re.sub(r"-p (\w+) ", word, message)

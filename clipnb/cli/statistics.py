@@ -76,6 +76,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _analyse(options: argparse.Namespace) -> int:
+    from .._core.registry import nearest
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
     from ..analysis.families import PLANNED, equivalence_frame, too_few, with_roles, without_draws
     from ..analysis.scores import comparable_with_clean, named_by_group, of_result, spelled
@@ -104,19 +105,20 @@ def _analyse(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     graded = {s.condition for s in scores if s.graded}
-    tables = {"conditions": conditions_frame(scores)}
-    print(f"{measure}: mean over categories")
-    print(printable(tables["conditions"]))
-    for name in dict.fromkeys(s.dataset for s in scores):
-        if options.clean not in {s.condition for s in scores if s.dataset == name}:
-            print(f"{name}: no change is computed, because there is no condition {options.clean!r} (of a run: -p manip original)")
     family, pairs = contrasts(scores, options.clean), []
     have, primary = dict.fromkeys(c.after for c in family), spelled(options.primary)
     if primary not in have:
         with suppress(UserError):  # no condition
             primary = str(condition(primary))
     if primary not in {"", *have, *map(without_draws, have)}:
-        raise UserError(f"--primary {options.primary!r} is not a condition of a change; choose from {', '.join(have) or 'none'}")
+        choice = nearest(primary, have) or f"; choose from {', '.join(have) or 'none'}"
+        raise UserError(f"--primary {options.primary!r} is not a condition of a change{choice}")
+    tables = {"conditions": conditions_frame(scores)}
+    print(f"{measure}: mean over categories")
+    print(printable(tables["conditions"]))
+    for name in dict.fromkeys(s.dataset for s in scores):
+        if options.clean not in {s.condition for s in scores if s.dataset == name}:
+            print(f"{name}: no change is computed, because there is no condition {options.clean!r} (of a run: -p manip original)")
     if family:
         tables["contrasts"] = with_roles(family, contrasts_frame, primary, graded)
         found = over_categories(c.interval for c in family)

@@ -121,6 +121,9 @@ class Manipulations(Registry[Manipulation]):
     """Registry of manipulations. `grey+blurred` stands for grey, then blurred."""
 
     def canonical(self, name: str) -> str:
+        if parts := re.fullmatch(r"(.+)([/=])([\d.]+)", name):
+            known, setting = self.canonical(parts[1]), "severity" if parts[2] == "/" else "strength"
+            raise UserError(f"{name!r} is {known} at a {setting}: type {known} alone, and -p {setting} {parts[3]}")
         if "+" not in name:
             return super().canonical(name)
         return "+".join(self[part.strip()].name for part in name.split("+"))
