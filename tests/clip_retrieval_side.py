@@ -1,8 +1,7 @@
 """Runs in clip-retrieval's own environment, not in that of the tests: its programs, as they are, on loopback.
 
     python clip_retrieval_side.py back <indices.json> <port> <model> [<aesthetic.npy>]
-    python clip_retrieval_side.py inference <folder> <out> <model>
-    python clip_retrieval_side.py index <embeddings> <out>
+    python clip_retrieval_side.py gallery <folder> <embeddings> <out> <model>
     python clip_retrieval_side.py client <address> <index> <request.json> <answer.json>
 
 What is put in its place: the host that the back end listens on (it is 0.0.0.0, hard-coded), two operators that a
@@ -48,17 +47,12 @@ def back(indices: str, port: str, model: str, aesthetic: str = "") -> None:
     )
 
 
-def inference(folder: str, out: str, model: str) -> None:
+def gallery(folder: str, embeddings: str, out: str, model: str) -> None:
+    from clip_retrieval.clip_index import clip_index
     from clip_retrieval.clip_inference.main import main
 
-    main(
-        folder, out, enable_text=False, enable_metadata=False, clip_model=model, use_jit=False, num_prepro_workers=1, batch_size=32
-    )
-
-
-def index(embeddings: str, out: str) -> None:
-    from clip_retrieval.clip_index import clip_index
-
+    what = {"enable_text": False, "enable_metadata": False, "clip_model": model, "use_jit": False}
+    main(folder, embeddings, **what, num_prepro_workers=1, batch_size=32)
     clip_index(embeddings, out, max_index_memory_usage="1G", current_memory_available="2G", nb_cores=1)
 
 
@@ -74,4 +68,4 @@ def client(address: str, name: str, request: str, answer: str) -> None:
 
 
 if __name__ == "__main__":
-    {"back": back, "inference": inference, "index": index, "client": client}[sys.argv[1]](*sys.argv[2:])
+    {"back": back, "gallery": gallery, "client": client}[sys.argv[1]](*sys.argv[2:])

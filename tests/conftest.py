@@ -5,13 +5,10 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import signal
 import sqlite3
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +20,6 @@ os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # Ray gives up aft
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is loaded, which otherwise asks the network again and again
 
 import numpy as np
-import psutil
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
@@ -153,40 +149,6 @@ def slow_encoder(folder: Path, seconds: float, patch: pytest.MonkeyPatch) -> str
     patch.syspath_prepend(folder)
     patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     return "slow:Slow"
-
-
-def ray_workers(cache: Path) -> list[int]:
-    """Processes of Ray that work for the command with this cache."""
-    found = []
-    for process in Path("/proc").iterdir():
-        with suppress(OSError):
-            named = process.name.isdigit() and "MapWorker" in (process / "cmdline").read_text()
-            if named and f"CLIPNB_CACHE={cache}" in (process / "environ").read_text().split("\0"):
-                found.append(int(process.name))
-    return found
-
-
-def killed_on_ray(command: list[str], cache: Path, done: Callable[[], int], first: int, more: int) -> None:
-    """Type a command; kill one of two workers when `first` pieces are done, and the command itself after `more`."""
-    environment = os.environ | {"CLIPNB_CACHE": str(cache)}
-    with subprocess.Popen(
-        [*command, "--engine", "ray"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        while process.poll() is None and (done() < first or len(ray_workers(cache)) < 2):
-            time.sleep(0.05)
-        ours = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
-        listening = [c for c in psutil.net_connections("tcp") if c.pid in ours and c.status == psutil.CONN_LISTEN]
-        assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-        assert listening
-        os.kill(ray_workers(cache)[0], signal.SIGKILL)
-        enough = done() + more
-        while process.poll() is None and done() < enough:
-            time.sleep(0.05)
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
-    assert done() >= enough
-    while ray_workers(cache):
-        time.sleep(0.05)  # Ray ends what belonged to the command
 
 
 @cache

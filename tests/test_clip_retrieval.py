@@ -120,8 +120,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, photo_host: str) -> Iterat
     model = str(Checkpoints(folder).state)
     photos = load_dataset("sample-figures").root
     ours = build_gallery("sample-figures", folder / "ours", encoder=model, shard_size=40).path
-    must(theirs("inference", photos, folder / "embeddings", model))
-    must(theirs("index", folder / "embeddings", folder / "theirs"))
+    must(theirs("gallery", photos, folder / "embeddings", folder / "theirs", model))
     aesthetic = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)
     aesthetic /= np.linalg.norm(aesthetic, axis=1, keepdims=True)
     np.save(folder / "aesthetic.npy", aesthetic)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from clipnb import RunSpec, UserError, run
 from clipnb.execution.fill import fill, tasks_of
-from conftest import HANGS, PhotoFolder, Printed, killed_on_ray, slow_encoder
+from conftest import HANGS, PhotoFolder, Printed, slow_encoder
 
 CONDITIONS = ("blurred/2", "jpeg=30", "typographic/4", "cropped/3")
 
@@ -84,6 +87,40 @@ def kept(cache: Path) -> dict[bytes, tuple[bytes, bytes]]:
             rows = db.execute("SELECT key, input, vector FROM embeddings")
             found |= {path.name.encode() + key: (seen, vector) for key, seen, vector in rows}
     return found
+
+
+def ray_workers(cache: Path) -> list[int]:
+    """Processes of Ray that work for the command with this cache."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            named = process.name.isdigit() and "MapWorker" in (process / "cmdline").read_text()
+            if named and f"CLIPNB_CACHE={cache}" in (process / "environ").read_text().split("\0"):
+                found.append(int(process.name))
+    return found
+
+
+def killed_on_ray(command: list[str], cache: Path, done: Callable[[], int], first: int, more: int) -> None:
+    """Type a command; kill one of two workers when `first` pieces are done, and the command itself after `more`."""
+    environment = os.environ | {"CLIPNB_CACHE": str(cache)}
+    with subprocess.Popen(
+        [*command, "--engine", "ray"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None and (done() < first or len(ray_workers(cache)) < 2):
+            time.sleep(0.05)
+        ours = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+        listening = [c for c in psutil.net_connections("tcp") if c.pid in ours and c.status == psutil.CONN_LISTEN]
+        assert {c.laddr.ip for c in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        assert listening
+        os.kill(ray_workers(cache)[0], signal.SIGKILL)
+        enough = done() + more
+        while process.poll() is None and done() < enough:
+            time.sleep(0.05)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert done() >= enough
+    while ray_workers(cache):
+        time.sleep(0.05)  # Ray ends what belonged to the command
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
