@@ -168,10 +168,10 @@ def test_without_the_tokenizers_package_the_image_tower_works_alone(tmp_path: Pa
     assert alone.encode(np.zeros((2, 32, 32, 3), np.uint8)).shape == (2, 64)
 
 
-@pytest.mark.parametrize("model", ["PE-Core-T-16-384", "MobileCLIP2-S0"])
-def test_lower_precision_runs_on_other_architectures(tmp_path: Path, model: str) -> None:
+@pytest.mark.parametrize(("model", "size"), [("PE-Core-T-16-384", 384), ("MobileCLIP2-S0", 64)])
+def test_lower_precision_runs_on_other_architectures(tmp_path: Path, model: str, size: int) -> None:
     config = open_clip.get_model_config(model)
-    config["text_cfg"]["layers"] = 1  # the image tower is whole
+    config["text_cfg"]["layers"], config["vision_cfg"]["image_size"] = 1, size  # the image tower has all its layers
     (tmp_path / f"small-{model}.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / f"small-{model}.json")
     torch.manual_seed(0)
