@@ -78,7 +78,10 @@ def test_a_worker_that_cannot_start_leaves_the_answer_to_an_interrupt(
     [
         ("datasets: [a\n", "cannot be read as a grid"),
         ("- a\n", "must hold some of"),
-        ("dataset: a\n", r"must hold some of .*\(dataset\)\Z"),
+        ("dataset: a\n", r"must hold some of .*\(dataset\) \(did you mean 'datasets'\?\)\Z"),
+        ("manips: [grey]\nmanips: [blurred]\n", "line 2 has the key 'manips' again: join the two"),
+        ("datasets: [a]\nsettings: {K: 5}\n", r"unknown settings: K \(did you mean 'k'"),
+        ("datasets: [a]\nsettings: {keep: true}\n", "unknown settings: keep; choose from aesthetic_score, "),
         ("datasets: [a]\nk: 3\ntau: 1\n", r"must hold some of .* nothing else \(k, tau\): put k, tau into settings\Z"),
         ("datasets: [a]\nsettings: {strength: 2.5}\n", r"\Aa grid has no strength: list severities: \[1, 3, 5\], or pass -p"),
         ("manips: []\nseverities: [high]\n", "manips is empty: .*; severities must be whole numbers"),
@@ -107,7 +110,7 @@ def test_a_grid_that_makes_no_sense_is_refused() -> None:
         (Grid(("a",), severities=(6,)), "severity must be"),
         (Grid(("a",), settings={"severity": 2}), "settings hold severity"),
         (Grid(("a",), settings={"kk": 2}), "unknown settings: kk"),
-        (Grid(("a",), ("gry",), settings={"kk": 2, "k": 0}), "unknown settings: kk; .*unknown manipulation 'gry'.*; k must be"),
+        (Grid(("a",), ("gry",), settings={"kk": 2, "k": 0}), "unknown settings: kk .*; unknown manipulation 'gry'.*; k must be"),
     ):
         with pytest.raises(UserError, match=said):
             grid.specs()

@@ -13,12 +13,13 @@ T = TypeVar("T")
 
 
 def nearest(name: str, names: Iterable[str], spelled: Mapping[str, str] = MappingProxyType({})) -> str:
-    """A question with the up to three names that are most like a mistyped one; "" if none is.
+    """A question with the up to three names that are most like a mistyped one, in any case; "" if none is.
 
-    >>> nearest("gray3", ["grey", "blurred"])
+    >>> nearest("Gray3", ["grey", "blurred"])
     " (did you mean 'grey'?)"
     """
-    close = dict.fromkeys(spelled.get(found, found) for found in difflib.get_close_matches(name, names, n=3))
+    known = {name.casefold(): spelled.get(name, name) for name in names}
+    close = dict.fromkeys(known[found] for found in difflib.get_close_matches(name.casefold(), known, n=3))
     return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
 
 

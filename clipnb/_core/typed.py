@@ -69,7 +69,8 @@ def misfit(value: object, hint: Any, name: str = "value") -> str:
 def load_yaml(text: str, loader: str = "SafeLoader") -> Any:
     """The content of a YAML text, by a loader of PyYAML that makes no objects (BaseLoader reads all values as text).
 
-    A `yaml.YAMLError` if it is not YAML, holds a wrong number or date, has an alias (`*name`), or nests deeper than `DEEPEST`.
+    A `yaml.YAMLError` if it is not YAML, holds a wrong number or date, has an alias (`*name`) or the same key twice in a table, or
+    nests deeper than `DEEPEST`.
     """
     import yaml
 
@@ -80,6 +81,17 @@ def load_yaml(text: str, loader: str = "SafeLoader") -> Any:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise yaml.YAMLError(f"line {event.start_mark.line + 1} nests more than {DEEPEST} lists or tables")
+    nodes = [yaml.compose(text, yaml.BaseLoader)]
+    while nodes:
+        if isinstance(node := nodes.pop(), yaml.SequenceNode):
+            nodes += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[Any] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    raise yaml.YAMLError(f"line {key.start_mark.line + 1} has the key {key.value!r} again: join the two")
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+                nodes.append(value)
     try:
         return yaml.load(text, getattr(yaml, loader))
     except (AttributeError, TypeError, ValueError) as error:  # PyYAML's own, of a number or date

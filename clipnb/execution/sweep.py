@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from .._core.files import read_json, read_text
 from .._core.paths import results_root, shown
+from .._core.registry import nearest
 from .._core.typed import from_text, load_yaml
 from ..datasets.dataset import batch, load_dataset
 from ..embedding.embed import embed
@@ -55,7 +56,9 @@ class Grid:
         if over := set(self.settings) & AXES:
             mistakes.append(f"settings hold {', '.join(sorted(over))}: name these as datasets, manips, severities or encoders")
         if unknown := set(self.settings) - set(FIELDS):
-            mistakes.append(f"unknown settings: {', '.join(sorted(unknown))}; settings are parameters of the run notebook")
+            asked, known = sorted(unknown), sorted(FIELDS.keys() - AXES - {"strength"})
+            meant = "".join(nearest(name, known) for name in asked) or f"; choose from {', '.join(known)}"
+            mistakes.append(f"unknown settings: {', '.join(asked)}{meant}")
         if "strength" in self.settings:
             mistakes.append("a grid has no strength: list severities: [1, 3, 5], or pass -p strength to a single run")
         settings = {name: value for name, value in self.settings.items() if name not in over | unknown | {"strength"}}
@@ -87,11 +90,13 @@ def read_grid(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{shown(path)} cannot be read as a grid: {text_of(error)}") from error
     names = set(Grid.__dataclass_fields__)
-    if not isinstance(found, dict) or set(found) - names:
-        strange = f" ({', '.join(sorted(map(str, set(found) - names)))})" if isinstance(found, dict) else ""
-        moved = sorted(set(found) & set(FIELDS) - AXES) if isinstance(found, dict) else []
-        where = f": put {', '.join(moved)} into settings" * bool(moved)
-        raise UserError(f"{shown(path)} must hold some of {', '.join(sorted(names))}, and nothing else{strange}{where}")
+    if not isinstance(found, dict) or (strange := sorted(found.keys() - names)):
+        told = ""
+        if isinstance(found, dict):
+            moved = [name for name in strange if name in FIELDS.keys() - AXES]
+            meant = f": put {', '.join(moved)} into settings" if moved else "".join(nearest(name, names) for name in strange)
+            told = f" ({', '.join(strange)}){meant}"
+        raise UserError(f"{shown(path)} must hold some of {', '.join(sorted(names))}, and nothing else{told}")
     settings = found.pop("settings", None) or {}
     if not isinstance(settings, dict):
         raise UserError(f"{shown(path)}: settings must be name: value pairs")
