@@ -31,7 +31,7 @@ from .embedding.store import EmbeddingStore
 from .encoders import Encoder, TextEncoder, imports_code, load_encoder, names_file, require_loadable, require_packages
 from .encoders.prompts import BARE, templates
 from .errors import DatasetError, UserError
-from .manipulations import CLEAN, STUDY, condition
+from .manipulations import CLEAN, MANIPULATIONS, STUDY, condition
 from .metrics.measures import MEASURES, QueryResults
 from .metrics.ranking import codes, rank_all
 from .metrics.validity import result_distances
@@ -142,6 +142,8 @@ def _require_photographs(spec: RunSpec) -> None:
         return  # writing it takes long and belongs to the run
     dataset = drawn_for(spec)
     _require_k(spec, dataset)
+    for word in dataset.words if MANIPULATIONS[spec.manip].writes else ():
+        replace(spec.condition, word=word)(np.zeros((32, 32, 3), np.uint8), spec.seed, "")  # its letters are in a font
     batch(dataset.photos, spec.start, spec.step)
     require_own_folder(results_root() / spec.run_id, spec, folder_sha256(dataset.root), partial(fingerprint_now, dataset))
 

@@ -308,8 +308,19 @@ def test_info_lists_what_is_at_hand(project: Path, nba: Path, capsys: pytest.Cap
         (["threshold", "x", "--k", "many"], "argument --k: invalid int value: 'many'; clipnb threshold --help"),
         (["sweep", "x", "--mnips", "grey"], "sweep does not take --mnips grey (did you mean '--manips'?); clipnb sweep --help"),
         (["compare", "a", "b", "--format", "json"], "compare does not take --format json; clipnb compare --help"),
-        (["card", "-lea"], "the following arguments are required: dataset (is -lea a name? type -- before it); clipnb card --help"),
-        (["sweep", "-lead"], "sweep does not take -lead (is -lead a name? type -- before it); clipnb sweep --help"),
+        (
+            ["card", "-lea"],
+            "the following arguments are required: dataset (is -lea a name? type it last, after --); clipnb card --help",
+        ),
+        (
+            ["tolerance", "-lead", "--manips", "grey"],
+            "the following arguments are required: dataset (is -lead a name? type it last, after --); clipnb tolerance --help",
+        ),
+        (
+            ["tolerance", "--", "-lead", "--k", "3"],
+            "tolerance does not take --k 3 (all words after -- are names: type flags before it); clipnb tolerance --help",
+        ),
+        (["sweep", "-lead"], "sweep does not take -lead (is -lead a name? type it last, after --); clipnb sweep --help"),
         (
             ["tolerance", "--manips", "blurred", "jpeg", "holiday"],
             "the following arguments are required: dataset (--manips blurred jpeg holiday is a list: put the data set first, "

@@ -190,7 +190,7 @@ def test_logs_of_other_weights_than_the_clean_one_are_left_out(
     assert main(["analyse", str(clean), str(grey)]) == 0
     said = capsys.readouterr()
     assert (
-        "clip_output_photos_grey.json used other photographs, weights or code than the clean run: left out; run both again"
+        "clip_output_photos_grey.json used other photographs, weights or code than the clean run: left out; run the older one again"
         in said.err
     )
     assert "Change from" not in said.out
@@ -453,7 +453,8 @@ def test_runs_on_other_photographs_are_left_out_with_a_message(
         (root / "cats" / "00.png").unlink(missing_ok=True)
     assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2"]) == 0
     said = capsys.readouterr()
-    assert "photos-grey-tiny-k2 used other photographs, weights or code than the clean run: left out; run both again" in said.err
+    left_out = "photos-grey-tiny-k2 used other photographs, weights or code than the clean run: left out; run the older one again"
+    assert left_out in said.err
     assert "grey" not in said.out
     assert len(load_results()) == 2
     assert all_tables(load_results())["contrasts"].empty

@@ -191,7 +191,8 @@ def test_an_interval_says_beside_its_bounds_what_it_covers_where_that_is_little(
     change = Interval(-0.2, -0.3, -0.1, "sign flip", 9)  # as with six categories, the next smaller number that was simulated
     assert span(change, points).endswith(f"−10.0; covers ≥{NB}{worst}%")
     assert stated(change).endswith(f"; covers ≥{NB}{worst}%")
-    assert over_categories([change, change]).endswith(f"over categories, of which ≥{NB}{worst}% held the true value in simulations")
+    said = f"over categories; in simulations ≥{NB}{worst}% of such intervals held the true value"
+    assert over_categories([change, change]).endswith(said)
     for enough in (Interval(0.2, 0.1, 0.3, "Gaffke", 6), Interval(0.2, 0.1, 0.3, "t", 6, level=0.9), Interval(1, 0, 2, "given", 6)):
         assert "covers" not in span(enough) + span(enough, percent)
     few = breaking_points().query("method == 'inverted t' and categories == 6").groupby("population")["rate"].mean().min()

@@ -103,6 +103,13 @@ def test_a_wrong_grid_is_one_line(tmp_path: Path, text: str, said: str) -> None:
         typed_grid(["gird.yml"])
 
 
+def test_two_spellings_of_a_folder_are_one_data_set(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = photo_folder({"cats": 3})
+    monkeypatch.chdir(folder.parent)
+    names = ("photos", "./photos", str(folder), "nested:photos", "sample-figures")
+    assert {spec.dataset for spec in Grid(names, ("grey",)).specs()} == {"photos", "nested:photos", "sample-figures"}
+
+
 def test_a_grid_that_makes_no_sense_is_refused() -> None:
     for grid, said in (
         (Grid(()), "needs data sets"),

@@ -23,6 +23,7 @@ from clipnb.manipulations import Condition, View, apply, condition
 from clipnb.metrics.zero_shot import retrieved_by_text, zero_shot
 from clipnb.report.photos import before_after
 from clipnb.report.text import summary
+from clipnb.runs import require_possible
 from conftest import PhotoFolder, TinyEncoder, let_torchvision_load, picture
 
 let_torchvision_load()
@@ -203,5 +204,9 @@ def test_other_categories_give_other_words_and_new_embeddings(photo_folder: Phot
 def test_what_cannot_be_written_is_one_line(photo_folder: PhotoFolder) -> None:
     with pytest.raises(UserError, match="typographic writes the name of another category: the data set needs at least two"):
         measured(photo_folder({"cat": 3}, "one"), "typographic")
-    with pytest.raises(UserError, match="cannot write '猫': its font lacks '猫'"):
-        apply(picture(0), "typographic", 3, word="猫")
+    with pytest.raises(UserError, match="cannot write 'a猫': its fonts lack '猫'; rename the category"):
+        apply(picture(0), "typographic", 3, word="a猫")
+    with pytest.raises(UserError, match="cannot write '猫'"):
+        require_possible(RunSpec(str(photo_folder({"cat": 3, "猫": 3}, "cats")), "typographic", "histogram", k=2))
+    written = [apply(picture(0), "typographic", 3, word=word) for word in ("Köln", "Kln", "Łódź", "Москва")]
+    assert len({image.tobytes() for image in written}) == 4

@@ -38,13 +38,13 @@ class Parser(argparse.ArgumentParser):
             if action and action.nargs == "+" and message.startswith(("the following", f"argument {word}:")):
                 words = takewhile(lambda own: not own.startswith("-"), self.typed[at + 1 :])
                 taken = f" ({shlex.join([word, *words])} is a list: put the data set first, or -- before it)"
-        raise UserError(f"{message}{taken or _dashed(self.typed)}; {self.prog} --help lists what it takes")
+        raise UserError(f"{message}{_dashed(self.typed) or taken}; {self.prog} --help lists what it takes")
 
 
 def _dashed(words: Sequence[str]) -> str:
     """What to type for a name that begins with a dash; "" if there is none."""
     names = [word for word in words if re.match(r"-[^-\d]..", word)]
-    return f" (is {names[0]} a name? type -- before it)" if names and "--" not in words else ""
+    return f" (is {names[0]} a name? type it last, after --)" if names and "--" not in words else ""
 
 
 def parser(*chosen: str) -> argparse.ArgumentParser:
@@ -95,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise UserError(f"{command} does not take {shlex.join(unknown)}: put a name with spaces in quotes: {spaced}")
             flags = {flag.strip("-"): flag for flag in options.takes}
             meant = nearest(unknown[0].strip("-"), flags, flags) or _dashed(unknown)
+            if "--" in typed:
+                meant = " (all words after -- are names: type flags before it)"
             raise UserError(f"{command} does not take {shlex.join(unknown)}{meant}; clipnb {command} --help lists what it takes")
         status: int = options.go(options)
         sys.stdout.flush()

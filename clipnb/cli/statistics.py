@@ -78,7 +78,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 def _analyse(options: argparse.Namespace) -> int:
     from .._core.registry import nearest
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
-    from ..analysis.families import PLANNED, equivalence_frame, too_few, with_roles, without_draws
+    from ..analysis.families import EXPLORATORY, PLANNED, equivalence_frame, too_few, with_roles, without_draws
     from ..analysis.scores import comparable_with_clean, named_by_group, of_result, spelled
     from ..analysis.sensitivity import draws_frame
     from ..manipulations import condition
@@ -101,7 +101,7 @@ def _analyse(options: argparse.Namespace) -> int:
     scores = comparable_with_clean(read, options.clean)
     for s in (s for s in read if s not in scores):
         print(
-            f"clipnb: {s.source} used other photographs, weights or code than the clean run: left out; run both again",
+            f"clipnb: {s.source} used other photographs, weights or code than the clean run: left out; run the older one again",
             file=sys.stderr,
         )
     graded = {s.condition for s in scores if s.graded}
@@ -126,6 +126,8 @@ def _analyse(options: argparse.Namespace) -> int:
         print(printable(tables["contrasts"], ["role", *SHORT]))
         if PLANNED in tables["contrasts"]["role"].values:
             print("planned: conditions at a fixed setting; --primary CONDITION plans one condition in their place")
+        if results and EXPLORATORY in tables["contrasts"]["role"].values:
+            print("exploratory: all other conditions with runs, also those of clipnb tolerance; p_holm is adjusted over them")
         for said in too_few(tables["contrasts"]):
             print(said)
     sets = list(dict.fromkeys(c.dataset for c in family))
@@ -163,7 +165,7 @@ def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list
     results: list[Result] = []
     for name in names:
         path = Path(name)
-        if path.suffix == ".json" or (path.is_dir() and list(path.glob("clip_output_*.json"))):
+        if path.suffix == ".json" or (list(path.glob("clip_output_*.json")) and not (path / "run.json").exists()):
             logs += read_logs(path)
         elif runs := saved_runs(name, **settings):
             results += runs

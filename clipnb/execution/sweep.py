@@ -22,7 +22,8 @@ from .._core.files import read_json, read_text
 from .._core.paths import results_root, shown
 from .._core.registry import nearest
 from .._core.typed import from_text, load_yaml
-from ..datasets.dataset import batch, load_dataset
+from ..datasets.dataset import batch, is_same, load_dataset
+from ..datasets.importers import is_imported
 from ..embedding.embed import embed
 from ..embedding.store import EmbeddingStore
 from ..encoders import default_encoder, imports_code, load_encoder
@@ -61,6 +62,12 @@ class Grid:
             mistakes.append(f"unknown settings: {', '.join(asked)}{meant}")
         if "strength" in self.settings:
             mistakes.append("a grid has no strength: list severities: [1, 3, 5], or pass -p strength to a single run")
+        datasets: list[str] = []
+        for dataset in self.datasets:
+            with suppress(UserError):  # two spellings of one folder
+                if not is_imported(dataset) and any(is_same(dataset, other) for other in datasets if not is_imported(other)):
+                    continue
+            datasets.append(dataset)
         settings = {name: value for name, value in self.settings.items() if name not in over | unknown | {"strength"}}
         conditions, found = [(CLEAN, 0)], dict[RunSpec, None]()
         for manip in self.manips:
@@ -69,7 +76,7 @@ class Grid:
                 conditions += [(manip, severity) for severity in levels]
             except UserError as error:
                 mistakes.append(str(error))
-        for (manip, severity), encoder, dataset in product(conditions, self.encoders or (default_encoder(),), self.datasets):
+        for (manip, severity), encoder, dataset in product(conditions, self.encoders or (default_encoder(),), datasets):
             try:
                 found[RunSpec(dataset, manip, encoder, severity=severity, **settings)] = None
             except UserError as error:

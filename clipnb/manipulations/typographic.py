@@ -38,15 +38,25 @@ def _line(word: str, tall: int) -> Image.Image:
     """A line of text about `tall` pixels high, from the top of its highest letters to the bottom of its lowest ones, as RGBA."""
     size = max(8, tall)
     font = ImageFont.load_default(size)
-    unknown = bytes(font.getmask("\U0010ffff"))
-    if lacking := [letter for letter in word if not letter.isspace() and bytes(font.getmask(letter)) == unknown]:
-        raise UserError(f"typographic cannot write {word!r}: its font lacks {lacking[0]!r}; rename the category in Latin letters")
+    if _lacking(font, word):
+        from matplotlib import get_data_path
+
+        font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)
+    if lacking := _lacking(font, word):
+        said = f"typographic cannot write {word!r}: its fonts lack {lacking!r}"
+        raise UserError(f"{said}; rename the category in Latin, Greek or Cyrillic letters")
     stroke = max(1, round(size / 14))
     left, top, right, bottom = font.getbbox(word + "lp", stroke_width=stroke)
     right = math.ceil(font.getlength(word)) + stroke
     made = Image.new("RGBA", (int(right - left), int(bottom - top)))
     ImageDraw.Draw(made).text((-left, -top), word, fill="white", font=font, stroke_width=stroke, stroke_fill="black")
     return made
+
+
+def _lacking(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, word: str) -> str:
+    """The first letter that a font lacks; "" if none."""
+    unknown = bytes(font.getmask("\U0010ffff"))
+    return next((letter for letter in word if not letter.isspace() and bytes(font.getmask(letter)) == unknown), "")
 
 
 HEIGHT = Parameter("height of the text as a share of the short side", LETTERS, (0.01, 1.0), "text of {:.0%} of the short side")

@@ -130,7 +130,7 @@ _ALL = (
         _p1,
         absent=NO_RESULT_OR_RELEVANT,
         chance=lambda relevant, others: relevant / others,
-        aliases=("p_at_1",),
+        aliases=("p_at_1", "P@1"),
     ),
     Measure(
         "p_at_k",
@@ -139,6 +139,7 @@ _ALL = (
         lambda q: None if q.hits is None else _if_relevant(q, ranking.precision_at_k(q.hits)),
         absent=NO_RELEVANT,
         chance=lambda relevant, others: relevant / others,
+        aliases=("P@k",),
     ),
     Measure(
         "r_at_k",
@@ -146,6 +147,7 @@ _ALL = (
         "Share of the category's other images that are among the k results.",
         lambda q: None if q.hits is None or q.ranked is None else ranking.recall_at_k(q.hits, q.ranked.relevant),
         absent=NO_RELEVANT,
+        aliases=("R@k",),
     ),
     Measure(
         "map",
@@ -154,7 +156,7 @@ _ALL = (
         lambda q: None if q.ranked is None else q.ranked.ap,
         absent=NO_RELEVANT,
         chance=ranking.expected_ap,
-        aliases=("ap",),
+        aliases=("ap", "mAP"),
     ),
     Measure(
         "map_at_r",
@@ -162,7 +164,7 @@ _ALL = (
         "Average precision of the first R results, where R is the number of other images in the category.",
         lambda q: None if q.ranked is None else q.ranked.ap_at_r,
         absent=NO_RELEVANT,
-        aliases=("ap_at_r",),
+        aliases=("ap_at_r", "mAP@R"),
     ),
     Measure(
         "valid",
@@ -170,7 +172,7 @@ _ALL = (
         "Share of the k results within distance tau of the clean query; the study calls it accuracy.",
         lambda q: validity.valid_at_k(q.distances, q.tau),
         absent=NO_RESULT,
-        aliases=("accuracy", "valid_at_k"),
+        aliases=("accuracy", "valid_at_k", "valid@k"),
     ),
     Measure(
         "overlap",

@@ -83,8 +83,8 @@ def over_categories(intervals: Iterable[Interval]) -> str:
     if not any(i.bounded for i in listed):
         return f"no interval: {why}"
     rates = dict.fromkeys(covers(i).removeprefix("; covers ") for i in listed if i.bounded and covers(i))
-    covered = f", of which {' or '.join(rates)} held the true value in simulations" if rates else ""
-    return f"{listed[0].level:.0%} intervals over categories{covered}" + (f" (some have none: {why})" if why else "")
+    covered = f"; in simulations {' or '.join(rates)} of such intervals held the true value" if rates else ""
+    return f"{listed[0].level:.0%} intervals over categories" + f" (some have none: {why})" * bool(why) + covered
 
 
 def table(head: list[str], rows: list[list[str]], align: str) -> str:
