@@ -57,7 +57,7 @@ def test_images_are_paired_by_name_and_those_without_a_pair_left_out() -> None:
     assert list(changes) == ["a", "b"]
     assert_allclose(changes["a"], [-0.4, -0.1])
     assert_allclose(changes["b"], [-0.2])
-    with pytest.raises(UserError, match="no category in common"):
+    with pytest.raises(UserError, match="no category has a score in original and in grey: "):
         contrast(named("original", {"a": {"1": 1.0}}), named("grey", {"b": {"1": 1.0}}))
 
 

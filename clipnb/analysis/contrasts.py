@@ -48,10 +48,11 @@ class Contrast:
 
 
 def contrast(before: Scores, after: Scores) -> Contrast:
-    """Compare two conditions of one data set; a `UserError` if they have no category in common."""
+    """Compare two conditions of one data set; a `UserError` if no category has a score in both."""
     pairs = paired_changes(before, after)
     if not pairs:
-        raise UserError(f"{before.source or before.condition} and {after.source or after.condition} have no category in common")
+        names = f"{before.source or before.condition} and in {after.source or after.condition}"
+        raise UserError(f"no category has a score in {names}: choose another --measure, or other data")
     changes = {category: float(np.mean(values)) for category, values in pairs.items()}
     d = np.array(list(changes.values()))
     at_floor = bool(before.floor) and not after.untouched

@@ -58,7 +58,7 @@ def too_few(table: pd.DataFrame) -> list[str]:
         if (least := smallest_p(int(size))) > ALPHA:
             names = sizes.index[sizes == size]
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            few = f"{'; '.join(names[:3])}{more}: with {size} categories p is at least {least:.3g}"
+            few = f"{'; '.join(names[:3])}{more}: with {size} {'category' if size == 1 else 'categories'} p is at least {least:.3g}"
             said.append(f"{few}; no loss or gain can be decided")
     for name, part in table.groupby("role", sort=False):
         if (least := smallest_p(int(part["categories"].max()))) <= ALPHA < least * len(part):
