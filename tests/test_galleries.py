@@ -140,7 +140,7 @@ def with_many_values(gallery: Path) -> None:
                 ("[" * 100_000, "is a damaged gallery"),
                 ('{"encoder": "x"}', "clipnb.json.encoder must be a table"),
                 ('{"encoder": {"identity": "x"}}', "clipnb.json.encoder lacks name"),
-                ('{"encoder": {"identity": 5, "name": "x"}}', "identity must be str"),
+                ('{"encoder": {"identity": 5, "name": "x", "precision": "fp32"}}', "identity must be str"),
             )
         ),
         (lambda g: np.savez((g / "img_emb" / "img_emb_0.npy").open("wb"), np.ones((2, 8))), "holds several arrays"),
@@ -245,12 +245,17 @@ def test_a_gallery_is_searched_with_the_treatment_of_colour_that_it_was_made_wit
     assert bytes_of(galleries["srgb"])["img_emb/img_emb_0000.npy"] != bytes_of(galleries["stored"])["img_emb/img_emb_0000.npy"]
 
 
-def test_another_gallery_in_the_folder_is_left_alone(tmp_path: Path) -> None:
+def test_another_gallery_in_the_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = varied(tmp_path / "photos", {"cats": 4})
     gallery = build(photos, tmp_path / "g")
     before = bytes_of(gallery)
     Image.fromarray(picture(9)).save(photos / "cats" / "more.png")
-    with pytest.raises(UserError, match="holds a gallery that differs in images, listing"):
+    for encoder, differ in (("tiny", "photographs"), ("histogram", "encoder, photographs")):
+        with one_line(f"holds a gallery that differs in {differ}: remove that folder to build the gallery again, or name another"):
+            build(photos, tmp_path / "g", encoder=encoder)
+    (photos / "cats" / "more.png").unlink()
+    monkeypatch.setattr(TinyEncoder, "identity", "tiny|edited code")
+    with one_line("holds a gallery that differs in the code or weights of the encoder: remove that folder"):
         build(photos, tmp_path / "g")
     with pytest.raises(UserError, match="holds other files"):
         build(photos, photos)
@@ -425,11 +430,16 @@ def test_a_gallery_of_another_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"k = 9 is more than the 8 other images in the gallery: pass a smaller one \(-p k 8\)"):
         require_possible(RunSpec(str(photos), "original", "tiny", k=9, gallery=str(gallery)))
     about = json.loads((gallery / "clipnb.json").read_text())
-    about["encoder"]["identity"] = "tiny|other weights"
-    (gallery / "clipnb.json").write_text(json.dumps(about))
-    for refuse in (run, require_possible):
-        with pytest.raises(UserError, match="was made with 'tiny'"):
-            refuse(RunSpec(str(photos), "original", "tiny", k=3, gallery=str(gallery)))
+    for changed, why in (
+        ({"identity": "tiny|other weights"}, "'tiny', whose code or weights have changed since: build the gallery again"),
+        ({"identity": "tiny|in bf16", "precision": "bf16"}, "'tiny' in bf16 on torch, and the run is in fp32 on torch: pass -p p"),
+        ({"identity": "mine:f|a", "name": "mine:f"}, r"'mine:f', not with 'tiny': use that encoder \(-p encoder mine:f\), or b"),
+    ):
+        held = about | {"encoder": about["encoder"] | changed}
+        (gallery / "clipnb.json").write_text(json.dumps(held))
+        for refuse in (run, require_possible):
+            with one_line(f"was made with {why}"):
+                refuse(RunSpec(str(photos), "original", "tiny", k=3, gallery=str(gallery)))
     with pytest.raises(UserError, match="no data set 'nowhere'"):
         tiny_run(photos, gallery="nowhere")
     with pytest.raises(UserError, match="index stored needs"):

@@ -18,6 +18,7 @@ from clipnb.retrieval.duplicates import COLUMN, same_content
 from clipnb.retrieval.folder import GalleryFolder
 from clipnb.retrieval.neighbours import Ties, retrieve
 from clipnb.retrieval.sources import from_folder
+from clipnb.spec import RunSpec
 from conftest import TinyEncoder, one_line, unit_vectors
 
 
@@ -97,4 +98,4 @@ def test_a_gallery_with_hashes_of_another_kind_is_opened_without_them(tmp_path: 
     (tmp_path / "img_emb").mkdir()
     np.save(tmp_path / "img_emb" / "img_emb_0.npy", unit_vectors(2, encoder.dim, 0))
     folder = GalleryFolder(tmp_path, pd.DataFrame({column: ["00" * 272] * 2}), {})
-    assert from_folder(folder, encoder, "", "srgb").known.tolist() == known
+    assert from_folder(folder, encoder, "", RunSpec("photos")).known.tolist() == known

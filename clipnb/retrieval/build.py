@@ -42,6 +42,19 @@ BATCH = 32  # number of images in a batch of the encoder; it is fixed because ro
 METADATA = ["image_path", "id", "category", "caption", "sha256", COLUMN]  # columns of the metadata
 PLAN = "build.json"  # name of the file, in the gallery's folder, that holds the plan of the build
 
+DIFFERENCES = {
+    "encoder": "encoder",
+    "precision": "precision",
+    "identity": "the code or weights of the encoder",
+    "dim": "the code or weights of the encoder",
+    "images": "photographs",
+    "listing": "photographs",
+    "shard": "--shard-size",
+    "threads": "--threads",
+    "colour": "--colour",
+}
+"""Field of a `Plan` -> what differs if it does, in a message."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -122,7 +135,7 @@ def load_worker(plan: Plan) -> Encoder:
     """Load the plan's encoder and make it compute with the plan's threads; a `UserError` if this machine has other weights."""
     encoder = load_encoder(plan.encoder, plan.precision)
     if encoder.identity != plan.identity:
-        raise UserError(f"{plan.encoder!r} is {encoder.identity} on this machine, but it was {plan.identity} when the build began")
+        raise UserError(f"the encoder {plan.encoder!r} has other code or weights on this machine than where the build began")
     encoder = getattr(encoder, "loaded", encoder)  # a lazy encoder would load torch after the threads are set
     if fix := getattr(encoder, "fix_batch_size", None):
         fix(BATCH)  # the last bit of an embedding may depend on it
@@ -200,10 +213,12 @@ def _begin(out: Path, plan: Plan) -> None:
         except (OSError, TypeError, ValueError):
             held = {}
         if held != asdict(plan):
-            differ = [name for name, value in asdict(plan).items() if held.get(name) != value]
-            raise UserError(
-                f"{shown(out)} holds a gallery that differs in {', '.join(differ)}: name another folder, or remove that one"
-            )
+            differ = {name for name, value in asdict(plan).items() if held.get(name) != value}
+            if differ & {"encoder", "precision"}:
+                differ -= {"identity", "dim"}  # they follow from the encoder
+            words = dict.fromkeys(DIFFERENCES[name] for name in asdict(plan) if name in differ)
+            what = f"{shown(out)} holds a gallery that differs in {', '.join(words)}"
+            raise UserError(f"{what}: remove that folder to build the gallery again, or name another one")
     elif out.is_dir() and any(out.iterdir()):
         what = "a gallery that another program made" if is_gallery(out) else "other files"
         raise UserError(f"{shown(out)} holds {what}: name an empty folder")

@@ -74,6 +74,7 @@ def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 class Maker(TypedDict):
     name: str
+    precision: str
     identity: str
 
 

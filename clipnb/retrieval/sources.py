@@ -16,13 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .._core.paths import cache_root, expanded, project_root, shown
-from .._core.text import is_service
+from .._core.text import is_service, word
 from ..datasets.dataset import Photo, is_same, load_dataset, locate, slug
 from ..datasets.importers import is_imported
 from ..datasets.picture_hash import CELLS
 from ..embedding.embed import Embeddings, embed, kept_embeddings
 from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder, load_encoder
+from ..encoders.base import typed
 from ..errors import UserError
 from ..manipulations import CLEAN
 from ..spec import RunSpec
@@ -91,9 +92,9 @@ def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], pref
     )
 
 
-def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, colour: str) -> Source:
+def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, spec: RunSpec) -> Source:
     """Make a source from a folder in clip-retrieval's format; a `UserError` if it was made with another encoder or colour."""
-    _require_made_with(folder, encoder, colour)
+    _require_made_with(folder, encoder, spec.precision, spec.engine, spec.colour)
     texts = folder.column(duplicates.COLUMN)
     hashes = np.zeros((len(texts), CELLS), dtype=np.uint8)
     known = np.array([len(text) == 2 * CELLS for text in texts], dtype=np.bool_)
@@ -122,7 +123,7 @@ def require_fitting(gallery: str, encoder: str, precision: str, engine: str, dev
     for name in source_names(gallery):
         if (path := gallery_path(name)) and any((path / "img_emb").glob("*.npy")):
             folder = GalleryFolder(path, pd.DataFrame(), read_about(path))
-            _require_made_with(folder, load_encoder(encoder, precision, engine, device), colour)
+            _require_made_with(folder, load_encoder(encoder, precision, engine, device), precision, engine, colour)
             held.append(folder.vectors.shape[0])
         else:
             held.append(math.inf)
@@ -130,7 +131,7 @@ def require_fitting(gallery: str, encoder: str, precision: str, engine: str, dev
         require_results(k, sum(held))
 
 
-def _require_made_with(folder: GalleryFolder, encoder: Encoder, colour: str) -> None:
+def _require_made_with(folder: GalleryFolder, encoder: Encoder, precision: str, engine: str, colour: str) -> None:
     made_with = folder.about.get("encoder")
     if folder.dim != encoder.dim:
         raise UserError(
@@ -138,10 +139,14 @@ def _require_made_with(folder: GalleryFolder, encoder: Encoder, colour: str) -> 
             "use the encoder that the gallery was made with"
         )
     if made_with and made_with["identity"] != encoder.identity:
-        raise UserError(
-            f"{shown(folder.path)} was made with {made_with['name']!r} ({made_with['identity']}), not with {encoder.identity}: "
-            "use that encoder, or build the gallery again"
-        )
+        name, held_at, asked = made_with["name"], f"{made_with['precision']} on torch", f"{precision} on {engine}"
+        made, again = f"{shown(folder.path)} was made with {name!r}", "build the gallery again"
+        if made_with["identity"].partition("|")[0] != typed(encoder):
+            raise UserError(f"{made}, not with {typed(encoder)!r}: use that encoder (-p encoder {word(name)}), or {again}")
+        if held_at != asked:
+            how = f"-p precision {made_with['precision']} -p engine torch"
+            raise UserError(f"{made} in {held_at}, and the run is in {asked}: pass {how}, or {again}")
+        raise UserError(f"{made}, whose code or weights have changed since: {again} (remove the folder, then clipnb index)")
     if made_with and (held := folder.about.get("colour", "srgb")) != colour:
         raise UserError(
             f"{shown(folder.path)} was indexed with colour {held}, and the run has {colour}: pass -p colour {held}, or build a "
@@ -177,7 +182,7 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
 
     def opened(name: str, prefix: str) -> Source:
         if path := gallery_path(name):
-            return from_folder(open_folder(path), encoder, prefix, spec.colour)
+            return from_folder(open_folder(path), encoder, prefix, spec)
         if is_same(name, spec.dataset):
             return own
         more = embed(load_dataset(name).photos, [CLEAN], encoder, store, colour=spec.colour, **options)
