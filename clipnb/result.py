@@ -27,13 +27,15 @@ import pandas as pd
 from . import rows as stored
 from . import study_log
 from ._core.files import file_sha256, read_bytes, read_text, replaced_folder, write_text
-from ._core.paths import results_root, shown
+from ._core.paths import normalized_gallery, results_root, shown
 from ._core.registry import nearest
+from ._core.text import is_service
 from .datasets.dataset import NESTED, locate
 from .errors import DatasetError, UserError, text_of
 from .manipulations import MANIPULATIONS
 from .metrics.measures import MEASURES, OF_TEXTS
 from .provenance import Provenance, checked, folder_sha256
+from .retrieval.sources import is_same_gallery
 from .spec import RunSpec
 from .stats.intervals import Absent, Interval, category_means, macro_mean, mean_interval
 
@@ -140,8 +142,9 @@ class Result:
         }
 
     def is_of(self, spec: RunSpec) -> bool:
-        """Whether this is the run of a specification, however the folder of the data set is spelled there."""
-        return dataclasses.replace(self.spec, dataset=spec.dataset) == spec and self.is_on(spec.dataset)
+        """Whether this is the run of a specification, however the folders of data set and gallery are spelled there."""
+        respelled = dataclasses.replace(self.spec, dataset=spec.dataset, gallery=spec.gallery)
+        return respelled == spec and self.is_on(spec.dataset) and is_same_gallery(self.spec.gallery, spec.gallery)
 
     def is_on(self, dataset: str) -> bool:
         """Whether the photographs are in the folder that `dataset` names. The folder of an absent one is compared by its name."""
@@ -218,18 +221,19 @@ def require_own_folder(folder: Path, spec: RunSpec, root_sha256: str, fingerprin
     `root_sha256` is the digest of the path of the data set's folder. `fingerprint`, of unreadable ids -> digest of all other
     photographs, is called only if the folders of the data sets differ.
     """
-    clash = ""
+    clash, instead = "", "rename one of the two, or move that run away"
     with suppress(Exception):  # a missing or damaged file may be replaced
         record = json.loads(read_text(folder / "run.json"))
         theirs, about = record["spec"], record["provenance"]
-        if theirs.get("gallery", "") != spec.gallery:
-            clash = f"gallery {theirs['gallery']!r}, not {spec.gallery!r}"
+        if not is_same_gallery(held := normalized_gallery(theirs.get("gallery", "")), spec.gallery):
+            clash = f"gallery {held!r}, not {spec.gallery!r}"
+            instead = "move that run away" if is_service(held) and is_service(spec.gallery) else instead
         elif theirs["encoder"] != spec.encoder:
             clash = f"encoder {theirs['encoder']!r}, not {spec.encoder!r}"
         elif about["root_sha256"] != root_sha256 and about["data_fingerprint"] != fingerprint(about["unreadable"]):
             clash = f"another folder, {theirs['dataset']!r}, than this {spec.dataset!r}"
     if clash:
-        raise UserError(f"{shown(folder)} holds a run on {clash}: rename one of the two, or move that run away")
+        raise UserError(f"{shown(folder)} holds a run on {clash}: {instead}")
 
 
 def load_results(root: str | Path | None = None, *, batches: bool = False) -> list[Result]:

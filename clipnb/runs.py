@@ -40,6 +40,7 @@ from .provenance import describe, folder_sha256
 from .result import Result, comparable, load_results, require_own_folder
 from .retrieval.neighbours import require_results
 from .retrieval.results import DEAD, UNREADABLE, USABLE, LookUp, SearchResults
+from .retrieval.sources import require_fitting, require_gallery
 from .spec import NOTHING_LEFT_OUT, RunSpec
 
 
@@ -113,8 +114,6 @@ def require_possible(spec: RunSpec) -> None:
         raise found[0] if len(found) == 1 else UserError("; ".join(map(str, found)))
     require_loadable(spec.encoder, spec.precision, spec.engine, spec.device)
     if spec.gallery:
-        from .retrieval.sources import require_fitting
-
         require_fitting(spec.gallery, spec.encoder, spec.precision, spec.engine, spec.device, spec.colour, spec.k)
 
 
@@ -135,8 +134,6 @@ def _require_k(spec: RunSpec, dataset: Dataset) -> None:
 
 def _require_photographs(spec: RunSpec) -> None:
     if spec.gallery:
-        from .retrieval.sources import require_gallery
-
         require_gallery(spec.gallery)
     if is_imported(spec.dataset):
         return  # writing it takes long and belongs to the run

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ._core.paths import normalized_dataset
+from ._core.paths import expanded, normalized_dataset, normalized_gallery
 from ._core.text import file_slug, gallery_slug, is_service
 from .datasets.dataset import slug
 from .datasets.images import COLOURS, digest
@@ -43,6 +44,10 @@ AS_STUDY: dict[str, Any] = {
     "colour": "stored",
 }
 """The settings of mode `study`."""
+
+
+HOST_AND_PORT = r"(?!nested:|hf:|wds:)([\w.-]+|\[[\da-f:.]+\]):\d+(/.*)?"
+"""What the address of a service looks like without its http://."""
 
 
 def _field(default: object, what: str, allows: Callable[[Any], bool] = lambda v: True, wanted: str = "", **options: Any) -> Any:
@@ -164,7 +169,7 @@ class RunSpec:
         if mistakes:
             raise UserError("; ".join(mistakes))
         settle("precision", settled_precision(self.precision, self.encoder, self.engine, self.device))
-        settle("gallery", self.gallery.strip())
+        settle("gallery", normalized_gallery(self.gallery))
         settle("index", self.index.strip() if is_service(self.gallery) else self.index.strip().lower() or "exact")
         for field, value in AS_STUDY.items() if self.mode == "study" else ():
             settle(field, value)
@@ -253,19 +258,26 @@ def _breaks_rule(field: dataclasses.Field[Any], value: object) -> str:
 
 def _conflicts(spec: RunSpec) -> list[str]:
     """Mistakes in combinations of settings that are right one by one."""
-    said = []
-    if is_service(spec.gallery):
-        address = urlsplit(spec.gallery)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            said.append(f"a service's address is http://host:port or https://host, not {spec.gallery!r}")
+    said, gallery = [], spec.gallery.strip()
+    if is_service(gallery):
+        try:
+            address = urlsplit(gallery)
+            right = address.scheme in ("http", "https") and address.hostname and address.port != 0
+        except ValueError:  # of a port or an IPv6 address
+            right = False
+        if not right:
+            said.append(f"a service's address is http://host:port or https://host, not {gallery!r}")
         elif address.username or address.password:
             said.append("a service's address must hold no user name or password, because runs and pages record it")
         elif not spec.index.strip():
             said.append("a service has indexes by name: pass -p index <name> (GET /indices-list lists them)")
         if 0 < spec.num_images < spec.k:
             said.append(f"num_images = {spec.num_images} cannot give k = {spec.k} results")
+    elif re.fullmatch(HOST_AND_PORT, gallery, re.IGNORECASE) and not os.path.isdir(expanded(gallery)):  # noqa: PTH112
+        said.append(f"a service's address begins with http:// or https://: -p gallery http://{gallery}")
     elif spec.index and spec.index.strip().lower() not in INDEXES:
-        said.append(f"index must be one of {', '.join(INDEXES)}, not {spec.index!r} (names are for a service's indexes)")
+        names = "(names are for the indexes of a service, whose address begins with http://)"
+        said.append(f"index must be one of {', '.join(INDEXES)}, not {spec.index!r} {names}")
     if spec.mode == "study":
         usual = ((name, FIELDS[name].default, getattr(spec, name)) for name in ("k", "tau", "severity", "strength", "draws"))
         said += [f"mode study has {name} {theirs}, not {value}" for name, theirs, value in usual if value != theirs]

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from clipnb.retrieval.knn_client import ServiceResult
 from clipnb.retrieval.results import USABLE
 from clipnb.retrieval.sources import image_finder
 from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
-from clipnb.runs import require_possible, run
+from clipnb.runs import require_possible, run, saved_result
 from clipnb.spec import RunSpec
 from conftest import PhotoFolder, Printed, TinyEncoder, one_line, picture, unit_vectors
 
@@ -506,7 +507,11 @@ def test_the_request_is_checked_at_once() -> None:
         ({"gallery": "http://x:1"}, "pass -p index <name>"),
         ({"gallery": "http://me:secret@x:1", "index": "a"}, "a service's address must hold no user name or password"),
         ({"gallery": "ftp://x"}, "a service's address is http"),
-        ({"index": "laion5B"}, "index must be one of exact, hnsw, ivf, stored"),
+        ({"gallery": "http://[::1", "index": "a"}, "a service's address is http"),
+        ({"gallery": "http://x:99x", "index": "a"}, "a service's address is http"),
+        ({"gallery": "localhost:1234", "index": "a"}, r"\Aa service's address begins with .*: -p gallery http://localhost:1234\Z"),
+        ({"gallery": "[::1]:1234/"}, r"\Aa service's address begins with .*: -p gallery http://\[::1\]:1234/\Z"),
+        ({"index": "laion5B"}, "index must be one of exact, hnsw, ivf, stored, .* whose address begins with http://"),
         ({"mode": "studyy"}, "mode must be one of corrected, study"),
         ({"duplicates": 300}, "duplicates must be"),
         ({"gallery": "http://x:1", "index": "a", "num_images": 5}, "num_images = 5 cannot give k = 10"),
@@ -515,6 +520,60 @@ def test_the_request_is_checked_at_once() -> None:
         with pytest.raises(UserError, match=said):
             RunSpec(**settings_)  # type: ignore[arg-type]
     assert os.sep not in RunSpec(encoder="tiny", gallery="http://knn.example:8080/knn-service", index="laion5B-L-14").run_id
+    assert RunSpec(encoder="tiny", gallery="nested:2024").gallery == "nested:2024"
+
+
+@pytest.mark.parametrize(
+    ("spellings", "one"),
+    [
+        (["../gal", "../gal/", " ../gal/. ", "../x/../gal"], "../gal"),
+        (["../gal, more/a", "../gal/,more/a/,"], "../gal,more/a"),
+        (["http://Host:1", "HTTP://host:1/", " http://host:1/knn-service/"], "http://host:1"),
+        (["", " "], ""),
+    ],
+)
+def test_a_gallery_has_one_spelling(spellings: list[str], one: str) -> None:
+    index = "a" if "//" in one else ""
+    specs = {RunSpec(encoder="tiny", gallery=gallery, index=index) for gallery in spellings}
+    assert {spec.gallery for spec in specs} == {one}
+    assert len(specs) == 1
+
+
+def test_the_run_on_a_gallery_is_found_however_the_gallery_is_spelled(
+    tmp_path: Path, own_results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos, gallery = varied(tmp_path / "photos", {"cats": 3, "dogs": 3}), varied(tmp_path / "gal", {"hats": 4}, offset=1000)
+    build(gallery, tmp_path / "built")
+    for name in ("gal", "built"):
+        first = tiny_run(photos, gallery=name)
+        about = first.save() / "run.json"
+        assert first.spec.gallery == name
+        for typed in (f"{name}/", f"./{name}", f"photos/../{name}", str(tmp_path / name)):
+            spec = replace(first.spec, gallery=typed)
+            require_possible(spec)
+            assert saved_result(spec) is not None, typed
+            replace(first, spec=spec).save()  # refused if it were another gallery
+        about.write_text(about.read_text().replace(str(tmp_path / name), f"photos/../{name}/"))  # as earlier versions saved it
+        assert saved_result(first.spec) is not None
+        varied(tmp_path / "other" / name, {"hats": 4})
+        other = replace(first.spec, gallery=f"other/{name}")
+        assert saved_result(other) is None
+        with one_line(f"holds a run on gallery './{name}', not 'other/{name}': rename one of the two, or move that run away"):
+            require_possible(other)
+        nested = replace(first.spec, gallery=f"nested:{name}")
+        assert saved_result(nested) is None
+
+
+def test_the_run_on_another_address_of_the_same_host_is_to_be_moved(tmp_path: Path) -> None:
+    own_gallery = tiny_run(varied(tmp_path / "photos", {"cats": 3, "dogs": 3}))
+    first, second = (
+        replace(own_gallery, spec=replace(own_gallery.spec, gallery=f"{scheme}://localhost:1", index="a"))
+        for scheme in ("http", "https")
+    )
+    first.save(tmp_path / "results")
+    with one_line("holds a run on gallery 'http://localhost:1', not 'https://localhost:1': move that run away"):
+        second.save(tmp_path / "results")
 
 
 def test_a_build_has_its_own_number_of_threads_and_size_of_batches_whether_or_not_the_encoder_is_noted(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from ..errors import UserError, one_line
+from .text import base_address, is_service
 
 TERMINAL = "CLIPNB_TERMINAL"  # environment variable with the terminal that shows the progress bar of a notebook's kernel
 
@@ -79,6 +80,21 @@ def normalized_dataset(dataset: str) -> str:
     settled = os.path.normpath(dataset) if dataset else ""
     here = typed_as_path(dataset) or (dataset.endswith(("/", "\\")) and Path(dataset).is_dir())
     return settled if not here or settled.startswith((".", "/")) or Path(settled).is_absolute() else f"./{settled}"
+
+
+def gallery_parts(gallery: str) -> list[str]:
+    """The folders and data sets that a gallery names: commas separate them, unless the whole text is the path of a folder."""
+    whole = gallery.strip()
+    folder = os.path.isdir(whole)  # noqa: PTH112 - unlike `Path.is_dir`, no error for a name that is too long
+    parts = [whole] if folder else [part.strip() for part in whole.split(",")]
+    return [part for part in parts if part]
+
+
+def normalized_gallery(gallery: str) -> str:
+    """One spelling of a gallery: of the address of a service, or of each folder and data set."""
+    if is_service(gallery.strip()):
+        return base_address(gallery.strip())
+    return ",".join(normalized_dataset(part) for part in gallery_parts(gallery))
 
 
 def typed_as_path(dataset: str) -> bool:

@@ -48,6 +48,12 @@ def is_service(gallery: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]*://", gallery, re.IGNORECASE) is not None
 
 
+def base_address(address: str) -> str:
+    """Reduce the address of any page of a service to `http://host:port`, in lower case."""
+    split = urlsplit(address)
+    return f"{split.scheme}://{split.netloc.lower()}{split.path.rstrip('/').removesuffix('/knn-service').rstrip('/')}"
+
+
 def gallery_slug(gallery: str) -> str:
     """Name of a gallery as part of a file name: host and port of a service, or the last part of each folder."""
     if is_service(gallery):

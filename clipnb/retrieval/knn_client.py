@@ -13,14 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from .._core.files import writing
-from .._core.text import plain
+from .._core.text import base_address, plain
 from .._core.typed import misfit
 from ..errors import NoAnswer, ServiceError
 from . import network
@@ -66,12 +65,6 @@ class ServiceResult:
     url: str = ""
     image_path: str = ""  # on the service's machine
     image: bytes | None = None  # encoded again as JPEG by the service, if the service has the file
-
-
-def base_address(address: str) -> str:
-    """Reduce the address of any page of a service to `http://host:port`."""
-    split = urlsplit(address)
-    return f"{split.scheme}://{split.netloc}{split.path.rstrip('/').removesuffix('/knn-service')}"
 
 
 def key_of_sent(address: str, index: str, name: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core.paths import cache_root
+from .._core.text import base_address
 from ..datasets.dataset import Photo
 from ..datasets.picture_hash import near_copies
 from ..embedding.embed import Embeddings, embed
@@ -22,7 +23,7 @@ from ..encoders import Encoder
 from ..manipulations import CLEAN
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from .image_fetcher import Fetched, ImageCache, Limits, fetch_images, of_content
-from .knn_client import KnnClient, Options, ServiceResult, base_address, key_of_sent
+from .knn_client import KnnClient, Options, ServiceResult, key_of_sent
 from .results import ABSENT, DEAD, UNREADABLE, USABLE, LookUp, SearchResults
 from .sources import hashes_for, picture_hashes
 

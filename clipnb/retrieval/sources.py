@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._core.paths import cache_root, expanded, project_root, shown
+from .._core.paths import cache_root, expanded, gallery_parts, project_root, shown
 from .._core.text import is_service, word
-from ..datasets.dataset import Photo, is_same, load_dataset, locate, slug
+from ..datasets.dataset import NESTED, Photo, is_same, load_dataset, locate, slug
 from ..datasets.importers import is_imported
 from ..datasets.picture_hash import CELLS
 from ..embedding.embed import Embeddings, embed, kept_embeddings
@@ -160,12 +160,10 @@ def source_names(gallery: str) -> dict[str, str]:
     Commas separate sources, unless the whole text is the path of a folder. Sources whose paths end in the same name get
     different prefixes: `more:`, `more-2:`.
     """
-    whole = gallery.strip()
-    if is_service(whole):
+    if is_service(gallery.strip()):
         return {}
-    names = [whole] if "," not in whole or Path(whole).is_dir() else [name.strip() for name in whole.split(",")]
     named: dict[str, str] = {}
-    for name in filter(None, names):
+    for name in gallery_parts(gallery):
         short = slug(name)
         prefixes = (f"{short}-{n}:" if n > 1 else f"{short}:" for n in count(1))
         named[name] = next(prefix for prefix in prefixes if prefix not in named.values())
@@ -175,6 +173,24 @@ def source_names(gallery: str) -> dict[str, str]:
 def gallery_path(name: str) -> Path | None:
     """Find the clip-retrieval folder of this name; None if there is none."""
     return next((path for path in (expanded(name), project_root() / name) if is_gallery(path)), None)
+
+
+def is_same_gallery(one: str, other: str) -> bool:
+    """Whether two spellings of the field `gallery` of a run name the same sources."""
+    return one == other or (not is_service(one) and not is_service(other) and _places(one) == _places(other))
+
+
+def _places(gallery: str) -> list[tuple[str, Path | None]]:
+    """Each source that a gallery names: its folder and `nested:`, if the folder holds subfolders; else the name of the source."""
+    found: list[tuple[str, Path | None]] = []
+    for name in source_names(gallery):
+        place = gallery_path(name)
+        if place is None and not is_imported(name):
+            with suppress(UserError):  # it was moved since the run
+                place = locate(name)
+        kind = NESTED if name.startswith(NESTED) else ""
+        found.append((kind, place.resolve()) if place else (name, None))
+    return found
 
 
 def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingStore, **options: Any) -> list[Source]:
