@@ -28,12 +28,12 @@ lint: .venv-test/.installed ## style, types, and the arrows between packages
 	.venv-test/$(BIN)/lint-imports
 
 .venv/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --upgrade-deps .venv
 	.venv/$(BIN)/python -m pip install -c constraints.txt -e '.[report]'
 	@touch $@
 
 .venv-test/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-test
+	$(PYTHON) -m venv --upgrade-deps .venv-test
 	.venv-test/$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
 	@touch $@
 
