@@ -111,7 +111,7 @@ def describe(
         "code_sha256": code_sha256(),
         "device": getattr(encoder, "device", "cpu"),
         "machine": f"{platform.system()} {platform.machine()}",
-        "encoder": {"identity": encoder.identity, "weights_sha256": encoder.weights_sha256, "dim": encoder.dim},
+        "encoder": {"identity": encoder.identity, "weights_sha256": encoder.weights_sha256, "dim": int(encoder.dim)},
         "gallery": cast(GalleryRecord, gallery),
         "root_sha256": folder_sha256(dataset.root),
         "data_fingerprint": fingerprint((p.id, d) for p, d in zip(embedded.photos, embedded.digests, strict=True)),

@@ -29,6 +29,7 @@ from .datasets.importers import is_imported
 from .embedding.embed import Embeddings, embed, embed_names, kept_embeddings
 from .embedding.store import EmbeddingStore
 from .encoders import Encoder, TextEncoder, imports_code, load_encoder, names_file, require_loadable, require_packages
+from .encoders.base import require_sound
 from .encoders.prompts import BARE, templates
 from .errors import DatasetError, UserError
 from .manipulations import CLEAN, MANIPULATIONS, STUDY, condition
@@ -70,6 +71,7 @@ def run(
     """
     started = time.monotonic()
     if encoder is not None:
+        require_sound(encoder, getattr(encoder, "name", type(encoder).__name__))
         spec = replace(spec, encoder=encoder.name, precision=getattr(encoder, "precision", "fp32"), engine="torch")
     dataset = drawn_for(spec)
     _require_k(spec, dataset)

@@ -246,7 +246,7 @@ def test_a_named_model_comes_from_the_cache_and_is_checked(tiny: Checkpoints, mo
         ("missing.pt", "no checkpoint 'missing.pt'"),
         ("no.such:encoder", "No module named 'no.such'"),
         ("json:dumps", "should be an encoder or a function without arguments"),
-        ("locale:localeconv", "returns an object without dim"),
+        ("locale:localeconv", "is an object without dim"),
     ],
 )
 def test_an_encoder_that_cannot_be_loaded_is_one_line(tiny: Checkpoints, tmp_path: Path, name: str, said: str) -> None:

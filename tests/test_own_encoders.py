@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -96,6 +97,56 @@ def test_a_factory_that_fails_says_where(here: Path) -> None:
     ):
         with pytest.raises(UserError, match=said):
             load_encoder(name)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "wanted"),
+    [
+        ("identity", "{'weights': 'a'}", "a text that is not empty"),
+        ("identity", "b'mine'", "a text that is not empty"),
+        ("identity", "' '", "a text that is not empty"),
+        ("name", "None", "a text that is not empty"),
+        ("weights_sha256", "7", 'a text, "" without weights'),
+        ("dim", "'12'", "a whole number from 1 up"),
+        ("dim", "12.0", "a whole number from 1 up"),
+        ("dim", "0", "a whole number from 1 up"),
+        ("dim", "True", "a whole number from 1 up"),
+        ("input_size", "(2, 2)", "a whole number from 1 up"),
+        ("batch_size", "'8'", "a whole number from 1 up"),
+        ("batch_size", "0", "a whole number from 1 up"),
+        ("sees_whole", "'no'", "True or False"),
+        ("device", "0", "a text, such as 'cuda'"),
+        ("prepare", "None", "a method"),
+        ("encode", "np.eye(3)", "a method"),
+    ],
+)
+def test_an_attribute_of_a_wrong_type_is_named(here: Path, attribute: str, value: str, wanted: str) -> None:
+    write(here, "typed", body=f"Mine.{attribute} = {value}")
+    with one_line(f"encoder 'typed:build': its {attribute} should be {wanted}, not .*") as caught:
+        load_encoder("typed:build")
+    assert str(caught.value).isprintable()
+    write(
+        here, "given", attributes="name = 'histogram'; identity = 'mine'; weights_sha256 = ''", body=f"Mine.{attribute} = {value}"
+    )
+    encoder = importlib.import_module("given").build()
+    for use in (lambda: embed_images([picture(1)], encoder), lambda: run(RunSpec("sample-figures"), encoder=encoder)):
+        with one_line(f"encoder .*: its {attribute} should be {wanted}, not "):
+            use()
+
+
+def test_an_encoder_that_is_given_has_all_attributes() -> None:
+    class Empty:
+        dim = 3
+
+    with one_line("encoder 'Empty' is an object without input_size, prepare, encode, name, identity, weights_sha256: "):
+        embed_images([], Empty())  # type: ignore[arg-type]
+
+
+def test_the_numbers_of_numpy_are_numbers(here: Path, photo_folder: PhotoFolder, own_results: Path) -> None:
+    write(here, "numpy_numbers", body="Mine.dim, Mine.input_size = np.int64(12), np.int64(2)")
+    spec = RunSpec(str(photo_folder({"b": 3, "c": 3})), "original", "numpy_numbers:build", k=2)
+    saved_or_new(spec)
+    assert current_result(spec) is not None
 
 
 def test_an_error_while_weights_are_hashed_is_not_told_as_one_of_attributes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

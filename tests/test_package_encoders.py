@@ -253,6 +253,18 @@ def test_a_wrapped_callable_and_its_transform(kind: str, photo_folder: PhotoFold
     assert wrap(net, prepare, name="mine").identity != ours.identity
 
 
+def test_what_is_wrapped_is_checked() -> None:
+    for settings, said in (
+        ({"name": 3}, "the name of an encoder has letters, digits and _.- only, not 3"),
+        ({"precision": "fp8"}, "precision must be one of fp32, bf16, fp16, not 'fp8'"),
+        ({"device": "gpu"}, "device must be one of auto, cpu, cuda, mps, not 'gpu'"),
+        ({"preprocess": "squash"}, "preprocess must be a function or a module, not 'squash'"),
+        ({"encode": None}, "encode must be a function or a module, not None"),
+    ):
+        with one_line(said):
+            wrap(**{"encode": Net().eval(), "preprocess": transform("squash"), "name": "mine"} | settings)  # type: ignore[arg-type]
+
+
 def test_a_transform_whose_class_takes_other_arguments_than_its_steps() -> None:
     from torchvision import transforms as t
 

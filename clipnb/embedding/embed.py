@@ -24,7 +24,7 @@ from .._core.paths import TERMINAL, cache_root, shown
 from ..datasets.dataset import Photo, readable
 from ..datasets.images import RGB, decode, digest, read, rgb_array, room_for
 from ..encoders import Encoder, TextEncoder
-from ..encoders.base import encode, encode_text
+from ..encoders.base import encode, encode_text, require_sound
 from ..errors import UnreadableImage, UserError, of_one_photograph
 from ..manipulations import Condition, View, condition
 from .batches import Batches, Item
@@ -195,6 +195,7 @@ def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_
     >>> clipnb.embed_images([grey, grey], clipnb.load_encoder("histogram")).shape
     (2, 512)
     """
+    require_sound(encoder, getattr(encoder, "name", type(encoder).__name__))
     rows = []
     source = iter(images)
     while chunk := list(islice(source, batch_size)):

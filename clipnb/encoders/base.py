@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core.text import plain
 from ..datasets.images import RGB
 from ..errors import UserError, in_one_line, one_line
 
@@ -38,8 +40,8 @@ DEFAULT = Compute()
 class Encoder(Protocol):
     """Interface of an encoder.
 
-    Further attributes are optional: `batch_size`, the preferred number of inputs per call; `sees_whole`, true if the encoder
-    squashes the whole photograph to a square instead of taking the centre square; `device`, and, where it is "cuda",
+    Further attributes are optional: `batch_size`, the preferred number of inputs per call; `sees_whole`, True if the encoder
+    squashes the whole photograph to a square instead of taking the centre square; `device`, a text, and, where it is "cuda",
     `preparation`, a function that does what `prepare` does and can be sent to another process.
     """
 
@@ -62,6 +64,39 @@ class TextEncoder(Protocol):
 
     def encode_text(self, texts: list[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, dim) unit vectors."""
+
+
+_METHOD = (callable, "a method")
+_NUMBER = (lambda v: isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 1, "a whole number from 1 up")
+_TEXT = (lambda v: isinstance(v, str) and v.strip() != "", "a text that is not empty")
+
+ATTRIBUTES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "dim": _NUMBER,
+    "input_size": _NUMBER,
+    "prepare": _METHOD,
+    "encode": _METHOD,
+    "name": _TEXT,
+    "identity": _TEXT,
+    "weights_sha256": (lambda v: isinstance(v, str), 'a text, "" without weights'),
+    "batch_size": _NUMBER,
+    "sees_whole": (lambda v: isinstance(v, bool | np.bool_), "True or False"),
+    "device": (lambda v: isinstance(v, str) and v != "", "a text, such as 'cuda'"),
+}
+"""Attribute of an `Encoder` -> which values it may have, and that rule in words."""
+
+OPTIONAL = ("batch_size", "sees_whole", "device")
+
+
+def require_sound(encoder: object, called: str, optional: Sequence[str] = OPTIONAL) -> None:
+    """Raise a `UserError` that names the attributes that an encoder of another's code lacks, or one that is of a wrong type."""
+    with one_line(f"encoder {called!r} failed", text=in_one_line):
+        held = {name: getattr(encoder, name) for name in ATTRIBUTES if hasattr(encoder, name)}
+    if missing := [name for name in ATTRIBUTES if name not in held and name not in optional]:
+        raise UserError(f"encoder {called!r} is an object without {', '.join(missing)}: see clipnb.encoders.Encoder")
+    for name, value in held.items():
+        allows, wanted = ATTRIBUTES[name]
+        if not allows(value):
+            raise UserError(f"encoder {called!r}: its {name} should be {wanted}, not {plain(repr(value))[:80]}")
 
 
 Loader = Callable[[str, Compute], Encoder]

@@ -22,11 +22,11 @@ import numpy as np
 from .._core.code_state import sources
 from .._core.paths import project_root
 from ..errors import UserError, in_one_line, one_line, text_of
-from .base import DEFAULT, Compute, Encoder
+from .base import DEFAULT, DEVICES, OPTIONAL, PRECISIONS, Compute, Encoder, require_sound
 
 _SOURCES: dict[str, str] = {}  # module of an encoder -> digest of its source when it was imported
 
-NEEDED = ("dim", "input_size", "prepare", "encode")
+FILLED_IN = ("name", "weights_sha256", "identity")
 
 
 def load(name: str, compute: Compute = DEFAULT) -> Encoder:
@@ -44,11 +44,10 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
         source = _imported(module_name)
         found = getattr(sys.modules[module_name], function)
     encoder = _built(name, found) if isinstance(found, type) or not hasattr(found, "encode") else found
-    if missing := [attribute for attribute in NEEDED if not hasattr(encoder, attribute)]:
-        raise UserError(f"encoder {name!r} returns an object without {', '.join(missing)}: see clipnb.encoders.Encoder")
+    require_sound(encoder, name, (*OPTIONAL, *FILLED_IN))
     settable = f"encoder {name!r}: its name, weights_sha256 and identity must be attributes that can be set"
     with one_line(settable):
-        for attribute, value in (("name", name), ("weights_sha256", ""), ("identity", compute.precision)):
+        for attribute, value in zip(FILLED_IN, (name, "", compute.precision), strict=True):
             if not hasattr(encoder, attribute):
                 setattr(encoder, attribute, value)
     origin = f"|{source}|{encoder.weights_sha256 or weights_digest(encoder, module_name)}"
@@ -98,8 +97,14 @@ def wrap(
     from .preprocessing import from_package
     from .torch_base import TextTorchEncoder, TorchEncoder, features
 
-    if not re.fullmatch(r"[\w.-]+", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
         raise UserError(f"the name of an encoder has letters, digits and _.- only, not {name!r}")
+    for setting, value, choices in (("precision", precision, PRECISIONS[1:]), ("device", device, DEVICES)):
+        if value not in choices:
+            raise UserError(f"{setting} must be one of {', '.join(choices)}, not {value!r}")
+    for argument, given in (("encode", encode), ("preprocess", preprocess)):
+        if not callable(given):
+            raise UserError(f"{argument} must be a function or a module, not {given!r:.80}")
     module = encode if isinstance(encode, torch.nn.Module) else getattr(encode, "__self__", None)
     model = module if isinstance(module, torch.nn.Module) else torch.nn.Identity()
     preprocessing, compute = from_package(preprocess), Compute(precision, "torch", device)

@@ -180,7 +180,7 @@ def build_gallery(
     photos = [replace(photo, path=photo.path.resolve()) for photo in dataset.photos]
     listing = listing_digest(photos)
     threads = threads or os.cpu_count() or 1
-    plan = Plan(name, precision, found.identity, found.dim, len(photos), listing, shard_size, threads, colour)
+    plan = Plan(name, precision, found.identity, int(found.dim), len(photos), listing, shard_size, threads, colour)
     with alone_in(out):
         return _build(out, plan, photos, index, pool)
 
