@@ -95,6 +95,10 @@ class Result:
             raise UserError(f"{self.spec.run_id} has no {measure!r}: {why}")
         return self.rows[name]
 
+    def scored(self, measure: str) -> bool:
+        """Whether any query has a value of a measure."""
+        return measure in self.rows and bool(self.rows[measure].notna().any())
+
     def means(self, measure: str) -> dict[str, float]:
         """Category -> mean of a measure over images with a value; `absent` is the rule for a category without any."""
         return category_means(self.by_category(self.column(measure)), absent=self.absent(measure))
@@ -210,9 +214,14 @@ def same_photographs(a: Result, b: Result) -> bool:
     return bool(a.provenance["data_fingerprint"] == b.provenance["data_fingerprint"])
 
 
+def of_one_code(a: Result, b: Result) -> bool:
+    """Whether two runs used the same encoder, with the same code and weights."""
+    return bool(a.provenance["encoder"]["identity"] == b.provenance["encoder"]["identity"])
+
+
 def comparable(a: Result, b: Result) -> bool:
     """Whether two runs used the same photographs and the same encoder."""
-    return same_photographs(a, b) and bool(a.provenance["encoder"]["identity"] == b.provenance["encoder"]["identity"])
+    return same_photographs(a, b) and of_one_code(a, b)
 
 
 def require_own_folder(folder: Path, spec: RunSpec, root_sha256: str, fingerprint: Callable[[Collection[str]], str]) -> None:

@@ -182,6 +182,57 @@ def test_what_cannot_be_compared_is_one_line(
         assert said.count("\n") == 1
 
 
+def test_runs_of_different_code_of_one_encoder_are_not_compared(
+    runs: list[Result], own_results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean, grey = runs[:2]
+    long_ago = clean.provenance | {"created": "2026-01-01T00:00:00+00:00"}
+    old = dataclasses.replace(clean, spec=dataclasses.replace(clean.spec, k=3), provenance=long_ago)
+    logs = [next((own_results / r.spec.run_id).glob("clip_*")) for r in (clean, grey)]
+    monkeypatch.setattr(TinyEncoder, "identity", "tiny|edited code")
+    run(grey.spec, progress=False).save()
+    old.save()
+    what = f"{grey.spec.run_id} used other code or weights than {clean.spec.run_id}: left out; run the older one again"
+    with pytest.warns(UserWarning, match=what) as said:
+        (left,) = compare("tiny", "tiny-other")
+    assert left.dataset == "photos, original"
+    assert {str(w.message) for w in said} == {what}, "the clean runs are of one code"
+    lone = shutil.copy(logs[1], own_results.parent / logs[1].name)
+    for pair in ((clean.spec.run_id, grey.spec.run_id), map(str, logs), (str(logs[0]), str(lone))):
+        assert main(["compare", *pair]) == 1
+        printed = capsys.readouterr()
+        assert "are of different code or weights of 'tiny' and cannot be compared: run the older one again" in printed.err
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+    run(clean.spec, progress=False).save()
+    with pytest.warns(UserWarning, match=rf"{old.spec.run_id} used other code or weights than {clean.spec.run_id}"):
+        assert [c.dataset for c in compare("tiny", "tiny-other")] == ["photos, original", "photos, grey"]
+    assert compare(clean.spec.run_id, grey.spec.run_id)[0].images == 12
+    before = shutil.copytree(own_results / grey.spec.run_id, own_results.parent / "before")
+    monkeypatch.setattr(TinyEncoder, "identity", "tiny|edited again")
+    run(grey.spec, progress=False).save()
+    with pytest.warns(UserWarning, match="before and .* are of different code or weights of 'tiny'$"):
+        assert compare(str(before), grey.spec.run_id)[0].images == 12, "one condition shows the effect of the code"
+
+
+def test_pairs_of_runs_that_are_left_out_are_named(runs: list[Result], own_results: Path, printed: Printed) -> None:
+    first, second = (tiny_run(runs[0].spec.dataset, "grey", 3, encoder) for encoder in ("tiny", "tiny-other"))
+    changed = dataclasses.replace(second, provenance=second.provenance | {"data_fingerprint": "others"})
+    unfound = [dataclasses.replace(r, rows=r.rows.assign(found=NAN, found_rr=NAN)) for r in runs[:2]]
+    for result in (first, changed, *unfound):
+        result.save()
+    why = f"{first.spec.run_id} and {changed.spec.run_id} have different photographs and cannot be paired: left out"
+    with pytest.warns(UserWarning, match=why):
+        said = printed("compare", "tiny", "tiny-other")
+    assert [line.split(":")[0] for line in said.splitlines() if " minus " in line] == ["p1", "map"]
+    no_value = "tiny and tiny-other have no pair of runs with values of found: choose another --measure"
+    with pytest.warns(UserWarning, match=why), pytest.raises(UserError, match=no_value):
+        compare("tiny", "tiny-other", "found")
+    assert measures(*(r.spec.run_id for r in unfound)) == ("p1", "valid")
+    second.save()
+    with pytest.warns(UserWarning, match=f"{unfound[1].spec.run_id} and .* do not both have values of found: left out"):
+        assert [c.dataset for c in compare("tiny", "tiny-other")] == ["photos, grey"]
+
+
 def test_logs_of_other_weights_than_the_clean_one_are_left_out(
     runs: list[Result], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

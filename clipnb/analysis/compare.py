@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from .._core.paths import results_root
 from ..encoders import resolve
 from ..errors import UserError
+from ..manipulations import CLEAN
 from ..metrics.measures import MEASURES
-from ..result import Result, load_results, near_runs, same_photographs
+from ..result import Result, load_results, near_runs, of_one_code, same_photographs
+from ..spec import RunSpec
 from .contrasts import Contrast, contrast
 from .scores import Scores, differs, of_result, read_log
 
@@ -25,26 +29,41 @@ RANKED = tuple(name for name in MEASURES if name not in ("valid", "shift"))
 
 
 def measures(a: str, b: str) -> tuple[str, ...]:
-    """The measures by which A and B are compared by default: `WITHIN_ENCODER` or `BETWEEN_ENCODERS`; for logs valid@k."""
+    """The measures by which A and B are compared by default: `WITHIN_ENCODER` or `BETWEEN_ENCODERS`; for logs valid@k.
+
+    Those of which both have values; a `UserError` if there is none.
+    """
     if _log(a) or _log(b):
         return ("valid",)
     first, second = _run(a), _run(b)
-    if first is None or second is None:
+    if (first is None) != (second is None):
         return BETWEEN_ENCODERS
-    shown = WITHIN_ENCODER if first.spec.encoder == second.spec.encoder else BETWEEN_ENCODERS
-    return tuple(name for name in shown if name in first.rows and name in second.rows)
+    pairs = [(first, second)] if first and second else _pairs(a, b)
+    same = bool(first and second and first.spec.encoder == second.spec.encoder)
+    shown, allowed = (WITHIN_ENCODER, tuple(MEASURES)) if same else (BETWEEN_ENCODERS, RANKED)
+    have = [name for name in MEASURES if any(_both_scored(pair, name) for pair in pairs)]
+    if not (found := tuple(name for name in shown if name in have)):
+        other = ", ".join(name for name in allowed if name in have)
+        choice = f": choose --measure from {other}" if other else ""
+        raise UserError(f"{a} and {b} have no values of {', '.join(shown)}{choice}")
+    return found
 
 
 def apart(a: str, b: str) -> str:
     """Settings, besides condition and encoder, in which two runs or their logs differ: `k 3 and 10`; "" without both runs."""
+    if (specs := _specs(a, b)) is None:
+        return ""
+    x, y = (spec.to_dict() for spec in specs)
+    return ", ".join(f"{name} {x[name]!r} and {y[name]!r}" for name in x if name not in OF_A_CONDITION and x[name] != y[name])
+
+
+def _specs(a: str, b: str) -> tuple[RunSpec, RunSpec] | None:
+    """The specifications of two runs, or of the runs beside two logs; None without both."""
     try:
         first, second = (_run(str(log.parent) if (log := _log(name)) else name) for name in (a, b))
     except UserError:  # a `run.json` beside a log that is not that of a run
-        return ""
-    if first is None or second is None:
-        return ""
-    x, y = first.spec.to_dict(), second.spec.to_dict()
-    return ", ".join(f"{name} {x[name]!r} and {y[name]!r}" for name in x if name not in OF_A_CONDITION and x[name] != y[name])
+        return None
+    return (first.spec, second.spec) if first and second else None
 
 
 def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
@@ -52,12 +71,14 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
 
     Args:
         a, b: each is the id or folder of a finished run, the path of a log in the study's format, or the name of an
-            encoder. All runs of an encoder are compared with the other encoder's runs of the same specification.
+            encoder. All runs of an encoder are compared with the other encoder's runs of the same specification, except
+            those of other photographs, weights or code than its clean run; a Python warning names what is left out.
         measure: name of a registered measure that the runs have; the first of `measures(a, b)` if empty. A log holds only
             valid@k. Two encoders are compared by valid@k only if the two runs have different thresholds.
 
     There is one contrast for two runs or logs, and one for each pair of runs of two encoders. A `UserError` says that A or B is
-    unknown, that they have nothing in common, or that the measure cannot compare them.
+    unknown, that they have nothing in common, that the measure cannot compare them, or that the weights or the code of their
+    one encoder changed in between.
 
     >>> import tempfile
     >>> from clipnb.study_log import dumps
@@ -74,6 +95,7 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
     if first is not None and second is not None:
         if differs(first, second, "photographs", "dataset"):
             raise UserError(f"{a} and {b} have different photographs and cannot be paired")
+        _require_one_code(a, b, first, second)
         if differs(first, second, "model") and not differs(first, second, "tau"):
             _require_order(measure)
         return [dataclasses.replace(contrast(first, second), before=first.source, after=second.source)]
@@ -83,6 +105,24 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
         raise UserError(f"{unknown!r} {why}; clipnb runs lists them")
     _require_order(measure)
     return _encoders(a, b, measure)
+
+
+def _require_one_code(a: str, b: str, first: Scores, second: Scores) -> None:
+    """Refuse two conditions of one encoder of different code or weights. One condition may show the effect of the code itself."""
+    if differs(first, second, "model") or not differs(first, second, "encoder"):
+        return
+    specs = _specs(a, b)
+    if differs(first, second, "group") if specs is None else _computed(specs[0]) != _computed(specs[1]):
+        return
+    said = f"{a} and {b} are of different code or weights of {first.run['model']!r}"
+    if differs(first, second, "run"):
+        raise UserError(f"{said} and cannot be compared: run the older one again")
+    warnings.warn(said, stacklevel=3)
+
+
+def _computed(spec: RunSpec) -> tuple[str, str]:
+    """How an encoder computes: its identity depends on it, apart from code and weights."""
+    return spec.precision, spec.engine
 
 
 def _require_order(measure: str) -> None:
@@ -115,22 +155,69 @@ def _run(name: str) -> Result | None:
 
 def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
     a, b = (_canonical(name) for name in (a, b))
+    found = []
+    for pair in (pairs := _pairs(a, b)):
+        if _both_scored(pair, measure):
+            c = contrast(*(of_result(r, measure) for r in pair))
+            found.append(dataclasses.replace(c, dataset=f"{c.dataset}, {c.before}", before=a, after=b))
+        else:
+            warnings.warn(f"{_named(pair)} do not both have values of {measure}: left out", stacklevel=3)
+    if not found:
+        for r in pairs[0]:
+            r.column(measure)  # says why it has none
+        raise UserError(f"{a} and {b} have no pair of runs with values of {measure}: choose another --measure")
+    return found
+
+
+def _pairs(a: str, b: str) -> list[tuple[Result, Result]]:
+    """The pairs of runs of two encoders on the same photographs; a warning names others, a `UserError` says that there is none."""
+    a, b = (_canonical(name) for name in (a, b))
     results = load_results()
-    by_spec = {dataclasses.replace(r.spec, dataset=r.spec.dataset_name): r for r in results}
     known = sorted({r.spec.encoder for r in results})
     for name in (a, b):
         if name not in known:
             have = near_runs(name, "run_id", "encoder") or f"; encoders with runs: {', '.join(known) or 'none'}"
             raise UserError(f"{name!r} is neither a finished run, a log nor an encoder with runs{have}")
-    found = []
-    for r in (r for r in results if r.spec.encoder == a):
-        other = by_spec.get(dataclasses.replace(r.spec, dataset=r.spec.dataset_name, encoder=b))
-        if other and same_photographs(r, other):
-            c = contrast(of_result(r, measure), of_result(other, measure))
-            found.append(dataclasses.replace(c, dataset=f"{c.dataset}, {c.before}", before=a, after=b))
-    if not found:
+    first, second = (_of_one_code([r for r in results if r.spec.encoder == name]) for name in (a, b))
+    by_spec = {dataclasses.replace(r.spec, dataset=r.spec.dataset_name): r for r in second}
+    pairs = []
+    for r in first:
+        if other := by_spec.get(dataclasses.replace(r.spec, dataset=r.spec.dataset_name, encoder=b)):
+            if same_photographs(r, other):
+                pairs.append((r, other))
+            else:
+                warnings.warn(f"{_named((r, other))} have different photographs and cannot be paired: left out", stacklevel=3)
+    if not pairs:
         raise UserError(f"{a} and {b} have no pair of runs with the same data set, photographs, manipulation and settings")
-    return found
+    return pairs
+
+
+def _of_one_code(runs: Sequence[Result]) -> list[Result]:
+    """Runs of an encoder with the code and weights of its newest clean run, and the photographs of their own; others are named."""
+    by_age = sorted(runs, key=lambda r: (r.spec.manip == CLEAN, r.provenance["created"]))
+    newest = {_computed(r.spec): r for r in by_age}
+    clean = {r.spec.group_id: r for r in runs if r.spec.manip == CLEAN}
+    kept = []
+    for r in runs:
+        model, own = newest[_computed(r.spec)], clean.get(r.spec.group_id, r)
+        if not of_one_code(r, model):
+            what, than = "code or weights", own if of_one_code(own, model) else model
+        elif not same_photographs(r, own):
+            what, than = "photographs", own
+        else:
+            kept.append(r)
+            continue
+        said = f"{r.spec.run_id} used other {what} than {than.spec.run_id}: left out; run the older one again"
+        warnings.warn(said, stacklevel=3)
+    return kept
+
+
+def _both_scored(pair: tuple[Result, Result], measure: str) -> bool:
+    return all(r.scored(measure) for r in pair)
+
+
+def _named(pair: tuple[Result, Result]) -> str:
+    return " and ".join(r.spec.run_id for r in pair)
 
 
 def _canonical(encoder: str) -> str:
