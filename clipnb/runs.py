@@ -78,6 +78,10 @@ def run(
     asked_for = batch(dataset.photos, spec.start, spec.step)
     templates(spec.prompts)  # fails before the work
     encoder = encoder or load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
+    if is_service(spec.gallery):
+        from .retrieval.knn_client import KnnClient
+
+        KnnClient(spec.gallery, spec.index).check(encoder.dim)  # before the work
     store = kept_embeddings(encoder)
     options: Any = {"seed": spec.seed, "words": dataset.words, "colour": spec.colour}
     options |= {"batch_size": batch_size, "workers": workers, "progress": progress}

@@ -259,7 +259,9 @@ def _breaks_rule(field: dataclasses.Field[Any], value: object) -> str:
 def _conflicts(spec: RunSpec) -> list[str]:
     """Mistakes in combinations of settings that are right one by one."""
     said, gallery = [], spec.gallery.strip()
-    if is_service(gallery):
+    if "://" in gallery and "," in gallery:
+        said.append("a service cannot be one of several galleries: name its address alone")
+    elif is_service(gallery):
         try:
             address = urlsplit(gallery)
             right = address.scheme in ("http", "https") and address.hostname and address.port != 0

@@ -112,8 +112,12 @@ def test_photographs_in_a_format_that_is_not_read_are_counted(photo_folder: Phot
 
 def test_photographs_one_folder_too_deep_give_a_hint_of_the_option(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"2019/beach": 2})
-    assert f"2 in a subfolder of a category): -p dataset nested:{root} uses" in refusal(str(root))
-    assert [photo.id for photo in load_dataset(f"nested:{root}").photos] == ["2019/beach/00.png", "2019/beach/01.png"]
+    said = f"2 in a subfolder of a category): -p dataset {root}/2019 has its subfolders as categories"
+    assert said in refusal(str(root)), "as an archive is unpacked"
+    assert load_dataset(f"{root}/2019").categories == ["beach"]
+    photo_folder({"2020/city": 1})
+    assert f"3 in a subfolder of a category): -p dataset nested:{root} uses" in refusal(str(root))
+    assert [photo.id for photo in load_dataset(f"nested:{root}").photos][:2] == ["2019/beach/00.png", "2019/beach/01.png"]
 
 
 def test_a_flat_folder_says_whether_originals_are_found_and_adds_distractors(photo_folder: PhotoFolder) -> None:

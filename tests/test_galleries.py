@@ -430,6 +430,8 @@ def test_a_gallery_of_another_encoder_is_refused(tmp_path: Path) -> None:
     gallery = build(photos, tmp_path / "ours")
     with pytest.raises(UserError, match=r"k = 9 is more than the 8 other images in the gallery: pass a smaller one \(-p k 8\)"):
         require_possible(RunSpec(str(photos), "original", "tiny", k=9, gallery=str(gallery)))
+    with pytest.raises(UserError, match=r"k = 5 is more than the 4 other images"):
+        require_possible(RunSpec(str(photos), "original", "tiny", k=5, gallery=str(photos / "cats")))
     about = json.loads((gallery / "clipnb.json").read_text())
     for changed, why in (
         ({"identity": "tiny|other weights"}, "'tiny', whose code or weights have changed since: build the gallery again"),
@@ -507,6 +509,7 @@ def test_the_request_is_checked_at_once() -> None:
         ({"gallery": "http://x:1"}, "pass -p index <name>"),
         ({"gallery": "http://me:secret@x:1", "index": "a"}, "a service's address must hold no user name or password"),
         ({"gallery": "ftp://x"}, "a service's address is http"),
+        ({"gallery": "http://x:1,gallery", "index": "a"}, "a service cannot be one of several galleries: name its address alone"),
         ({"gallery": "http://[::1", "index": "a"}, "a service's address is http"),
         ({"gallery": "http://x:99x", "index": "a"}, "a service's address is http"),
         ({"gallery": "localhost:1234", "index": "a"}, r"\Aa service's address begins with .*: -p gallery http://localhost:1234\Z"),

@@ -20,7 +20,7 @@ from clipnb.errors import ServiceError
 from clipnb.report.photos import query_results
 from clipnb.report.text import summary
 from clipnb.retrieval.knn_client import KnnClient
-from conftest import Answering, PhotoFolder, one_line, picture, serving
+from conftest import Answering, PhotoFolder, TinyEncoder, one_line, picture, serving
 
 pytest.importorskip("aiohttp", reason="needs pip install 'clipnb[service]'")
 
@@ -144,6 +144,12 @@ class Failing(Service):
 def test_a_service_that_is_not_there_is_one_line() -> None:
     with one_line(r"127\.0\.0\.1:9/indices-list failed", ServiceError):
         KnnClient("http://127.0.0.1:9", "x", attempts=1).check(64)
+
+
+def test_a_service_that_is_not_there_costs_no_embedding(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TinyEncoder, "encode", lambda *_: pytest.fail("embedded"))
+    with one_line(r"127\.0\.0\.1:9/indices-list failed", ServiceError):
+        run(RunSpec(str(photo_folder({"cats": 3})), encoder="tiny", k=2, gallery="http://127.0.0.1:9", index="x"), progress=False)
 
 
 def test_the_names_of_indices_are_printable_and_short() -> None:

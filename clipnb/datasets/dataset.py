@@ -214,7 +214,11 @@ def load_dataset(dataset: str) -> Dataset:
     empty = [] if flat else [category for category, names in images.items() if not names]
     made = Dataset(slug(dataset), root, tuple(photos), tuple(empty), unused, flat)
     if DEEPER in made.other_files and flat:
-        raise DatasetError(f"{_no_photographs(made)}: -p dataset {NESTED}{dataset} uses the images in subfolders of categories")
+        top, *others = {path.partition("/")[0] for path, why in unused.items() if why == DEEPER}
+        advice = f"{NESTED}{dataset} uses the images in subfolders of categories"
+        if not others and not dataset.startswith(NESTED):  # as an archive is unpacked
+            advice = f"{dataset.rstrip('/')}/{top} has its subfolders as categories"
+        raise DatasetError(f"{_no_photographs(made)}: -p dataset {advice}")
     if not photos:
         advice = "convert them to JPEG" if UNREAD & set(made.other_files) else "put images into it, one folder per category"
         raise DatasetError(f"{_no_photographs(made)}: {advice}")

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -84,7 +84,7 @@ class KnnClient:
 
     def check(self, dim: int) -> None:
         """Raise a `ServiceError` if the service does not answer, lacks the index, or holds vectors of another length than `dim`."""
-        network.run(self._check(dim))
+        network.run(replace(self, timeout=min(self.timeout, 20.0))._check(dim))
 
     def query(
         self, vectors: NDArray[np.float32], options: Options, progress: bool = False, kept: Path | None = None
@@ -177,7 +177,7 @@ class KnnClient:
                     if response.status not in TRANSIENT:
                         break
             except TimeoutError:
-                problem, kind = f"no answer within {self.timeout:g} s", NoAnswer
+                problem, kind = f"no answer within {self.timeout:g} s" + f", {attempt + 1} times" * bool(attempt), NoAnswer
             except aiohttp.ClientError as error:
                 problem, kind = _short(str(error)) or type(error).__name__, NoAnswer
             except (ValueError, RecursionError):

@@ -42,7 +42,6 @@ def open_search(
     number = spec.num_images or spec.k + SPARE
     query = Options(number, spec.aesthetic_score, spec.aesthetic_weight, spec.deduplicate, spec.safety)
     client = KnnClient(spec.gallery, spec.index)
-    client.check(encoder.dim)
     hashes = hashes_for(spec, asked.photos, **options)
     about: dict[str, Any] = {"unusable": {}, "kind": "service", "address": base_address(spec.gallery), "index": spec.index}
     about |= {"options": asdict(query), "allow_hosts": spec.allow_hosts}

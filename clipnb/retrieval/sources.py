@@ -117,7 +117,7 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, spec: RunS
 def require_fitting(gallery: str, encoder: str, precision: str, engine: str, device: str, colour: str, k: int) -> None:
     """Raise a `UserError` if a folder of embeddings that a run's gallery names was made with another encoder or colour.
 
-    So it does if the gallery is of such folders alone and has fewer than k images.
+    So it does if the gallery has fewer than k images.
     """
     held: list[float] = []
     for name in source_names(gallery):
@@ -126,7 +126,7 @@ def require_fitting(gallery: str, encoder: str, precision: str, engine: str, dev
             _require_made_with(folder, load_encoder(encoder, precision, engine, device), precision, engine, colour)
             held.append(folder.vectors.shape[0])
         else:
-            held.append(math.inf)
+            held.append(math.inf if path or is_imported(name) else len(load_dataset(name).photos))
     if held:
         require_results(k, sum(held))
 
