@@ -177,12 +177,12 @@ class Result:
     def __repr__(self) -> str:
         return f"<Result {self.spec.run_id}: valid@{self.spec.k} {self.valid.point:.4f}, {len(self.rows)} queries>"
 
-    def save(self, root: Path | None = None) -> Path:
+    def save(self, root: str | Path | None = None) -> Path:
         """Write the run's folder into `root` (`results/` by default) and return the folder.
 
         A `UserError` says that it holds a run with another data set, gallery or encoder of the same short name.
         """
-        folder = (root or results_root()) / self.spec.run_id
+        folder = Path(root or results_root()) / self.spec.run_id
         about = self.provenance
         require_own_folder(folder, self.spec, about["root_sha256"], lambda unreadable: about["data_fingerprint"])
         log = study_log.file_name(self.spec.dataset_name, self.spec.condition_id)
@@ -197,8 +197,9 @@ class Result:
         return folder
 
     @classmethod
-    def load(cls, folder: Path) -> Result:
+    def load(cls, folder: str | Path) -> Result:
         """Read the folder of a run; a `UserError` if it is damaged, not that of a run, or of version 0.1."""
+        folder = Path(folder)
         try:
             record = json.loads(read_text(folder / "run.json"))
             content = read_bytes(folder / "rows.parquet")

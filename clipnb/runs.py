@@ -63,13 +63,17 @@ def run(
         progress: show a progress bar.
 
     Raises:
-        UserError: the data set is missing or too small, a package is missing, or no result can be scored.
+        UserError: an argument is wrong, the data set is missing or too small, a package is missing, or no result can be scored.
 
     >>> spec = RunSpec("sample-figures", "grey", "histogram", per_category=4, k=3)
     >>> run(spec, progress=False).noop_share
     0.0
     """
     started = time.monotonic()
+    if not isinstance(spec, RunSpec):
+        raise UserError(f"run takes a specification, not {spec!r:.80}: clipnb.run(clipnb.RunSpec(<data set>, <manipulation>))")
+    if isinstance(encoder, str):
+        raise UserError(f"encoder is an encoder, not a name: clipnb.load_encoder({encoder!r}), or a specification that names it")
     if encoder is not None:
         require_sound(encoder, getattr(encoder, "name", type(encoder).__name__))
         spec = replace(spec, encoder=encoder.name, precision=getattr(encoder, "precision", "fp32"), engine="torch")
@@ -88,9 +92,7 @@ def run(
     conditions = list(dict.fromkeys((CLEAN, *spec.conditions)))
     asked = embed(asked_for, conditions, encoder, store, **options)
     gallery = asked if len(asked_for) == len(dataset.photos) else embed(dataset.photos, [CLEAN], encoder, store, **options)
-    if not asked.photos:
-        reason = next(iter(asked.unreadable.values()))
-        raise DatasetError(f"none of the {len(asked_for)} images in {shown(dataset.root)} can be used; the first: {reason}")
+    require_some(asked, dataset)
     if is_service(spec.gallery):
         from .retrieval.service import open_search
     else:
@@ -106,6 +108,13 @@ def run(
     result = Result(spec, about, rows)
     result.provenance["warnings"] = checks.warnings(result)
     return result
+
+
+def require_some(found: Embeddings, dataset: Dataset) -> None:
+    """Raise a `DatasetError` with the first reason if not one photograph could be embedded."""
+    if not found.photos:
+        reason = next(iter(found.unreadable.values()))
+        raise DatasetError(f"none of the {len(found.unreadable)} images in {shown(dataset.root)} can be used; the first: {reason}")
 
 
 def require_possible(spec: RunSpec) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipnb import Result, RunSpec, UserError, embed_images, load_encoder, run
+from clipnb import Result, RunSpec, UserError, embed_images, load_dataset, load_encoder, run
 from clipnb.encoders.custom import weights_digest
 from clipnb.execution.sweep import numbers_only
 from clipnb.report.text import summary
@@ -81,6 +81,29 @@ def test_what_an_encoder_returns_is_checked(here: Path, photo_folder: PhotoFolde
         embed_images([picture(1)], load_encoder("wrong:build"))
     with one_line(r"an image is an RGB array \(height, width, 3\) of uint8, not \(32, 48, 3\) of float64"):
         embed_images([picture(1) / 255], load_encoder("wrong:build"))
+    with one_line("an image is an RGB array .*, not Photo"):
+        embed_images([load_dataset(folder).photos[0]], load_encoder("wrong:build"))  # type: ignore[list-item]
+
+
+def test_what_is_typed_in_place_of_a_list_or_an_object_is_one_line(photo_folder: PhotoFolder) -> None:
+    folder = photo_folder({"b": 3, "c": 3})
+    photos = [photo.path for photo in load_dataset(folder).photos]
+    assert np.array_equal(embed_images(photos, "tiny"), embed_images(photos, load_encoder("tiny")))
+    for path in (folder, str(folder)):
+        with one_line("images is a list, not one path: .* for a file, .photo.path for photo in .* for a folder"):
+            embed_images(path, "tiny")
+    spec = RunSpec(folder, "grey", "tiny", k=2)  # type: ignore[arg-type]
+    for call, said in (
+        (lambda: embed_images(photos, "tiny", batch_size=0), "batch_size must be a whole number from 1 up, not 0"),
+        (lambda: embed_images(photos, "tinny"), "unknown encoder 'tinny'"),
+        (lambda: run("photos"), "run takes a specification, not 'photos': clipnb.run.clipnb.RunSpec"),  # type: ignore[arg-type]
+        (lambda: run(spec, encoder="tiny"), "encoder is an encoder, not a name: "),  # type: ignore[arg-type]
+        (lambda: run(spec, workers=-1), "workers must be a whole number from 0 up, not -1"),
+    ):
+        with one_line(said):
+            call()
+    saved = run(spec, progress=False).save(f"{folder}-results")
+    assert Result.load(str(saved)).spec == spec
 
 
 def test_a_factory_that_fails_says_where(here: Path) -> None:

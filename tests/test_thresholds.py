@@ -83,6 +83,21 @@ def test_the_command_prints_and_writes(photo_folder: PhotoFolder, tmp_path: Path
     assert "two categories" in printed("threshold", str(photo_folder({"a": 4}, "one kind")), "--encoder", "tiny", status=1)
 
 
+def test_photographs_that_are_left_out_are_counted(photo_folder: PhotoFolder, printed: Printed) -> None:
+    root = photo_folder({"a": 4, "b": 4})
+    (root / "a" / "broken.png").write_bytes(b"no photograph")
+    spec = RunSpec(str(root), encoder="tiny", k=3)
+    left_out = "1 of 9 photographs of photos cannot be read and are left out; the first: a/broken.png: "
+    with pytest.warns(UserWarning, match=left_out) as said:
+        calibration_of(spec, progress=False)
+    assert said[0].filename == __file__
+    for photo in root.glob("*/*.png"):
+        photo.write_bytes(b"no photograph")
+    why = printed("threshold", str(root), "--encoder", "tiny", "--k", "3", status=1)
+    assert "none of the 9 images in " in why
+    assert "photos can be used; the first: a/00.png: " in why
+
+
 def test_the_sweep_at_the_runs_threshold_is_the_runs_own_change(photo_folder: PhotoFolder) -> None:
     root = photo_folder({"cats": 6, "dogs": 6, "owls": 6})
     clean, grey = tiny_run(root, "original", 3), tiny_run(root, "grey", 3)

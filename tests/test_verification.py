@@ -28,6 +28,7 @@ from clipnb.metrics.verification import (
     roc_auc,
     tau_at_fpr,
 )
+from conftest import one_line
 
 
 def operating_curve(same: np.ndarray, different: np.ndarray) -> OperatingCurve:
@@ -211,6 +212,31 @@ def test_a_wanted_precision_out_of_range_is_said_and_one_out_of_reach_is_absent(
     assert math.isnan(found.tau.point)
     assert found.accepted == 0
     assert math.isnan(found.precision)
+
+
+def test_what_cannot_be_calibrated_is_one_line() -> None:
+    vectors, names = clusters(4, 6, 4)
+    images = [str(i) for i in range(24)]
+    expected = calibrate(vectors, names, images, k=4).values["roc_auc"]
+    assert calibrate(vectors.tolist(), names, images, k=4).values["roc_auc"] == expected
+    lost = vectors.copy()
+    lost[3, 0] = math.nan
+    unit = "24 categories need 24 vectors of length 1, one for each photograph"
+    for wrong, said in (
+        (vectors * 2, f"{unit}; wrong: 24 of 24; the first has length 2$"),
+        (lost, f"{unit}; wrong: 1 of 24; the first is not finite"),
+        (vectors[:5], rf"{unit}, not an array of shape \(5, 16\)"),
+        (vectors[0], rf"{unit}, not an array of shape \(16,\)"),
+    ):
+        with one_line(said):
+            calibrate(wrong, names, images, k=4)
+    with one_line("24 categories and 5 images: each photograph has one of both"):
+        calibrate(vectors, names, images[:5], k=4)
+    for k in (0, 1.5):
+        with one_line(f"k must be a whole number from 1 up, not {k}"):
+            calibrate(vectors, names, images, k=k)  # type: ignore[arg-type]
+    with one_line("k = 24 is more than the 23 other images"):
+        calibrate(vectors, names, images, k=24)
 
 
 def test_half_of_many_categories_is_held_out_and_the_promise_checked_on_it() -> None:

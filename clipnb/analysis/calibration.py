@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,14 @@ import pandas as pd
 from .._core.random import drawn
 from ..embedding.embed import embed, kept_embeddings
 from ..encoders import load_encoder
+from ..encoders.base import unit_rows
 from ..errors import UserError
 from ..manipulations import CLEAN
 from ..metrics.ranking import codes
 from ..metrics.validity import Floats
 from ..metrics.verification import OperatingCurve, average_precision, equal_error, recall_at_precision, roc_auc, tau_at_fpr
-from ..runs import drawn_for
+from ..retrieval.neighbours import require_results
+from ..runs import drawn_for, require_some
 from ..spec import RunSpec
 from ..stats.intervals import Interval
 from .pair_counts import PairCounts, jackknife, pair_counts
@@ -69,22 +73,30 @@ def calibrate(
 ) -> Calibration:
     """Calibrate thresholds on a random half of the categories and check them on the others.
 
-    With fewer than `ENOUGH` categories, all of them calibrate and nothing is checked. A `UserError` says that there are fewer than
-    two categories, or that no category has two images.
+    With fewer than `ENOUGH` categories, all of them calibrate and nothing is checked.
 
     Args:
-        vectors: (n, dim) unit vectors of clean photographs.
+        vectors: (n, dim) vectors of clean photographs, of length 1.
         categories, images: n category names and n digests of the files.
-        k: number of results of a search.
+        k: number of results of a search, from 1 to n - 1.
         wanted: precision that is wanted among accepted results, above 0 and at most 1.
         seed: seed of the division into halves.
 
+    Raises:
+        UserError: an argument is out of range, the vectors are not n finite vectors of length 1, there are fewer than two
+            categories, or no category has two images.
+
     >>> angles = np.array([0.0, 0.1, 1.5, 1.6])  # two categories of two photographs each
     >>> vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    >>> calibrate(vectors, ["cats", "cats", "dogs", "dogs"], ["a", "b", "c", "d"]).values["roc_auc"].point
+    >>> calibrate(vectors, ["cats", "cats", "dogs", "dogs"], ["a", "b", "c", "d"], k=3).values["roc_auc"].point
     1.0
     """
     _require_share(wanted)
+    if not isinstance(k, Integral) or k < 1:
+        raise UserError(f"k must be a whole number from 1 up, not {k!r}")
+    if len(images) != (n := len(categories)):
+        raise UserError(f"{n} categories and {len(images)} images: each photograph has one of both")
+    vectors = unit_rows(vectors, (n, -1), f"{n} categories need {n} vectors of length 1, one for each photograph")
     names = sorted(set(categories))
     divided = len(names) >= ENOUGH
     chosen = set(drawn(names, len(names) // 2, seed, "calibration")) if divided else set(names)
@@ -98,6 +110,7 @@ def calibrate(
     counts = counted(chosen)
     if not (counts.same.sum() and counts.different.sum()):
         raise UserError("a threshold needs at least two categories, and two photographs in one of them")
+    require_results(k, n - 1)
     rest = set(names) - chosen
     return Calibration(
         values=jackknife(counts, STATISTICS),
@@ -115,7 +128,11 @@ def _require_share(wanted: float) -> None:
 
 
 def calibration_of(spec: RunSpec, *, wanted: float = WANTED, progress: bool = True) -> Calibration:
-    """Calibrate on the clean photographs of a run with its encoder; `wanted` is the precision wanted among accepted results."""
+    """Calibrate on the clean photographs of a run with its encoder; `wanted` is the precision wanted among accepted results.
+
+    Photographs that cannot be read are left out; a Python warning counts them. A `UserError` says what `calibrate` says, or that
+    no photograph can be read.
+    """
     _require_share(wanted)
     vectors, categories, digests = clean_embeddings(spec, progress)
     return calibrate(vectors, categories, digests, k=spec.k, wanted=wanted, seed=spec.seed)
@@ -125,7 +142,12 @@ def clean_embeddings(spec: RunSpec, progress: bool) -> tuple[Floats, list[str], 
     """Embeddings, categories and digests of the clean photographs of a run."""
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     options: Any = {"seed": spec.seed, "colour": spec.colour, "progress": progress}
-    found = embed(drawn_for(spec).photos, [CLEAN], encoder, kept_embeddings(encoder), **options)
+    dataset = drawn_for(spec)
+    found = embed(dataset.photos, [CLEAN], encoder, kept_embeddings(encoder), **options)
+    require_some(found, dataset)
+    if lost := found.unreadable:
+        are = f"{len(lost)} of {len(dataset.photos)} photographs of {spec.dataset_name} cannot be read and are left out"
+        warnings.warn(f"{are}; the first: {next(iter(lost.values()))}", stacklevel=3)
     return found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests
 
 

@@ -176,7 +176,7 @@ def listing_digest(photos: Sequence[Photo]) -> str:
     return digest("".join(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n" for name, stat in listed).encode())
 
 
-def load_dataset(dataset: str) -> Dataset:
+def load_dataset(dataset: str | Path) -> Dataset:
     """List the image files of a data set, without decoding them; a `DatasetError` if there is no such folder, or no image in it.
 
     A folder for torchvision's `ImageFolder` gives the same categories and files, except that images in subfolders of a category
@@ -195,7 +195,7 @@ def load_dataset(dataset: str) -> Dataset:
     >>> len(figures.photos), figures.photos[0].id
     (96, 'astronaut/000.jpg')
     """
-    root = locate(dataset)
+    root = locate(dataset := str(dataset))
     images: dict[str, list[str]] = {"": []}
     unused: dict[str, str] = {}
     for category, name, why in listing(root, nested=dataset.startswith(NESTED)):

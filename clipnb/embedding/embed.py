@@ -23,7 +23,7 @@ from .._core.files import writing
 from .._core.paths import TERMINAL, cache_root, shown
 from ..datasets.dataset import Photo, readable
 from ..datasets.images import RGB, decode, digest, read, rgb_array, room_for
-from ..encoders import Encoder, TextEncoder
+from ..encoders import Encoder, TextEncoder, load_encoder
 from ..encoders.base import encode, encode_text, require_sound
 from ..errors import UnreadableImage, UserError, of_one_photograph
 from ..manipulations import Condition, View, condition
@@ -93,6 +93,8 @@ def embed(
     """
     if batch_size < 0:
         raise UserError(f"batch_size must be a whole number from 0 up, not {batch_size!r}")
+    if workers is not None and workers < 0:
+        raise UserError(f"workers must be a whole number from 0 up, not {workers!r}")
     batch_size = batch_size or getattr(encoder, "batch_size", 32)
     conditions = {name: condition(name) for name in manips}
     view = View(encoder.input_size, getattr(encoder, "sees_whole", False))
@@ -184,17 +186,29 @@ def _screen() -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder, *, batch_size: int = 32) -> NDArray[np.float32]:
+def embed_images(images: Iterable[RGB | str | Path], encoder: Encoder | str, *, batch_size: int = 32) -> NDArray[np.float32]:
     """Embed photographs as they are, without a data set and without the cache: (n, dim) float32 with unit rows, in their order.
 
-    `images` are files (`UnreadableImage` if one cannot be read), or RGB arrays (height, width, 3) of uint8 (else `UserError`);
-    `batch_size` of them are one call of the encoder.
+    Args:
+        images: paths of files, or RGB arrays (height, width, 3) of uint8.
+        encoder: an encoder, or the name of one.
+        batch_size: number of images per call of the encoder.
+
+    Raises:
+        UnreadableImage: a file cannot be read.
+        UserError: `images` is one path, an array is no such image, the encoder is unknown, or `batch_size` is below 1.
 
     >>> import numpy as np, clipnb
     >>> grey = np.full((32, 48, 3), 128, np.uint8)
-    >>> clipnb.embed_images([grey, grey], clipnb.load_encoder("histogram")).shape
+    >>> clipnb.embed_images([grey, grey], "histogram").shape
     (2, 512)
     """
+    if isinstance(images, str | Path):
+        of_folder = f"[photo.path for photo in clipnb.load_dataset({str(images)!r}).photos]"
+        raise UserError(f"images is a list, not one path: [{str(images)!r}] for a file, {of_folder} for a folder")
+    if batch_size < 1:
+        raise UserError(f"batch_size must be a whole number from 1 up, not {batch_size!r}")
+    encoder = load_encoder(encoder) if isinstance(encoder, str) else encoder
     require_sound(encoder, getattr(encoder, "name", type(encoder).__name__))
     rows = []
     source = iter(images)
