@@ -8,6 +8,8 @@ import io
 import json
 import time
 from contextlib import suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -150,6 +152,24 @@ def test_a_service_that_is_not_there_costs_no_embedding(photo_folder: PhotoFolde
     monkeypatch.setattr(TinyEncoder, "encode", lambda *_: pytest.fail("embedded"))
     with one_line(r"127\.0\.0\.1:9/indices-list failed", ServiceError):
         run(RunSpec(str(photo_folder({"cats": 3})), encoder="tiny", k=2, gallery="http://127.0.0.1:9", index="x"), progress=False)
+
+
+def test_another_web_server_is_told_in_short(tmp_path: Path) -> None:
+    with (
+        serving(partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as address,
+        one_line(rf"\A{address} answers but is no clip-retrieval back end \(HTTP 404 at /indices-list\)\Z", ServiceError),
+    ):
+        KnnClient(address, "x").check(64)
+
+
+@pytest.mark.parametrize(("status", "body"), [(500, b"\n<!doctype html><title>Error</title>"), (502, b"<html>"), (307, b"")])
+def test_the_text_of_a_page_is_not_quoted(status: int, body: bytes) -> None:
+    class Page(Service):
+        def do_GET(self) -> None:
+            self.answer(body, status)
+
+    with serving(Page) as address, one_line(rf"/indices-list failed \(HTTP {status}\): check", ServiceError):
+        KnnClient(address, "x", attempts=1).check(64)
 
 
 def test_the_names_of_indices_are_printable_and_short() -> None:

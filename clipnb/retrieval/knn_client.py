@@ -27,6 +27,7 @@ from . import network
 PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
 """Lengths of vectors to try when a service refuses a vector, so that the message names the right length."""
 TRANSIENT = (429, 502, 503, 504)
+NO_PAGE = (404, 405, 501)  # status of a server without this page or, as `python -m http.server` puts it, without POST
 MOST_BYTES = 64 * 2**20  # size of the largest answer that is read, after decompression
 
 
@@ -173,7 +174,11 @@ class KnnClient:
                     text = content.decode("utf-8", "replace")
                     if response.status == 200:
                         return json.loads(text)
-                    problem = f"HTTP {response.status}: {_short(text)}"
+                    problem = f"HTTP {response.status}"
+                    if response.status in NO_PAGE:
+                        raise ServiceError(f"{self.address} answers but is no clip-retrieval back end ({problem} at {page})")
+                    if text.strip() and not text.lstrip().startswith("<"):  # a page in HTML says no more
+                        problem += f": {_short(text)}"
                     if response.status not in TRANSIENT:
                         break
             except TimeoutError:
