@@ -70,9 +70,21 @@ def test_tars_as_img2dataset_writes_them_are_a_data_set(tmp_path: Path) -> None:
         parts = [{"png": png(2 * s + i), "json": about[i], "txt": b"c"} for i in range(2)]
         shard(tmp_path / f"{s:05d}.tar", [(f"{s:05d}{i:04d}", part) for i, part in enumerate(parts)])
     dataset = load_dataset("wds:{00000..00001}.tar")
+    for spelled in ("wds:0*.tar", f"wds:{tmp_path}/*.tar", "wds:00000.tar::0*1.tar"):
+        assert [photo.id for photo in load_dataset(spelled).photos] == [photo.id for photo in dataset.photos]
     assert [p.id for p in dataset.photos] == ["cat/000000000.png", "cat/000010000.png", "dog/000000001.png", "dog/000010001.png"]
     before = {p.path: p.path.stat().st_mtime_ns for p in dataset.photos}
     assert {p.path: p.path.stat().st_mtime_ns for p in load_dataset("wds:{00000..00001}.tar").photos} == before
+
+
+def test_a_path_that_leads_upward_stays_that_of_an_imported_set() -> None:
+    for typed, settled in (
+        ("wds:../../a.tar", "wds:../../a.tar"),
+        ("wds:b/../a.tar", "wds:a.tar"),
+        ("hf:../../b/", "hf:../../b"),
+        ("nested:../../b/", "nested:../../b"),
+    ):
+        assert RunSpec(typed, encoder="histogram").dataset == settled
 
 
 def test_tars_that_webdataset_wrote_are_one_too(tmp_path: Path) -> None:
@@ -94,7 +106,8 @@ def test_a_hostile_key_stays_inside(tmp_path: Path) -> None:
     [
         ("hf:", "is incomplete"),
         ("hf:nowhere/at-all", "cannot be loaded"),
-        ("wds:missing.tar", "no such file"),
+        ("wds:missing.tar", r"no such file: missing.tar \(several: \{0000..0003\}.tar or \*.tar, in quotes\)"),
+        ("wds:missing-*.tar", r"no such file: missing-\*.tar \(several: "),
         ("wds:damaged.tar", "cannot be read|no images with a category"),
         ("wds:unlabelled.tar", "no images with a category"),
         ("hf:numbers", "no column of images"),

@@ -78,6 +78,9 @@ def normalized_dataset(dataset: str) -> str:
     if dataset.startswith("nested:"):
         return f"nested:{normalized_dataset(dataset.removeprefix('nested:'))}"
     settled = os.path.normpath(dataset) if dataset else ""
+    kind = next((kind for kind in ("hf:", "wds:") if dataset.startswith(kind)), "")
+    if not settled.startswith(kind):  # `..` took it for a part of the path
+        settled = kind + os.path.normpath(dataset.removeprefix(kind))
     here = typed_as_path(dataset) or (dataset.endswith(("/", "\\")) and Path(dataset).is_dir())
     return settled if not here or settled.startswith((".", "/")) or Path(settled).is_absolute() else f"./{settled}"
 

@@ -3,6 +3,7 @@
     hf:cifar10@test               a set on the Hub; the split follows the @ (train by default)
     hf:path/to/folder             a set that `datasets` saved, or a folder that it can read
     wds:shards/{0000..0003}.tar   files as img2dataset writes them; the category is `cls`, or a field of the json
+    wds:shards/*.tar              the same, all of a folder
 
 A set is written once to the cache as <category>/<image>, with the bytes of the files unchanged.
 """
@@ -14,6 +15,7 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +121,14 @@ def _webdataset(pattern: str) -> tuple[Iterator[Sample], str]:
     with needs("reading WebDataset tar files", "datasets"):
         import webdataset
         from webdataset.shardlists import expand_urls
-    shards = [project_root() / part for part in expand_urls(pattern)]
+    shards: list[Path] = []
+    for part in expand_urls(pattern):
+        files = sorted(glob(part, root_dir=project_root())) if "*" in part else []  # noqa: PTH207 - takes absolute paths
+        shards += [project_root() / file for file in files or [part]]
     if missing := [shard.name for shard in shards if not shard.is_file()]:
-        raise DatasetError(f"wds:{pattern}: no such file: {', '.join(missing[:3])}")
+        raise DatasetError(
+            f"wds:{pattern}: no such file: {', '.join(missing[:3])} (several: {{0000..0003}}.tar or *.tar, in quotes)"
+        )
 
     def samples() -> Iterator[Sample]:
         source = webdataset.WebDataset(
