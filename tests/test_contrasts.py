@@ -489,10 +489,15 @@ def test_latex_tables_can_be_typeset(tmp_path: Path) -> None:
     assert "Overfull" not in done.stdout
 
 
-def test_what_cannot_be_analysed_is_one_line(tmp_path: Path, printed: Printed) -> None:
+def test_what_cannot_be_analysed_is_one_line(tmp_path: Path, printed: Printed, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "clip_output_set_original.json").write_text('{"original": {"a": [], "total": [0.0]}}', encoding="utf-8")
     for folder, said in ((tmp_path, "no image has a score"), (tmp_path / "nothing", "neither a log nor")):
         assert said in printed("analyse", str(folder), status=1)
+    (tmp_path / "clip_output_set_grey.json").write_text('{"grey": {"a": [0.5], "total": [0.5]}}', encoding="utf-8")
+    assert main(["analyse", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert said.err == "clipnb: clip_output_set_original.json: no image has a score: left out\n"
+    assert "set: no change is computed" in said.out
 
 
 def test_runs_on_other_photographs_are_left_out_with_a_message(

@@ -377,6 +377,45 @@ def test_a_gallery_without_some_originals_counts_the_queries_that_have_one(
         assert {(row.categories, row.images) for row in frame.itertuples()} == {(2, 6)}, table
 
 
+def test_runs_without_a_value_of_a_measure_are_named_and_others_analysed(
+    tmp_path: Path, own_results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = varied(tmp_path / "photos", {"cats": 3, "dogs": 3})
+    others = varied(tmp_path / "others", {"cats": 4, "dogs": 4}, offset=1000)
+    gallery = str(build(others, tmp_path / "gallery"))
+    for manip in ("original", "grey"):
+        for searched in ("", gallery):
+            tiny_run(photos, manip, gallery=searched).save()
+    runs = [f"photos-{manip}-tiny-k3-in-gallery" for manip in ("original", "grey")]
+
+    def analysed(*typed: str, status: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        assert main(["analyse", *typed]) == status
+        said = capsys.readouterr()
+        return said.out, said.err
+
+    out, err = analysed("photos-tiny-k3-in-gallery")  # what the run says to type next
+    assert "\nvalid: mean over categories\n" in out
+    assert err == ""
+    out, err = analysed("photos")
+    assert "\nvalid: mean over categories\n" in out
+    named = ", ".join(runs)
+    assert err == f"clipnb: {named} have no value of found: valid for all (--measure found leaves out)\n"
+    out, err = analysed("photos", "--measure", "found")
+    assert out == analysed("photos-tiny-k3")[0]
+    why = f"clipnb: {named} have no value of found (choose --measure from p1, map, valid)"
+    assert err == f"{why}: left out\n"
+    assert analysed("photos-tiny-k3-in-gallery", "--measure", "found", status=1) == ("", f"{why}\n")
+    assert main(["compare", *runs]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if " minus " in line] == ["p1", "valid"]
+    assert main(["export", "--out", str(tmp_path / "out")]) == 0
+    groups = pd.read_csv(tmp_path / "out" / "contrasts.csv").groupby("group")["measure"].apply(list)
+    assert groups.to_dict() == {
+        "photos-tiny-k3": ["found", "p1", "map", "valid"],
+        "photos-tiny-k3-in-gallery": ["p1", "map", "valid"],
+    }
+
+
 def test_galleries_with_the_same_last_folder_name_stay_distinct(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 3, "dogs": 3})
     folders = [varied(tmp_path / side / "more", {"hats": 4}, offset=offset) for side, offset in (("x", 1000), ("y", 2000))]

@@ -62,6 +62,11 @@ class Scores:
         return bool(_GRADED.search(self.condition))
 
     @property
+    def scored(self) -> bool:
+        """Whether any image has a score; of a log that lists more categories than it shows, whether it lists any."""
+        return bool(self.means) and (self.listed is not None or any(self.sizes.values()))
+
+    @property
     def means(self) -> list[float]:
         """Category means: `listed` if the log lists more categories than it shows, else those of `images`."""
         return list(self.listed) if self.listed is not None else list(self.by_category.values())

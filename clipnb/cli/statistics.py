@@ -66,7 +66,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
     from ..spec import FLAGS
 
     add_settings(parser, *(name for name in FLAGS if name not in ("device", "draws")), note="; of the saved runs")
-    what = "measure of the saved runs (found); a log has only valid"
+    what = "measure of the saved runs (found, or valid if a run has no value of found); a log has only valid"
     parser.add_argument("--measure", default="", help=what)
     parser.add_argument("--clean", default="original", help="name of the condition without manipulation")
     what = "the one planned condition, such as blurred/3; others are exploratory (without it, those at a fixed setting are planned)"
@@ -87,14 +87,22 @@ def _analyse(options: argparse.Namespace) -> int:
     from ..report.tables import conditions_frame, printable
 
     logs, results = _logs_and_runs(options.what, given_settings(options))
-    usual = "valid" if logs or not all("found" in r.rows for r in results) else "found"
-    measure = MEASURES.canonical(options.measure or usual)
+    without = [r.spec.run_id for r in results if not r.scored("found")]
+    measure = MEASURES.canonical(options.measure or ("valid" if logs or without else "found"))
+    if not options.measure and 0 < len(without) < len(results):
+        what = "has" if len(without) == 1 else "have"
+        print(f"clipnb: {', '.join(without)} {what} no value of found: valid for all (--measure found leaves out)", file=sys.stderr)
     if logs and measure != "valid":
         raise UserError(f"a log has valid@k but not {measure!r}")
     low, high = MEASURES[measure].range
     if (options.margin or 0) >= high - low:
         raise UserError(f"--margin {options.margin:g} allows every change: {measure} is from {low:g} to {high:g} (5 points: 0.05)")
-    read = named_by_group([*logs, *(of_result(r, measure) for r in results)])
+    read = named_by_group([*(s for s in logs if s.scored), *(of_result(r, measure) for r in _scored(results, measure))])
+    if empty := [s for s in logs if not s.scored]:
+        said = f"{', '.join(s.source for s in empty)}: no image has a score"
+        if not read:
+            raise UserError(said)
+        print(f"clipnb: {said}: left out", file=sys.stderr)
     for s in read:
         if s.condition == options.clean and s.floor:
             print(f"{s.dataset}: {s.floor.replace('`', '')}")
@@ -152,6 +160,24 @@ def _analyse(options: argparse.Namespace) -> int:
     if options.out:
         _write(options.out, tables, {measure: family} if family else {})
     return 0
+
+
+def _scored(results: Sequence[Result], measure: str) -> list[Result]:
+    """The runs with a value of a measure. The others are named with the measures that they have; a `UserError` if none is left."""
+    from ..metrics.measures import HEADLINES
+
+    kept = [r for r in results if r.scored(measure)]
+    if without := [r for r in results if not r.scored(measure)]:
+        if not kept:
+            without[0].column(measure)  # says why it has none, if that is known
+        have = [name for name in HEADLINES if all(r.scored(name) for r in without)]
+        what = "has" if len(without) == 1 else "have"
+        choice = f" (choose --measure from {', '.join(have)})" if have else ""
+        said = f"{', '.join(r.spec.run_id for r in without)} {what} no value of {measure}{choice}"
+        if not kept:
+            raise UserError(said)
+        print(f"clipnb: {said}: left out", file=sys.stderr)
+    return kept
 
 
 def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list[Scores], list[Result]]:

@@ -144,7 +144,7 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
     for s in scores:
         means, named = s.means, s.listed is None
         images = [v for values in s.images.values() for v in values if not math.isnan(v)]
-        if not means or (named and not images):
+        if not s.scored:
             raise UserError(f"{s.dataset}, {s.condition}: no image has a score")
         interval, nested = mean_interval(means, bounds=(0.0, 1.0)), nesting(list(s.images.values()))
         row: dict[str, object] = {"dataset": s.dataset, "condition": s.condition, "categories": len(means)}
