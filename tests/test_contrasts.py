@@ -233,6 +233,20 @@ def test_pairs_of_runs_that_are_left_out_are_named(runs: list[Result], own_resul
         assert [c.dataset for c in compare("tiny", "tiny-other")] == ["photos, grey"]
 
 
+def test_equal_pairs_of_runs_are_counted_once_and_others_named_by_their_settings(runs: list[Result]) -> None:
+    root = runs[0].spec.dataset
+    for encoder in ("tiny", "tiny-other"):
+        for settings in ({"tau": 0.5}, {"per_category": 3}):  # mAP depends on the second alone
+            tiny_run(root, "grey", 2, encoder, **settings).save()
+    with pytest.warns(UserWarning, match=r"tau0\.5 and .*-tau0\.5 have the values of a pair with other settings: counted once"):
+        found = compare("tiny", "tiny-other", "map")
+    names = ["photos, original", "photos, grey (photos-tiny-k2)", "photos, grey (photos-tiny-k2-per_category3)"]
+    assert sorted(c.dataset for c in found) == sorted(names)
+    tiny_run(root, "grey", 4, "histogram").save()
+    with pytest.raises(UserError, match=r"no pair of runs .* and settings: the settings differ: k 4 and 2"):
+        compare("histogram", "tiny")
+
+
 def test_logs_of_other_weights_than_the_clean_one_are_left_out(
     runs: list[Result], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,9 +52,11 @@ def measures(a: str, b: str) -> tuple[str, ...]:
 
 def apart(a: str, b: str) -> str:
     """Settings, besides condition and encoder, in which two runs or their logs differ: `k 3 and 10`; "" without both runs."""
-    if (specs := _specs(a, b)) is None:
-        return ""
-    x, y = (spec.to_dict() for spec in specs)
+    return _differing(*specs) if (specs := _specs(a, b)) else ""
+
+
+def _differing(one: RunSpec, other: RunSpec) -> str:
+    x, y = one.to_dict(), other.to_dict()
     return ", ".join(f"{name} {x[name]!r} and {y[name]!r}" for name in x if name not in OF_A_CONDITION and x[name] != y[name])
 
 
@@ -155,18 +158,23 @@ def _run(name: str) -> Result | None:
 
 def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
     a, b = (_canonical(name) for name in (a, b))
-    found = []
+    found: dict[tuple[str, tuple[float, ...]], tuple[str, Contrast]] = {}
     for pair in (pairs := _pairs(a, b)):
         if _both_scored(pair, measure):
             c = contrast(*(of_result(r, measure) for r in pair))
-            found.append(dataclasses.replace(c, dataset=f"{c.dataset}, {c.before}", before=a, after=b))
+            own = (f"{c.dataset}, {c.before}", tuple(c.values))
+            if own in found:
+                warnings.warn(f"{_named(pair)} have the values of a pair with other settings: counted once", stacklevel=3)
+            found.setdefault(own, (pair[0].spec.group_id, c))
         else:
             warnings.warn(f"{_named(pair)} do not both have values of {measure}: left out", stacklevel=3)
     if not found:
         for r in pairs[0]:
             r.column(measure)  # says why it has none
         raise UserError(f"{a} and {b} have no pair of runs with values of {measure}: choose another --measure")
-    return found
+    several = Counter(name for name, _ in found)
+    named = [(f"{name} ({group})" if several[name] > 1 else name, c) for (name, _), (group, c) in found.items()]
+    return [dataclasses.replace(c, dataset=name, before=a, after=b) for name, c in named]
 
 
 def _pairs(a: str, b: str) -> list[tuple[Result, Result]]:
@@ -188,8 +196,14 @@ def _pairs(a: str, b: str) -> list[tuple[Result, Result]]:
             else:
                 warnings.warn(f"{_named((r, other))} have different photographs and cannot be paired: left out", stacklevel=3)
     if not pairs:
-        raise UserError(f"{a} and {b} have no pair of runs with the same data set, photographs, manipulation and settings")
+        near = (_differing(x.spec, y.spec) for x in first for y in second if _condition(x) == _condition(y))
+        why = f": the settings differ: {said}" if (said := next(near, "")) else ""
+        raise UserError(f"{a} and {b} have no pair of runs with the same data set, photographs, manipulation and settings{why}")
     return pairs
+
+
+def _condition(r: Result) -> tuple[str, str]:
+    return r.spec.dataset_name, r.spec.condition_id
 
 
 def _of_one_code(runs: Sequence[Result]) -> list[Result]:
