@@ -400,7 +400,7 @@ def test_runs_without_a_value_of_a_measure_are_named_and_others_analysed(
     out, err = analysed("photos")
     assert "\nvalid: mean over categories\n" in out
     named = ", ".join(runs)
-    assert err == f"clipnb: {named} have no value of found: valid for all (--measure found leaves out)\n"
+    assert err == f"clipnb: {named} have no value of found: valid for all (--measure found leaves them out)\n"
     out, err = analysed("photos", "--measure", "found")
     assert out == analysed("photos-tiny-k3")[0]
     why = f"clipnb: {named} have no value of found (choose --measure from p1, map, valid)"

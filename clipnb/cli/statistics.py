@@ -29,7 +29,9 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", help="a run (its id or folder), an encoder with runs, or a log clip_output_<dataset>_<manip>.json")
     parser.add_argument("b", help="the run, encoder or log to compare with A; changes are B minus A")
     parser.add_argument(
-        "--measure", default="", help=f"one of {', '.join(MEASURES)} (found, p1 and valid; between encoders found, p1 and map)"
+        "--measure",
+        default="",
+        help=f"one of {', '.join(MEASURES)} (found, p1 and valid; between encoders found, p1 and map, where both have values)",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write table (CSV, LaTeX, Markdown) and picture there")
 
@@ -89,9 +91,10 @@ def _analyse(options: argparse.Namespace) -> int:
     logs, results = _logs_and_runs(options.what, given_settings(options))
     without = [r.spec.run_id for r in results if not r.scored("found")]
     measure = MEASURES.canonical(options.measure or ("valid" if logs or without else "found"))
-    if not options.measure and 0 < len(without) < len(results):
+    if not options.measure and not logs and 0 < len(without) < len(results):
         what = "has" if len(without) == 1 else "have"
-        print(f"clipnb: {', '.join(without)} {what} no value of found: valid for all (--measure found leaves out)", file=sys.stderr)
+        said = f"{', '.join(without)} {what} no value of found: valid for all (--measure found leaves them out)"
+        print(f"clipnb: {said}", file=sys.stderr)
     if logs and measure != "valid":
         raise UserError(f"a log has valid@k but not {measure!r}")
     low, high = MEASURES[measure].range
