@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from clipnb import RunSpec, UserError, run
 from clipnb.analysis.leaderboard import leaderboard
 from clipnb.analysis.tolerance import Tolerance, by_chance, measured, next_strength, position, saved, tolerance
+from clipnb.datasets.dataset import load_dataset
+from clipnb.datasets.images import decode, read
 from clipnb.manipulations import MANIPULATIONS
 from clipnb.metrics.measures import MEASURES
 from clipnb.metrics.ranking import average_precisions, expected_ap
@@ -39,7 +42,7 @@ def made(spec: RunSpec, share_found: float) -> Result:
             "valid": 0.0,
         }
     )
-    about = {"data_fingerprint": "f", "encoder": {"identity": "e", "dim": 3}}
+    about = {"data_fingerprint": "f", "encoder": {"identity": "e", "dim": 3}, "images": len(rows), "unreadable": {}}
     return Result(spec, about, rows)  # type: ignore[arg-type]
 
 
@@ -187,6 +190,55 @@ def test_the_change_is_from_the_best_encoder_to_the_others() -> None:
     assert frame["encoder"].tolist() == ["tiny", "efficientnet-lite2"]
     assert frame["images_per_second"].tolist() == [30.0, 15.0], "a copy is embedded once"
     assert frame["p1_change"].tolist() == pytest.approx([math.nan, -0.3], nan_ok=True)
+
+
+SOME = """
+import numpy as np
+from PIL import Image
+
+class Some:
+    dim, input_size = 12, 2
+
+    def prepare(self, image):
+        if image.mean() {refused}:
+            raise ValueError("not for me")
+        return np.asarray(Image.fromarray(image).resize((2, 2)))
+
+    def encode(self, batch):
+        v = batch.reshape(len(batch), -1) / 255.0 + 0.1
+        return v / np.linalg.norm(v, axis=1, keepdims=True)
+"""
+
+
+def test_encoders_with_different_photographs_are_not_compared(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Printed
+) -> None:
+    folder = photo_folder(dict.fromkeys(CATEGORIES, 3), name="board")
+    light = sorted(decode(read(photo.path)).mean() for photo in load_dataset(folder).photos)
+    (tmp_path / "some.py").write_text(SOME.format(refused=f"> {(light[-5] + light[-4]) / 2}"))
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["leaderboard", str(folder), "--encoders", "histogram", "some:Some", "--manips", "jpeg", "--k", "3"]
+    left_out = "some:Some cannot read 4 of 18 photographs .the first: .*not for me .*, and is not compared with histogram: "
+    with pytest.warns(UserWarning, match=left_out):
+        rows = {row["encoder"]: row for row in json.loads(printed(*words, "--format", "json"))}
+    assert {name: row["images"] for name, row in rows.items()} == {"histogram": 18, "some:Some": 14}
+    assert (rows["histogram"]["mCE"], rows["some:Some"]["mCE"]) == (1.0, None)
+    assert all(row.get("p1_change") is None for row in rows.values())
+    with pytest.warns(UserWarning, match=left_out):
+        lines = [line.split() for line in printed(*words).splitlines()]
+    assert ["photographs", *(str(row["images"]) for row in rows.values())] in lines
+
+
+def test_an_edited_photograph_that_cannot_be_read_is_named(
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Printed
+) -> None:
+    folder = photo_folder(dict.fromkeys(CATEGORIES, 3), name="board")
+    (tmp_path / "few.py").write_text(SOME.format(refused="< 0 or image.shape != (32, 48, 3) and image[0, 0, 0] % 2"))
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["leaderboard", str(folder), "--encoders", "few:Some", "--manips", "cropped", "--k", "3"]
+    said = printed(*words, status=1)
+    assert "-cropped-s1-" in said
+    assert re.search(r": few:Some cannot read \d+ edited photographs; the first: ants/0\d.png: ValueError: not for me", said)
 
 
 def test_curves_mark_every_breaking_point_that_is_reached() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -38,17 +39,26 @@ def leaderboard(
     those of `clipnb.analysis.tolerance.measured`.
 
     Returns:
-        One row per encoder, the best first, and the breaking points. `p1` and `map` are macro means on clean photographs with
-        their intervals; `p1_change` is the difference of P@1 from the best encoder, paired by photograph, with its interval;
-        `mCE` is the mean corruption error of mAP against the baseline encoder, NaN without the baseline's runs;
-        `images_per_second` is the speed of the run that embedded the clean photographs, NaN if any was cached.
+        One row per encoder, the best first, and the breaking points. `images` is the number of photographs that the encoder can
+        read; `p1` and `map` are macro means on clean photographs with their intervals; `p1_change` is the difference of P@1 from
+        the best encoder, paired by photograph, with its interval; `mCE` is the mean corruption error of mAP against the baseline
+        encoder, NaN without the baseline's runs. If encoders read different photographs, a Python warning names those that leave
+        out some; they have neither `p1_change` nor `mCE`. `images_per_second` is the speed of the run that embedded the clean
+        photographs, NaN if any was cached.
     """
     clean = {name: make(RunSpec(dataset, encoder=name, **settings)) for name in encoders}
+    best = max(clean.values(), key=lambda r: (r.provenance["images"], r.mean("p1")))
+    for name, result in clean.items():
+        if not same_photographs(result, best):
+            lost = result.provenance["unreadable"]
+            said = f"{name} cannot read {len(lost)} of {len(lost) + result.provenance['images']} photographs"
+            said += f" (the first: {next(iter(lost.values()))})" if lost else ""
+            said += f", and is not compared with {best.spec.encoder}: no points from the best, no mCE"
+            warnings.warn(said, stacklevel=2)
     points = {
         name: {m: measured(result.spec, m, measure, fraction, width, make=make) for m in manips} for name, result in clean.items()
     }
     errors = _corruption_errors(clean, manips, make)
-    best = max(clean.values(), key=lambda r: r.mean("p1"))
     rows = [
         _row(result, best) | {"mCE": errors[name]} | {f"breaks: {m}": t.point.strength for m, t in points[name].items()}
         for name, result in clean.items()
@@ -57,7 +67,12 @@ def leaderboard(
 
 
 def _row(result: Result, best: Result) -> dict[str, Any]:
-    row: dict[str, Any] = {"encoder": result.spec.encoder, **result.macro("p1").columns("p1"), **result.macro("map").columns("map")}
+    row: dict[str, Any] = {
+        "encoder": result.spec.encoder,
+        "images": result.provenance["images"],
+        **result.macro("p1").columns("p1"),
+        **result.macro("map").columns("map"),
+    }
     if result is not best and same_photographs(result, best):
         row |= contrast(of_result(best, "p1"), of_result(result, "p1")).interval.columns("p1_change")
     about = result.provenance
@@ -67,11 +82,12 @@ def _row(result: Result, best: Result) -> dict[str, Any]:
 
 
 def _corruption_errors(clean: Mapping[str, Result], manips: Iterable[str], make: Callable[[RunSpec], Result]) -> dict[str, float]:
-    """mCE of mAP over the manipulations, against the baseline if it is one of the encoders."""
+    """mCE of mAP over the manipulations, against the baseline if it is one of the encoders and has the same photographs."""
     if BASELINE not in clean:
         return dict.fromkeys(clean, math.nan)
     grids = {
         name: {m: {s: make(result.spec.under(m, s)).mean("map") for s in SEVERITIES} for m in manips}
         for name, result in clean.items()
     }
-    return {name: mean_corruption_error(grid, grids[BASELINE]) for name, grid in grids.items()}
+    alike = {name for name, result in clean.items() if same_photographs(result, clean[BASELINE])}
+    return {name: mean_corruption_error(grid, grids[BASELINE]) if name in alike else math.nan for name, grid in grids.items()}

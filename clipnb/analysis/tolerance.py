@@ -14,7 +14,7 @@ from ..encoders import TextEncoder, load_encoder
 from ..errors import UserError
 from ..manipulations import CLEAN, EVERYDAY, MANIPULATIONS, SEVERITIES, STUDY
 from ..metrics.measures import MEASURES
-from ..result import Result, comparable, load_results
+from ..result import Result, comparable, load_results, why_incomparable
 from ..runs import drawn_for, saved_or_new
 from ..spec import RunSpec
 from ..stats.breaking_point import BreakingPoint, breaking_point
@@ -133,8 +133,8 @@ def measured(
     """
     first = make(clean.clean)
     runs = [make(clean.under(manip, severity)) for severity in SEVERITIES]
-    if others := [r.spec.run_id for r in runs if not comparable(r, first)]:
-        raise UserError(f"{', '.join(others)}: other photographs, weights or code than the clean run; run them again")
+    if others := [why_incomparable(r, first) for r in runs if not comparable(r, first)]:
+        raise UserError("; ".join(others))
     found = tolerance(first, runs, measure, fraction)
     while len(runs) < len(SEVERITIES) + MOST and (middle := next_strength(found, width)) is not None:
         runs.append(make(clean.under(manip, strength=middle)))

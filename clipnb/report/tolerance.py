@@ -95,6 +95,7 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
             "mCE": "" if math.isnan(row["mCE"]) else f"{row['mCE']:.2f}",
             "images/s": "" if math.isnan(row["images_per_second"]) else f"{row['images_per_second']:.1f}",
             "dim": str(row["dim"]),
+            **({"photographs": str(row["images"])} if frame["images"].nunique() > 1 else {}),
         }
         for row in frame.to_dict("records")
     ]
@@ -102,7 +103,8 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
     lines = str(tabulate(rows, tablefmt="plain", disable_numparse=True)).splitlines()
     if frame["images_per_second"].isna().any():
         lines.append("images/s is empty where embeddings came from the cache, or the run took less than 0.1 s")
-    errors = f"mCE: 1 - mAP at severities 1 to 5, divided by 1 - mAP of {BASELINE} (empty if {BASELINE} is not listed)"
+    absent = f"empty if {BASELINE} is not listed, or has other photographs"
+    errors = f"mCE: 1 - mAP at severities 1 to 5, divided by 1 - mAP of {BASELINE} ({absent})"
     lines.append(f"P@1: the first other result is of the query's kind; mAP: average precision by kind; {errors}")
     return lines + [COVERS] * ("; covers" in "".join(lines))
 
