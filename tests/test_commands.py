@@ -11,7 +11,8 @@ import subprocess
 import sys
 import termios
 import time
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 
 import papermill  # noqa: F401 - it loads the plug-in, not the reverse
@@ -20,7 +21,7 @@ import pytest
 from clipnb import RunSpec
 from clipnb.cli import main
 from clipnb.errors import UserError
-from clipnb.execution import pages
+from clipnb.execution import pages, sweep
 from clipnb.execution.papermill_command import as_options, planned
 from clipnb.execution.papermill_plugin import Handler
 from conftest import HANGS, PhotoFolder, Printed, one_line, slow_encoder
@@ -189,7 +190,25 @@ def test_report_says_which_settings_it_ignores(
     monkeypatch.setattr("clipnb.execution.pages.ensure", lambda specs, **options: {})
     monkeypatch.setenv("CLIPNB_PROJECT", str(ROOT))
     assert main(["report", "--k", "5", "--no-book"]) == 0
-    assert "--k ignored: name a data set" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "--k ignored: name a data set" in err
+    assert out.startswith("8 of 8 runs are there; `clipnb runs` lists them, `jb build ")
+
+
+def test_a_report_says_what_it_would_run_as_soon_as_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIPNB_PROJECT", str(ROOT))
+    said = []
+
+    def state_of(spec: RunSpec) -> str:
+        said.append(sys.stdout.getvalue())  # type: ignore[attr-defined]
+        return "none"
+
+    monkeypatch.setattr(pages, "state_of", state_of)
+    monkeypatch.setattr(sweep, "cost", lambda specs, jobs: f"{len(specs)} runs to do")
+    with redirect_stdout(StringIO()) as out:
+        assert main(["report", "--no-book", "--dry-run"]) == 0
+    assert [shown.count("run   sample-") for shown in said] == list(range(8))
+    assert out.getvalue().endswith("8 runs to do\n0 of 8 runs are up to date\n")
 
 
 def test_a_report_on_a_mistyped_data_set_runs_nothing(project: Path, nba: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,17 +21,19 @@ def _statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
             yield from _statements(child)
 
 
-def _imports(module: str, file: Path) -> Iterator[str]:
-    """Names that may be modules in the import statements of a file, with the packages around them."""
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in _statements(ast.parse(file.read_bytes())):
+@cache  # a page's text and its numbers need much of the same code
+def _imports(package: str, source: bytes) -> list[str]:
+    """Names that may be modules in the import statements of a module in a package, with the packages around them."""
+    found: list[str] = []
+    for node in _statements(ast.parse(source)):
         names = [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
             base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
             names = [base, *(f"{base}.{name}" for name in names)]
         for name in names:
             parts = name.split(".")
-            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+            found += [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    return found
 
 
 def sources(modules: Iterable[str], root: Path, is_own: Callable[[str], bool]) -> dict[str, Path]:
@@ -44,7 +46,8 @@ def sources(modules: Iterable[str], root: Path, is_own: Callable[[str], bool]) -
         file = next((file for file in (path.with_name(f"{path.name}.py"), path / "__init__.py") if file.is_file()), None)
         if file and name not in found and is_own(name.partition(".")[0]):
             found[name] = file
-            due += _imports(name, file)
+            package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+            due += _imports(package, file.read_bytes())
     return found
 
 

@@ -46,7 +46,9 @@ def _report(options: argparse.Namespace) -> int:
         return 1
     failures = pages.ensure(specs, jobs=pages.default_jobs())
     _tell(failures, "failed", options)
-    if not options.no_book:
+    if options.no_book:
+        _state(len(specs) - len(failures), len(specs))
+    else:
         first = pages.build_book()
         print(f"The book is built: open {shown(first)}")
         if options.open:
@@ -74,13 +76,26 @@ def _tell(failures: Mapping[str, str], what: str, options: argparse.Namespace) -
         print(f"clipnb: {', '.join(runs[:3])}{others} {what}: {as_typed(why, options)}", file=sys.stderr)
 
 
+def _state(done: int, asked: int) -> None:
+    """Print how many of the runs that were asked for are there, and what shows them."""
+    from .._core.paths import project_root, shown
+
+    shown_by = f"; `clipnb runs` lists them, `jb build {shown(project_root() / 'book')}` shows them (with the sample study)"
+    print(f"{done} of {asked} runs are there" + shown_by * bool(done), flush=True)
+
+
 def _report_dry(specs: list[RunSpec], options: argparse.Namespace) -> int:
     """Print what a report would do; 1 if one of its runs cannot start."""
     from ..execution import pages, sweep
 
-    due, failures = pages.outstanding(specs)
-    for spec in due:
-        print("run  ", spec.run_id)
+    due: dict[RunSpec, str] = {}
+    failures: dict[str, str] = {}
+    for spec in dict.fromkeys(specs):
+        new, failed = pages.outstanding([spec])
+        due |= new
+        failures |= failed
+        if new:
+            print("run  ", spec.run_id, flush=True)  # at once, because the next may take seconds
     if due:
         print(sweep.cost(list(due), pages.default_jobs()))
     print(f"{len(specs) - len(due) - len(failures)} of {len(specs)} runs are up to date")
@@ -107,7 +122,7 @@ def _sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from .._core.paths import project_root, shown
+    from .._core.paths import project_root
     from ..analysis import severity
     from ..execution import pages, sweep
     from ..runs import current_result, saved_result
@@ -137,10 +152,7 @@ def _sweep(options: argparse.Namespace) -> int:
         print(f"{len(specs) - len(failures)} of {len(asked)} results are there", flush=True)
     else:
         failures = pages.ensure(specs, jobs=jobs, announce=announce)
-        shown_by = ""
-        if len(failures) < len(specs):
-            shown_by = f"; `clipnb runs` lists them, `jb build {shown(project_root() / 'book')}` shows them (with the sample study)"
-        print(f"{len(specs) - len(failures)} of {len(asked)} runs are there{shown_by}", flush=True)
+        _state(len(specs) - len(failures), len(asked))
     if options.table:
         severity.write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
     _tell(failures, "failed", options)
