@@ -527,4 +527,5 @@ def test_runs_on_other_photographs_are_left_out_with_a_message(
     assert left_out in said.err
     assert "grey" not in said.out
     assert len(load_results()) == 2
-    assert all_tables(load_results())["contrasts"].empty
+    with pytest.warns(UserWarning, match=f"contrasts: {left_out}"):
+        assert all_tables(load_results())["contrasts"].empty

@@ -95,6 +95,11 @@ def comparable_with_clean(scores: Sequence[Scores], clean: str = CLEAN) -> list[
     return [s for s in scores if not any(differs(s, first.get(s.dataset, s), field) for field in ("photographs", "encoder"))]
 
 
+def left_out(scores: Scores) -> str:
+    """What is said of scores that are not comparable with the clean ones."""
+    return f"{scores.source} used other photographs, weights or code than the clean run: left out; run the older one again"
+
+
 def of_result(result: Result, measure: str = "valid") -> Scores:
     """The scores of a run by a measure, the mean over draws; a `UserError` if it is unknown, or the run lacks it.
 

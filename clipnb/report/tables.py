@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from .._core.files import atomic, write_text
 from .._core.text import escaped, plain
 from ..analysis.contrasts import contrasts, contrasts_frame
 from ..analysis.families import with_roles
-from ..analysis.scores import Scores, comparable_with_clean, of_result
+from ..analysis.scores import Scores, comparable_with_clean, left_out, of_result
 from ..errors import UserError
 from ..metrics.measures import HEADLINES, MEASURES
 from ..result import Result
@@ -170,7 +171,10 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
 
 
 def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
-    """Make the tables runs, categories, contrasts (by measure, as `clipnb analyse` makes them) and queries, by name."""
+    """Make the tables runs, categories, contrasts (by measure, as `clipnb analyse` makes them) and queries, by name.
+
+    A Python warning names a run that has no contrast, because it is not comparable with its clean run.
+    """
     categories = [
         {"run": r.spec.run_id, "category": c, "images": scores.sizes[c], "valid": scores.by_category.get(c, float("nan"))}
         for r in results
@@ -182,7 +186,10 @@ def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
         members = [r for r in results if r.spec.group_id == group]
         for measure in HEADLINES:
             scores = [of_result(r, measure) for r in members if measure in r.rows and r.means(measure)]
-            if family := contrasts(comparable_with_clean(scores)):
+            kept = comparable_with_clean(scores)
+            for s in (s for s in scores if s not in kept):
+                warnings.warn(f"contrasts: {left_out(s)}", stacklevel=2)
+            if family := contrasts(kept):
                 frame = with_roles(family, contrasts_frame, graded={s.condition for s in scores if s.graded})
                 families.append(frame.assign(measure=measure, encoder=members[0].spec.encoder, group=group))
     queries = [r.rows.assign(run=r.spec.run_id) for r in results]
