@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import shutil
 import subprocess
@@ -512,6 +513,26 @@ def test_what_cannot_be_analysed_is_one_line(tmp_path: Path, printed: Printed, c
     said = capsys.readouterr()
     assert said.err == "clipnb: clip_output_set_original.json: no image has a score: left out\n"
     assert "set: no change is computed" in said.out
+
+
+def test_what_a_table_of_changes_does_not_show_is_said_below_it(
+    tmp_path: Path, photo_folder: PhotoFolder, own_results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = {"original": {"a": [0.5, 0.4], "c7": [0.3]}, "grey": {"a": [0.2], "C7": [0.3]}}
+    for manip, scores in logs.items():
+        total = {"total": [sum(v) / len(v) for v in scores.values()]}
+        (tmp_path / f"clip_output_set_{manip}.json").write_text(json.dumps({manip: scores | total}))
+    assert main(["analyse", str(tmp_path), "--k", "3"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "clipnb: --k ignored: settings choose among saved runs, not logs\n"
+    assert "set, grey: images with a score before and after differ in a (2 and 1), c7 (1 and 0), C7 (0 and 1)\n" in said.out
+    assert main(["analyse", str(tmp_path), "--clean", "orig"]) == 0
+    assert "set: no change is computed, because there is no condition 'orig' (did you mean 'original'?)" in capsys.readouterr().out
+    square = photo_folder({"cats": 3, "dogs": 3}, size=(64, 64))
+    names = [(result := tiny_run(square, manip)).save() and result.spec.run_id for manip in ("original", "cropped")]
+    for command in ("analyse", "compare"):
+        assert main([command, *names]) == 0
+        assert ": the edit left all photographs as they were" in capsys.readouterr().out
 
 
 def test_runs_on_other_photographs_are_left_out_with_a_message(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from ..errors import UserError
+from ..manipulations import CLEAN
 from ..stats.effect_sizes import Nesting, cliffs_delta, nesting, rank_biserial
 from ..stats.hypothesis import Interaction, holm, interaction, wilcoxon
 from ..stats.intervals import Interval, direction, ticks
@@ -36,6 +37,8 @@ class Contrast:
     detectable: float  #: smallest mean change that the primary test finds with power 0.8; NaN if none, or if all changes are equal
     nesting: Nesting  #: dependence of the changes of images in a category
     at_floor: bool = False  #: whether the scores before can hardly fall, although photographs did change
+    untouched: bool = False  #: whether the manipulation after left all photographs pixel-identical
+    uneven: Mapping[str, tuple[int, int]] = field(default_factory=dict)  #: images with a score before and after, where they differ
 
     def verdict(self, p: float) -> str:
         """The verdict for an adjusted p-value; `AT_FLOOR` if scores do not change at a threshold that does not fit the encoder."""
@@ -58,6 +61,7 @@ def contrast(before: Scores, after: Scores) -> Contrast:
     at_floor = bool(before.floor) and not after.untouched
     named = before.names is not None and after.names is not None
     scored = {c: min(before.sizes[c], after.sizes[c]) for c in pairs}
+    sizes = {c: (before.sizes.get(c, 0), after.sizes.get(c, 0)) for c in {**before.sizes, **after.sizes}}
     return Contrast(
         dataset=before.dataset,
         before=before.condition,
@@ -72,6 +76,8 @@ def contrast(before: Scores, after: Scores) -> Contrast:
         detectable=float("nan") if at_floor or not np.ptp(ticks(d)) else detectable_change(float(d.std(ddof=1)), d.size),
         nesting=nesting(list(pairs.values())),
         at_floor=at_floor,
+        untouched=after.untouched and after.condition != CLEAN,
+        uneven={c: counts for c, counts in sizes.items() if counts[0] != counts[1]},
     )
 
 

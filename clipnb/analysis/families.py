@@ -71,6 +71,16 @@ def too_few(table: pd.DataFrame) -> list[str]:
     return said
 
 
+def remarks(family: Sequence[Contrast]) -> list[str]:
+    """A line for each contrast of an edit without effect, and of categories with other numbers of images with a score."""
+    said = [f"{c.dataset}, {c.after}: the edit left all photographs as they were" for c in family if c.untouched]
+    for c in (c for c in family if c.uneven):
+        first = ", ".join(f"{category} ({before} and {after})" for category, (before, after) in list(c.uneven.items())[:3])
+        more = f" and {len(c.uneven) - 3} more" if len(c.uneven) > 3 else ""
+        said.append(f"{c.dataset}, {c.after}: images with a score before and after differ in {first}{more}")
+    return said
+
+
 def equivalence_frame(family: Sequence[Contrast], pairs: Sequence[InteractionContrast], margin: float) -> pd.DataFrame:
     """Test each mean change, and each difference between two data sets, for equivalence: a row for each, two one-sided tests.
 

@@ -41,7 +41,7 @@ def _compare(options: argparse.Namespace) -> int:
 
     from ..analysis.compare import apart, compare, measures
     from ..analysis.contrasts import contrasts_frame
-    from ..analysis.families import EXPLORATORY, too_few
+    from ..analysis.families import EXPLORATORY, remarks, too_few
     from ..report.format import over_categories
     from ..report.tables import printable
 
@@ -54,7 +54,7 @@ def _compare(options: argparse.Namespace) -> int:
         print(printable(frames[-1], [c for c in SHORT if len(family) > 1 or c != "p_holm"]))
         if len(family) > 1:
             print(f"exploratory: p_holm is adjusted over these {len(family)} comparisons")
-        for said in too_few(frames[-1].assign(role=EXPLORATORY)):
+        for said in (*too_few(frames[-1].assign(role=EXPLORATORY)), *remarks(family)):
             print(said)
     if differ := apart(options.a, options.b):
         print(f"the settings differ: {differ}" + '; "this threshold" of a verdict is the first' * ("tau " in differ))
@@ -80,7 +80,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 def _analyse(options: argparse.Namespace) -> int:
     from .._core.registry import nearest
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
-    from ..analysis.families import EXPLORATORY, PLANNED, equivalence_frame, too_few, with_roles, without_draws
+    from ..analysis.families import EXPLORATORY, PLANNED, equivalence_frame, remarks, too_few, with_roles, without_draws
     from ..analysis.scores import comparable_with_clean, left_out, named_by_group, of_result, spelled
     from ..analysis.sensitivity import draws_frame
     from ..manipulations import condition
@@ -97,6 +97,8 @@ def _analyse(options: argparse.Namespace) -> int:
         print(f"clipnb: {said}", file=sys.stderr)
     if logs and measure != "valid":
         raise UserError(f"a log has valid@k but not {measure!r}")
+    if ignored := "" if results else ", ".join(f"--{name.replace('_', '-')}" for name in given_settings(options)):
+        print(f"clipnb: {ignored} ignored: settings choose among saved runs, not logs", file=sys.stderr)
     low, high = MEASURES[measure].range
     if (options.margin or 0) >= high - low:
         raise UserError(f"--margin {options.margin:g} allows every change: {measure} is from {low:g} to {high:g} (5 points: 0.05)")
@@ -125,8 +127,9 @@ def _analyse(options: argparse.Namespace) -> int:
     print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
     for name in dict.fromkeys(s.dataset for s in scores):
-        if options.clean not in {s.condition for s in scores if s.dataset == name}:
-            print(f"{name}: no change is computed, because there is no condition {options.clean!r} (of a run: -p manip original)")
+        if options.clean not in (conditions := {s.condition for s in scores if s.dataset == name}):
+            what = nearest(options.clean, conditions) or " (a run: -p manip original; of another name: --clean)"
+            print(f"{name}: no change is computed, because there is no condition {options.clean!r}{what}")
     if family:
         tables["contrasts"] = with_roles(family, contrasts_frame, primary, graded)
         found = over_categories(c.interval for c in family)
@@ -136,7 +139,7 @@ def _analyse(options: argparse.Namespace) -> int:
             print("planned: conditions at a fixed setting; --primary CONDITION plans one condition in their place")
         if results and EXPLORATORY in tables["contrasts"]["role"].values:
             print("exploratory: all other conditions with runs, also those of clipnb tolerance; p_holm is adjusted over them")
-        for said in too_few(tables["contrasts"]):
+        for said in (*too_few(tables["contrasts"]), *remarks(family)):
             print(said)
     sets = list(dict.fromkeys(c.dataset for c in family))
     groups = {s.group for s in scores}  # `named_by_group` names the parts of one data set by group: they are not independent
