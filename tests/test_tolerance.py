@@ -218,15 +218,16 @@ def test_encoders_with_different_photographs_are_not_compared(
     (tmp_path / "some.py").write_text(SOME.format(refused=f"> {(light[-5] + light[-4]) / 2}"))
     monkeypatch.syspath_prepend(tmp_path)
     words = ["leaderboard", str(folder), "--encoders", "histogram", "some:Some", "--manips", "jpeg", "--k", "3"]
-    left_out = "some:Some cannot read 4 of 18 photographs .the first: .*not for me .*, and is not compared with histogram: "
-    with pytest.warns(UserWarning, match=left_out):
-        rows = {row["encoder"]: row for row in json.loads(printed(*words, "--format", "json"))}
+    rows = {row["encoder"]: row for row in json.loads(printed(*words, "--format", "json"))}
     assert {name: row["images"] for name, row in rows.items()} == {"histogram": 18, "some:Some": 14}
     assert (rows["histogram"]["mCE"], rows["some:Some"]["mCE"]) == (1.0, None)
     assert all(row.get("p1_change") is None for row in rows.values())
-    with pytest.warns(UserWarning, match=left_out):
-        lines = [line.split() for line in printed(*words).splitlines()]
-    assert ["photographs", *(str(row["images"]) for row in rows.values())] in lines
+    lines = printed(*words).splitlines()
+    assert ["photographs", *(str(row["images"]) for row in rows.values())] in [line.split() for line in lines]
+    (said,) = (line for line in lines if line.startswith("some:Some is not compared with the others (no points from the best"))
+    assert re.search(r": it cannot read 4 of 18 photographs; the first: .*/0\d.png: ValueError: not for me", said)
+    assert said.endswith(rows["some:Some"]["left_out"])
+    assert rows["histogram"]["left_out"] == ""
 
 
 def test_an_edited_photograph_that_cannot_be_read_is_named(
@@ -239,6 +240,7 @@ def test_an_edited_photograph_that_cannot_be_read_is_named(
     said = printed(*words, status=1)
     assert "-cropped-s1-" in said
     assert re.search(r": few:Some cannot read \d+ edited photographs; the first: ants/0\d.png: ValueError: not for me", said)
+    assert said.endswith(" of 5 runs differ from the clean one)\n")
 
 
 def test_curves_mark_every_breaking_point_that_is_reached() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -39,22 +38,14 @@ def leaderboard(
     those of `clipnb.analysis.tolerance.measured`.
 
     Returns:
-        One row per encoder, the best first, and the breaking points. `images` is the number of photographs that the encoder can
-        read; `p1` and `map` are macro means on clean photographs with their intervals; `p1_change` is the difference of P@1 from
-        the best encoder, paired by photograph, with its interval; `mCE` is the mean corruption error of mAP against the baseline
-        encoder, NaN without the baseline's runs. If encoders read different photographs, a Python warning names those that leave
-        out some; they have neither `p1_change` nor `mCE`. `images_per_second` is the speed of the run that embedded the clean
-        photographs, NaN if any was cached.
+        One row per encoder, the best first, and the breaking points. `images` is the number of photographs; `left_out` says which
+        the encoder cannot read, if they are others than the best encoder's: it then has neither `p1_change` nor `mCE`. `p1` and
+        `map` are macro means on clean photographs with their intervals; `p1_change` is the difference of P@1 from the best encoder,
+        paired by photograph, with its interval; `mCE` is the mean corruption error of mAP against the baseline encoder, NaN without
+        the baseline's runs; `images_per_second` is the speed of the run that embedded the clean photographs, NaN if any was cached.
     """
     clean = {name: make(RunSpec(dataset, encoder=name, **settings)) for name in encoders}
     best = max(clean.values(), key=lambda r: (r.provenance["images"], r.mean("p1")))
-    for name, result in clean.items():
-        if not same_photographs(result, best):
-            lost = result.provenance["unreadable"]
-            said = f"{name} cannot read {len(lost)} of {len(lost) + result.provenance['images']} photographs"
-            said += f" (the first: {next(iter(lost.values()))})" if lost else ""
-            said += f", and is not compared with {best.spec.encoder}: no points from the best, no mCE"
-            warnings.warn(said, stacklevel=2)
     points = {
         name: {m: measured(result.spec, m, measure, fraction, width, make=make) for m in manips} for name, result in clean.items()
     }
@@ -67,13 +58,13 @@ def leaderboard(
 
 
 def _row(result: Result, best: Result) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "encoder": result.spec.encoder,
-        "images": result.provenance["images"],
-        **result.macro("p1").columns("p1"),
-        **result.macro("map").columns("map"),
-    }
-    if result is not best and same_photographs(result, best):
+    row: dict[str, Any] = {"encoder": result.spec.encoder, "images": result.provenance["images"], "left_out": ""}
+    row |= {**result.macro("p1").columns("p1"), **result.macro("map").columns("map")}
+    if not same_photographs(result, best):
+        lost = result.provenance["unreadable"]
+        first = f"; the first: {next(iter(lost.values()))}" if lost else ""
+        row["left_out"] = f"{len(lost)} of {len(lost) + row['images']} photographs{first}"
+    elif result is not best:
         row |= contrast(of_result(best, "p1"), of_result(result, "p1")).interval.columns("p1_change")
     about = result.provenance
     fresh = about["embedded_now"] >= result.rows["sha256"].nunique() and about["seconds"] > 0  # a copy is embedded once

@@ -133,8 +133,9 @@ def measured(
     """
     first = make(clean.clean)
     runs = [make(clean.under(manip, severity)) for severity in SEVERITIES]
-    if others := [why_incomparable(r, first) for r in runs if not comparable(r, first)]:
-        raise UserError("; ".join(others))
+    if others := [r for r in runs if not comparable(r, first)]:
+        more = f" ({len(others)} of {len(runs)} runs differ from the clean one)" * (len(others) > 1)
+        raise UserError(why_incomparable(others[0], first) + more)
     found = tolerance(first, runs, measure, fraction)
     while len(runs) < len(SEVERITIES) + MOST and (middle := next_strength(found, width)) is not None:
         runs.append(make(clean.under(manip, strength=middle)))

@@ -103,6 +103,8 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
     lines = str(tabulate(rows, tablefmt="plain", disable_numparse=True)).splitlines()
     if frame["images_per_second"].isna().any():
         lines.append("images/s is empty where embeddings came from the cache, or the run took less than 0.1 s")
+    for encoder, left_out in frame.loc[frame["left_out"] != "", ["encoder", "left_out"]].values:
+        lines.append(f"{encoder} is not compared with the others (no points from the best, no mCE): it cannot read {left_out}")
     absent = f"empty if {BASELINE} is not listed, or has other photographs"
     errors = f"mCE: 1 - mAP at severities 1 to 5, divided by 1 - mAP of {BASELINE} ({absent})"
     lines.append(f"P@1: the first other result is of the query's kind; mAP: average precision by kind; {errors}")
