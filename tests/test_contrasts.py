@@ -26,7 +26,7 @@ from clipnb.report.tables import all_tables, printable, write
 from clipnb.stats.hypothesis import holm, interaction, tost
 from clipnb.stats.sign_flips import sign_flip
 from clipnb_book.published import original
-from conftest import PhotoFolder, Printed, TinyEncoder, tiny_run
+from conftest import PhotoFolder, Printed, TinyEncoder, one_line, tiny_run
 
 NAN = math.nan
 
@@ -115,7 +115,9 @@ def test_two_runs_are_compared_by_id_folder_or_log(runs: list[Result], tmp_path:
     clean, grey = (r.spec.run_id for r in runs[:2])
     assert measures(clean, grey) == ("found", "p1", "valid")
     (by_id,) = compare(clean, grey, "valid")
-    (by_folder,) = compare(str(tmp_path / "results" / clean), str(tmp_path / "results" / grey / "run.json"), "valid")
+    with one_line("compare takes names of saved runs, not results: after result.save.., result.spec.run_id is its name"):
+        compare(clean, runs[0])  # type: ignore[arg-type]
+    (by_folder,) = compare(tmp_path / "results" / clean, str(tmp_path / "results" / grey / "run.json"), "valid")
     assert by_id.changes == by_folder.changes
     logs = [str(next((tmp_path / "results" / name).glob("clip_output_*.json"))) for name in (clean, grey)]
     (by_log,) = compare(*logs)

@@ -69,7 +69,7 @@ def _specs(a: str, b: str) -> tuple[RunSpec, RunSpec] | None:
     return (first.spec, second.spec) if first and second else None
 
 
-def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
+def compare(a: str | Path, b: str | Path, measure: str = "") -> list[Contrast]:
     """Compute the changes from A to B with 95% intervals, paired by image or, if a log names no images, by category.
 
     Args:
@@ -80,8 +80,8 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
             valid@k. Two encoders are compared by valid@k only if the two runs have different thresholds.
 
     There is one contrast for two runs or logs, and one for each pair of runs of two encoders. A `UserError` says that A or B is
-    unknown, that they have nothing in common, that the measure cannot compare them, or that the weights or the code of their
-    one encoder changed in between.
+    unknown or a result, that they have nothing in common, that the measure cannot compare them, or that the weights or the code
+    of their one encoder changed in between.
 
     >>> import tempfile
     >>> from clipnb.study_log import dumps
@@ -93,6 +93,9 @@ def compare(a: str, b: str, measure: str = "") -> list[Contrast]:
     >>> [round(contrast.interval.point, 3) for contrast in compare(*logs)]
     [-0.2]
     """
+    if isinstance(a, Result) or isinstance(b, Result):
+        raise UserError("compare takes names of saved runs, not results: after result.save(), result.spec.run_id is its name")
+    a, b = str(a), str(b)  # a path, too
     measure = MEASURES.canonical(measure or measures(a, b)[0])
     first, second = _scores(a, measure), _scores(b, measure)
     if first is not None and second is not None:
