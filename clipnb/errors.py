@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +48,14 @@ def of_one_photograph(name: str, error: Exception) -> str:
     if isinstance(error, UserError | MemoryError):
         raise error
     return f"{name}: {in_one_line(error)}"
+
+
+def left_out(unreadable: Mapping[str, str], used: int) -> str:
+    """How many photographs cannot be read beside those that are used, with the first reason; "" if there is none."""
+    if not unreadable:
+        return ""
+    counted = f"{len(unreadable)} of {len(unreadable) + used} photographs"
+    return f"{counted} cannot be read and are left out; the first: {next(iter(unreadable.values()))}"
 
 
 def in_one_line(error: Exception) -> str:

@@ -31,7 +31,7 @@ from ._core.paths import normalized_gallery, results_root, shown
 from ._core.registry import nearest
 from ._core.text import is_service
 from .datasets.dataset import NESTED, locate
-from .errors import DatasetError, UserError, text_of
+from .errors import DatasetError, UserError, left_out, text_of
 from .manipulations import MANIPULATIONS
 from .metrics.measures import MEASURES, OF_TEXTS
 from .provenance import Provenance, checked, folder_sha256
@@ -129,6 +129,11 @@ class Result:
     def noop_share(self) -> float:
         """Share of the rows whose manipulated photograph is pixel-identical to the clean one at the encoder's input."""
         return float(self.rows["noop"].mean())
+
+    @property
+    def left_out(self) -> str:
+        """How many photographs could not be read, with the first reason; "" if all could."""
+        return left_out(self.provenance["unreadable"], self.provenance["images"])
 
     @property
     def identity(self) -> dict[str, str]:

@@ -87,7 +87,7 @@ def test_photographs_that_are_left_out_are_counted(photo_folder: PhotoFolder, pr
     root = photo_folder({"a": 4, "b": 4})
     (root / "a" / "broken.png").write_bytes(b"no photograph")
     spec = RunSpec(str(root), encoder="tiny", k=3)
-    left_out = "1 of 9 photographs of photos cannot be read and are left out; the first: a/broken.png: "
+    left_out = "photos: 1 of 9 photographs cannot be read and are left out; the first: a/broken.png: "
     with pytest.warns(UserWarning, match=left_out) as said:
         calibration_of(spec, progress=False)
     assert said[0].filename == __file__

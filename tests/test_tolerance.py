@@ -15,6 +15,7 @@ import pytest
 from clipnb import RunSpec, UserError, run
 from clipnb.analysis.leaderboard import leaderboard
 from clipnb.analysis.tolerance import Tolerance, by_chance, measured, next_strength, position, saved, tolerance
+from clipnb.cli import main
 from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.images import decode, read
 from clipnb.manipulations import MANIPULATIONS
@@ -211,7 +212,7 @@ class Some:
 
 
 def test_encoders_with_different_photographs_are_not_compared(
-    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Printed
+    photo_folder: PhotoFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: Printed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = photo_folder(dict.fromkeys(CATEGORIES, 3), name="board")
     light = sorted(decode(read(photo.path)).mean() for photo in load_dataset(folder).photos)
@@ -224,10 +225,15 @@ def test_encoders_with_different_photographs_are_not_compared(
     assert all(row.get("p1_change") is None for row in rows.values())
     lines = printed(*words).splitlines()
     assert ["photographs", *(str(row["images"]) for row in rows.values())] in [line.split() for line in lines]
-    (said,) = (line for line in lines if line.startswith("some:Some is not compared with the others (no points from the best"))
-    assert re.search(r": it cannot read 4 of 18 photographs; the first: .*/0\d.png: ValueError: not for me", said)
-    assert said.endswith(rows["some:Some"]["left_out"])
+    assert f"some:Some: {rows['some:Some']['left_out']}" in lines
+    assert "encoders with different photographs are not compared with each other: no points from the best, no mCE" in lines
+    said = (
+        r"4 of 18 photographs cannot be read and are left out; the first: \w+/0\d.png: ValueError: not for me \(some.py, line 10\)"
+    )
+    assert re.fullmatch(said, rows["some:Some"]["left_out"])
     assert rows["histogram"]["left_out"] == ""
+    assert main(["tolerance", str(folder), "--encoder", "some:Some", *words[5:], "--out", str(tmp_path / "out")]) == 0
+    assert re.search(f"\nclipnb: board: {said}\n", capsys.readouterr().err)
 
 
 def test_an_edited_photograph_that_cannot_be_read_is_named(

@@ -16,7 +16,7 @@ from .._core.random import drawn
 from ..embedding.embed import embed, kept_embeddings
 from ..encoders import load_encoder
 from ..encoders.base import unit_rows
-from ..errors import UserError
+from ..errors import UserError, left_out
 from ..manipulations import CLEAN
 from ..metrics.ranking import codes
 from ..metrics.validity import Floats
@@ -145,9 +145,8 @@ def clean_embeddings(spec: RunSpec, progress: bool) -> tuple[Floats, list[str], 
     dataset = drawn_for(spec)
     found = embed(dataset.photos, [CLEAN], encoder, kept_embeddings(encoder), **options)
     require_some(found, dataset)
-    if lost := found.unreadable:
-        are = f"{len(lost)} of {len(dataset.photos)} photographs of {spec.dataset_name} cannot be read and are left out"
-        warnings.warn(f"{are}; the first: {next(iter(lost.values()))}", stacklevel=3)
+    if said := left_out(found.unreadable, len(found.photos)):
+        warnings.warn(f"{spec.dataset_name}: {said}", stacklevel=3)
     return found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests
 
 

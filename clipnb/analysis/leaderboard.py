@@ -38,11 +38,12 @@ def leaderboard(
     those of `clipnb.analysis.tolerance.measured`.
 
     Returns:
-        One row per encoder, the best first, and the breaking points. `images` is the number of photographs; `left_out` says which
-        the encoder cannot read, if they are others than the best encoder's: it then has neither `p1_change` nor `mCE`. `p1` and
-        `map` are macro means on clean photographs with their intervals; `p1_change` is the difference of P@1 from the best encoder,
-        paired by photograph, with its interval; `mCE` is the mean corruption error of mAP against the baseline encoder, NaN without
-        the baseline's runs; `images_per_second` is the speed of the run that embedded the clean photographs, NaN if any was cached.
+        One row per encoder, the best first, and the breaking points. `images` is the number of photographs, `left_out` says how
+        many the encoder cannot read, and `photographs` is their digest: if it differs from that of the encoder with the most
+        photographs, there is no `p1_change`, and if it differs from the baseline's, no `mCE`. `p1` and `map` are macro means on
+        clean photographs with their intervals; `p1_change` is the difference of P@1 from the best encoder, paired by photograph,
+        with its interval; `mCE` is the mean corruption error of mAP against the baseline encoder, NaN without the baseline's runs;
+        `images_per_second` is the speed of the run that embedded the clean photographs, NaN if any was cached.
     """
     clean = {name: make(RunSpec(dataset, encoder=name, **settings)) for name in encoders}
     best = max(clean.values(), key=lambda r: (r.provenance["images"], r.mean("p1")))
@@ -58,15 +59,11 @@ def leaderboard(
 
 
 def _row(result: Result, best: Result) -> dict[str, Any]:
-    row: dict[str, Any] = {"encoder": result.spec.encoder, "images": result.provenance["images"], "left_out": ""}
-    row |= {**result.macro("p1").columns("p1"), **result.macro("map").columns("map")}
-    if not same_photographs(result, best):
-        lost = result.provenance["unreadable"]
-        first = f"; the first: {next(iter(lost.values()))}" if lost else ""
-        row["left_out"] = f"{len(lost)} of {len(lost) + row['images']} photographs{first}"
-    elif result is not best:
-        row |= contrast(of_result(best, "p1"), of_result(result, "p1")).interval.columns("p1_change")
     about = result.provenance
+    row: dict[str, Any] = {"encoder": result.spec.encoder, "images": about["images"], "left_out": result.left_out}
+    row |= {"photographs": about["data_fingerprint"], **result.macro("p1").columns("p1"), **result.macro("map").columns("map")}
+    if result is not best and same_photographs(result, best):
+        row |= contrast(of_result(best, "p1"), of_result(result, "p1")).interval.columns("p1_change")
     fresh = about["embedded_now"] >= result.rows["sha256"].nunique() and about["seconds"] > 0  # a copy is embedded once
     speed = about["embedded_now"] / about["seconds"] if fresh else math.nan
     return row | {"dim": about["encoder"]["dim"], "images_per_second": speed, "identity": about["encoder"]["identity"]}

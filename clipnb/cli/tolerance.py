@@ -57,6 +57,9 @@ def _tolerance(options: argparse.Namespace) -> int:
         found = [
             measured(clean, manip, options.measure, options.fraction, options.width or math.inf, make=make) for manip in manips
         ]
+        left_out = make(clean).left_out
+    if left_out:
+        print(f"clipnb: {clean.dataset_name}: {left_out}", file=sys.stderr)
     frame = tolerance_frame(found)
     if not _printed(frame, options.format):
         print(f"{clean.dataset_name}, {clean.encoder}: {broken_means(found)} at")

@@ -85,6 +85,7 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
         low, high = row[f"{name}_low"], row[f"{name}_high"]
         return form(row[name]) + ("" if math.isnan(low) else f" ({form(low)} to {form(high)})")
 
+    others = frame["photographs"].nunique() > 1
     columns = [
         {
             "encoder": row["encoder"],
@@ -95,7 +96,7 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
             "mCE": "" if math.isnan(row["mCE"]) else f"{row['mCE']:.2f}",
             "images/s": "" if math.isnan(row["images_per_second"]) else f"{row['images_per_second']:.1f}",
             "dim": str(row["dim"]),
-            **({"photographs": str(row["images"])} if frame["images"].nunique() > 1 else {}),
+            **({"photographs": str(row["images"])} if others else {}),
         }
         for row in frame.to_dict("records")
     ]
@@ -103,8 +104,9 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
     lines = str(tabulate(rows, tablefmt="plain", disable_numparse=True)).splitlines()
     if frame["images_per_second"].isna().any():
         lines.append("images/s is empty where embeddings came from the cache, or the run took less than 0.1 s")
-    for encoder, left_out in frame.loc[frame["left_out"] != "", ["encoder", "left_out"]].values:
-        lines.append(f"{encoder} is not compared with the others (no points from the best, no mCE): it cannot read {left_out}")
+    lines += [f"{encoder}: {said}" for encoder, said in zip(frame["encoder"], frame["left_out"], strict=True) if said]
+    if others:
+        lines.append("encoders with different photographs are not compared with each other: no points from the best, no mCE")
     absent = f"empty if {BASELINE} is not listed, or has other photographs"
     errors = f"mCE: 1 - mAP at severities 1 to 5, divided by 1 - mAP of {BASELINE} ({absent})"
     lines.append(f"P@1: the first other result is of the query's kind; mAP: average precision by kind; {errors}")
