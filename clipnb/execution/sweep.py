@@ -7,6 +7,7 @@ Flags or a YAML file describe a grid, whose settings are any other parameters of
 from __future__ import annotations
 
 import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -158,6 +159,7 @@ def seconds_per_image(spec: RunSpec) -> float:
 
 def _trial(spec: RunSpec) -> float:
     photos = load_dataset(spec.dataset).photos[:TRIAL]
+    print(f"timing {spec.encoder} on {len(photos)} photographs, because no run tells its speed", file=sys.stderr)
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     with tempfile.TemporaryDirectory() as folder:
         store = EmbeddingStore(Path(folder), encoder.identity, encoder.dim)
