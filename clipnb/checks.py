@@ -13,6 +13,7 @@ from ._core.text import literal, word
 from .datasets.listing import DEEPER, HIDDEN
 from .manipulations import CLEAN
 from .result import Result
+from .spec import NOTHING_LEFT_OUT
 
 NOTICED = 0.25  # share of unchanged photographs, or of equal inputs, from which a warning is given
 FLOOR = 0.5  # share of clean queries without a valid result from which the threshold does not fit the encoder
@@ -41,10 +42,10 @@ def floor_warning(scores: Mapping[str, Sequence[float]]) -> str:
     values = [value for part in scores.values() for value in part if not math.isnan(value)]
     if not values or (share := values.count(0) / len(values)) < FLOOR:
         return ""
-    return (
-        f"{share:.0%} of the clean queries have no valid result, so that valid@k can hardly fall: the threshold does not fit "
-        "this encoder (`clipnb threshold <data set>` finds one that does); read found and P@1 instead"
-    )
+    kinds = len(scores) > 1 and any(len(part) > 1 for part in scores.values())
+    better = " (`clipnb threshold <data set>` finds one that does); read found and P@1" if kinds else "; read found"
+    hardly = f"{share:.0%} of the clean queries have no valid result, so that valid@k can hardly fall"
+    return f"{hardly}: the threshold does not fit this encoder{better} instead"
 
 
 def partial_warning(result: Result) -> str:
@@ -66,7 +67,9 @@ def _copies_warning(result: Result) -> str:
         return ""
     return (
         f"{many} of {len(share)} queries lose more than {CROWD:.0%} of the {'results' if answered else 'gallery'} as copies "
-        f"(at most {share.max():.0%}): {_names(result)} such pairs, and -p duplicates -1 leaves out equal files alone"
+        f"(at most {share.max():.0%}): {_names(result)} such pairs"
+        + ", and -p duplicates -1 leaves out equal files alone"
+        * (result.spec.duplicates >= 0)
     )
 
 
@@ -101,6 +104,8 @@ def warnings(result: Result) -> list[str]:
             f"{alone} of {len(result.rows)} queries have no other photograph of their category in the gallery: "
             "measures by category leave them out"
         )
+    if result.spec.duplicates == NOTHING_LEFT_OUT and result.spec.mode != "study":
+        said.append("-p duplicates -2 keeps the query's own image in its results: P@1 and valid@k count it, P@k and mAP do not")
     if copies := _copies_warning(result):
         said.append(copies)
     recall = result.provenance["gallery"].get("recall")

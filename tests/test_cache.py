@@ -54,7 +54,7 @@ def test_encoders_and_the_rest_are_listed_with_counts_and_sizes(root: Path, caps
         f"embeddings ViT-L/14 bf16 100 embeddings {sizes[1]} 0 days ago",
         f"embeddings histogram 3 embeddings {sizes[2]} 2 days ago",
         "kind encoder holds size last used",
-        "samples 1 files 2.50MB 0 days ago",
+        "samples 1 file 2.50MB 0 days ago",
     ]
     assert sum(part.size for part in cache.contents()) == sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
 
@@ -64,9 +64,16 @@ def test_one_encoder_or_what_no_run_opened_for_long_is_pruned_and_the_others_sta
         fill(root, identity, days=days)
     EmbeddingStore(root / "embeddings", "opened|x", 8)
     left = ["ViT-L/14", "ViT-L/14 bf16", "histogram", "old", "opened"]
-    for typed, said in (([], "say what to prune"), (["VIT-L/14"], "nothing called VIT-L/14 (did you mean 'ViT-L/14'")):
+    for typed, said in (
+        ([], "say what to prune"),
+        (["VIT-L/14"], "nothing called VIT-L/14 (did you mean 'ViT-L/14'"),
+        (["--older-than", "-1"], "--older-than takes a number of days from 0 up, not -1"),
+        (["--older-than", "nan"], "--older-than takes a number of days from 0 up, not nan"),
+        (["--older-than", "3", "samples"], "cache does not take samples (names come before flags)"),
+    ):
         assert said in printed("cache", "prune", *typed, status=1)
         assert names() == left
+    assert "choose what to prune: clipnb cache prune" in printed("cache", "--older-than", "3", status=1)
     for typed, gone in ((["ViT-L/14 bf16"], "ViT-L/14 bf16"), (["ViT-L/14"], "ViT-L/14"), (["--older-than", "30"], "old")):
         assert "1 part of the cache deleted" in printed("cache", "prune", *typed)
         left.remove(gone)

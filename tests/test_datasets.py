@@ -17,7 +17,7 @@ from clipnb.datasets.dataset import load_dataset, locate, slug
 from clipnb.datasets.images import decode, read
 from clipnb.datasets.samples import SAMPLES
 from clipnb.errors import DatasetError
-from conftest import PhotoFolder, Printed, as_a_user, let_torchvision_load
+from conftest import PhotoFolder, Printed, as_a_user, let_torchvision_load, one_line
 
 SAMPLE_SETS = sorted(SAMPLES)
 
@@ -124,7 +124,9 @@ def test_a_flat_folder_says_whether_originals_are_found_and_adds_distractors(pho
     flat = photo_folder({"cats": 12}) / "cats"
     dataset = load_dataset(str(flat))
     assert (dataset.flat, dataset.words, len(dataset.categories)) == (True, [], 12)
-    result = run(RunSpec(str(flat), "grey", "tiny", 3, per_category=5), progress=False)
+    with one_line("cats has no category folders, which per_category needs: -p categories draws photographs"):
+        run(RunSpec(str(flat), "grey", "tiny", 3, per_category=5), progress=False)
+    result = run(RunSpec(str(flat), "grey", "tiny", 3), progress=False)
     assert len(result.rows) == 12
     assert result.macro("found").n == 12, "photographs are the units of the interval"
     assert math.isnan(result.mean("p1"))

@@ -58,6 +58,20 @@ def test_a_threshold_under_which_nothing_is_valid_is_said_not_to_fit(photo_folde
     assert "does not fit" not in changes_text(fits)
 
 
+def test_where_there_are_no_kinds_no_measure_by_kind_is_recommended(photo_folder: PhotoFolder) -> None:
+    flat = photo_folder({"cats": 6}) / "cats"
+    said = " ".join(run(RunSpec(str(flat), "original", "tiny", 2, tau=1e-6), progress=False).provenance["warnings"])
+    assert "the threshold does not fit this encoder; read found instead" in said
+    assert "clipnb threshold" not in said
+
+
+def test_a_query_among_its_own_results_is_said(photo_folder: PhotoFolder) -> None:
+    root = str(photo_folder({"cats": 6, "dogs": 6}))
+    for settings, said in (({"duplicates": -1}, False), ({"duplicates": -2}, True), ({"mode": "study"}, False)):
+        told = " ".join(run(RunSpec(root, "grey", "tiny", 10, **settings), progress=False).provenance["warnings"])
+        assert ("-p duplicates -2 keeps the query's own image in its results" in told) == said
+
+
 def test_the_crop_of_square_photographs_is_caught_everywhere(photo_folder: PhotoFolder, tmp_path: Path) -> None:
     root = photo_folder({"cats": 4, "dogs": 4}, "square", (32, 32))
     result = run(RunSpec(str(root), "cropped", "tiny", 2), progress=False)

@@ -150,6 +150,10 @@ def test_a_mistake_is_one_line_before_the_first_run(
             f"tolerance {folder} --encoder tiny --measure zero_shot --k 2",
             "the encoder tiny embeds no text, which zero_shot needs: ",
         ),
+        (
+            f"tolerance {folder} --encoder tiny --measure p1 --k 1 --per-category 1",
+            "no category of photos has two photographs, which p1",
+        ),
         (f"tolerance {folder}/a --encoder tiny --measure p1 --k 1", "a has no category folders, which p1 needs: make a folder for"),
     ):
         (line,) = printed(*words.split(), status=1).splitlines()

@@ -95,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise UserError(f"{command} does not take {shlex.join(unknown)}: put a name with spaces in quotes: {spaced}")
             flags = {flag.strip("-"): flag for flag in options.takes}
             meant = nearest(unknown[0].strip("-"), flags, flags) or _dashed(unknown)
+            if not unknown[0].startswith("-") and any(word.startswith("--") for word in typed[: typed.index(unknown[0])]):
+                meant = " (names come before flags)"
             if "--" in typed:
                 meant = " (all words after -- are names: type flags before it)"
             raise UserError(f"{command} does not take {shlex.join(unknown)}{meant}; clipnb {command} --help lists what it takes")

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from ..errors import UserError
 from .flags import Command, add_engines, typed_folder
 
 SPELLINGS = ["open_clip:<model>/<tag>", "timm:<model>", "hf:<repository or folder>", "st:<name or folder>"]
@@ -134,6 +135,8 @@ def _cache(options: argparse.Namespace) -> int:
         parts = "1 part" if len(chosen) == 1 else f"{len(chosen)} parts"
         print(f"{parts} of the cache deleted, {cache.readable(cache.prune(chosen))} freed")
         return 0
+    if options.what or options.all or options.older_than is not None:
+        raise UserError("names, --older-than and --all choose what to prune: clipnb cache prune ...; clipnb cache lists all")
     print(f"{cache_root()} ($CLIPNB_CACHE): {cache.readable(sum(part.size for part in kept))}")
     if kept:
         print(cache.table(kept))

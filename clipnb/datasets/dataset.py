@@ -263,7 +263,9 @@ def sample(dataset: Dataset, categories: int = 0, per_category: int = 0, seed: i
     chosen = drawn(names, categories or len(names), seed, "categories")
     photos = [photo for photo in dataset.photos if photo.category in chosen]
     most = max(Counter(photo.category for photo in dataset.photos).values(), default=0)
-    if per_category > most and not dataset.flat:
+    if per_category and dataset.flat:
+        raise DatasetError(f"{dataset.name} has no category folders, which per_category needs: -p categories draws photographs")
+    if per_category > most:
         raise DatasetError(
             f"{dataset.name} has at most {most} photographs in a category, fewer than -p per_category {per_category}"
         )

@@ -57,7 +57,8 @@ def _kept(path: Path) -> CacheEntry:
     size, used = sum(stat.st_size for stat in stats), max((stat.st_mtime for stat in stats), default=0.0)
     if path.is_dir():
         old = {"name": path.name, "unread": "of version 0.1"} if path.parent.name == "embeddings" else {}
-        return CacheEntry(path, "embeddings" if old else path.name, size, used, f"{len(stats)} files", **old)
+        holds = "1 file" if len(stats) == 1 else f"{len(stats)} files"
+        return CacheEntry(path, "embeddings" if old else path.name, size, used, holds, **old)
     try:
         with closing(connect(path)) as db:
             ((identity,),) = db.execute("SELECT CAST(identity AS BLOB) FROM encoder")
@@ -78,8 +79,10 @@ def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float |
         everything: delete whatever its age.
 
     Raises:
-        UserError: nothing in the cache goes by one of the names, or nothing says what to delete.
+        UserError: the days are below 0, nothing in the cache goes by one of the names, or nothing says what to delete.
     """
+    if older_than is not None and not older_than >= 0:
+        raise UserError(f"--older-than takes a number of days from 0 up, not {older_than:g}")
     if not names and older_than is None and not everything:
         if unread := [part for part in kept if part.unread]:
             return unread

@@ -72,7 +72,8 @@ def lines(found: Sequence[Tolerance]) -> list[str]:
     width = max((len(MANIPULATIONS[t.manip].label) for t in ordered), default=0)
     said = [f"  {MANIPULATIONS[t.manip].label:<{width}}  {in_words(t)}" for t in ordered]
     if few := [t.categories for t in ordered if t.categories < FEWEST]:
-        said.append(f"no intervals: {min(few)} categories are too few, {FEWEST} are needed")
+        have = "one category is" if min(few) == 1 else f"{min(few)} categories are"
+        said.append(f"no intervals: {have} too few, {FEWEST} are needed")
     return said + [COVERS] * ("; covers" in "".join(said))
 
 
