@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from .errors import UserError
+from .possible import drawn_for
 from .result import Result, load_results
-from .runs import drawn_for, saved_result
+from .runs import saved_result
 
 KEY = ["category", "image", "draw"]  # columns that identify a row
 

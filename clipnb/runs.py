@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,27 +20,26 @@ import pandas as pd
 
 from . import checks
 from ._core.files import require_writable
-from ._core.paths import normalized_dataset, results_root, shown
+from ._core.paths import normalized_dataset, results_root
 from ._core.text import is_service
-from .datasets.dataset import Dataset, batch, fingerprint_now, load_dataset, readable, sample
-from .datasets.images import decode, read
+from .comparable import comparable
+from .datasets.dataset import Dataset, batch, fingerprint_now, readable
 from .datasets.importers import is_imported
 from .embedding.embed import Embeddings, embed, embed_names, kept_embeddings
 from .embedding.store import EmbeddingStore
-from .encoders import Encoder, TextEncoder, imports_code, load_encoder, names_file, require_loadable, require_packages
+from .encoders import Encoder, TextEncoder, imports_code, load_encoder, names_file
 from .encoders.base import require_sound
 from .encoders.prompts import BARE, templates
 from .errors import DatasetError, UserError
-from .manipulations import CLEAN, MANIPULATIONS, STUDY, condition
+from .manipulations import CLEAN, STUDY, condition
 from .metrics.measures import MEASURES, QueryResults
 from .metrics.ranking import codes, rank_all
 from .metrics.validity import result_distances
 from .metrics.zero_shot import Texts
-from .provenance import describe, folder_sha256
-from .result import Result, comparable, load_results, require_own_folder
-from .retrieval.neighbours import require_results
+from .possible import drawn_for, require_k, require_some
+from .provenance import describe
+from .result import Result, load_results
 from .retrieval.results import DEAD, UNREADABLE, USABLE, LookUp, SearchResults
-from .retrieval.sources import require_fitting, require_gallery
 from .spec import NOTHING_LEFT_OUT, RunSpec
 
 
@@ -78,7 +76,7 @@ def run(
         require_sound(encoder, getattr(encoder, "name", type(encoder).__name__))
         spec = replace(spec, encoder=encoder.name, precision=getattr(encoder, "precision", "fp32"), engine="torch")
     dataset = drawn_for(spec)
-    _require_k(spec, dataset)
+    require_k(spec, dataset)
     asked_for = batch(dataset.photos, spec.start, spec.step)
     templates(spec.prompts)  # fails before the work
     encoder = encoder or load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
@@ -108,56 +106,6 @@ def run(
     result = Result(spec, about, rows)
     result.provenance["warnings"] = checks.warnings(result)
     return result
-
-
-def require_some(found: Embeddings, dataset: Dataset) -> None:
-    """Raise a `DatasetError` with the first reason if not one photograph could be embedded."""
-    if not found.photos:
-        reason = next(iter(found.unreadable.values()))
-        raise DatasetError(f"none of the {len(found.unreadable)} images in {shown(dataset.root)} can be used; the first: {reason}")
-
-
-def require_possible(spec: RunSpec) -> None:
-    """Check a run before a photograph is embedded: its packages, its data set, batch and k, its gallery, and the run's folder."""
-    found: list[UserError] = []
-    for check in (partial(require_packages, spec.encoder), partial(_require_photographs, spec)):
-        try:
-            check()
-        except UserError as error:
-            found.append(error)
-    if found:
-        raise found[0] if len(found) == 1 else UserError("; ".join(map(str, found)))
-    require_loadable(spec.encoder, spec.precision, spec.engine, spec.device)
-    if spec.gallery:
-        require_fitting(spec.gallery, spec.encoder, spec.precision, spec.engine, spec.device, spec.colour, spec.k)
-
-
-def _require_k(spec: RunSpec, dataset: Dataset) -> None:
-    """Raise a `UserError` if a data set that is its own gallery is too small; only then are its unreadable files counted."""
-    others = len(dataset.photos) - 1
-    if spec.gallery or spec.k <= others:
-        return
-    broken = 0
-    for photo in dataset.photos[:100]:
-        try:
-            decode(read(photo.path))
-        except UserError:
-            broken += 1
-    left_out = [part for part in (dataset.left_out, f"{broken} unreadable" * (broken > 0)) if part]
-    require_results(spec.k, others - broken, unused=", ".join(left_out))
-
-
-def _require_photographs(spec: RunSpec) -> None:
-    if spec.gallery:
-        require_gallery(spec.gallery)
-    if is_imported(spec.dataset):
-        return  # writing it takes long and belongs to the run
-    dataset = drawn_for(spec)
-    _require_k(spec, dataset)
-    for word in dataset.words if MANIPULATIONS[spec.manip].writes else ():
-        replace(spec.condition, word=word)(np.zeros((32, 32, 3), np.uint8), spec.seed, "")  # its letters are in a font
-    batch(dataset.photos, spec.start, spec.step)
-    require_own_folder(results_root() / spec.run_id, spec, folder_sha256(dataset.root), partial(fingerprint_now, dataset))
 
 
 def saved_result(spec: RunSpec) -> Result | None:
@@ -267,11 +215,6 @@ def texts_of(spec: RunSpec, dataset: Dataset, asked: Embeddings, encoder: TextEn
         rows = np.searchsorted(words, written) if all(written) else None
         found[name] = Texts(prompts, bare, np.searchsorted(words, names), rows, not (spec.start or spec.step))
     return found
-
-
-def drawn_for(spec: RunSpec) -> Dataset:
-    """The photographs of a run: its data set, or the random part that `categories` and `per_category` ask for."""
-    return sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
 
 
 def study_runs(dataset: str, encoder: str = "", *, only_saved: bool = False, **settings: object) -> list[Result]:

@@ -16,10 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ._core.paths import expanded, normalized_dataset, normalized_gallery
-from ._core.text import file_slug, gallery_slug, is_service
+from ._core.text import address_mistake, file_slug, gallery_slug, is_service, looks_like_address
 from .datasets.dataset import slug
 from .datasets.images import COLOURS, digest
 from .datasets.picture_hash import BITS, NEAR
@@ -44,10 +43,6 @@ AS_STUDY: dict[str, Any] = {
     "colour": "stored",
 }
 """The settings of mode `study`."""
-
-
-HOST_AND_PORT = r"(?!nested:|hf:|wds:)([\w.-]+|\[[\da-f:.]+\]):\d+(/.*)?"
-"""What the address of a service looks like without its http://."""
 
 
 def _field(default: object, what: str, allows: Callable[[Any], bool] = lambda v: True, wanted: str = "", **options: Any) -> Any:
@@ -262,20 +257,13 @@ def _conflicts(spec: RunSpec) -> list[str]:
     if "://" in gallery and "," in gallery:
         said.append("a service cannot be one of several galleries: name its address alone")
     elif is_service(gallery):
-        try:
-            address = urlsplit(gallery)
-            right = address.scheme in ("http", "https") and address.hostname and address.port != 0
-        except ValueError:  # of a port or an IPv6 address
-            right = False
-        if not right:
-            said.append(f"a service's address is http://host:port or https://host, not {gallery!r}")
-        elif address.username or address.password:
-            said.append("a service's address must hold no user name or password, because runs and pages record it")
+        if mistake := address_mistake(gallery):
+            said.append(mistake)
         elif not spec.index.strip():
             said.append("a service has indexes by name: pass -p index <name> (GET /indices-list lists them)")
         if 0 < spec.num_images < spec.k:
             said.append(f"num_images = {spec.num_images} cannot give k = {spec.k} results")
-    elif re.fullmatch(HOST_AND_PORT, gallery, re.IGNORECASE) and not os.path.isdir(expanded(gallery)):  # noqa: PTH112
+    elif looks_like_address(gallery) and not os.path.isdir(expanded(gallery)):  # noqa: PTH112
         said.append(f"a service's address begins with http:// or https://: -p gallery http://{gallery}")
     elif spec.index and spec.index.strip().lower() not in INDEXES:
         names = "(names are for the indexes of a service, whose address begins with http://)"

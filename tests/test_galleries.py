@@ -29,6 +29,7 @@ from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.picture_hash import near_copies, picture_hash
 from clipnb.embedding.store import EmbeddingStore
 from clipnb.errors import UserError
+from clipnb.possible import require_possible
 from clipnb.report.photos import query_results
 from clipnb.report.text import summary
 from clipnb.result import Result
@@ -41,7 +42,7 @@ from clipnb.retrieval.knn_client import ServiceResult
 from clipnb.retrieval.results import USABLE
 from clipnb.retrieval.sources import image_finder
 from clipnb.retrieval.study_protocol import move_queries, without_lookalikes
-from clipnb.runs import require_possible, run, saved_result
+from clipnb.runs import run, saved_result
 from clipnb.spec import RunSpec
 from conftest import PhotoFolder, Printed, TinyEncoder, one_line, picture, unit_vectors
 

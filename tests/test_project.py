@@ -24,7 +24,7 @@ from clipnb.errors import MissingExtra, UserError
 from clipnb.execution import pages
 from clipnb.execution.papermill_command import planned
 from clipnb.execution.papermill_plugin import Handler
-from clipnb.runs import require_possible
+from clipnb.possible import require_possible
 from conftest import REPOSITORY, PhotoFolder, Printed, let_torchvision_load
 
 

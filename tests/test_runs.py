@@ -21,8 +21,8 @@ from clipnb.datasets.dataset import load_dataset
 from clipnb.datasets.images import decode, digest, read
 from clipnb.errors import DatasetError
 from clipnb.manipulations import Condition
+from clipnb.possible import require_possible
 from clipnb.report.text import summary
-from clipnb.runs import require_possible
 from conftest import PhotoFolder, TinyEncoder, picture, tiny_run
 
 

@@ -19,7 +19,8 @@ from clipnb.checks import warnings
 from clipnb.datasets.dataset import Dataset, Photo, batch, load_dataset, sample
 from clipnb.errors import DatasetError
 from clipnb.merge import merge, merge_saved
-from clipnb.runs import current_result, require_possible
+from clipnb.possible import require_possible
+from clipnb.runs import current_result
 from conftest import PhotoFolder, Printed
 
 

@@ -21,9 +21,9 @@ from clipnb.embedding.store import EmbeddingStore
 from clipnb.encoders.prompts import BARE, templates
 from clipnb.manipulations import Condition, View, apply, condition
 from clipnb.metrics.zero_shot import retrieved_by_text, zero_shot
+from clipnb.possible import require_possible
 from clipnb.report.photos import before_after
 from clipnb.report.text import summary
-from clipnb.runs import require_possible
 from conftest import PhotoFolder, TinyEncoder, let_torchvision_load, picture
 
 let_torchvision_load()

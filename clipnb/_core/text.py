@@ -48,6 +48,24 @@ def is_service(gallery: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]*://", gallery, re.IGNORECASE) is not None
 
 
+def looks_like_address(gallery: str) -> bool:
+    """Whether a gallery looks like the address of a service without its `http://`."""
+    return re.fullmatch(r"(?!nested:|hf:|wds:)([\w.-]+|\[[\da-f:.]+\]):\d+(/.*)?", gallery, re.IGNORECASE) is not None
+
+
+def address_mistake(address: str) -> str:
+    """What is wrong with the address of a service; "" if nothing."""
+    try:
+        split = urlsplit(address)
+        right = split.scheme in ("http", "https") and split.hostname and split.port != 0
+    except ValueError:  # of a port or an IPv6 address
+        right = False
+    if not right:
+        return f"a service's address is http://host:port or https://host, not {address!r}"
+    secret = split.username or split.password
+    return "a service's address must hold no user name or password, because runs and pages record it" if secret else ""
+
+
 def base_address(address: str) -> str:
     """Reduce the address of any page of a service to `http://host:port`, in lower case."""
     split = urlsplit(address)

@@ -21,8 +21,8 @@ from ..manipulations import CLEAN
 from ..metrics.ranking import codes
 from ..metrics.validity import Floats
 from ..metrics.verification import OperatingCurve, average_precision, equal_error, recall_at_precision, roc_auc, tau_at_fpr
+from ..possible import drawn_for, require_some
 from ..retrieval.neighbours import require_results
-from ..runs import drawn_for, require_some
 from ..spec import RunSpec
 from ..stats.intervals import Interval
 from .pair_counts import PairCounts, jackknife, pair_counts

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._core.paths import results_root
+from ..comparable import of_one_code, same_photographs
 from ..encoders import resolve
 from ..errors import UserError
 from ..manipulations import CLEAN
 from ..metrics.measures import MEASURES
-from ..result import Result, load_results, near_runs, of_one_code, same_photographs
+from ..result import Result, load_results, near_runs
 from ..spec import RunSpec
 from .contrasts import Contrast, contrast
 from .scores import Scores, differs, of_result, read_log

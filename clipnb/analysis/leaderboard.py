@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..comparable import same_photographs
 from ..manipulations import SEVERITIES
 from ..metrics.corruption import mean_corruption_error
-from ..result import Result, same_photographs
+from ..result import Result
 from ..runs import saved_or_new
 from ..spec import RunSpec
 from .contrasts import contrast

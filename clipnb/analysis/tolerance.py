@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ..comparable import comparable, why_incomparable
 from ..encoders import TextEncoder, load_encoder
 from ..errors import UserError
 from ..manipulations import CLEAN, EVERYDAY, MANIPULATIONS, SEVERITIES, STUDY
 from ..metrics.measures import MEASURES
-from ..result import Result, comparable, load_results, why_incomparable
-from ..runs import drawn_for, saved_or_new
+from ..possible import drawn_for
+from ..result import Result, load_results
+from ..runs import saved_or_new
 from ..spec import RunSpec
 from ..stats.breaking_point import BreakingPoint, breaking_point
 

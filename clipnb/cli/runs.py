@@ -61,7 +61,7 @@ def _report(options: argparse.Namespace) -> int:
 def _possible(specs: list[RunSpec], options: argparse.Namespace) -> list[RunSpec]:
     """Select the runs that can start, and print why the others cannot."""
     from ..execution.pages import failure_of
-    from ..runs import require_possible
+    from ..possible import require_possible
 
     failures = {spec.run_id: why for spec in specs if (why := failure_of(require_possible, spec))}
     _tell(failures, "cannot start", options)

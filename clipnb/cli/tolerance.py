@@ -111,7 +111,8 @@ def _counted(first: Iterable[RunSpec], measure: str) -> Iterator[Callable[[RunSp
     from tqdm import tqdm
 
     from ..analysis.tolerance import require_measure
-    from ..runs import require_possible, saved_or_new
+    from ..possible import require_possible
+    from ..runs import saved_or_new
 
     for spec in first:
         require_possible(spec)

@@ -19,8 +19,8 @@ from ..embedding.embed import embed, kept_embeddings
 from ..encoders import load_encoder
 from ..errors import UserError
 from ..manipulations import CLEAN
+from ..possible import drawn_for
 from ..retrieval.sources import hashes_for
-from ..runs import drawn_for
 from ..spec import RunSpec
 
 PHOTOS = 50  # number of photographs in a task

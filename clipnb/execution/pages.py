@@ -30,9 +30,10 @@ from ..datasets.samples import SAMPLES
 from ..encoders import OFFLINE
 from ..errors import MissingExtra, UserError, needs, user_errors
 from ..manipulations import CLEAN, STUDY
+from ..possible import require_possible
 from ..provenance import code_sha256, folder_sha256
 from ..retrieval.sources import gallery_files
-from ..runs import custom_identity, require_possible
+from ..runs import custom_identity
 from ..spec import RunSpec
 
 MADE_BY_THE_BUILD = ("api", "cards", "datasets")  # folders in `book/` that the build writes

@@ -166,7 +166,7 @@ def planned(arguments: list[str]) -> Planned | None:
     if not typed and imports_code(spec.encoder):
         hint = f"-p encoder {shlex.quote(spec.encoder)}"
         raise UserError(f"a file names the encoder {spec.encoder!r}, whose code is imported only if you type it: {hint}")
-    from ..runs import require_possible
+    from ..possible import require_possible
 
     require_possible(spec)
     if kernel := _given(arguments)["kernel"]:

@@ -30,7 +30,8 @@ from ..embedding.store import EmbeddingStore
 from ..encoders import default_encoder, imports_code, load_encoder
 from ..errors import UserError, needs, text_of
 from ..manipulations import CLEAN, MANIPULATIONS, STUDY
-from ..runs import drawn_for, saved_or_new
+from ..possible import drawn_for
+from ..runs import saved_or_new
 from ..spec import FIELDS, RunSpec
 from . import pages
 

@@ -16,9 +16,9 @@ from ..datasets.dataset import Dataset, Photo, load_dataset, readable
 from ..datasets.images import RGB, decode, digest, read
 from ..errors import DatasetError, UnreadableImage
 from ..manipulations import CLEAN
+from ..possible import drawn_for
 from ..result import Result
 from ..retrieval.sources import image_finder
-from ..runs import drawn_for
 from ..spec import RunSpec
 from .format import share
 from .plots import INK, WIDTH, new_figure, plain

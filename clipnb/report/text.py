@@ -14,9 +14,10 @@ from ..analysis.contrasts import Contrast, contrast
 from ..analysis.missing import account
 from ..analysis.scores import of_result
 from ..checks import duplicate_conditions, warnings
+from ..comparable import comparable
 from ..manipulations import CLEAN, SEVERITIES
 from ..metrics.measures import MEASURES
-from ..result import Result, comparable
+from ..result import Result
 from ..spec import FLAGS, RunSpec
 from ..stats.hypothesis import holm
 from ..stats.intervals import ALPHA

@@ -21,8 +21,9 @@ from clipnb.errors import UserError
 from clipnb.manipulations import CLEAN
 from clipnb.metrics.ranking import Integers, codes, in_steps, similarity_blocks
 from clipnb.metrics.validity import Floats
+from clipnb.possible import drawn_for
 from clipnb.report.plots import INK, MID, WIDTH, new_figure
-from clipnb.runs import drawn_for, run
+from clipnb.runs import run
 from clipnb.spec import RunSpec
 from clipnb.stats.intervals import Interval, category_means, mean_interval
 

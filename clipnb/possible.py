@@ -1,0 +1,77 @@
+"""Whether a run is possible: what is checked before a photograph is embedded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from ._core.paths import results_root, shown
+from .datasets.dataset import Dataset, batch, fingerprint_now, load_dataset, sample
+from .datasets.images import decode, read
+from .datasets.importers import is_imported
+from .embedding.embed import Embeddings
+from .encoders import require_loadable, require_packages
+from .errors import DatasetError, UserError
+from .manipulations import MANIPULATIONS
+from .provenance import folder_sha256
+from .result import require_own_folder
+from .retrieval.neighbours import require_results
+from .retrieval.sources import require_fitting, require_gallery
+from .spec import RunSpec
+
+
+def drawn_for(spec: RunSpec) -> Dataset:
+    """The photographs of a run: its data set, or the random part that `categories` and `per_category` ask for."""
+    return sample(load_dataset(spec.dataset), spec.categories, spec.per_category, spec.seed)
+
+
+def require_some(found: Embeddings, dataset: Dataset) -> None:
+    """Raise a `DatasetError` with the first reason if not one photograph could be embedded."""
+    if not found.photos:
+        reason = next(iter(found.unreadable.values()))
+        raise DatasetError(f"none of the {len(found.unreadable)} images in {shown(dataset.root)} can be used; the first: {reason}")
+
+
+def require_possible(spec: RunSpec) -> None:
+    """Check a run before a photograph is embedded: its packages, its data set, batch and k, its gallery, and the run's folder."""
+    found: list[UserError] = []
+    for check in (partial(require_packages, spec.encoder), partial(_require_photographs, spec)):
+        try:
+            check()
+        except UserError as error:
+            found.append(error)
+    if found:
+        raise found[0] if len(found) == 1 else UserError("; ".join(map(str, found)))
+    require_loadable(spec.encoder, spec.precision, spec.engine, spec.device)
+    if spec.gallery:
+        require_fitting(spec.gallery, spec.encoder, spec.precision, spec.engine, spec.device, spec.colour, spec.k)
+
+
+def require_k(spec: RunSpec, dataset: Dataset) -> None:
+    """Raise a `UserError` if a data set that is its own gallery is too small; only then are its unreadable files counted."""
+    others = len(dataset.photos) - 1
+    if spec.gallery or spec.k <= others:
+        return
+    broken = 0
+    for photo in dataset.photos[:100]:
+        try:
+            decode(read(photo.path))
+        except UserError:
+            broken += 1
+    left_out = [part for part in (dataset.left_out, f"{broken} unreadable" * (broken > 0)) if part]
+    require_results(spec.k, others - broken, unused=", ".join(left_out))
+
+
+def _require_photographs(spec: RunSpec) -> None:
+    if spec.gallery:
+        require_gallery(spec.gallery)
+    if is_imported(spec.dataset):
+        return  # writing it takes long and belongs to the run
+    dataset = drawn_for(spec)
+    require_k(spec, dataset)
+    for word in dataset.words if MANIPULATIONS[spec.manip].writes else ():
+        replace(spec.condition, word=word)(np.zeros((32, 32, 3), np.uint8), spec.seed, "")  # its letters are in a font
+    batch(dataset.photos, spec.start, spec.step)
+    require_own_folder(results_root() / spec.run_id, spec, folder_sha256(dataset.root), partial(fingerprint_now, dataset))
