@@ -156,6 +156,8 @@ def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(
     spec = RunSpec("nba", "grey", "histogram", 3)
     assert pages.outstanding([spec, spec.clean])[0].keys() == {spec.clean}, "clipnb report does not make the page again"
     assert "next: the same with -p manip original, then clipnb analyse nba-histogram-k3" in shown
+    at_strength = RunSpec("nba", "blurred", "histogram", 4, strength=2.5)
+    assert Handler(at_strength).next_commands().startswith("the same with -p manip original and without -p strength, then")
     monkeypatch.setenv("CLIPNB_PROJECT", str(project))
     monkeypatch.chdir(project.parent)  # outside the project of the notebook
     assert Handler(spec).next_commands().endswith(f" then cd {project.name} && clipnb analyse nba-histogram-k3")

@@ -170,12 +170,12 @@ def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
             if own in found:
                 warnings.warn(f"{_named(pair)} have the values of a pair with other settings: counted once", stacklevel=3)
             found.setdefault(own, (pair[0].spec.group_id, c))
-        else:
-            warnings.warn(f"{_named(pair)} do not both have values of {measure}: left out", stacklevel=3)
     if not found:
         for r in pairs[0]:
             r.column(measure)  # says why it has none
         raise UserError(f"{a} and {b} have no pair of runs with values of {measure}: choose another --measure")
+    for pair in (pair for pair in pairs if not _both_scored(pair, measure)):
+        warnings.warn(f"{_named(pair)} do not both have values of {measure}: left out", stacklevel=3)
     several = Counter(name for name, _ in found)
     named = [(f"{name} ({group})" if several[name] > 1 else name, c) for (name, _), (group, c) in found.items()]
     return [dataclasses.replace(c, dataset=name, before=a, after=b) for name, c in named]

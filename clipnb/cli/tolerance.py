@@ -35,7 +35,12 @@ def _shared_arguments(parser: argparse.ArgumentParser, width: float) -> None:
     parser.add_argument("--fraction", type=float, default=FRACTION, help=f"{what} ({FRACTION:g})")
     what = "stop where a breaking point is known to this share of its strength; 0: severities 1 to 5 alone"
     parser.add_argument("--width", type=float, default=width, help=f"{what} ({width:g})")
-    parser.add_argument("--format", default="table", choices=["table", "json", "csv"], help="what is printed (table)")
+    parser.add_argument(
+        "--format",
+        default="table",
+        choices=["table", "json", "csv"],
+        help="what is printed (table); before and beyond: outside what was measured",
+    )
 
 
 def _tolerance_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,19 +140,19 @@ def _printed(frame: pd.DataFrame, kind: str) -> bool:
     elif kind == "csv":
         from ..report.tables import csv
 
-        print(csv(frame.map(lambda v: "; ".join(f"{x:g}" for x in v) if isinstance(v, list) else v)), end="")
+        print(csv(frame.map(lambda v: "; ".join(f"{x:g}" for x in v) if isinstance(v, list) else _plain(v))), end="")
     return kind != "table"
 
 
+def _plain(value: Any) -> Any:
+    """A value for JSON, which has no infinity: "before" and "beyond" stand for -inf and inf, None for a missing value."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "beyond" if value > 0 else "before"
+    return value
+
+
 def _json(frame: pd.DataFrame) -> str:
-    """A frame as JSON, which has no infinity: "before" and "beyond" stand for -inf and inf, null for a missing value."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, float) and not math.isfinite(value):
-            return None if math.isnan(value) else "beyond" if value > 0 else "before"
-        return value
-
-    rows = [{str(name): plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+    rows = [{str(name): _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
     return json.dumps(rows, indent=1, ensure_ascii=False)
 
 

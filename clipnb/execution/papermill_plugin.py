@@ -96,7 +96,8 @@ class Handler(LocalHandler):  # type: ignore[misc]
             return f"the same with -p start {start}" + f" -p step {step}" * (not 0 < spec.step <= step)
         if spec.manip == CLEAN:
             return f"the same with an edit, such as -p manip grey, then {there}clipnb analyse {group}"
-        clean = "" if saved_result(spec.clean) else "the same with -p manip original, then "
+        original = "the same with -p manip original" + " and without -p strength" * bool(spec.strength)
+        clean = "" if saved_result(spec.clean) else f"{original}, then "
         return f"{clean}{there}clipnb analyse {group}"
 
 
