@@ -83,7 +83,7 @@ def test_a_worker_that_cannot_start_leaves_the_answer_to_an_interrupt(
         ("datasets: [a]\nsettings: {K: 5}\n", r"unknown settings: K \(did you mean 'k'"),
         ("datasets: [a]\nsettings: {keep: true}\n", "unknown settings: keep; choose from aesthetic_score, "),
         ("datasets: [a]\nk: 3\ntau: 1\n", r"must hold some of .* nothing else \(k, tau\): put k, tau into settings\Z"),
-        ("datasets: [a]\nsettings: {strength: 2.5}\n", r"\Aa grid has no strength: list severities: \[1, 3, 5\], or pass -p"),
+        ("datasets: [a]\nsettings: {strength: 2.5}\n", r"\Aa sweep has no strength: list severities \(1 3 5\), or pass -p"),
         ("manips: []\nseverities: [high]\n", "manips is empty: .*; severities must be whole numbers"),
         ("datasets: [a, b]\nencoders: [histgram]\nsettings: {k: 0}\n", r"unknown encoder 'histgram' [^;]*; k must be [^;]*\Z"),
         ("settings: 3\n", "settings must be"),
@@ -114,6 +114,7 @@ def test_a_grid_that_makes_no_sense_is_refused() -> None:
     for grid, said in (
         (Grid(()), "needs data sets"),
         (Grid(("a",), ("gry",)), "unknown manipulation"),
+        (Grid(("a",), ("blurred=2.5",)), "a sweep has no strength: "),
         (Grid(("a",), severities=(6,)), "severity must be"),
         (Grid(("a",), settings={"severity": 2}), "settings hold severity"),
         (Grid(("a",), settings={"kk": 2}), "unknown settings: kk"),

@@ -37,6 +37,7 @@ from . import pages
 
 AXES = {"dataset", "manip", "severity", "encoder"}  # fields of `RunSpec` of which a grid has lists
 TRIAL = 6  # number of photographs in a trial, which measures the speed of an encoder without earlier runs
+NO_STRENGTH = "a sweep has no strength: list severities (1 3 5), or pass -p strength to a single run"
 LARGEST = 100_000  # size of the largest file that is read as a grid, in bytes
 NOTEBOOK_SECONDS = 12.0  # time that a run's kernel, figures and page take besides its embeddings, on one core
 
@@ -63,7 +64,7 @@ class Grid:
             meant = "".join(nearest(name, known) for name in asked) or f"; choose from {', '.join(known)}"
             mistakes.append(f"unknown settings: {', '.join(asked)}{meant}")
         if "strength" in self.settings:
-            mistakes.append("a grid has no strength: list severities: [1, 3, 5], or pass -p strength to a single run")
+            mistakes.append(NO_STRENGTH)
         datasets: list[str] = []
         for dataset in self.datasets:
             with suppress(UserError):  # two spellings of one folder
@@ -77,7 +78,7 @@ class Grid:
                 levels = self.severities if MANIPULATIONS[manip].parameter.levels else (0,)
                 conditions += [(manip, severity) for severity in levels]
             except UserError as error:
-                mistakes.append(str(error))
+                mistakes.append(NO_STRENGTH if "=" in manip else str(error))
         for (manip, severity), encoder, dataset in product(conditions, self.encoders or (default_encoder(),), datasets):
             try:
                 found[RunSpec(dataset, manip, encoder, severity=severity, **settings)] = None
