@@ -289,6 +289,14 @@ def test_export_writes_every_table_in_every_format(runs: list[Result], tmp_path:
     assert set(table["run"]) == {r.spec.run_id for r in runs}
     by_run = table.set_index("run")
     assert by_run.loc[runs[1].spec.run_id, "valid"] == pytest.approx(runs[1].valid.point)
+    for measure, method in (("found", "Gaffke"), ("valid", "Gaffke"), ("shift", "t")):
+        assert set(by_run[f"{measure}_interval"]) == {method}
+        names = [r.spec.run_id for r in runs[:2]]
+        assert main(["analyse", *names, "--measure", measure, "--out", str(tmp_path / measure)]) == 0
+        means = pd.read_csv(tmp_path / measure / "conditions.csv")
+        exported = by_run.loc[names, [measure, *(f"{measure}_{end}" for end in ("low", "high", "interval"))]]
+        columns = ["mean", "low", "high", "interval"]
+        pd.testing.assert_frame_equal(means[columns], exported.reset_index(drop=True).set_axis(columns, axis=1))
     queries = pd.read_parquet(tmp_path / "out" / "queries.parquet")
     again = queries[queries["run"] == runs[1].spec.run_id].groupby("category")["valid"].mean()
     assert_allclose(again, list(runs[1].category_means.values()))

@@ -129,7 +129,7 @@ def test_the_cost_counts_photographs_draws_and_batches(photo_folder: PhotoFolder
     settings = ({"manip": "original"}, {"manip": "cropped", "draws": 3}, {"manip": "grey", "per_category": 2, "step": 1})
     found = cost([RunSpec(root, encoder="tiny", k=2, **s) for s in settings], 2)  # type: ignore[arg-type]
     assert re.fullmatch(r"3 runs to do: at most 42 embeddings \(.*\), about a minute or two on 2 processes, pages included", found)
-    assert capsys.readouterr().err == "timing tiny on 6 photographs, because no run tells its speed\n"
+    assert capsys.readouterr().err == "timing tiny on 6 photographs, because no run embedded enough to tell its speed\n"
 
 
 def test_the_cost_is_that_of_the_runs_own_engine(photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,7 @@ def seconds_per_image(spec: RunSpec) -> float:
 
 def _trial(spec: RunSpec) -> float:
     photos = load_dataset(spec.dataset).photos[:TRIAL]
-    print(f"timing {spec.encoder} on {len(photos)} photographs, because no run tells its speed", file=sys.stderr)
+    print(f"timing {spec.encoder} on {len(photos)} photographs, because no run embedded enough to tell its speed", file=sys.stderr)
     encoder = load_encoder(spec.encoder, spec.precision, spec.engine, spec.device)
     with tempfile.TemporaryDirectory() as folder:
         store = EmbeddingStore(Path(folder), encoder.identity, encoder.dim)

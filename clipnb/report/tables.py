@@ -147,7 +147,7 @@ def conditions_frame(scores: Iterable[Scores]) -> pd.DataFrame:
         images = [v for values in s.images.values() for v in values if not math.isnan(v)]
         if not s.scored:
             raise UserError(f"{s.dataset}, {s.condition}: no image has a score")
-        interval, nested = mean_interval(means, bounds=(0.0, 1.0)), nesting(list(s.images.values()))
+        interval, nested = mean_interval(means, bounds=MEASURES[s.measure].range), nesting(list(s.images.values()))
         row: dict[str, object] = {"dataset": s.dataset, "condition": s.condition, "categories": len(means)}
         row |= {"images": len(images) if named else pd.NA, **interval.cells("mean")}
         row |= {"micro": float(np.mean(images)) if named else math.nan, "median": float(np.median(means))}
@@ -165,8 +165,8 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
         row = {"run": r.spec.run_id, **r.spec.to_dict(), "queries": len(r.rows), "n_categories": r.valid.n}
         row["categories_missing"] = p.get("categories_missing", 0)
         for name in (name for name in MEASURES if name in r.rows):
-            row |= r.macro(name).columns(name)
-        rows.append(row | {"interval": r.valid.method, "noop_share": r.noop_share, "unreadable": len(p["unreadable"]), **made})
+            row |= (mean := r.macro(name)).columns(name) | {f"{name}_interval": mean.method}
+        rows.append(row | {"noop_share": r.noop_share, "unreadable": len(p["unreadable"]), **made})
     return pd.DataFrame(rows)
 
 
