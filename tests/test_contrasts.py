@@ -245,6 +245,8 @@ def test_equal_pairs_of_runs_are_counted_once_and_others_named_by_their_settings
         found = compare("tiny", "tiny-other", "map")
     names = ["photos, original", "photos, grey (photos-tiny-k2)", "photos, grey (photos-tiny-k2-per_category3)"]
     assert sorted(c.dataset for c in found) == sorted(names)
+    with pytest.raises(UserError, match="tiny is compared with itself: name two encoders"):
+        compare("tiny", "tiny", "map")
     tiny_run(root, "grey", 4, "histogram").save()
     with pytest.raises(UserError, match=r"no pair of runs .* and settings: the settings differ: k 4 and 2"):
         compare("histogram", "tiny")

@@ -124,6 +124,10 @@ def test_a_flat_folder_says_whether_originals_are_found_and_adds_distractors(pho
     flat = photo_folder({"cats": 12}) / "cats"
     dataset = load_dataset(str(flat))
     assert (dataset.flat, dataset.words, len(dataset.categories)) == (True, [], 12)
+    (flat / "broken.png").write_bytes(b"no image")
+    (problem,) = run(RunSpec(str(flat), "grey", "tiny", 3), progress=False).provenance["unreadable"].values()
+    assert problem.startswith("broken.png: "), "in a flat folder, a file has no category"
+    (flat / "broken.png").unlink()
     with one_line("cats has no category folders, which per_category needs: -p categories draws photographs"):
         run(RunSpec(str(flat), "grey", "tiny", 3, per_category=5), progress=False)
     result = run(RunSpec(str(flat), "grey", "tiny", 3), progress=False)

@@ -144,6 +144,7 @@ def test_a_mistake_is_one_line_before_the_first_run(
         (f"tolerance {folder} --encoder tiny --fraction 1.5", "--fraction must be between 0 and 1, not 1.5"),
         (f"tolerance {folder} --encoder tiny --width -1", "--width must be 0 or more, not -1"),
         ("tolerance nowhere --encoder tiny", "no data set 'nowhere'"),
+        (f"tolerance {folder} --encoder tiny --manips blurred/3", "blurred/3: name the manipulation alone"),
         (f"sweep {folder} --manips blurred/3", "'blurred/3' is blurred at a severity: type blurred alone, and --severities 3"),
         (f"leaderboard {folder} --encoders tiny tinny", "unknown encoder 'tinny'"),
         (

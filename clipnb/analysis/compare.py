@@ -162,6 +162,8 @@ def _run(name: str) -> Result | None:
 
 def _encoders(a: str, b: str, measure: str) -> list[Contrast]:
     a, b = (_canonical(name) for name in (a, b))
+    if a == b:
+        raise UserError(f"{a} is compared with itself: name two encoders, or two runs of one")
     found: dict[tuple[str, tuple[float, ...]], tuple[str, Contrast]] = {}
     for pair in (pairs := _pairs(a, b)):
         if _both_scored(pair, measure):

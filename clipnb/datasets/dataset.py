@@ -54,6 +54,11 @@ class Photo:
         """`<category>/<name>`: unique within a data set and equal on every machine."""
         return f"{self.category}/{self.name}"
 
+    @property
+    def place(self) -> str:
+        """Where the file lies in the folder of the data set."""
+        return self.name if self.category == self.name else self.id
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -104,13 +104,13 @@ def embed(
         return embedding_key(work.digest, own.key(seed), colour), own
 
     def items(to_input: ToInput, work: _Work, content: bytes, wanted: dict[bytes, Condition]) -> Iterator[Item]:
-        image = decode(content, work.photo.id, colour)
+        image = decode(content, work.photo.place, colour)
         clean = to_input(image)
         for key, asked in wanted.items():
             try:
                 made = asked(image, seed, work.digest)
             except Exception as error:
-                raise UnreadableImage(of_one_photograph(f"{work.photo.id} ({asked.label})", error)) from error
+                raise UnreadableImage(of_one_photograph(f"{work.photo.place} ({asked.label})", error)) from error
             pixels = clean if made is image else to_input(made)
             difference = colour_difference(clean, pixels)
             strength = asked.at_input(image.shape, made.shape, view, difference)
@@ -130,7 +130,7 @@ def embed(
         except Exception as error:  # of the decoder, a manipulation or the preparation: the others go on
             if photo.path.is_relative_to(cache_root()) and not photo.path.exists():
                 raise UserError(f"{shown(photo.path)} was deleted while it was used: run the same again") from error
-            work.problem = of_one_photograph(photo.id, error)
+            work.problem = of_one_photograph(photo.place, error)
         return work
 
     def for_processes() -> Callable[[Photo], _Work] | None:

@@ -108,6 +108,8 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
     lines += [f"{encoder}: {said}" for encoder, said in zip(frame["encoder"], frame["left_out"], strict=True) if said]
     if others:
         lines.append("encoders with different photographs are not compared with each other: no points from the best, no mCE")
+    if frame["p1"].isna().all():
+        lines.append("P@1 and mAP are empty, and mCE with them: the photographs have no kinds, or each is the only one of its kind")
     absent = f"empty if {BASELINE} is not listed, or has other photographs"
     errors = f"mCE: 1 - mAP at severities 1 to 5, divided by 1 - mAP of {BASELINE} ({absent})"
     lines.append(f"P@1: the first other result is of the query's kind; mAP: average precision by kind; {errors}")

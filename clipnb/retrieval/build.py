@@ -108,10 +108,10 @@ def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) 
         try:
             content = read(photo.path)
             with room_for(content):
-                image = decode(content, photo.id, plan.colour)
+                image = decode(content, photo.place, plan.colour)
                 hashed, pixels = picture_hash(image).tobytes().hex(), encoder.prepare(image)
         except Exception as error:  # of the decoder or the preparation: the others go on
-            return of_one_photograph(photo.id, error)
+            return of_one_photograph(photo.place, error)
         told = (str(photo.path), photo.id, photo.category, photo.category.replace("_", " "), digest(content), hashed)
         return dict(zip(METADATA, told, strict=True)), pixels
 
