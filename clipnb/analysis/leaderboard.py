@@ -43,8 +43,9 @@ def leaderboard(
         read, `left_out` says how many it cannot, and `photographs` is the digest of those that it can. There is no `p1_change`
         where that digest is not the one of the encoder with the most photographs, and no `mCE` where it is not the baseline's.
         `p1` and `map` are macro means on clean photographs with their intervals; `p1_change` is the difference of P@1 from the
-        best encoder, paired by photograph, with its interval; `mCE` is the mean corruption error of mAP against the baseline encoder, NaN without the baseline's runs;
-        `images_per_second` is the speed of the run that embedded the clean photographs, NaN if any was cached.
+        best encoder, paired by photograph, with its interval; `mCE` is the mean corruption error of mAP
+        against the baseline encoder, NaN without the baseline's runs; `images_per_second` is the speed of the run that embedded
+        the clean photographs, NaN if any was cached.
     """
     clean = {name: make(RunSpec(dataset, encoder=name, **settings)) for name in encoders}
     best = max(clean.values(), key=lambda r: (r.provenance["images"], r.mean("p1")))
