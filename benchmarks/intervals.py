@@ -23,16 +23,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from populations import CHANGES, EDITS, PAIRS, POPULATIONS, Population, Vector, by_category, clusters, means_of, redrawn, searched
+from populations import CHANGES, EDITS, PAIRS, POPULATIONS, Population, Vector, by_category, means_of, redrawn, searched
 from regressions import beta, logistic
 from scipy import special, stats
+from threshold_questions import results, thresholds
 from tqdm import tqdm
 
 from clipnb._core.files import write_text
 from clipnb._core.random import rng_for
-from clipnb.analysis.calibration import STATISTICS
-from clipnb.analysis.pair_counts import jackknife, pair_counts
-from clipnb.analysis.result_threshold import result_threshold
 from clipnb.stats.hypothesis import holm, interaction, tost, wilcoxon
 from clipnb.stats.intervals import Interval, mean_interval, t_interval, ticks
 from clipnb.stats.sign_flips import change_interval, sign_flip
@@ -43,7 +41,6 @@ SIZES = (5, 6, 10, 28, 51, 100)
 MODEL_SIZES = (6, 10, 28)
 """Numbers of categories for the models of statsmodels, which take up to half a second for a data set."""
 
-THRESHOLDS = ("roc_auc", "tau_fpr_1", "tau_fpr_5", "tau_eer")
 REPLICATES = 400
 SEEDS = (2022, 2023)
 """The seed of the numbers in the book, and one that confirms them."""
@@ -156,43 +153,6 @@ def two_sets(pair: tuple[str, str], n: int, replicate: int, seed: int) -> Row:
         found[f"none, Welch interval, against {size}"] = float(not got.difference.bounded)
         found[f"interaction by permutation, against {size}"] = got.p_permutation <= 0.05
     return found
-
-
-@cache
-def _true_thresholds(unequal: float, seed: int) -> dict[str, float]:
-    """Thresholds of the population of clusters, from 1,500 categories."""
-    vectors, at = clusters(1_500, 4, rng_for(seed, "true thresholds", unequal), unequal)
-    curve = pair_counts(vectors, at, np.arange(len(at))).curve()
-    return {name: STATISTICS[name](curve) for name in THRESHOLDS}
-
-
-def thresholds(unequal: float, n: int, replicate: int, seed: int) -> Row:
-    """Whether the interval of each calibrated threshold contains the threshold of the population of clusters."""
-    vectors, at = clusters(n, 4 if unequal else 8, rng_for(seed, "thresholds", unequal, n, replicate), unequal)
-    counts, true = pair_counts(vectors, at, np.arange(len(at))), _true_thresholds(unequal, seed)
-    found: Row = {}
-    for name, interval in jackknife(counts, {name: STATISTICS[name] for name in THRESHOLDS}).items():
-        found[f"jackknife of {name}"] = float(true[name] in interval)
-        found[f"none, jackknife of {name}"] = float(not interval.bounded)
-    return found
-
-
-def _threshold_of_results(unequal: float, n: int, replicate: int, seed: int) -> Interval:
-    vectors, at = clusters(n, 4 if unequal else 8, rng_for(seed, "results", unequal, n, replicate), unequal)
-    return result_threshold(vectors, at, np.arange(len(at)), k=10).tau
-
-
-@cache
-def _mean_threshold_of_results(unequal: float, n: int, seed: int) -> float:
-    """The mean over `GALLERIES` galleries of n categories."""
-    return float(np.nanmean([_threshold_of_results(unequal, n, -1 - gallery, seed).point for gallery in range(GALLERIES)]))
-
-
-def results(unequal: float, n: int, replicate: int, seed: int) -> Row:
-    """Whether the interval of the threshold for results, if there is one, contains the mean over galleries."""
-    found, method = _threshold_of_results(unequal, n, replicate, seed), "jackknife of tau_results"
-    covered = float(_mean_threshold_of_results(unequal, n, seed) in found) if found.bounded else math.nan
-    return {method: covered, f"none, {method}": float(not found.bounded)}
 
 
 @cache

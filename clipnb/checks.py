@@ -65,11 +65,10 @@ def _copies_warning(result: Result) -> str:
     share = result.rows["n_copies"] / (answered or max(1, gallery["images"] - 1))
     if not (many := int((share > CROWD).sum())):
         return ""
+    fewer = ", and -p duplicates -1 leaves out equal files alone" if result.spec.duplicates >= 0 else ""
     return (
         f"{many} of {len(share)} queries lose more than {CROWD:.0%} of the {'results' if answered else 'gallery'} as copies "
-        f"(at most {share.max():.0%}): {_names(result)} such pairs"
-        + ", and -p duplicates -1 leaves out equal files alone"
-        * (result.spec.duplicates >= 0)
+        f"(at most {share.max():.0%}): {_names(result)} such pairs{fewer}"
     )
 
 

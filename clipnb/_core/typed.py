@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from ..errors import UserError
@@ -86,12 +87,11 @@ def load_yaml(text: str, loader: str = "SafeLoader") -> Any:
         if isinstance(node := nodes.pop(), yaml.SequenceNode):
             nodes += node.value
         elif isinstance(node, yaml.MappingNode):
-            seen: set[Any] = set()
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                    raise yaml.YAMLError(f"line {key.start_mark.line + 1} has the key {key.value!r} again: join the two")
-                seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-                nodes.append(value)
+            nodes += [value for _, value in node.value]
+            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            again = Counter(key.value for key in keys)
+            if key := next((key for key in reversed(keys) if again[key.value] > 1), None):
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1} has the key {key.value!r} again: join the two")
     try:
         return yaml.load(text, getattr(yaml, loader))
     except (AttributeError, TypeError, ValueError) as error:  # PyYAML's own, of a number or date

@@ -101,11 +101,11 @@ def of_means(
 
 def require_measure(spec: RunSpec, measure: str) -> None:
     """Raise a `UserError` if the data set or the encoder of a run does not allow a measure of `ANSWERS`."""
-    photos = drawn_for(spec).photos
-    if measure != "found" and drawn_for(spec).flat:
+    dataset = drawn_for(spec)
+    if measure != "found" and dataset.flat:
         said = f"{spec.dataset_name} has no category folders, which {measure} needs: make a folder for each kind"
         raise UserError(f"{said}, or leave out --measure {measure}")
-    if measure in ("p1", "map") and not spec.gallery and len({photo.category for photo in photos}) == len(photos):
+    if measure in ("p1", "map") and not spec.gallery and len(dataset.categories) == len(dataset.photos):
         said = f"no category of {spec.dataset_name} has two photographs, which {measure} needs"
         raise UserError(f"{said}: add photographs, or leave out --measure {measure}")
     if measure == "zero_shot" and not isinstance(load_encoder(spec.encoder, spec.precision, spec.engine, spec.device), TextEncoder):
