@@ -13,7 +13,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from clipnb.embedding import store as module
-from clipnb.embedding.store import ROWS, EmbeddingStore, Entry, embedding_key, store_file
+from clipnb.embedding.store import ROWS, EmbeddingStore, Entry, LostEmbeddings, embedding_key, store_file
 from clipnb.errors import UserError
 from conftest import as_a_user, held
 
@@ -56,7 +56,7 @@ def check(store: EmbeddingStore, numbers: range) -> None:
 
 
 def pragma(store: EmbeddingStore, name: str) -> int | bytes:
-    return store._idle[-1][0].execute(f"PRAGMA {name}").fetchone()[0]
+    return store._db.execute(f"PRAGMA {name}").fetchone()[0]
 
 
 def refuse(said: str, do: Callable[[], object]) -> None:
@@ -256,6 +256,51 @@ def test_a_batch_that_fails_is_lost_alone(tmp_path: Path, monkeypatch: pytest.Mo
     pragma(store, "max_page_count = 100000")
     fill(store, range(20, 2000))
     check(open_store(tmp_path), range(2000))
-    store._idle[-1][0].set_trace_callback(asked.append)
+    store._db.set_trace_callback(asked.append)
     store.add([])
     assert asked == []  # nothing to add takes no lock, which a cache may not give that cannot be written
+
+
+@pytest.mark.parametrize("moment", ["before it is opened", "when it is open"])
+def test_a_file_that_another_process_deletes_while_it_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folder, connect, deleted = tmp_path / "embeddings", module.connect, list[Path]()
+
+    def disturbed(path: Path) -> sqlite3.Connection:
+        db = connect(path) if moment == "when it is open" else None
+        if not deleted:
+            shutil.rmtree(folder)
+            deleted.append(folder)
+        return db or connect(path)
+
+    monkeypatch.setattr(module, "connect", disturbed)
+    store = open_store(folder)
+    fill(store, range(20))
+    shutil.rmtree(folder)
+    deleted.clear()
+    with pytest.raises(LostEmbeddings):  # for `embed`, which goes on
+        store.missing([key(1)])
+    fill(store, range(20))
+    check(open_store(folder), range(20))
+
+
+def test_threads_use_a_store_while_another_one_deletes_its_folder(tmp_path: Path) -> None:
+    store, end, used = open_store(tmp_path / "embeddings"), time.monotonic() + 1.5, list[int]()
+
+    def use(start: int) -> None:
+        while time.monotonic() < end:
+            with suppress(LostEmbeddings):
+                fill(store, range(start, start + 3))
+                used.extend(len(list(store.entries([key(n)]))) for n in range(start, start + 3))
+
+    with ThreadPoolExecutor(3) as threads:
+        users = [threads.submit(use, 10 * n) for n in range(3)]
+        while time.monotonic() < end:
+            time.sleep(0.01)
+            shutil.rmtree(store.path.parent, ignore_errors=True)
+        for user in users:
+            user.result()
+    assert len(used) > 20
+    fill(store, range(20))
+    check(open_store(store.path.parent), range(20))

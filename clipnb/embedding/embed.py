@@ -166,9 +166,9 @@ def embed(
     inputs: dict[str, list[bytes]] = {}
     effects: dict[str, NDArray[np.float64]] = {}
     for last in (False, False, True):
-        done = worked()
-        good = [work for work in done if not work.problem]
         try:
+            done = worked()
+            good = [work for work in done if not work.problem]
             collected(good)
             break
         except LostEmbeddings:  # pruned by another process: what is gone is embedded again

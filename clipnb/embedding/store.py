@@ -14,6 +14,7 @@ import os
 import re
 import sqlite3
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
@@ -97,7 +98,7 @@ def _checksum(key: bytes, seen: bytes, effect: bytes, vector: bytes) -> int:
 
 
 class LostEmbeddings(UserError):
-    """Embeddings are gone from the store, because of damage or because another process deleted them."""
+    """Embeddings are gone from the store, because of damage or because another process deleted them or their file."""
 
 
 class EmbeddingStore:
@@ -105,53 +106,67 @@ class EmbeddingStore:
 
     def __init__(self, folder: Path, identity: str, dim: int) -> None:
         """Open the store of an encoder in `folder`, and create it if it is absent."""
-        self._identity, self._dim, self._idle = identity, dim, list[tuple[sqlite3.Connection, int]]()
+        self._folder, self._identity, self._dim = folder, identity, dim
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._file: int | None = None
         self.path = store_file(folder, identity)
+        try:
+            self._mark_used()
+        except LostEmbeddings:  # another process deleted the file while it was opened
+            self._mark_used()
+
+    def _mark_used(self) -> None:
+        """Set the time of the file, which `clipnb cache` reads as that of its last use."""
         with self._connection(), suppress(OSError):
-            os.utime(self.path)  # for `clipnb cache`: when it was last used
+            os.utime(self.path)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that no other thread uses: with one for all threads, each look-up would wait for the others."""
-        try:
-            db, inode = self._opened()
+        """The connection, for one thread at a time; two of one process would share the locks of SQLite after a deletion."""
+        with self._lock:
+            before = self._inode()
             try:
-                yield db
-            finally:
-                self._idle.append((db, inode))
-        except (sqlite3.Error, OSError, UnicodeError) as error:
-            raise _failure(self.path, error) from error
+                if self._db is None or before is None or before != self._file:
+                    self.close()
+                    self._db = self._opened()
+                    self._file = before = self._inode()
+                yield self._db
+            except (sqlite3.Error, OSError, UnicodeError) as error:
+                failure, same_file = _failure(self.path, error), before is not None and self._inode() == before
+                raise failure if same_file else LostEmbeddings(str(failure)) from error
 
-    def _opened(self) -> tuple[sqlite3.Connection, int]:
-        """A connection to the file that is there now, which is another one after a deletion, and the number of that file."""
-        with suppress(IndexError):
-            while True:
-                db, inode = self._idle.pop()
-                if self.path.exists() and self.path.stat().st_ino == inode:
-                    return db, inode
-                db.close()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def _inode(self) -> int | None:
+        """The number of the file that is there now, which is another one after a deletion."""
+        with suppress(FileNotFoundError):
+            return self.path.stat().st_ino
+        return None
+
+    def _opened(self) -> sqlite3.Connection:
+        self._folder.mkdir(parents=True, exist_ok=True)
         db = connect(self.path)
         if db.execute("PRAGMA user_version").fetchone()[0] != LAYOUT:
             with db:
                 db.executescript(_SCHEMA)
                 db.execute("INSERT OR IGNORE INTO encoder VALUES (?)", (self._identity,))
-            if any(self.path.parent.glob("*/encoder.json")):
-                folder = shown(self.path.parent)
+            if any(self._folder.glob("*/encoder.json")):
+                folder = shown(self._folder)
                 old = f"{folder} holds embeddings of version 0.1, which are not read: `clipnb cache prune` deletes them"
                 warnings.warn(old, stacklevel=2)
-        return db, self.path.stat().st_ino
+        return db
 
     def close(self) -> None:
         """Close the file, which takes its log in; a later call opens it again."""
-        while self._idle:
-            self._idle.pop()[0].close()
+        with self._lock:
+            if self._db:
+                self._db.close()
+            self._db = None
 
     __del__ = close
 
-    def __getstate__(self) -> dict[str, object]:
-        """For another process: SQLite's connections stay in this one."""
-        return self.__dict__ | {"_idle": []}
+    def __reduce__(self) -> tuple[type[EmbeddingStore], tuple[Path, str, int]]:
+        """For another process: the connection stays in this one."""
+        return EmbeddingStore, (self._folder, self._identity, self._dim)
 
     def missing(self, keys: Iterable[bytes]) -> list[bytes]:
         """The keys that have no entry or a damaged one, in their order."""
