@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from clipnb.errors import UserError
 from clipnb.metrics import ranking
 from clipnb.metrics.ranking import average_precisions, codes, ordered_hits, precision_at_k, rank_all, recall_at_k, reciprocal_rank
+from clipnb.metrics.validity import result_distances, shift
+from clipnb.metrics.zero_shot import retrieved_by_text, zero_shot
 
 NAN = float("nan")
 
@@ -103,7 +106,7 @@ def test_reciprocal_rank_counts_equals_against_the_target() -> None:
 @given(st.integers(1, 20), st.integers(2, 30), st.integers(1, 7), st.integers(0, 99))
 def test_ranking_in_blocks_is_ranking_at_once(queries: int, images: int, rows: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    wanted, gallery = rng.integers(-2, 3, (queries, 6)), rng.integers(-2, 3, (images, 6))  # whole numbers: exact products
+    wanted, gallery = (rng.choice([-0.5, 0.5], (n, 4)) for n in (queries, images))  # of length 1, with exact products
     kinds = rng.integers(0, 3, queries), rng.integers(0, 3, images)
     same = np.arange(queries), np.arange(images)
     other = rank_all(wanted, gallery, kinds, same)
@@ -112,6 +115,24 @@ def test_ranking_in_blocks_is_ranking_at_once(queries: int, images: int, rows: i
     assert_array_equal(one.self_rr, other.self_rr)
     for name in ("ap", "ap_at_r", "relevant"):
         assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [([3.0, 4.0], "has length 5"), ([0.0, 0.0], "has length 0"), ([NAN, 1.0], "is not finite")]
+)
+def test_vectors_of_another_length_are_not_measured(wrong: list[float], said: str) -> None:
+    good, bad, one = np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([[1.0, 0.0], wrong]), np.arange(2)
+    for measured in (
+        lambda x, y: rank_all(x, y, (one, one), (one, one)),
+        lambda x, y: result_distances(x, y, np.array([[0, 1], [1, -1]])),
+        shift,
+        lambda x, y: zero_shot(x, y, one),
+        lambda x, y: retrieved_by_text(x, y, one, 1),
+    ):
+        measured(good, good)
+        for pair in ((good, bad), (bad, good)):
+            with pytest.raises(UserError, match=f"^measures take vectors of length 1; wrong: . of .; the first {said}"):
+                measured(*pair)
 
 
 def test_the_own_image_and_its_copies_are_neither_found_nor_missed() -> None:

@@ -15,11 +15,10 @@ import pandas as pd
 from .._core.random import drawn
 from ..embedding.embed import embed, kept_embeddings
 from ..encoders import load_encoder
-from ..encoders.base import unit_rows
 from ..errors import UserError, left_out
 from ..manipulations import CLEAN
 from ..metrics.ranking import codes
-from ..metrics.validity import Floats
+from ..metrics.validity import Floats, unit_rows
 from ..metrics.verification import OperatingCurve, average_precision, equal_error, recall_at_precision, roc_auc, tau_at_fpr
 from ..possible import drawn_for, require_some
 from ..retrieval.neighbours import require_results

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._core.text import plain
 from ..datasets.images import RGB
 from ..errors import UserError, in_one_line, one_line
+from ..metrics.validity import unit_rows
 
 STUDY = "ViT-L/14"  #: encoder of the study
 OFFLINE = "efficientnet-lite2"  #: encoder that needs no network; the samples and the book use it
@@ -22,8 +23,6 @@ INSTEAD = f"use the encoder {OFFLINE}, which needs no network (-p encoder {OFFLI
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ENGINES = ("torch", "compile", "openvino")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-
-TOLERANCE = 1e-3  # largest difference of a vector's length from 1, above the rounding of half precision
 
 
 class Compute(NamedTuple):
@@ -144,18 +143,3 @@ def encode_text(encoder: Any, texts: list[str]) -> NDArray[np.float32]:
 def _checked(encoder: Any, given: Any, n: int, names: Sequence[str]) -> NDArray[np.float32]:
     expected = f"encoder {typed(encoder)!r} should return {n} vectors of {encoder.dim} numbers and length 1"
     return unit_rows(given, (n, encoder.dim), expected, names)
-
-
-def unit_rows(given: Any, shape: tuple[int, int], expected: str, names: Sequence[str] = ()) -> NDArray[np.float32]:
-    """Given vectors as an array; a `UserError` if they are not `expected`: of another shape (-1: any), or not of length 1."""
-    with one_line(f"{expected}, not {type(given).__name__}"):
-        vectors = np.asarray(given, dtype=np.float32)
-    if vectors.ndim != 2 or any(wanted not in (-1, has) for wanted, has in zip(shape, vectors.shape, strict=True)):
-        raise UserError(f"{expected}, not an array of shape {vectors.shape}")
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))  # without a copy in float64
-    if (wrong := ~(np.abs(lengths - 1) <= TOLERANCE)).any():
-        first = int(wrong.argmax())
-        whose = f", of {names[first]}," if names else ""
-        gave = f"has length {lengths[first]:.3g}" if np.isfinite(lengths[first]) else "is not finite (NaN or infinity)"
-        raise UserError(f"{expected}; wrong: {wrong.sum()} of {len(vectors)}; the first{whose} {gave}")
-    return vectors

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .validity import Floats
+from .validity import Floats, unit_rows
 
 Bools = NDArray[np.bool_]
 Integers = NDArray[np.integer]
@@ -144,8 +144,11 @@ def reciprocal_rank(similarity: Floats, target: Floats, junk: Bools | None = Non
 def similarity_blocks(queries: Floats, gallery: Floats) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Yield cosine similarities block by block: the slice of b queries and their (b, n) similarities; without queries, b is 0.
 
-    They are computed in float64, because a float32 product depends on the place of an image in the gallery.
+    They are computed in float64, because a float32 product depends on the place of an image in the gallery. A `UserError` says
+    that a vector is not finite or not of length 1.
     """
+    for vectors in (queries, gallery):
+        unit_rows(vectors)
     rows = max(1, BLOCK_BYTES // (8 * max(1, len(gallery))))
     wide = np.asarray(gallery, dtype=np.float64).T
     for start in range(0, max(1, len(queries)), rows):
