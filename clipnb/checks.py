@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from ._core.text import literal, word
+from ._core.text import first_of, literal, word
 from .datasets.listing import DEEPER, HIDDEN
 from .manipulations import CLEAN
 from .result import Result
@@ -121,8 +121,7 @@ def warnings(result: Result) -> list[str]:
     if empty := result.provenance["empty_categories"]:
         hold = "1 folder holds" if len(empty) == 1 else f"{len(empty)} folders hold"
         deeper = " outside subfolders" * (DEEPER in result.provenance["other_files"])
-        more = f" and {len(empty) - 5} more" * (len(empty) > 5)
-        said.append(f"{hold} no readable image{deeper}: {', '.join(literal(name) for name in empty[:5])}{more}")
+        said.append(f"{hold} no readable image{deeper}: {first_of([literal(name) for name in empty], 5)}")
     if part := partial_warning(result):
         said.append(part)
     if kinds := ", ".join(f"{n} {literal(kind)}" for kind, n in result.provenance["other_files"].items() if kind != HIDDEN):

@@ -26,4 +26,4 @@ def why_incomparable(edited: Result, clean: Result) -> str:
     if new:
         them = "1 edited photograph" if len(new) == 1 else f"{len(new)} edited photographs"
         return f"{edited.spec.run_id}: {edited.spec.encoder} cannot read {them}; the first: {next(iter(new.values()))}"
-    return f"{edited.spec.run_id}: other photographs, weights or code than the clean run; run the older one again"
+    return f"{edited.spec.run_id} used other photographs, weights or code than the clean run: run the older one again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +33,15 @@ def plain(text: str) -> str:
     'a \\\\x1b[2J'
     """
     return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)
+
+
+def first_of(names: Sequence[str], most: int = 3, mark: str = ", ") -> str:
+    """The first names of many, and the number of the others.
+
+    >>> first_of(["a", "b", "c", "d"]), first_of(["a", "b"])
+    ('a, b, c and 1 more', 'a, b')
+    """
+    return mark.join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
 
 
 def word(name: str) -> str:

@@ -17,7 +17,7 @@ from ..metrics.measures import MEASURES
 from ..result import Result, load_results, near_runs
 from ..spec import RunSpec
 from .contrasts import Contrast, contrast
-from .scores import Scores, differs, of_result, read_log
+from .scores import Scores, differs, not_comparable, of_result, read_log
 
 BETWEEN_ENCODERS = ("found", "p1", "map")
 """Measures by which encoders are compared. They depend on the order of the results, not on distances."""
@@ -217,7 +217,7 @@ def _of_one_code(runs: Sequence[Result]) -> list[Result]:
     by_age = sorted(runs, key=lambda r: (r.spec.manip == CLEAN, r.provenance["created"]))
     newest = {_computed(r.spec): r for r in by_age}
     clean = {r.spec.group_id: r for r in runs if r.spec.manip == CLEAN}
-    kept = []
+    kept, others = [], dict[tuple[str, str], list[str]]()
     for r in runs:
         model, own = newest[_computed(r.spec)], clean.get(r.spec.group_id, r)
         if not of_one_code(r, model):
@@ -227,8 +227,9 @@ def _of_one_code(runs: Sequence[Result]) -> list[Result]:
         else:
             kept.append(r)
             continue
-        said = f"{r.spec.run_id} used other {what} than {than.spec.run_id}: left out; run the older one again"
-        warnings.warn(said, stacklevel=3)
+        others.setdefault((what, than.spec.run_id), []).append(r.spec.run_id)
+    for reason, left in others.items():
+        warnings.warn(not_comparable(left, *reason), stacklevel=3)
     return kept
 
 

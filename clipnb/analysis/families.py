@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pandas as pd
 
+from .._core.text import first_of
 from ..errors import UserError
 from ..stats.hypothesis import Equivalence, tost, tost_unpaired
 from ..stats.intervals import ALPHA
@@ -57,8 +58,8 @@ def too_few(table: pd.DataFrame) -> list[str]:
     for size in dict.fromkeys(sizes):
         if (least := smallest_p(int(size))) > ALPHA:
             names = sizes.index[sizes == size]
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            few = f"{'; '.join(names[:3])}{more}: with {size} {'category' if size == 1 else 'categories'} p is at least {least:.3g}"
+            with_few = f"with {size} {'category' if size == 1 else 'categories'} p is at least {least:.3g}"
+            few = f"{first_of(list(names), mark='; ')}: {with_few}"
             said.append(f"{few}; no loss or gain can be decided")
     for name, part in table.groupby("role", sort=False):
         if (least := smallest_p(int(part["categories"].max()))) <= ALPHA < least * len(part):
@@ -75,9 +76,8 @@ def remarks(family: Sequence[Contrast]) -> list[str]:
     """A line for each contrast of an edit without effect, and of categories with other numbers of images with a score."""
     said = [f"{c.dataset}, {c.after}: the edit left all photographs as they were" for c in family if c.untouched]
     for c in (c for c in family if c.uneven):
-        first = ", ".join(f"{category} ({before} and {after})" for category, (before, after) in list(c.uneven.items())[:3])
-        more = f" and {len(c.uneven) - 3} more" if len(c.uneven) > 3 else ""
-        said.append(f"{c.dataset}, {c.after}: images with a score before and after differ in {first}{more}")
+        first = first_of([f"{category} ({before} and {after})" for category, (before, after) in c.uneven.items()])
+        said.append(f"{c.dataset}, {c.after}: images with a score before and after differ in {first}")
     return said
 
 

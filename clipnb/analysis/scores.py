@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import study_log
+from .._core.text import first_of
 from ..checks import floor_warning, partial_warning
 from ..errors import UserError
 from ..manipulations import CLEAN
@@ -95,9 +96,14 @@ def comparable_with_clean(scores: Sequence[Scores], clean: str = CLEAN) -> list[
     return [s for s in scores if not any(differs(s, first.get(s.dataset, s), field) for field in ("photographs", "encoder"))]
 
 
-def left_out(scores: Scores) -> str:
-    """What is said of scores that are not comparable with the clean ones."""
-    return f"{scores.source} used other photographs, weights or code than the clean run: left out; run the older one again"
+def not_comparable(sources: Sequence[str], what: str = "photographs, weights or code", than: str = "the clean run") -> str:
+    """What is said of runs that are left out because they used something else than another run.
+
+    >>> not_comparable(["a", "b", "c", "d"], "weights")
+    'a, b, c and 1 more used other weights than the clean run: left out; run the older ones again'
+    """
+    older = "the older one" if len(sources) == 1 else "the older ones"
+    return f"{first_of(sources)} used other {what} than {than}: left out; run {older} again"
 
 
 def of_result(result: Result, measure: str = "valid") -> Scores:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._core.text import first_of
 from ..errors import UserError
 from .flags import SEVERAL, Command, add_engines, add_settings, as_typed, given_settings
 
@@ -72,8 +73,7 @@ def _tell(failures: Mapping[str, str], what: str, options: argparse.Namespace) -
     """Print a line for each reason, with the first runs that have it."""
     for why in dict.fromkeys(failures.values()):
         runs = [run for run, own in failures.items() if own == why]
-        others = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-        print(f"clipnb: {', '.join(runs[:3])}{others} {what}: {as_typed(why, options)}", file=sys.stderr)
+        print(f"clipnb: {first_of(runs)} {what}: {as_typed(why, options)}", file=sys.stderr)
 
 
 def _state(done: int, asked: int) -> None:

@@ -81,7 +81,7 @@ def _analyse(options: argparse.Namespace) -> int:
     from .._core.registry import nearest
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
     from ..analysis.families import EXPLORATORY, PLANNED, equivalence_frame, remarks, too_few, with_roles, without_draws
-    from ..analysis.scores import comparable_with_clean, left_out, named_by_group, of_result, spelled
+    from ..analysis.scores import comparable_with_clean, named_by_group, not_comparable, of_result, spelled
     from ..analysis.sensitivity import draws_frame
     from ..manipulations import condition
     from ..metrics.measures import MEASURES
@@ -112,8 +112,9 @@ def _analyse(options: argparse.Namespace) -> int:
         if s.condition == options.clean and s.floor:
             print(f"{s.dataset}: {s.floor.replace('`', '')}")
     scores = comparable_with_clean(read, options.clean)
-    for s in (s for s in read if s not in scores):
-        print(f"clipnb: {left_out(s)}", file=sys.stderr)
+    for name in dict.fromkeys(s.dataset for s in read):
+        if others := [s.source for s in read if s.dataset == name and s not in scores]:
+            print(f"clipnb: {not_comparable(others)}", file=sys.stderr)
     graded = {s.condition for s in scores if s.graded}
     family, pairs = contrasts(scores, options.clean), []
     have, primary = dict.fromkeys(c.after for c in family), spelled(options.primary)

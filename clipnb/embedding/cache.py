@@ -68,7 +68,7 @@ def _kept(path: Path) -> CacheEntry:
         return CacheEntry(path, "embeddings", size, used, "?", path.stem, "damaged")
     name = " ".join([name, *(part for part in about if part in ("bf16", "fp16", "compile", "openvino"))])
     unread = "of an older layout" if store_file(path.parent, identity.decode()) != path else "" if count else "empty"
-    return CacheEntry(path, "embeddings", size, used, f"{count} embeddings", name, unread)
+    return CacheEntry(path, "embeddings", size, used, f"{count} embedding{'s' * (count != 1)}", name, unread)
 
 
 def choose(kept: Sequence[CacheEntry], names: Sequence[str], older_than: float | None, everything: bool) -> list[CacheEntry]:

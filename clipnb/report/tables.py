@@ -18,7 +18,7 @@ from .._core.files import atomic, write_text
 from .._core.text import escaped, plain
 from ..analysis.contrasts import contrasts, contrasts_frame
 from ..analysis.families import with_roles
-from ..analysis.scores import Scores, comparable_with_clean, left_out, of_result
+from ..analysis.scores import Scores, comparable_with_clean, not_comparable, of_result
 from ..errors import UserError
 from ..metrics.measures import HEADLINES, MEASURES
 from ..result import Result
@@ -187,8 +187,8 @@ def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
         for measure in HEADLINES:
             scores = [of_result(r, measure) for r in members if measure in r.rows and r.means(measure)]
             kept = comparable_with_clean(scores)
-            for s in (s for s in scores if s not in kept):
-                warnings.warn(f"contrasts: {left_out(s)}", stacklevel=2)
+            if others := [s.source for s in scores if s not in kept]:
+                warnings.warn(f"contrasts: {not_comparable(others)}", stacklevel=2)
             if family := contrasts(kept):
                 frame = with_roles(family, contrasts_frame, graded={s.condition for s in scores if s.graded})
                 families.append(frame.assign(measure=measure, encoder=members[0].spec.encoder, group=group))

@@ -48,7 +48,7 @@ def require_results(k: int, others: float, copies: int = 0, unused: str = "") ->
     if k > others:
         left = f" (not used: {unused})" if unused else ""
         smaller = f"pass a smaller one (-p k {others}) or " if others > 0 else ""
-        rule = f" ({copies} left out as copies of a query; -p duplicates -1 keeps all but equal files)" if copies > 0 else ""
+        rule = f" ({copies} left out as copies of a query; with -p duplicates -1 only equal files are)" if copies > 0 else ""
         raise UserError(
             f"k = {k} is more than the {max(others, 0)} other images in the gallery{rule}: {smaller}add photographs{left}"
         )
