@@ -6,7 +6,7 @@ Two photographs are the same for a network if and only if its inputs are equal, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from ._core.text import first_of, literal, word
@@ -76,6 +76,11 @@ def _names(result: Result) -> str:
     return f"{literal(f'clipnb card --files {word(result.spec.dataset)}')} names"
 
 
+def unreadable(results: Iterable[Result]) -> list[str]:
+    """A line for each data set with photographs that runs could not read."""
+    return list(dict.fromkeys(f"{r.spec.dataset_name}: {r.left_out}" for r in results if r.left_out))
+
+
 def warnings(result: Result) -> list[str]:
     """Warnings about the numbers of a run. They depend on this run alone."""
     said = []
@@ -113,10 +118,10 @@ def warnings(result: Result) -> list[str]:
             f"the approximate index finds only {recall['recall']:.0%} of the {recall['k']} nearest images "
             f"({recall['queries']} queries): -p index exact finds all"
         )
-    if unreadable := result.provenance["unreadable"]:
-        some = "; ".join(literal(why) for why in list(unreadable.values())[:3])
-        more = "; all of them are named in run.json" if len(unreadable) > 3 else ""
-        were = "1 unreadable image was" if len(unreadable) == 1 else f"{len(unreadable)} unreadable images were"
+    if broken := list(result.provenance["unreadable"].values()):
+        some = "; ".join(map(literal, broken[:3]))
+        more = "; all of them are named in run.json" if len(broken) > 3 else ""
+        were = "1 unreadable image was" if len(broken) == 1 else f"{len(broken)} unreadable images were"
         said.append(f"{were} left out, as queries and as results: {some}{more}")
     if empty := result.provenance["empty_categories"]:
         hold = "1 folder holds" if len(empty) == 1 else f"{len(empty)} folders hold"

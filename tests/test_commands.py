@@ -146,8 +146,10 @@ def test_the_type_in_the_notebook_decides_the_type_of_a_value(
 def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(
     project: Path, nba: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (nba / "Curry" / "broken.jpg").write_text("no picture")
     status, shown = in_terminal([*LITERAL, "-p", "encoder", "histogram", "-p", "k", "3"])
     assert status == 0, shown
+    assert "warning: 1 unreadable image was left out, as queries and as results: Curry/broken.jpg: not an image" in shown
     assert "embedding" in shown, "the bar of the kernel"
     assert re.search(r"nba-grey-histogram-k3: original found first \d+\.\d%, P@1 by category \d", shown)
     assert "page: book/runs/nba-grey-histogram-k3.ipynb" in shown
@@ -168,12 +170,18 @@ def test_a_closed_pipe_is_no_traceback(project: Path, nba: Path) -> None:
     assert done.stderr == ""
 
 
-def test_results_alone_need_no_project(tmp_path: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_alone_need_no_project_and_name_what_they_leave_out(
+    tmp_path: Path, photo_folder: PhotoFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    photo_folder({"cats": 3, "dogs": 3}, "mine")
+    (photo_folder({"cats": 3, "dogs": 3}, "mine") / "cats" / "broken.jpg").write_text("no picture")
     sweep = ["sweep", "mine", "--encoders", "histogram", "--manips", "grey", "--k", "2"]
     assert main([*sweep, "--dry-run"]) == 0
-    assert main([*sweep, "--no-pages"]) == 0
+    left_out = "clipnb: mine: 1 of 7 photographs cannot be read and are left out; the first: cats/broken.jpg: not an image of "
+    capsys.readouterr()
+    for command in ([*sweep, "--no-pages"], ["analyse", "mine"]):
+        assert main(command) == 0
+        assert capsys.readouterr().err.count(left_out) == 1
     assert main(sweep) == 1
 
 

@@ -73,8 +73,10 @@ def too_few(table: pd.DataFrame) -> list[str]:
 
 
 def remarks(family: Sequence[Contrast]) -> list[str]:
-    """A line for each contrast of an edit without effect, and of categories with other numbers of images with a score."""
-    said = [f"{c.dataset}, {c.after}: the edit left all photographs as they were" for c in family if c.untouched]
+    """A line for data sets without categories of several images, edits without effect, and categories that lack some images."""
+    alone = dict.fromkeys(c.dataset for c in family if c.images == len(c.changes) > 1)
+    said = [f"{name}: each photograph counts as a category, because no category has two" for name in alone]
+    said += [f"{c.dataset}, {c.after}: the edit left all photographs as they were" for c in family if c.untouched]
     for c in (c for c in family if c.uneven):
         first = first_of([f"{category} ({before} and {after})" for category, (before, after) in c.uneven.items()])
         said.append(f"{c.dataset}, {c.after}: images with a score before and after differ in {first}")

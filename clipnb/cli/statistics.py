@@ -83,6 +83,7 @@ def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.families import EXPLORATORY, PLANNED, equivalence_frame, remarks, too_few, with_roles, without_draws
     from ..analysis.scores import comparable_with_clean, named_by_group, not_comparable, of_result, spelled
     from ..analysis.sensitivity import draws_frame
+    from ..checks import unreadable
     from ..manipulations import condition
     from ..metrics.measures import MEASURES
     from ..report.format import over_categories
@@ -108,6 +109,8 @@ def _analyse(options: argparse.Namespace) -> int:
         if not read:
             raise UserError(said)
         print(f"clipnb: {said}: left out", file=sys.stderr)
+    for said in unreadable(results):
+        print(f"clipnb: {said}", file=sys.stderr)
     for s in read:
         if s.condition == options.clean and s.floor:
             print(f"{s.dataset}: {s.floor.replace('`', '')}")

@@ -53,6 +53,7 @@ def _tolerance(options: argparse.Namespace) -> int:
     from .._core.files import write_text
     from .._core.paths import shown
     from ..analysis.tolerance import graded, measured, tolerance_frame
+    from ..checks import unreadable
     from ..report.tolerance import broken_means, curves, lines
     from ..spec import RunSpec
 
@@ -62,9 +63,9 @@ def _tolerance(options: argparse.Namespace) -> int:
         found = [
             measured(clean, manip, options.measure, options.fraction, options.width or math.inf, make=make) for manip in manips
         ]
-        left_out = make(clean).left_out
-    if left_out:
-        print(f"clipnb: {clean.dataset_name}: {left_out}", file=sys.stderr)
+        left_out = unreadable([make(clean)])
+    for said in left_out:
+        print(f"clipnb: {said}", file=sys.stderr)
     frame = tolerance_frame(found)
     if not _printed(frame, options.format):
         print(f"{clean.dataset_name}, {clean.encoder}: {broken_means(found)} at")

@@ -67,7 +67,8 @@ class Handler(LocalHandler):  # type: ignore[misc]
         self.reported = True
 
     def answer(self, path: str) -> str:
-        """The numbers of the run, its page, and the next commands; without a saved result, only the page."""
+        """The numbers of the run and its warnings, its page, and the next commands; without a saved result, only the page."""
+        from ..checks import warnings
         from ..metrics.measures import MEASURES
         from ..runs import saved_result
 
@@ -79,7 +80,8 @@ class Handler(LocalHandler):  # type: ignore[misc]
                 some = f" ({scored} of {len(result.rows)} queries)" * (scored < len(result.rows))
                 alone = " (by construction: one category alone)" * (name == "p1" and result.one_kind)
                 numbers.append(f"{MEASURES[name].label} {result.mean(name):.1%}{some}{alone}")
-        return f"{self.spec.run_id}: {', '.join(numbers)}\npage: {path}\nnext: {self.next_commands()}"
+        said = [f"warning: {warning.replace('`', '')}" for warning in warnings(result)]
+        return "\n".join([f"{self.spec.run_id}: {', '.join(numbers)}", *said, f"page: {path}", f"next: {self.next_commands()}"])
 
     def next_commands(self) -> str:
         """What uses the run."""
