@@ -21,6 +21,7 @@ from clipnb import RunSpec, UserError, run
 from clipnb.errors import ServiceError
 from clipnb.report.photos import query_results
 from clipnb.report.text import summary
+from clipnb.retrieval import knn_client
 from clipnb.retrieval.knn_client import KnnClient
 from conftest import Answering, PhotoFolder, TinyEncoder, one_line, picture, serving
 
@@ -205,7 +206,9 @@ def test_answers_before_a_failure_are_kept_and_only_the_damaged_are_asked_for_ag
     assert len(answered & set(Failing.asked)) == (3 if damaged else 0)
 
 
-def test_an_answer_that_comes_a_byte_at_a_time_has_a_time_limit() -> None:
+def test_an_answer_that_comes_a_byte_at_a_time_has_a_time_limit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Dripping(Service):
         def do_GET(self) -> None:
             self.answer(b"", **{"Content-Length": "1000"})
@@ -214,9 +217,16 @@ def test_an_answer_that_comes_a_byte_at_a_time_has_a_time_limit() -> None:
                     self.wfile.write(b" ")
                     time.sleep(0.05)
 
+    monkeypatch.setattr(knn_client, "SILENCE", 0.3)
     said = r"/indices-list failed \(no answer within 1 s\)"
     with serving(Dripping) as address, pytest.raises(ServiceError, match=said):
         KnnClient(address, "x", timeout=1, attempts=1).check(192)
+    assert capsys.readouterr().err == f"clipnb: waiting for {address}, at most 1 x 1 s\n"
+
+
+def test_https_typed_for_http_is_one_line_that_says_so() -> None:
+    with serving(Service) as address, pytest.raises(ServiceError, match=r"failed .type http:// if it has no certificate"):
+        KnnClient(address.replace("http:", "https:"), "x", attempts=1).check(192)
 
 
 def test_a_service_that_does_not_answer_the_probe_is_asked_no_other_length() -> None:

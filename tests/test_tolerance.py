@@ -67,6 +67,8 @@ def test_a_breaking_point_is_said_in_the_unit_of_the_edit() -> None:
     assert found.chance == pytest.approx(1 / 60)
     assert found.point.target == pytest.approx((1 + 1 / 60) / 2)
     assert found.point.strength == pytest.approx(3 + (0.7 - found.point.target) / 0.4)
+    kept = MANIPULATIONS["cropped"].parameter
+    assert [kept.text(share) for share in (0.0164, 0.05, 0.3064, 1.0)] == ["1.6%", "5%", "31%", "100%"]
     assert MANIPULATIONS["grey+blurred"].parameter.in_words(3.96) == "severity 4.0"
     assert in_words(found) == "a blur of sigma 3.5 px"  # all categories are equal: no interval
 

@@ -77,9 +77,14 @@ def address_mistake(address: str) -> str:
 
 
 def base_address(address: str) -> str:
-    """Reduce the address of any page of a service to `http://host:port`, in lower case."""
+    """Reduce the address of any page of a service to `http://host:port`, in lower case, without the usual port.
+
+    >>> base_address("http://Host:80/knn-service"), base_address("https://host:80/a/")
+    ('http://host', 'https://host:80/a')
+    """
     split = urlsplit(address)
-    return f"{split.scheme}://{split.netloc.lower()}{split.path.rstrip('/').removesuffix('/knn-service').rstrip('/')}"
+    host = split.netloc.lower().removesuffix({"http": ":80", "https": ":443"}.get(split.scheme, ""))
+    return f"{split.scheme}://{host}{split.path.rstrip('/').removesuffix('/knn-service').rstrip('/')}"
 
 
 def gallery_slug(gallery: str) -> str:

@@ -58,9 +58,9 @@ class Parameter:
         return 1 if self.levels[0] < self.levels[-1] else -1
 
     def text(self, value: float) -> str:
-        """A value as text, such as `31%`; a whole number has no decimals."""
-        number = re.findall(r"{:.+}", self.wording)[0].replace("{:d}", "{:.0f}")
-        return str(number.format(value)).removesuffix(".0" if value == round(value) else "")
+        """A value as text, such as `31%` or, below 10%, `1.6%`; a whole number has no decimals."""
+        number = re.findall(r"{:.+}", self.wording)[0].replace("{:d}", "{:.0f}").replace("0%", "1%" if value < 0.1 else "0%")
+        return str(number.format(value)).replace(".0%", "%").removesuffix(".0" if value == round(value) else "")
 
     def around(self, text: str) -> str:
         """The words of a value with a text in its place."""

@@ -9,8 +9,10 @@ import asyncio
 import base64
 import hashlib
 import json
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -26,6 +28,7 @@ from . import network
 
 PROBED = (64, 128, 192, 256, 384, 512, 640, 768, 1024, 1152, 1280, 1536, 2048)
 """Lengths of vectors to try when a service refuses a vector, so that the message names the right length."""
+SILENCE = 5.0  # time in seconds after which a person is told that a service has not answered yet
 TRANSIENT = (429, 502, 503, 504)
 NO_PAGE = (404, 405, 501)  # status of a server without this page or, as `python -m http.server` puts it, without POST
 MOST_BYTES = 64 * 2**20  # size of the largest answer that is read, after decompression
@@ -105,6 +108,14 @@ class KnnClient:
         return aiohttp.ClientSession(**limits)
 
     async def _check(self, dim: int) -> None:
+        waiting = f"clipnb: waiting for {self.address}, at most {self.attempts} x {self.timeout:g} s"
+        told = asyncio.get_running_loop().call_later(SILENCE, partial(print, waiting, file=sys.stderr, flush=True))
+        try:
+            await self._checked(dim)
+        finally:
+            told.cancel()
+
+    async def _checked(self, dim: int) -> None:
         async with self._session() as session:
             names = await self._send(session, "GET", "/indices-list")
             if misfit(names, list[str]):
@@ -183,6 +194,8 @@ class KnnClient:
                         break
             except TimeoutError:
                 problem, kind = f"no answer within {self.timeout:g} s" + f", {attempt + 1} times" * bool(attempt), NoAnswer
+            except aiohttp.ClientSSLError as error:
+                problem, kind = f"type http:// if it has no certificate; {_short(str(error))}", NoAnswer
             except aiohttp.ClientError as error:
                 problem, kind = _short(str(error)) or type(error).__name__, NoAnswer
             except (ValueError, RecursionError):
