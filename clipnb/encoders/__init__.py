@@ -56,7 +56,7 @@ def default_encoder() -> str:
 
 def resolve(name: str) -> tuple[str, Loader]:
     """The canonical name of an encoder and the function that loads it; a `UserError` if it is unknown. Nothing is imported yet."""
-    prefix, colon, rest = name.partition(":")
+    prefix, colon, rest = (name := str(name)).partition(":")
     if colon and rest and prefix in PREFIXES:
         return name, PREFIXES[prefix]
     if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
