@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from clipnb import RunSpec
-from clipnb.analysis.calibration import calibrate, calibration_of, threshold_frame
+from clipnb.analysis.calibration import calibrate, calibration_of, settable, threshold_frame
 from clipnb.datasets.card import card_of
 from clipnb.metrics.validity import valid_at_k
 from clipnb.report.plots import operating_points
@@ -27,13 +27,13 @@ def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(phot
     found = calibration_of(RunSpec(str(photo_folder(MANY)), encoder="tiny"), progress=False)
     said = threshold_answer(found)
     assert "Calibrated on 6 categories, and checked on 6 others" in said
-    assert f"**Take {found.values['tau_fpr_1'].point:.3f}**" in said
+    pairs = settable(found.values["tau_fpr_1"].point)
+    assert f"**Take {pairs:.3f}**" in said
     assert "At 0.8," in said
     assert f"{found.prevalence:.1%} of pairs are of one kind" in said
-    pairs = found.values["tau_fpr_1"].point
     assert "This rate over pairs does not control what a search returns: of the 10 nearest photographs, " in said
     assert f"{found.results.curve.at(pairs)[2]:.1%} of those below {pairs:.3f} are of the query's kind" in said
-    assert f"**Take {found.results.tau.point:.3f}**" in said
+    assert f"**Take {settable(found.results.tau.point):.3f}**" in said
     assert f"{found.results.precision:.1%}" in said
     frame = threshold_frame(found)
     assert frame["threshold"].tolist()[-1] == "tau"
@@ -43,6 +43,22 @@ def test_the_answer_names_a_threshold_its_interval_and_what_the_studys_does(phot
     assert frame["prevalence"][0] == pytest.approx(3 / 23)  # 6 kinds of 4 photographs
     assert threshold_table(found).count("\n") == 7
     assert operating_points(found, 0.8).axes
+
+
+def test_the_rates_of_a_threshold_are_those_of_the_number_that_is_typed() -> None:
+    rng = np.random.default_rng(5)
+    kinds = np.repeat(np.arange(6), 8)
+    vectors = rng.normal(size=(6, 12))[kinds] + rng.normal(size=(48, 12))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = calibrate(vectors, list(map(str, kinds)), list(map(str, range(48))), k=5)
+    distances = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    alike, others = (kinds[:, None] == kinds) & ~np.eye(48, dtype=bool), kinds[:, None] != kinds
+    frame = threshold_frame(found).set_index("threshold")
+    for row in frame.to_dict("records"):
+        typed = float(f"{row['tau']:.4g}")
+        assert row["recall"] == pytest.approx((distances[alike] < typed).mean(), abs=1e-12)
+        assert row["fpr"] == pytest.approx((distances[others] < typed).mean(), abs=1e-12)
+    assert frame["fpr"]["tau_fpr_1"] <= 0.01 < (distances[others] < found.values["tau_fpr_1"].point + 0.001).mean()
 
 
 def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder) -> None:

@@ -149,8 +149,17 @@ def clean_embeddings(spec: RunSpec, progress: bool) -> tuple[Floats, list[str], 
     return found.vectors[CLEAN], [photo.category for photo in found.photos], found.digests
 
 
+def settable(tau: float) -> float:
+    """A calibrated threshold with three decimals, as it is stated: rounded down, so that no more pairs are accepted.
+
+    >>> settable(0.9146), settable(0.555)
+    (0.914, 0.555)
+    """
+    return float(np.floor(1000 * tau + 1e-6) / 1000)
+
+
 def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
-    """Tabulate the calibrated thresholds with their intervals, then `tau`: a row for each threshold.
+    """Tabulate the calibrated thresholds (`settable`) with their intervals, then `tau`: a row for each threshold.
 
     `recall`, `fpr` and `precision` are computed on the calibration categories, `*_held_out` on the held-out categories.
     `precision` is that of all pairs and depends on `prevalence`, the share of same-kind pairs; `precision_of_results` is that
@@ -164,7 +173,7 @@ def threshold_frame(calibration: Calibration, tau: float = 0.8) -> pd.DataFrame:
     intervals = calibration.values | {"tau_results": results.tau, "tau": Interval(tau, math.nan, math.nan, "given", 0)}
     rows = []
     for name, wanted in accepts.items():
-        value = intervals[name].point
+        value = tau if name == "tau" else settable(intervals[name].point)
         recall, fpr, precision = calibration.curve.at(value)
         row = {"threshold": name, "accepts": wanted, "tau": value, "low": intervals[name].low, "high": intervals[name].high}
         row |= {"cosine": 1 - value**2 / 2, "recall": recall, "fpr": fpr, "precision": precision}

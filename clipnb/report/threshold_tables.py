@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..analysis.calibration import ENOUGH, Calibration
+from ..analysis.calibration import ENOUGH, Calibration, settable
 from ..analysis.result_threshold import ResultThreshold
 from ..stats.intervals import Interval
 from .format import percent, share, stated
@@ -30,21 +30,21 @@ def _held_out(calibration: Calibration, tau: float) -> str:
 
 
 def _of_results(found: ResultThreshold, pairs: float) -> str:
-    """What a threshold means for the results of a search, in sentences."""
+    """What a threshold for pairs means for the results of a search, in sentences."""
     said = "This rate over pairs does not control what a search returns"
     if not math.isnan(precision := found.curve.at(pairs)[2]):
         said += f": of the {found.k} nearest photographs, {precision:.1%} of those below {pairs:.3f} are of the query's kind"
     if math.isnan(found.tau.point):
         return f"{said}. No threshold makes {found.wanted:.0%} of accepted results of the query's kind."
-    tau = found.tau
-    if tau.point >= FARTHEST:
+    tau, limit = found.tau, settable(found.tau.point)
+    if limit >= FARTHEST:
         everything = found.curve.at(FARTHEST)[2]
         return f"{said}. Of all results, {everything:.1%} are of the query's kind: {found.wanted:.0%} needs no threshold."
     goal = f"to make {found.wanted:.0%} of accepted results of the query's kind"
     checked = "Checked on each category in turn, with the threshold that the others set"
     if math.isnan(found.precision):
-        return f"{said}. Only {tau.point:.3f} is low enough {goal}. {checked}, no result is accepted: take none for this."
-    checked = f"{said}. **Take {tau.point:.3f}**{_span(tau)} {goal}. {checked}"
+        return f"{said}. Only {limit:.3f} is low enough {goal}. {checked}, no result is accepted: take none for this."
+    checked = f"{said}. **Take {limit:.3f}**{_span(tau)} {goal}. {checked}"
     right = f"{found.precision:.1%} of these are of the query's kind"
     return f"{checked}: {found.accepted:.1%} of results are accepted, and {right}."
 
@@ -67,10 +67,10 @@ def threshold_answer(calibration: Calibration, tau: float = 0.8) -> str:
     if math.isnan(one.point):
         lines.append("No threshold keeps pairs of different kinds below 1%.")
     else:
-        got = calibration.curve.at(one.point)[0]
-        lines.append(f"**Take {one.point:.3f}**{_span(one)} to accept at most 1% of pairs of different kinds:")
-        lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, one.point)}.")
-    lines.append(_of_results(calibration.results, one.point))
+        got = calibration.curve.at(settable(one.point))[0]
+        lines.append(f"**Take {settable(one.point):.3f}**{_span(one)} to accept at most 1% of pairs of different kinds:")
+        lines.append(f"it accepts {got:.1%} of pairs of one kind{_held_out(calibration, settable(one.point))}.")
+    lines.append(_of_results(calibration.results, settable(one.point)))
     lines.append(f"At {tau:g}, {recall} of pairs of one kind are accepted and {fpr} of pairs of different kinds.")
     results = calibration.results
     shown = {"the area": auc, "uAP": v["uap"], "the threshold for pairs": one, "the threshold for results": results.tau}

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from clipnb._core.files import read_json, rounded, write_text
-from clipnb.analysis.calibration import Calibration
+from clipnb.analysis.calibration import Calibration, settable
 from clipnb.analysis.result_threshold import ResultThreshold
 from clipnb.analysis.tolerance import Tolerance
 from clipnb.datasets.card import Card
@@ -140,10 +140,9 @@ def _thinned(curve: OperatingCurve, thresholds: list[float]) -> dict[str, list[f
 
 
 def _of_calibration(found: Calibration, tau: float) -> dict[str, Any]:
-    thresholds = [tau, *(i.point for name, i in found.values.items() if name.startswith("tau_") and not math.isnan(i.point))]
-    if not math.isnan(found.results.tau.point):
-        thresholds.append(found.results.tau.point)
     results = found.results
+    calibrated = [results.tau, *(interval for name, interval in found.values.items() if name.startswith("tau_"))]
+    thresholds = [tau, *(settable(interval.point) for interval in calibrated if not math.isnan(interval.point))]
     return {
         "values": {name: _of_interval(interval) for name, interval in found.values.items()},
         "curve": _thinned(found.curve, thresholds),
