@@ -131,6 +131,11 @@ def warnings(result: Result) -> list[str]:
         said.append(part)
     if kinds := ", ".join(f"{n} {literal(kind)}" for kind, n in result.provenance["other_files"].items() if kind != HIDDEN):
         said.append(f"these files are not used: {kinds} ({_names(result)} them)")
+    for source in result.provenance["gallery"].get("sources", []):
+        left = {"unreadable": len(source["unreadable"]), **source.get("other_files", {})}
+        counted = ", ".join(f"{n} {literal(kind)}" for kind, n in left.items() if n and kind != HIDDEN)
+        if counted and source["name"] != result.spec.dataset_name:  # its own files are named above
+            said.append(f"these files of the gallery {literal(source['name'])} are not used: {counted}")
     if len(result.category_means) < 2:
         own = ", and every result is of it by construction (P@1 is 100%)" * result.one_kind
         said.append(f"one category alone gives no interval{own}: add another folder of photographs")

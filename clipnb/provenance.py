@@ -35,6 +35,7 @@ class GalleryRecord(TypedDict, total=False):
     address: str
     images: int
     index: str
+    sources: list[dict[str, Any]]  # folders of the gallery: name, images, what is left out, and the origin of vectors
     options: dict[str, Any]
     recall: dict[str, float]
     unusable: dict[str, str]  # result -> reason why it cannot be scored

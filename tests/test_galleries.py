@@ -190,11 +190,14 @@ def test_a_gallery_of_the_data_set_gives_the_data_sets_own_numbers(tmp_path: Pat
 def test_the_command_builds_and_says_how_to_use_it(tmp_path: Path, printed: Printed) -> None:
     photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 3})
     (photos / "cats" / "broken.png").write_bytes(b"no image")
+    (photos / "raw.cr2").write_bytes(b"")
     said = printed("index", str(photos), str(tmp_path / "g"), "--encoder", "tiny", "--shard-size", "2", "--index", "hnsw")
     assert "7 images, hnsw index: search it with -p gallery" in said
     assert "1 unreadable, named in" in said
+    assert said.endswith(f"not used: 1 .cr2 (`clipnb card --files {photos}` names them)\n")
     about = json.loads((tmp_path / "g" / "clipnb.json").read_text())
     assert list(about["unreadable"]) == ["cats/broken.png"]
+    assert about["other_files"] == {".cr2": 1}
     assert about["encoder"]["name"] == "tiny"
     assert len(list((tmp_path / "g" / "img_emb").glob("img_emb_*.npy"))) == 4
 
@@ -350,11 +353,15 @@ def test_a_run_with_an_approximate_index_reports_its_recall_and_warns_where_it_m
 def test_distractors_make_a_gallery_larger_than_the_query_set(tmp_path: Path) -> None:
     photos = varied(tmp_path / "photos", {"cats": 4, "dogs": 4})
     more = varied(tmp_path / "more", {"cats": 3, "hats": 20}, offset=1000)
+    (more / "cats" / "broken.png").write_bytes(b"no image")
+    shutil.copy(more / "cats" / "0.png", more / "loose.png")
     theirs = write_gallery(tmp_path / "theirs", unit_vectors(30, TinyEncoder.dim, 5))
     result = tiny_run(photos, gallery=f"{photos},{more},{theirs}")
     told = result.provenance["gallery"]
     assert told["images"] == 8 + 23 + 30
     assert [(p["name"], p["images"]) for p in told["sources"]] == [("photos", 8), ("more", 23), ("theirs", 30)]
+    unused = "these files of the gallery `more` are not used: 1 `unreadable`, 1 `outside the category folders`"
+    assert unused in warnings_of(result)
     assert any(name.startswith("more:") for row in result.rows["results"] for name in row)
     assert not any(name in row for name, row in zip(own(result), result.rows["results"], strict=True))
     alone = tiny_run(photos)

@@ -182,10 +182,12 @@ def build_gallery(
     threads = threads or os.cpu_count() or 1
     plan = Plan(name, precision, found.identity, int(found.dim), len(photos), listing, shard_size, threads, colour)
     with alone_in(out):
-        return _build(out, plan, photos, index, pool)
+        return _build(out, plan, photos, index, pool, dataset.other_files)
 
 
-def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, pool: RayPool | None) -> GalleryFolder:
+def _build(
+    out: Path, plan: Plan, photos: Sequence[Photo], index: str, pool: RayPool | None, other_files: dict[str, int]
+) -> GalleryFolder:
     _begin(out, plan)
     count = -(-len(photos) // plan.shard)
     shards = [Shard(n, count, part, out.resolve()) for n, part in enumerate(_chunks(photos, plan.shard))]
@@ -197,7 +199,7 @@ def _build(out: Path, plan: Plan, photos: Sequence[Photo], index: str, pool: Ray
                 bar.update(len(shards[number].photos))
     if left := sum(not shard.done for shard in shards):
         raise UserError(f"{left} of {count} shards are not finished; type the same command to continue")
-    return _finish(out, plan, shards, index)
+    return _finish(out, plan, shards, index, other_files)
 
 
 def _chunks(photos: Sequence[Photo], size: int) -> list[tuple[Photo, ...]]:
@@ -226,7 +228,7 @@ def _begin(out: Path, plan: Plan) -> None:
         write_text(begun, json.dumps(asdict(plan), indent=1) + "\n")
 
 
-def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> GalleryFolder:
+def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str, other_files: dict[str, int]) -> GalleryFolder:
     """Index all shards and describe the gallery in `clipnb.json`."""
     unreadable: dict[str, str] = {}
     for shard in shards:
@@ -241,7 +243,7 @@ def _finish(out: Path, plan: Plan, shards: Sequence[Shard], index: str) -> Galle
     kind = index or ("exact" if opened.size < APPROXIMATE_FROM else "hnsw")
     faiss_index.write(faiss_index.build(kind, opened.vectors.blocks(), opened.size, plan.dim), out / INDEX)
     made_with = {"name": plan.encoder, "precision": plan.precision, "identity": plan.identity, "dim": plan.dim}
-    counts = {"images": opened.size, "index": kind, "unreadable": unreadable}
+    counts = {"images": opened.size, "index": kind, "unreadable": unreadable, "other_files": other_files}
     about = {"format": 1, "encoder": made_with, "colour": plan.colour, **counts}
     write_text(out / ABOUT, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     return open_folder(out)

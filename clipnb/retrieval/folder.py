@@ -86,6 +86,7 @@ class About(TypedDict, total=False):
     images: int
     index: str
     unreadable: dict[str, str]
+    other_files: dict[str, int]  # reason -> number of files that are not used
 
 
 @dataclass(frozen=True)

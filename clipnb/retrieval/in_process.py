@@ -53,7 +53,10 @@ def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> FaissIndex
 
 def _about(spec: RunSpec, own: Source, sources: Sequence[Source], gallery: Images, index: FaissIndex) -> dict[str, Any]:
     """The gallery in plain JSON values, with the recall of an approximate index on some photographs of the data set."""
-    parts = [{"name": s.name, "images": len(s.ids), "unreadable": s.unreadable, **s.origin()} for s in sources]
+    parts = [
+        {"name": s.name, "images": len(s.ids), "unreadable": s.unreadable, "other_files": s.other_files, **s.origin()}
+        for s in sources
+    ]
     about: dict[str, Any] = {"unusable": {}, "kind": "in-process", "sources": parts, "images": len(gallery.vectors)}
     about["index"] = f"stored {type(index.faiss).__name__}" if spec.index == "stored" else spec.index
     if not index.is_exact:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -49,11 +49,12 @@ class Images:
 
 @dataclass(frozen=True)
 class Source(Images):
-    """The images of a data set, or of a clip-retrieval `folder`; `unreadable` is id -> reason, for images that cannot be read."""
+    """The images of a data set, or of a clip-retrieval `folder`."""
 
     name: str
     folder: GalleryFolder | None = None
-    unreadable: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)  # id -> reason, for images that cannot be read
+    other_files: dict[str, int] = field(default_factory=dict)  # reason -> number of files that are not used
 
     def origin(self) -> dict[str, Any]:
         """Origin of the vectors of a clip-retrieval folder in plain JSON values; {} for a data set, which this run embeds."""
@@ -77,7 +78,9 @@ def hashes_for(spec: RunSpec, photos: Sequence[Photo], **options: Any) -> NDArra
     return picture_hashes(photos, **options)
 
 
-def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], prefix: str = "") -> Source:
+def from_photos(
+    name: str, embedded: Embeddings, hashes: NDArray[np.uint8], prefix: str = "", other_files: Mapping[str, int] | None = None
+) -> Source:
     """Make a source from clean embeddings of a data set."""
     return Source(
         name=name,
@@ -89,6 +92,7 @@ def from_photos(name: str, embedded: Embeddings, hashes: NDArray[np.uint8], pref
         hashes=hashes,
         known=np.ones(len(hashes), dtype=np.bool_),
         unreadable={prefix + photo: why for photo, why in embedded.unreadable.items()},
+        other_files=dict(other_files or {}),
     )
 
 
@@ -110,6 +114,8 @@ def from_folder(folder: GalleryFolder, encoder: Encoder, prefix: str, spec: RunS
         hashes=hashes,
         known=known,
         folder=folder,
+        unreadable={prefix + photo: why for photo, why in folder.about.get("unreadable", {}).items()},
+        other_files=folder.about.get("other_files", {}),
     )
 
 
@@ -201,8 +207,9 @@ def open_sources(spec: RunSpec, own: Source, encoder: Encoder, store: EmbeddingS
             return from_folder(open_folder(path), encoder, prefix, spec)
         if is_same(name, spec.dataset):
             return own
-        more = embed(load_dataset(name).photos, [CLEAN], encoder, store, colour=spec.colour, **options)
-        return from_photos(slug(name), more, hashes_for(spec, more.photos, **options), prefix)
+        dataset = load_dataset(name)
+        more = embed(dataset.photos, [CLEAN], encoder, store, colour=spec.colour, **options)
+        return from_photos(slug(name), more, hashes_for(spec, more.photos, **options), prefix, dataset.other_files)
 
     named = source_names(spec.gallery) or {spec.dataset: ""}
     return [opened(name, prefix) for name, prefix in named.items()]
