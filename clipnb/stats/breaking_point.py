@@ -106,8 +106,24 @@ def _inverted(excess: NDArray[np.float64], at: NDArray[np.float64]) -> tuple[flo
     dense = [a + share * (b - a) for a, b in pairwise(excess)] + [excess[-1:]]
     where = [a + share[:, 0] * (b - a) for a, b in pairwise(at)] + [at[-1:]]
     d, s = np.concatenate(dense), np.concatenate(where)
-    arm = scipy.stats.t.ppf(1 - ALPHA / 2, d.shape[1] - 1) * scipy.stats.sem(d, axis=1)
-    may_be_broken, may_be_whole = np.flatnonzero(d.mean(axis=1) - arm <= 0), np.flatnonzero(d.mean(axis=1) + arm >= 0)
-    low = math.inf if not may_be_broken.size else -math.inf if may_be_broken[0] == 0 else float(s[may_be_broken[0]])
-    high = -math.inf if not may_be_whole.size else math.inf if may_be_whole[-1] == len(s) - 1 else float(s[may_be_whole[-1]])
+
+    def bound(categories: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+        """The lower (-1) or upper (1) bound of the mean over the last axis."""
+        arm = scipy.stats.t.ppf(1 - ALPHA / 2, categories.shape[-1] - 1) * scipy.stats.sem(categories, axis=-1)
+        return np.asarray(categories.mean(axis=-1) + side * arm)
+
+    def crossed(outside: int, inside: int, side: int) -> float:
+        """The strength between two neighbouring points, where the curve is straight, at which a bound is 0."""
+        change, step = d[inside] - d[outside], s[inside] - s[outside]
+        share = scipy.optimize.brentq(lambda t: float(bound(d[outside] + t * change, side)), 0.0, 1.0)
+        return float(s[outside] + share * step)
+
+    may_be_broken, may_be_whole = np.flatnonzero(bound(d, -1) <= 0), np.flatnonzero(bound(d, 1) >= 0)
+    low = high = math.inf
+    if may_be_broken.size:
+        low = crossed(first - 1, first, -1) if (first := int(may_be_broken[0])) else -math.inf
+    if not may_be_whole.size:
+        high = -math.inf
+    elif (last := int(may_be_whole[-1])) < len(s) - 1:
+        high = crossed(last + 1, last, 1)
     return low, high
