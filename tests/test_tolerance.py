@@ -200,6 +200,14 @@ def test_the_change_is_from_the_best_encoder_to_the_others() -> None:
     assert frame["p1_change"].tolist() == pytest.approx([math.nan, -0.3], nan_ok=True)
 
 
+def test_encoders_are_compared_on_photographs_without_kinds(photo_folder: PhotoFolder, own_results: Path, printed: Printed) -> None:
+    flat = str(photo_folder({"cats": 8}) / "cats")
+    said = printed("leaderboard", flat, "--encoders", "tiny", "histogram", "--manips", "grey", "--k", "3").splitlines()
+    assert [line.split()[0] for line in said[:2]] == ["encoder", "P@1"]
+    assert said[0].split()[1:] == ["tiny", "histogram"]
+    assert any(line.startswith("P@1 and mAP are empty, and mCE with them: the photographs have no kinds") for line in said)
+
+
 SOME = """
 import numpy as np
 from PIL import Image

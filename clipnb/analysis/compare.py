@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .._core.paths import results_root
+from .._core.text import first_of
 from ..comparable import of_one_code, same_photographs
 from ..encoders import resolve
 from ..errors import UserError
@@ -194,17 +195,22 @@ def _pairs(a: str, b: str) -> list[tuple[Result, Result]]:
             raise UserError(f"{name!r} is neither a finished run, a log nor an encoder with runs{have}")
     first, second = (_of_one_code([r for r in results if r.spec.encoder == name]) for name in (a, b))
     by_spec = {dataclasses.replace(r.spec, dataset=r.spec.dataset_name): r for r in second}
-    pairs = []
+    pairs, different = [], set[int]()
     for r in first:
         if other := by_spec.get(dataclasses.replace(r.spec, dataset=r.spec.dataset_name, encoder=b)):
             if same_photographs(r, other):
                 pairs.append((r, other))
             else:
                 warnings.warn(f"{_named((r, other))} have different photographs and cannot be paired: left out", stacklevel=3)
+                different |= {id(r), id(other)}
     if not pairs:
         near = (_differing(x.spec, y.spec) for x in first for y in second if _condition(x) == _condition(y))
         why = f": the settings differ: {said}" if (said := next(near, "")) else ""
         raise UserError(f"{a} and {b} have no pair of runs with the same data set, photographs, manipulation and settings{why}")
+    named = different.union(id(r) for pair in pairs for r in pair)
+    if alone := [r.spec.run_id for r in (*first, *second) if id(r) not in named]:
+        less = "1 run has" if len(alone) == 1 else f"{len(alone)} runs have"
+        warnings.warn(f"{less} no counterpart of the other encoder: left out ({first_of(alone)})", stacklevel=3)
     return pairs
 
 

@@ -41,7 +41,8 @@ def leaderboard(
     Returns:
         One row per encoder, the best first, and the breaking points. `images` is the number of photographs that the encoder can
         read, `left_out` says how many it cannot, and `photographs` is the digest of those that it can. There is no `p1_change`
-        where that digest is not the one of the encoder with the most photographs, and no `mCE` where it is not the baseline's.
+        where that digest is not the one of the encoder with the most photographs, or where the photographs have no kinds, and no
+        `mCE` where it is not the baseline's.
         `p1` and `map` are macro means on clean photographs with their intervals; `p1_change` is the difference of P@1 from the
         best encoder, paired by photograph, with its interval; `mCE` is the mean corruption error of mAP
         against the baseline encoder, NaN without the baseline's runs; `images_per_second` is the speed of the run that embedded
@@ -64,7 +65,7 @@ def _row(result: Result, best: Result) -> dict[str, Any]:
     about = result.provenance
     row: dict[str, Any] = {"encoder": result.spec.encoder, "images": about["images"], "left_out": result.left_out}
     row |= {"photographs": about["data_fingerprint"], **result.macro("p1").columns("p1"), **result.macro("map").columns("map")}
-    if result is not best and same_photographs(result, best):
+    if result is not best and same_photographs(result, best) and result.scored("p1") and best.scored("p1"):
         row |= contrast(of_result(best, "p1"), of_result(result, "p1")).interval.columns("p1_change")
     fresh = about["embedded_now"] >= result.rows["sha256"].nunique() and about["seconds"] > 0  # a copy is embedded once
     speed = about["embedded_now"] / about["seconds"] if fresh else math.nan
