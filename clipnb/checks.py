@@ -12,6 +12,7 @@ from itertools import combinations
 from ._core.text import first_of, literal, word
 from .datasets.listing import DEEPER, HIDDEN
 from .manipulations import CLEAN
+from .metrics.ranking import RANKED_AS_A_WHOLE
 from .result import Result
 from .spec import NOTHING_LEFT_OUT
 
@@ -98,6 +99,11 @@ def warnings(result: Result) -> list[str]:
         said.append(f"{asked}: its page in the book shows how far the number depends on them")
     if "found" in result.rows and (gone := int(result.rows["found"].isna().sum())):
         said.append(f"{gone} of {len(result.rows)} queries have no original in the gallery: whether it is found leaves them out")
+    if "found" not in result.rows:
+        absent = [what for name, what in (("found", "whether the original is found"), ("p1", "P@1")) if name not in result.rows]
+        large = result.provenance["gallery"].get("images", 0) > RANKED_AS_A_WHOLE
+        why = f"has more than {RANKED_AS_A_WHOLE:,} images" if large else "does not state the category and the digest of each image"
+        said.append(f"not measured: {' and '.join(absent)}, because the gallery {why}")
     if result.flat:
         said.append(
             f"{literal(result.spec.dataset)} has no category folders: whether the original is found is measured, with intervals "

@@ -22,7 +22,7 @@ from clipnb.analysis.scores import Scores, of_log, of_result, paired_changes, re
 from clipnb.cli import main
 from clipnb.encoders import ENCODERS
 from clipnb.report.coverage import LOW, simulation
-from clipnb.report.tables import all_tables, printable, write
+from clipnb.report.tables import all_tables, printable, runs_frame, write
 from clipnb.stats.hypothesis import holm, interaction, tost
 from clipnb.stats.sign_flips import sign_flip
 from clipnb_book.published import original
@@ -288,15 +288,15 @@ def test_export_writes_every_table_in_every_format(runs: list[Result], tmp_path:
     assert main(["export", "--out", str(tmp_path / "out"), "--format", "csv", "parquet", "tex", "md"]) == 0
     names = {p.name for p in (tmp_path / "out").iterdir()}
     assert names == {f"{t}.{f}" for t in ("runs", "categories", "contrasts", "queries") for f in ("csv", "parquet", "tex", "md")}
-    table = pd.read_csv(tmp_path / "out" / "runs.csv")
+    table = pd.read_csv(tmp_path / "out" / "runs.csv").fillna("")
     assert set(table["run"]) == {r.spec.run_id for r in runs}
     by_run = table.set_index("run")
     assert by_run.loc[runs[1].spec.run_id, "valid"] == pytest.approx(runs[1].valid.point)
-    for measure, method in (("found", "Gaffke"), ("valid", "Gaffke"), ("shift", "t")):
+    for measure, method in (("found", "Gaffke"), ("valid", "Gaffke"), ("shift", "")):  # three categories are too few for t
         assert set(by_run[f"{measure}_interval"]) == {method}
         names = [r.spec.run_id for r in runs[:2]]
         assert main(["analyse", *names, "--measure", measure, "--out", str(tmp_path / measure)]) == 0
-        means = pd.read_csv(tmp_path / measure / "conditions.csv")
+        means = pd.read_csv(tmp_path / measure / "conditions.csv").fillna("")
         exported = by_run.loc[names, [measure, *(f"{measure}_{end}" for end in ("low", "high", "interval"))]]
         columns = ["mean", "low", "high", "interval"]
         pd.testing.assert_frame_equal(means[columns], exported.reset_index(drop=True).set_axis(columns, axis=1))
@@ -381,6 +381,19 @@ def test_found_is_analysed_and_a_threshold_that_does_not_fit_is_not_called_no_ch
     assert "no change" not in said
 
 
+def test_exports_name_the_method_of_each_interval(photo_folder: PhotoFolder) -> None:
+    frame = runs_frame([tiny_run(photo_folder(dict.fromkeys("abcdef", 2)), "grey", 1)])
+    assert frame[["found_interval", "valid_interval", "shift_interval"]].values.tolist() == [["Gaffke", "Gaffke", "t"]]
+
+
+def test_categories_without_a_score_are_named(photo_folder: PhotoFolder, printed: Printed, own_results: Path) -> None:
+    for manip in ("original", "grey"):
+        tiny_run(photo_folder({"cats": 3, "dogs": 3, "alone": 1}, manip + "/pets"), manip).save()
+    said = printed("analyse", "pets", "--encoder", "tiny", "--k", "2", "--measure", "p1")
+    assert said.count("pets: no image has a score in alone\n") == 1
+    assert "no image has a score" not in printed("analyse", "pets", "--encoder", "tiny", "--k", "2")
+
+
 def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
     photo_folder: PhotoFolder, tmp_path: Path, printed: Printed, own_results: Path
 ) -> None:
@@ -393,6 +406,10 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
             made[root.name, result.spec.condition_id] = result
     asked = ["analyse", *map(str, roots), "--encoder", "tiny", "--k", "2", "--measure", "shift", "--out", str(tmp_path / "out")]
     assert "TOST" in printed(*asked, "--margin", "0.05")
+    once = printed(*asked[:-2])
+    for again in (str(roots[0]), f"{roots[0]}/", "pets-tiny-k2", "pets-grey-s5-tiny-k2"):
+        same = sorted(printed("analyse", again, *asked[1:-2]).splitlines())
+        assert same == sorted(once.splitlines()), "a run that two names stand for counts once"
 
     def table(name: str) -> pd.DataFrame:
         return pd.read_csv(tmp_path / "out" / f"{name}.csv")

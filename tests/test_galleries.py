@@ -367,6 +367,8 @@ def test_distractors_make_a_gallery_larger_than_the_query_set(tmp_path: Path) ->
     alone = tiny_run(photos)
     assert (np.stack(result.rows["distances"]) <= np.stack(alone.rows["distances"]) + 1e-6).all()  # asked clean: nearer or as near
     assert "map" not in result.rows  # not all of the gallery is labelled
+    why = "because the gallery does not state the category and the digest of each image"
+    assert f"not measured: whether the original is found, {why}" in warnings_of(result)
     assert query_results(result) is not None
 
 

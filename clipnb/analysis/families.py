@@ -17,6 +17,7 @@ from ..stats.hypothesis import Equivalence, tost, tost_unpaired
 from ..stats.intervals import ALPHA
 from ..stats.sign_flips import smallest_p
 from .contrasts import Contrast, InteractionContrast
+from .scores import Scores
 
 PRIMARY, PLANNED, EXPLORATORY = "primary", "planned", "exploratory"
 
@@ -70,6 +71,12 @@ def too_few(table: pd.DataFrame) -> list[str]:
         few = f"{row['changed']} of {row['categories']} categories change"
         said.append(f"{row['dataset']}, {row['after']}: {few}; its interval is too narrow")
     return said
+
+
+def unscored(scores: Sequence[Scores]) -> list[str]:
+    """A line for each data set with categories that no image has a score in."""
+    empty = dict.fromkeys((s.dataset, tuple(c for c, size in s.sizes.items() if not size)) for s in scores if s.absent == "skip")
+    return [f"{dataset}: no image has a score in {first_of(categories)}" for dataset, categories in empty if categories]
 
 
 def remarks(family: Sequence[Contrast]) -> list[str]:

@@ -14,7 +14,6 @@ import numpy as np
 from .. import study_log
 from .._core.text import first_of
 from ..checks import floor_warning, partial_warning
-from ..errors import UserError
 from ..manipulations import CLEAN
 from ..metrics.measures import MEASURES
 from ..result import Result
@@ -73,6 +72,7 @@ class Scores:
         return list(self.listed) if self.listed is not None else list(self.by_category.values())
 
 
+LOGS = "clip_output_*.json"
 _GRADED = re.compile(r"(/[1-5]|=[\d.e+-]+)(-draws\d+)?$")  # the end of `Scores.condition` at a severity or strength
 
 
@@ -147,12 +147,10 @@ def read_log(path: Path) -> Scores:
     )
 
 
-def read_logs(path: Path) -> list[Scores]:
-    """A log file, or all logs in a folder, the clean condition of each data set first; a `UserError` if there is none."""
-    files = sorted(path.glob("clip_output_*.json")) if path.is_dir() else [path]
-    if not files:
-        raise UserError(f"{path} holds no log: expected files clip_output_<dataset>_<manip>.json")
-    return sorted((read_log(file) for file in files), key=lambda s: (s.dataset, s.group, s.condition != CLEAN))
+def read_logs(paths: Sequence[Path]) -> list[Scores]:
+    """Log files, and all logs in folders, each once, the clean condition of each data set first."""
+    files = {log.resolve(): log for path in paths for log in ([path] if path.suffix == ".json" else sorted(path.glob(LOGS)))}
+    return sorted((read_log(file) for file in files.values()), key=lambda s: (s.dataset, s.group, s.condition != CLEAN))
 
 
 def named_by_group(scores: Sequence[Scores]) -> list[Scores]:

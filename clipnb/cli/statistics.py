@@ -80,7 +80,7 @@ def _analyse_arguments(parser: argparse.ArgumentParser) -> None:
 def _analyse(options: argparse.Namespace) -> int:
     from .._core.registry import nearest
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
-    from ..analysis.families import EXPLORATORY, PLANNED, equivalence_frame, remarks, too_few, with_roles, without_draws
+    from ..analysis.families import EXPLORATORY, PLANNED, equivalence_frame, remarks, too_few, unscored, with_roles, without_draws
     from ..analysis.scores import comparable_with_clean, named_by_group, not_comparable, of_result, spelled
     from ..analysis.sensitivity import draws_frame
     from ..checks import unreadable
@@ -130,6 +130,8 @@ def _analyse(options: argparse.Namespace) -> int:
     tables = {"conditions": conditions_frame(scores)}
     print(f"{measure}: mean over categories")
     print(printable(tables["conditions"]))
+    for said in unscored(scores):
+        print(said)
     for name in dict.fromkeys(s.dataset for s in scores):
         if options.clean not in (conditions := {s.condition for s in scores if s.dataset == name}):
             what = nearest(options.clean, conditions) or " (a run: -p manip original; of another name: --clean)"
@@ -188,20 +190,20 @@ def _scored(results: Sequence[Result], measure: str) -> list[Result]:
 
 
 def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list[Scores], list[Result]]:
-    """The logs and the saved runs that names stand for."""
-    from ..analysis.scores import read_logs
+    """The logs and the saved runs that names stand for, each once."""
+    from ..analysis.scores import LOGS, read_logs
     from ..datasets.dataset import with_spaces
     from ..result import near_runs
     from ..runs import saved_runs
 
-    logs: list[Scores] = []
-    results: list[Result] = []
+    logs: list[Path] = []
+    results: dict[str, Result] = {}  # a run that several names stand for counts once
     for name in names:
         path = Path(name)
-        if path.suffix == ".json" or (list(path.glob("clip_output_*.json")) and not (path / "run.json").exists()):
-            logs += read_logs(path)
+        if path.suffix == ".json" or (list(path.glob(LOGS)) and not (path / "run.json").exists()):
+            logs.append(path)
         elif runs := saved_runs(name, **settings):
-            results += runs
+            results |= {run.spec.run_id: run for run in runs}
         else:
             asked = "".join(f" with {field} {value}" for field, value in settings.items())
             if spaced := with_spaces(name):
@@ -209,7 +211,7 @@ def _logs_and_runs(names: Sequence[str], settings: dict[str, Any]) -> tuple[list
             near = near_runs(name, "run_id", "group_id", "dataset_name")
             why = f"is neither a log nor a folder of logs, and has no finished runs{asked}{near}; clipnb runs lists the runs"
             raise UserError(f"{name!r} {why}")
-    return logs, results
+    return read_logs(logs), list(results.values())
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:

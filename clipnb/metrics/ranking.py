@@ -25,6 +25,9 @@ Integers = NDArray[np.integer]
 TIE = 2.0**-20
 """Step in which cosines and distances are compared, about 0.000001: above the rounding of float32 embeddings."""
 
+RANKED_AS_A_WHOLE = 200_000
+"""Size of the largest gallery for which measures of the whole ranking, such as average precision, are computed."""
+
 BLOCK_BYTES = 8 * 2**20
 """Size of one block of similarities. A few arrays of this size are in memory at once."""
 

@@ -165,7 +165,7 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
         row = {"run": r.spec.run_id, **r.spec.to_dict(), "queries": len(r.rows), "n_categories": r.valid.n}
         row["categories_missing"] = p.get("categories_missing", 0)
         for name in (name for name in MEASURES if name in r.rows):
-            row |= (mean := r.macro(name)).columns(name) | {f"{name}_interval": mean.method}
+            row |= (mean := r.macro(name)).columns(name) | {f"{name}_interval": mean.method if mean.bounded else ""}
         rows.append(row | {"noop_share": r.noop_share, "unreadable": len(p["unreadable"]), **made})
     return pd.DataFrame(rows)
 

@@ -169,7 +169,9 @@ async def _fetch(url: str, public: Any, trusted: Any, allow: frozenset[str], lim
         except aiohttp.ClientError as error:
             problem = str(error) or type(error).__name__
             if "is not a public address" in problem:
-                raise _Stop(f"{problem}: to fetch from it, allow its host by name", final=False) from error
+                raise _Stop(
+                    f"{problem}: to fetch from it, pass -p allow_hosts {getattr(error, 'host', '<host>')}", final=False
+                ) from error
     raise _Stop(problem, final=False)
 
 

@@ -17,7 +17,7 @@ from ..embedding.store import EmbeddingStore
 from ..encoders import Encoder
 from ..errors import UserError
 from ..manipulations import CLEAN
-from ..metrics.ranking import codes
+from ..metrics.ranking import RANKED_AS_A_WHOLE, codes
 from ..spec import NOTHING_LEFT_OUT, RunSpec
 from . import duplicates, faiss_index
 from .faiss_index import FaissIndex
@@ -26,8 +26,6 @@ from .neighbours import Ties, retrieve
 from .results import ABSENT, USABLE, Labels, LookUp, SearchResults
 from .sources import Images, Source, from_photos, hashes_for, joined, open_sources
 from .study_protocol import aesthetic_direction, move_queries, without_lookalikes
-
-RANKED_AS_A_WHOLE = 200_000  # largest gallery for which measures of the whole ranking, such as average precision, are computed
 
 
 def _index(spec: RunSpec, sources: Sequence[Source], vectors: Any) -> FaissIndex:

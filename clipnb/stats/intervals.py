@@ -94,8 +94,8 @@ class Interval:
         return {name: self.point, f"{name}_low": self.low, f"{name}_high": self.high}
 
     def cells(self, name: str) -> dict[str, float | str]:
-        """The estimate as cells of a row that is about it: `name`, `low`, `high`, `interval` (the method)."""
-        return {name: self.point, "low": self.low, "high": self.high, "interval": self.method}
+        """The estimate as cells of a row that is about it: `name`, `low`, `high`, `interval` (the method, "" without bounds)."""
+        return {name: self.point, "low": self.low, "high": self.high, "interval": self.method if self.bounded else ""}
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
