@@ -14,6 +14,8 @@ import papermill
 import pytest
 
 from built_book import CACHE
+from clipnb.errors import UserError
+from clipnb.execution.notebook import executed
 from clipnb.execution.papermill_command import default_parameters
 from clipnb.spec import FIELDS, RunSpec, spec_of
 from clipnb_book.repository import address_of
@@ -53,6 +55,22 @@ def test_every_parameter_is_typed_explained_and_named_like_the_specification() -
     assert all(said.values())
     assert set(FIELDS) <= set(default_parameters(notebook))
     assert spec_of(default_parameters(notebook)) == RunSpec("sample-figures", "grey")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no sockets that are files")
+def test_a_kernel_needs_no_port_that_another_process_may_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cells = [nbformat.v4.new_code_cell("import clipnb; number = 6", metadata={"tags": ["parameters"]})]
+    cells.append(nbformat.v4.new_code_cell("if number < 0:\n    raise clipnb.UserError('too few')\nprint(7 * number)"))
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), tmp_path / "a.ipynb")
+    monkeypatch.setattr("jupyter_client.connect.socket", None)
+    one, same = (executed(tmp_path / "a.ipynb", {"number": 5}, clipnb_state="x") for _ in range(2))
+    assert one == same
+    made = json.loads(one)
+    assert made["cells"][-1]["outputs"][0]["text"] == ["35\n"]
+    assert made["metadata"]["clipnb_state"] == "x"
+    with pytest.raises(UserError, match=r"^too few$"):
+        executed(tmp_path / "a.ipynb", {"number": -1})
 
 
 @pytest.fixture(scope="module")

@@ -28,13 +28,14 @@ from .._core.paths import project_root, results_root, runs_root, shown
 from ..datasets.dataset import listing_digest, load_dataset
 from ..datasets.samples import SAMPLES
 from ..encoders import OFFLINE
-from ..errors import MissingExtra, UserError, needs, user_errors
+from ..errors import MissingExtra, UserError
 from ..manipulations import CLEAN, STUDY
 from ..possible import require_possible
 from ..provenance import code_sha256, folder_sha256
 from ..retrieval.sources import gallery_files
 from ..runs import custom_identity
 from ..spec import RunSpec
+from .notebook import executed
 
 MADE_BY_THE_BUILD = ("api", "cards", "datasets")  # folders in `book/` that the build writes
 STATE = ".clipnb_state"  # file beside the first page of the book with the state that the book was built from
@@ -88,33 +89,8 @@ def is_current(spec: RunSpec, state: str) -> bool:
 
 
 def run_page(spec: RunSpec, state: str) -> None:
-    """Execute the notebook for a run and write its page, completely or not at all.
-
-    A `UserError` in the notebook is raised here; another error is a `PapermillExecutionError`.
-    """
-    with needs("running notebooks", "notebook"):
-        import nbformat
-        import papermill
-    try:
-        parameters = spec.to_dict() | {"progress": False}
-        executed = papermill.execute_notebook(template(), None, parameters, cwd=str(Path.cwd()), progress_bar=False)
-    except papermill.exceptions.PapermillExecutionError as error:
-        if error.ename in user_errors():
-            raise UserError(error.evalue) from error
-        raise
-    _forget_times(executed)
-    executed.metadata["clipnb_state"] = state
-    write_text(page(spec), nbformat.writes(executed) + "\n")
-
-
-def _forget_times(notebook: Any) -> None:
-    """Remove times, paths and papermill's random cell id, so that equal runs have equal pages."""
-    for at, part in enumerate([notebook, *notebook.cells]):
-        for name in ("start_time", "end_time", "duration", "input_path", "output_path"):
-            part.metadata.get("papermill", {}).pop(name, None)
-        part.metadata.pop("execution", None)
-        if "injected-parameters" in part.metadata.get("tags", []):
-            part["id"] = f"injected-{at}"
+    """Execute the notebook for a run and write its page, completely or not at all; errors are those of `executed`."""
+    write_text(page(spec), executed(template(), spec.to_dict() | {"progress": False}, clipnb_state=state))
 
 
 def outstanding(specs: Sequence[RunSpec]) -> tuple[dict[RunSpec, str], dict[str, str]]:
