@@ -98,7 +98,7 @@ def warnings(result: Result) -> list[str]:
         asked = f"of {total['n_asked']} results asked for, {losses}"
         said.append(f"{asked}: its page in the book shows how far the number depends on them")
     if "found" in result.rows and (gone := int(result.rows["found"].isna().sum())):
-        said.append(f"{gone} of {len(result.rows)} queries have no original in the gallery: whether it is found leaves them out")
+        said.append(f"no original is in the gallery for {gone} of {len(result.rows)} queries: whether it is found leaves them out")
     if "found" not in result.rows:
         absent = [what for name, what in (("found", "whether the original is found"), ("p1", "P@1")) if name not in result.rows]
         large = result.provenance["gallery"].get("images", 0) > RANKED_AS_A_WHOLE
@@ -111,7 +111,7 @@ def warnings(result: Result) -> list[str]:
         )
     elif "map" in result.rows and (alone := int(result.rows["map"].isna().sum())):
         said.append(
-            f"{alone} of {len(result.rows)} queries have no other photograph of their category in the gallery: "
+            f"no other photograph of its category is in the gallery for {alone} of {len(result.rows)} queries: "
             "measures by category leave them out"
         )
     if result.spec.duplicates == NOTHING_LEFT_OUT and result.spec.mode != "study":

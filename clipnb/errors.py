@@ -33,7 +33,10 @@ class UnreadableImage(UserError):
     """A file cannot be decoded as an image; the message says why."""
 
 
-def text_of(error: Exception, said: str = "") -> str:
+FOREIGN = (Exception, SystemExit)  # what code of others may raise: `sys.exit` must not end a command without a word
+
+
+def text_of(error: BaseException, said: str = "") -> str:
     """The message of an error on one line, shortened, or its kind if it has none. A file that is in `said` is not named again."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror and Path(str(error.filename)).name in said:
@@ -41,7 +44,7 @@ def text_of(error: Exception, said: str = "") -> str:
     return " ".join(text.split())[:300] or type(error).__name__
 
 
-def of_one_photograph(name: str, error: Exception) -> str:
+def of_one_photograph(name: str, error: BaseException) -> str:
     """The reason why one photograph is left out, on one line; an error that is not of the photograph is raised again."""
     if isinstance(error, UnreadableImage):
         return str(error)
@@ -58,7 +61,7 @@ def left_out(unreadable: Mapping[str, str], used: int) -> str:
     return f"{counted} cannot be read and are left out; the first: {next(iter(unreadable.values()))}"
 
 
-def in_one_line(error: Exception) -> str:
+def in_one_line(error: BaseException) -> str:
     """Kind, text and place of an error."""
     at = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {text_of(error)} ({Path(at.filename).name}, line {at.lineno})"
@@ -66,14 +69,14 @@ def in_one_line(error: Exception) -> str:
 
 @contextmanager
 def one_line(
-    said: str, instead: str = "", text: Callable[[Exception], str] | None = None, kind: type[UserError] = UserError
+    said: str, instead: str = "", text: Callable[[BaseException], str] | None = None, kind: type[UserError] = UserError
 ) -> Iterator[None]:
     """Make a `UserError` of an error in code of others: what was `said`, the text of the error, and what to do `instead`."""
     try:
         yield
     except (UserError, MemoryError):
         raise
-    except Exception as error:
+    except FOREIGN as error:
         why = text(error) if text else text_of(error, said)
         raise kind(f"{said}: {why}" + f"; {instead}" * bool(instead)) from error
 

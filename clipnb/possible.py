@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from ._core.paths import results_root, shown
-from .datasets.dataset import Dataset, batch, fingerprint_now, load_dataset, sample
+from .datasets.dataset import Dataset, batch, fingerprint_now, load_dataset, readable, sample
 from .datasets.images import decode, read
 from .datasets.importers import is_imported
 from .embedding.embed import Embeddings
@@ -71,6 +71,7 @@ def _require_photographs(spec: RunSpec) -> None:
         return  # writing it takes long and belongs to the run
     dataset = drawn_for(spec)
     require_k(spec, dataset)
+    spec.condition.on(dataset.words, readable(dataset.photos[0].category), spec.seed, "")  # a category whose name it can write
     for word in dataset.words if MANIPULATIONS[spec.manip].writes else ():
         replace(spec.condition, word=word)(np.zeros((32, 32, 3), np.uint8), spec.seed, "")  # its letters are in a font
     batch(dataset.photos, spec.start, spec.step)

@@ -114,6 +114,8 @@ def test_a_notebook_is_prepared_without_a_run_also_after_two_dashes(project: Pat
     (nba / "Curry" / "broken.png").write_bytes(b"no image")
     with one_line(r"k = 30 is more than the 17 other images .*pass a smaller one \(-p k 17\).*not used: 1 unreadable"):
         planned([*LITERAL[1:], "-p", "k", "30"])
+    with one_line("typographic writes the name of another category: the data set needs at least two"):
+        planned([*LITERAL[1:4], str(nba / "Curry"), "-p", "manip", "typographic", "-p", "k", "3"])
     for words, place in ([], PAGE), (["--", "out.ipynb"], Path("out.ipynb")):
         done = run([*LITERAL, "--prepare-only", *words], stdin=subprocess.DEVNULL)
         assert (done.returncode, "stopped" in done.stderr) == (0, False), done.stderr
@@ -163,6 +165,18 @@ def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(
     monkeypatch.setenv("CLIPNB_PROJECT", str(project))
     monkeypatch.chdir(project.parent)  # outside the project of the notebook
     assert Handler(spec).next_commands().endswith(f" then cd {project.name} && clipnb analyse nba-histogram-k3")
+
+
+def test_an_output_that_is_typed_is_written_and_the_run_ends_with_its_numbers(project: Path, nba: Path) -> None:
+    typed = [*LITERAL[:2], "out.ipynb", *LITERAL[2:], "-p", "encoder", "histogram"]
+    shown = run([*typed, "-p", "k", "3"], stdin=subprocess.DEVNULL).stdout
+    assert re.search(r"nba-grey-histogram-k3: original found first \d+\.\d%.*\n(warning: .*\n)*page: out.ipynb\nnext: ", shown)
+    done = json.loads(Path("out.ipynb").read_text(encoding="utf-8"))
+    assert done["metadata"]["papermill"]["exception"] is None
+    failed = run([*typed, "-p", "manip", "blurred", "-p", "batch_size", "-1"], stdin=subprocess.DEVNULL)
+    assert failed.returncode != 0
+    assert "The incomplete notebook is in out.ipynb" in failed.stderr
+    assert json.loads(Path("out.ipynb").read_text(encoding="utf-8"))["metadata"]["papermill"]["exception"] is True
 
 
 def test_a_closed_pipe_is_no_traceback(project: Path, nba: Path) -> None:

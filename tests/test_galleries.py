@@ -380,7 +380,7 @@ def test_a_gallery_without_some_originals_counts_the_queries_that_have_one(
     for manip in ("original", "grey"):
         result = tiny_run(photos, manip, gallery=gallery)
         result.save()
-    assert "6 of 12 queries have no original in the gallery: whether it is found leaves them out" in warnings_of(result)
+    assert "no original is in the gallery for 6 of 12 queries: whether it is found leaves them out" in warnings_of(result)
     printed("analyse", "photos-tiny-k3-in-gallery", "--out", str(tmp_path / "out"))
     for table in ("conditions", "contrasts"):
         frame = pd.read_csv(tmp_path / "out" / f"{table}.csv")

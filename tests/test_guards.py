@@ -112,7 +112,7 @@ def test_a_category_of_one_photograph_has_no_measure_by_category_and_the_run_say
         assert found.rows.loc[found.rows["category"].isin(["one", "two"]), measure].isna().all()
     assert found.mean("p1") == found.mean("map") == 1
     assert found.means("valid").keys() == categories.keys()
-    said = "2 of 18 queries have no other photograph of their category in the gallery: measures by category leave them out"
+    said = "no other photograph of its category is in the gallery for 2 of 18 queries: measures by category leave them out"
     assert said in warnings(found)
     alone = Result(found.spec, found.provenance, found.rows[found.rows["category"] == "one"])
     assert "nan" not in results_table([alone])

@@ -16,7 +16,7 @@ from clipnb.encoders.custom import weights_digest
 from clipnb.execution.sweep import numbers_only
 from clipnb.report.text import summary
 from clipnb.runs import current_result, saved_or_new
-from conftest import PhotoFolder, Printed, one_line, picture
+from conftest import PhotoFolder, Printed, TinyEncoder, one_line, picture
 
 SOURCE = """
 import numpy as np
@@ -96,6 +96,9 @@ def test_what_is_typed_in_place_of_a_list_or_an_object_is_one_line(photo_folder:
     for call, said in (
         (lambda: embed_images(photos, "tiny", batch_size=0), "batch_size must be a whole number from 1 up, not 0"),
         (lambda: embed_images(photos, "tinny"), "unknown encoder 'tinny'"),
+        (lambda: embed_images(photos, TinyEncoder), "encoder 'tiny' is a class: an encoder is an object of it"),  # type: ignore[arg-type]
+        (lambda: embed_images([picture(1)[:0]], "tiny"), "an image is an RGB array .* of uint8, not .0, 48, 3. of uint8"),
+        (lambda: load_encoder(None), "unknown encoder 'None'"),  # type: ignore[arg-type]
         (lambda: run("photos"), "run takes a specification, not 'photos': clipnb.run.clipnb.RunSpec"),  # type: ignore[arg-type]
         (lambda: run(spec, encoder="tiny"), "encoder is an encoder, not a name: "),  # type: ignore[arg-type]
         (lambda: run(spec, workers=-1), "workers must be a whole number from 0 up, not -1"),
@@ -191,6 +194,22 @@ def test_an_encoder_that_fails_on_photographs_says_where(here: Path, photo_folde
     said = r"none of the 6 images in .* can be used; the first: b/00.png: ValueError: .* \(prepares.py, line \d+\)"
     with pytest.raises(UserError, match=said):
         run(RunSpec(folder, "original", "prepares:build", k=2), progress=False)
+
+
+def test_an_encoder_that_exits_is_one_line(here: Path, photo_folder: PhotoFolder) -> None:
+    folder = str(photo_folder({"b": 3, "c": 3}))
+    write(here, "leaves", "__import__('sys').exit('weights are missing')")
+    write(here, "stops", body="__import__('sys').exit(3)")
+    write(here, "quits", body="Mine.prepare = lambda self, image: __import__('sys').exit(3)")
+    (here / "asks.py").write_text("import argparse\nargparse.ArgumentParser().parse_args(['--weights'])\n")
+    for name, said in (
+        ("leaves:build", r"encoder 'leaves:build' failed: SystemExit: weights are missing \(leaves.py, line \d+\)"),
+        ("stops:build", r"encoder 'stops:build' failed: SystemExit: 3 \(stops.py, line \d+\)"),
+        ("quits:build", r"none of the 6 images in .* can be used; the first: b/00.png: SystemExit: 3 \(quits.py, line \d+\)"),
+        ("asks:build", "encoder 'asks:build' cannot be imported: SystemExit: 2"),
+    ):
+        with one_line(said):
+            run(RunSpec(folder, "original", name, k=2), progress=False)
 
 
 def test_two_encoders_of_a_module_with_one_identity_share_no_embeddings(here: Path) -> None:

@@ -116,7 +116,7 @@ def graded(manips: Sequence[str] = ()) -> list[str]:
     """The registered names of these manipulations; without any, those of the study and the everyday edits with severities."""
     if at := [name for name in manips if "/" in name or "=" in name]:
         raise UserError(f"{', '.join(at)}: name the manipulation alone; all its severities are tried")
-    names = [MANIPULATIONS.canonical(name) for name in manips] or [
+    names = list(dict.fromkeys(map(MANIPULATIONS.canonical, manips))) or [
         m for m in (*STUDY, *EVERYDAY) if MANIPULATIONS[m].parameter.levels
     ]
     if without := [name for name in names if not MANIPULATIONS[name].parameter.levels]:

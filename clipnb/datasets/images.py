@@ -51,7 +51,7 @@ _share: tuple[int, AbstractContextManager[Any]] | None = None
 def rgb_array(image: Any) -> RGB:
     """A photograph in memory as an array; a `UserError` if it is no (height, width, 3) array of uint8."""
     pixels = np.asarray(image)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         given = f"{pixels.shape} of {pixels.dtype}" if pixels.ndim else type(image).__name__
         raise UserError(f"an image is an RGB array (height, width, 3) of uint8, not {given}")
     return pixels

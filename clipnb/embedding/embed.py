@@ -25,7 +25,7 @@ from ..datasets.dataset import Photo, readable
 from ..datasets.images import RGB, decode, digest, read, rgb_array, room_for
 from ..encoders import Encoder, TextEncoder, load_encoder
 from ..encoders.base import encode, encode_text, require_sound
-from ..errors import UnreadableImage, UserError, of_one_photograph
+from ..errors import FOREIGN, UnreadableImage, UserError, of_one_photograph
 from ..manipulations import Condition, View, condition
 from .batches import Batches, Item
 from .store import EmbeddingStore, Entry, LostEmbeddings, embedding_key
@@ -127,7 +127,7 @@ def embed(
             if missing := store.missing(keys):
                 with room_for(content):
                     work.ready = list(items(to_input, work, content, {key: keys[key] for key in missing}))
-        except Exception as error:  # of the decoder, a manipulation or the preparation: the others go on
+        except FOREIGN as error:  # of the decoder, a manipulation or the preparation: the others go on
             if photo.path.is_relative_to(cache_root()) and not photo.path.exists():
                 raise UserError(f"{shown(photo.path)} was deleted while it was used: run the same again") from error
             work.problem = of_one_photograph(photo.place, error)

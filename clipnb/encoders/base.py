@@ -88,6 +88,8 @@ OPTIONAL = ("batch_size", "sees_whole", "device")
 
 def require_sound(encoder: object, called: str, optional: Sequence[str] = OPTIONAL) -> None:
     """Raise a `UserError` that names the attributes that an encoder of another's code lacks, or one that is of a wrong type."""
+    if isinstance(encoder, type):
+        raise UserError(f"encoder {called!r} is a class: an encoder is an object of it")
     with one_line(f"encoder {called!r} failed", text=in_one_line):
         held = {name: getattr(encoder, name) for name in ATTRIBUTES if hasattr(encoder, name)}
     if missing := [name for name in ATTRIBUTES if name not in held and name not in optional]:

@@ -63,7 +63,7 @@ def load_openai(name: str, compute: Compute = DEFAULT) -> TextTorchEncoder:
     return TextTorchEncoder(name if published else path.name, model, tokenizer, preprocessing, compute, dim, path, digest)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     run = ", or set CLIPNB_TRUST_CHECKPOINT=1 to run a program that OpenAI did not publish"
     return reason(error) + run * ("with TorchScript archives" in str(error))
 
@@ -147,7 +147,7 @@ def _preprocessing(name: str, config: dict[str, Any]) -> Preprocessing:
     return made
 
 
-def _why(name: str, path: Path | None, error: Exception) -> str:
+def _why(name: str, path: Path | None, error: BaseException) -> str:
     """The error message if a model cannot be loaded; `path` is the user's checkpoint, if there is one."""
     if path is None:
         return (

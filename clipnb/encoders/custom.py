@@ -57,7 +57,7 @@ def load(name: str, compute: Compute = DEFAULT) -> Encoder:
     return encoder
 
 
-def _of_import(error: Exception) -> str:
+def _of_import(error: BaseException) -> str:
     """The text of an error of an import, with its kind and place if it is one of the imported code."""
     return text_of(error) if traceback.extract_tb(error.__traceback__)[-1].filename == __file__ else in_one_line(error)
 

@@ -239,7 +239,7 @@ def agreed_tag(looks: Mapping[str, object], spelling: str) -> str:
     return next(iter(looks))
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Why the weights could not be read, in one line."""
     if "Weights only load failed" in str(error):
         return "it holds more than weights, and clipnb does not run code that is pickled in a file"

@@ -113,10 +113,11 @@ def _require_sense(raw: Any, words: list[str], parameters: dict[str, Any], defau
 
 
 class Planned(NamedTuple):
-    """What a command line asks for: notebook, run, output path if none is stated, and parameters by the notebook's types."""
+    """What a command line asks for: notebook, run, the output path that is typed or, if none is, made, and typed parameters."""
 
     notebook: Path
     spec: RunSpec
+    typed: str
     output: Path | None
     parameters: dict[str, Any]
 
@@ -176,4 +177,4 @@ def planned(arguments: list[str]) -> Planned | None:
             raise UserError(f"there is no kernel {kernel!r}; Jupyter has {', '.join(kernels) or 'none'}")
     output = project_root() / str(template).format(run_id=spec.run_id) if len(positional) == 1 else None
     require_writable(*[results_root()] * bool((defaults | parameters).get("keep")), *([output.parent] if output else []))
-    return Planned(path, spec, output, parameters)
+    return Planned(path, spec, "".join(positional[1:2]), output, parameters)

@@ -32,14 +32,14 @@ STOPPED = "stopped; finished embeddings are kept, type the same command to conti
 
 
 class Handler(LocalHandler):  # type: ignore[misc]
-    """Writes the notebook at the end of its run: to the output path if the run finished, else beside the results."""
+    """Prints what a run found. An output path that nobody typed gets the notebook of a finished run alone."""
 
     running = False
     reported = False
 
-    def __init__(self, spec: RunSpec, state: str = "") -> None:
+    def __init__(self, spec: RunSpec, state: str = "", *, typed: bool = False) -> None:
         super().__init__()
-        self.spec, self.state = spec, state
+        self.spec, self.state, self.typed = spec, state, typed
 
     def say_if_stopped(self) -> None:
         """Print a message at exit after an interrupt, which papermill does not report."""
@@ -53,14 +53,17 @@ class Handler(LocalHandler):  # type: ignore[misc]
         # papermill's own flags can report success after an interrupt; the replies of the kernel that nbclient records cannot
         done = not errors and all("shell.execute_reply" in cell["metadata"].get("execution", {}) for cell in cells)
         self.running = errors in ([], ["KeyboardInterrupt"]) and not done
+        if self.typed:
+            super().write(buf, path)
         if not notebook["metadata"]["papermill"].get("end_time"):
             return
-        if done:
+        if done and not self.typed:
             notebook["metadata"]["clipnb_state"] = self.state
             notebook["metadata"]["papermill"]["parameters"] |= self.spec.to_dict()  # a default may change
             buf = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-        place = Path(path) if done else results_root() / "failed" / Path(path).name
-        write_text(place, buf)
+        place = Path(path) if done or self.typed else results_root() / "failed" / Path(path).name
+        if not self.typed:
+            write_text(place, buf)
         if not self.reported:
             said = self.answer(path) if done else f"The incomplete notebook is in {shown(place)}"
             print(said, file=sys.stdout if done else sys.stderr)
@@ -138,14 +141,13 @@ def fill_in() -> None:
         os.environ[TERMINAL] = os.ttyname(sys.stderr.fileno())
     at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     sys.argv[at:at] = as_options(plan.parameters)
-    if plan.output is None:
-        return
-    place = shown(plan.output)
-    plan.output.parent.mkdir(parents=True, exist_ok=True)
-    sys.argv.append(place)
-    if "--prepare-only" in sys.argv:
+    if plan.output:
+        plan.output.parent.mkdir(parents=True, exist_ok=True)
+        sys.argv.append(shown(plan.output))
+    place = sys.argv[-1] if plan.output else plan.typed
+    if "--prepare-only" in sys.argv or place == "-" or "://" in place:
         return  # papermill itself writes the notebook
-    handler = Handler(plan.spec, state)
+    handler = Handler(plan.spec, state, typed=plan.output is None)
     atexit.register(handler.say_if_stopped)
     papermill_io.register(place, handler)
 

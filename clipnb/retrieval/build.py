@@ -31,7 +31,7 @@ from ..datasets.images import decode, digest, read, room_for
 from ..datasets.picture_hash import picture_hash
 from ..encoders import Encoder, default_encoder, load_encoder, resolve, settled_precision
 from ..encoders.base import encode
-from ..errors import UserError, of_one_photograph
+from ..errors import FOREIGN, UserError, of_one_photograph
 from . import faiss_index
 from .duplicates import COLUMN
 from .faiss_index import APPROXIMATE_FROM
@@ -110,7 +110,7 @@ def _make(plan: Plan, encoder: Encoder, pool: ThreadPoolExecutor, shard: Shard) 
             with room_for(content):
                 image = decode(content, photo.place, plan.colour)
                 hashed, pixels = picture_hash(image).tobytes().hex(), encoder.prepare(image)
-        except Exception as error:  # of the decoder or the preparation: the others go on
+        except FOREIGN as error:  # of the decoder or the preparation: the others go on
             return of_one_photograph(photo.place, error)
         told = (str(photo.path), photo.id, photo.category, photo.category.replace("_", " "), digest(content), hashed)
         return dict(zip(METADATA, told, strict=True)), pixels
