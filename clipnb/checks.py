@@ -77,9 +77,19 @@ def _names(result: Result) -> str:
     return f"{literal(f'clipnb card --files {word(result.spec.dataset)}')} names"
 
 
-def unreadable(results: Iterable[Result]) -> list[str]:
-    """A line for each data set with photographs that runs could not read."""
-    return list(dict.fromkeys(f"{r.spec.dataset_name}: {r.left_out}" for r in results if r.left_out))
+def not_used(dataset: str, other_files: Mapping[str, int]) -> str:
+    """The numbers of files of a data set that are not used, and the command that names them; "" if there are none."""
+    counted = ", ".join(f"{n} {reason}" for reason, n in other_files.items() if reason != HIDDEN)
+    return f"not used: {counted} (`clipnb card --files {word(dataset)}` names them)" if counted else ""
+
+
+def left_out(results: Iterable[Result]) -> list[str]:
+    """A line for each data set with photographs that runs could not read, and one for each with files that are not used."""
+    said = []
+    for r in results:
+        reasons = (r.left_out, not_used(r.spec.dataset, r.provenance["other_files"]))
+        said += [f"{r.spec.dataset_name}: {reason}" for reason in reasons if reason]
+    return list(dict.fromkeys(said))
 
 
 def warnings(result: Result) -> list[str]:

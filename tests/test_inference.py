@@ -36,6 +36,20 @@ def test_sign_flip_by_hand() -> None:
     # -1 + 2 + 3 = 4 is reached by +++, -++, and their opposites
     assert sign_flip([-0.1, 0.2, 0.3]) == 4 / 8
     assert sign_flip([0.0, 0.0]) == wilcoxon([0.0, 0.0]) == 1
+    assert sign_flip([-1 / 3, 1 / 3, 2 / 3]) == 6 / 8
+    sixths = [-1, -1, -2, -4, 2, 0]  # 24 of 64 flips reach the sum of -6
+    assert sign_flip(sixths) == sign_flip(np.array(sixths) / 6) == 24 / 64
+
+
+@given(st.lists(st.integers(-12, 12), min_size=2, max_size=9), st.sampled_from([3, 6, 7, 12, 30, 96]))
+def test_fractions_have_the_p_of_whole_numbers(numbers: list[int], denominator: int) -> None:
+    shares = [number / denominator for number in numbers]
+    assert sign_flip(shares) == sign_flip(numbers)
+    of_shares, whole = change_interval(shares), change_interval(numbers)
+    assert of_shares.bounded == whole.bounded
+    if whole.bounded:
+        assert_allclose([of_shares.low * denominator, of_shares.high * denominator], [whole.low, whole.high], atol=1e-6)
+        assert (0 in of_shares) == (0 in whole) == (sign_flip(shares) > 0.05)
 
 
 @pytest.mark.parametrize("n", [4, 9, 13])

@@ -105,7 +105,7 @@ def _index_arguments(parser: argparse.ArgumentParser) -> None:
 def _index(options: argparse.Namespace) -> int:
     from .._core.paths import shown
     from .._core.ray_pool import RayPool
-    from .._core.text import word
+    from ..checks import not_used
     from ..datasets.dataset import load_dataset
     from ..retrieval.build import build_gallery
 
@@ -116,8 +116,8 @@ def _index(options: argparse.Namespace) -> int:
     missing = len(made.about["unreadable"])
     unread = f"; {missing} unreadable, named in {shown(made.path / 'clipnb.json')}" if missing else ""
     print(f"{made.size} images, {made.about['index']} index: search it with -p gallery {shown(made.path)}{unread}")
-    if left := load_dataset(options.folder).left_out:
-        print(f"not used: {left} (`clipnb card --files {word(options.folder)}` names them)")
+    if said := not_used(options.folder, load_dataset(options.folder).other_files):
+        print(said)
     return 0
 
 

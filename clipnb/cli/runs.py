@@ -46,7 +46,7 @@ def _report(options: argparse.Namespace) -> int:
     if len(_possible(own, options)) < len(own):
         return 1
     failures = pages.ensure(specs, jobs=pages.default_jobs())
-    _tell_unreadable(own)
+    _tell_left_out(own)
     _tell(failures, "failed", options)
     if options.no_book:
         _state(len(specs) - len(failures), len(specs))
@@ -77,13 +77,13 @@ def _tell(failures: Mapping[str, str], what: str, options: argparse.Namespace) -
         print(f"clipnb: {first_of(runs)} {what}: {as_typed(why, options)}", file=sys.stderr)
 
 
-def _tell_unreadable(specs: list[RunSpec]) -> None:
-    """Print how many photographs of each data set could not be read; one run tells it for each data set and encoder."""
-    from ..checks import unreadable
+def _tell_left_out(specs: list[RunSpec]) -> None:
+    """Print what is left out of each data set; one run tells it for each data set and encoder."""
+    from ..checks import left_out
     from ..runs import saved_result
 
     first = {spec.group_id: spec for spec in reversed(specs)}
-    for said in unreadable(result for spec in first.values() if (result := saved_result(spec))):
+    for said in left_out(result for spec in first.values() if (result := saved_result(spec))):
         print(f"clipnb: {said}", file=sys.stderr)
 
 
@@ -166,7 +166,7 @@ def _sweep(options: argparse.Namespace) -> int:
         _state(len(specs) - len(failures), len(asked))
     if options.table:
         severity.write_table([result for spec in specs if (result := saved_result(spec))], Path(options.table))
-    _tell_unreadable(specs)
+    _tell_left_out(specs)
     _tell(failures, "failed", options)
     return 1 if failures or len(specs) < len(asked) else 0
 

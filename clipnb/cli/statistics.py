@@ -83,7 +83,7 @@ def _analyse(options: argparse.Namespace) -> int:
     from ..analysis.families import EXPLORATORY, PLANNED, equivalence_frame, remarks, too_few, unscored, with_roles, without_draws
     from ..analysis.scores import comparable_with_clean, named_by_group, not_comparable, of_result, spelled
     from ..analysis.sensitivity import draws_frame
-    from ..checks import unreadable
+    from ..checks import left_out
     from ..manipulations import condition
     from ..metrics.measures import MEASURES
     from ..report.format import over_categories
@@ -109,7 +109,7 @@ def _analyse(options: argparse.Namespace) -> int:
         if not read:
             raise UserError(said)
         print(f"clipnb: {said}: left out", file=sys.stderr)
-    for said in unreadable(results):
+    for said in left_out(results):
         print(f"clipnb: {said}", file=sys.stderr)
     for s in read:
         if s.condition == options.clean and s.floor:
@@ -266,7 +266,9 @@ def _threshold(options: argparse.Namespace) -> int:
     from .._core.paths import shown
     from .._core.text import word
     from ..analysis.calibration import calibration_of, threshold_frame
+    from ..checks import not_used
     from ..datasets.card import card_of
+    from ..datasets.dataset import load_dataset
     from ..report.coverage import COVERS
     from ..report.plots import operating_points
     from ..report.tables import printable
@@ -278,9 +280,14 @@ def _threshold(options: argparse.Namespace) -> int:
     frame = threshold_frame(calibration, spec.tau)
     answer = threshold_answer(calibration, spec.tau).replace("**", "")
     print(f"{spec.dataset_name}, {spec.encoder}: {answer}" + f"\n{COVERS}" * ("; covers" in answer))
-    if near := card_of(options.dataset).near_copies:
+    card = card_of(options.dataset)
+    if copies := card.copies:
+        print(f"{copies} {'file equals' if copies == 1 else 'files equal'} an earlier one: pairs of equal files are left out.")
+    if near := card.near_copies:
         counted = f"{near} pairs of near-copies are counted" if near > 1 else "One pair of near-copies is counted"
         print(f"{counted}; runs leave such pairs out. `clipnb card --files {word(spec.dataset)}` names them.")
+    if said := not_used(spec.dataset, load_dataset(spec.dataset).other_files):
+        print(said)
     print(printable(frame))
     if options.out:
         _write(options.out, {"threshold": frame}, {})

@@ -53,7 +53,7 @@ def _tolerance(options: argparse.Namespace) -> int:
     from .._core.files import write_text
     from .._core.paths import shown
     from ..analysis.tolerance import graded, measured, tolerance_frame
-    from ..checks import unreadable
+    from ..checks import left_out
     from ..report.tolerance import broken_means, curves, lines
     from ..spec import RunSpec
 
@@ -63,8 +63,8 @@ def _tolerance(options: argparse.Namespace) -> int:
         found = [
             measured(clean, manip, options.measure, options.fraction, options.width or math.inf, make=make) for manip in manips
         ]
-        left_out = unreadable([make(clean)])
-    for said in left_out:
+        result = make(clean)
+    for said in left_out([result]):
         print(f"clipnb: {said}", file=sys.stderr)
     frame = tolerance_frame(found)
     if not _printed(frame, options.format):
@@ -86,6 +86,8 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 def _leaderboard(options: argparse.Namespace) -> int:
     from ..analysis.leaderboard import leaderboard
     from ..analysis.tolerance import graded
+    from ..checks import not_used
+    from ..datasets.dataset import load_dataset
     from ..report.tolerance import broken_means, leaderboard_lines
     from ..spec import RunSpec
 
@@ -95,6 +97,8 @@ def _leaderboard(options: argparse.Namespace) -> int:
     with _counted(clean.values(), options.measure) as make:
         asked: Any = {"width": options.width or math.inf, "make": make, **settings}
         frame, points = leaderboard(options.dataset, list(clean), manips, options.measure, options.fraction, **asked)
+    if said := not_used(options.dataset, load_dataset(options.dataset).other_files):
+        print(f"clipnb: {said}", file=sys.stderr)
     if not _printed(frame, options.format):
         print("\n".join(leaderboard_lines(frame, points)))
         if not options.width:

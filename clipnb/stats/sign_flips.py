@@ -62,8 +62,11 @@ def sign_flip(differences: ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> f
     d = ticks(differences)
     if not d.size or np.isnan(d).any():
         return math.nan
-    sums, _ = _groups(d, flips, seed)
-    return float(np.mean(sums * (d.sum() - sums) <= 0))
+    sums, sizes = _groups(d, flips, seed)
+    flipped, others = (
+        np.where(np.abs(sum_) <= size, 0.0, sum_) for sum_, size in ((sums, sizes), (d.sum() - sums, d.size - sizes))
+    )
+    return float(np.mean(flipped * others <= 0))  # a mean within a tick is zero: thirds are not whole numbers of ticks
 
 
 def smallest_p(categories: int) -> float:
@@ -92,8 +95,8 @@ def change_interval(differences: ArrayLike, *, level: float = 0.95, flips: int =
     unbounded = Interval(point, math.nan, math.nan, "sign flip", n, level, constant)
     if constant or np.isnan(d).any():
         return unbounded
-    low, high = _bounds(d, *_groups(d, flips, seed), alpha=1 - level)
-    return Interval(point, float(low) * TICK, float(high) * TICK, "sign flip", n, level) if np.isfinite(low) else unbounded
+    low, high = (0.0 if abs(end) <= 1 else float(end) * TICK for end in _bounds(d, *_groups(d, flips, seed), alpha=1 - level))
+    return Interval(point, low, high, "sign flip", n, level) if math.isfinite(low) else unbounded
 
 
 def _bounds(d: _Vector, sums: _Vector, sizes: _Vector, alpha: float) -> tuple[_Vector, _Vector]:
