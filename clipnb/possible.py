@@ -9,8 +9,9 @@ import numpy as np
 
 from ._core.paths import results_root, shown
 from .datasets.dataset import Dataset, batch, fingerprint_now, load_dataset, readable, sample
-from .datasets.images import decode, read
+from .datasets.images import decode, digest, read
 from .datasets.importers import is_imported
+from .datasets.picture_hash import near_copies, picture_hash
 from .embedding.embed import Embeddings
 from .encoders import require_loadable, require_packages
 from .errors import DatasetError, UserError
@@ -19,7 +20,7 @@ from .provenance import folder_sha256
 from .result import require_own_folder
 from .retrieval.neighbours import require_results
 from .retrieval.sources import require_fitting, require_gallery
-from .spec import RunSpec
+from .spec import NOTHING_LEFT_OUT, RunSpec
 
 
 def drawn_for(spec: RunSpec) -> Dataset:
@@ -50,18 +51,24 @@ def require_possible(spec: RunSpec) -> None:
 
 
 def require_k(spec: RunSpec, dataset: Dataset) -> None:
-    """Raise a `UserError` if a data set that is its own gallery is too small; only then are its unreadable files counted."""
+    """Raise a `UserError` if a data set that is its own gallery is too small; only then are unreadable files and copies counted."""
     others = len(dataset.photos) - 1
     if spec.gallery or spec.k <= others:
         return
-    broken = 0
+    broken, digests, hashes = 0, [], []
     for photo in dataset.photos[:100]:
         try:
-            decode(read(photo.path))
+            content = read(photo.path)
+            hashes.append(picture_hash(decode(content)))
+            digests.append(digest(content))
         except UserError:
             broken += 1
+    alike = np.array(digests)[:, None] == np.array(digests)
+    if hashes:
+        alike |= near_copies(np.stack(hashes), np.stack(hashes), spec.duplicates)
+    copies = max(int(alike.sum(axis=1).max(initial=1)) - 1, 0) if spec.duplicates != NOTHING_LEFT_OUT else 0
     left_out = [part for part in (dataset.left_out, f"{broken} unreadable" * (broken > 0)) if part]
-    require_results(spec.k, others - broken, unused=", ".join(left_out))
+    require_results(spec.k, others - broken - copies, copies, ", ".join(left_out))
 
 
 def _require_photographs(spec: RunSpec) -> None:

@@ -93,7 +93,11 @@ def test_the_documented_command_works_in_a_pipe_and_a_failure_keeps_its_output(p
         (["-p", "keep", "maybe"], "keep must be True or False, not 'maybe'"),
         (["-p", "batch_size", "8.5"], "batch_size must be a whole number, not '8.5'"),
         (["-y", "gallery: 2020"], "gallery must be a text, not 2020: put it in quotes"),
-        (["-p", "k", "400"], "k = 400 is more than the 17 other images in the gallery: pass a smaller one (-p k 17)"),
+        (
+            ["-p", "k", "400"],
+            "k = 400 is more than the 15 other images in the gallery (2 left out as copies of a query; with -p duplicates -1 only "
+            "equal files are): pass a smaller one (-p k 15)",
+        ),
         (["-p", "manp", "blur"], "no parameter 'manp' (did you mean 'manip'?); papermill --help-notebook notebooks/run"),
         (["-r", "k", "3"], "-r passes a text, which k is not: -p k 3"),
         (["-b", "!!!"], "the parameters in '!!!' cannot be read"),
@@ -112,7 +116,7 @@ def test_a_mistake_is_one_line(project: Path, nba: Path, extra: list[str], wante
 
 def test_a_notebook_is_prepared_without_a_run_also_after_two_dashes(project: Path, nba: Path) -> None:
     (nba / "Curry" / "broken.png").write_bytes(b"no image")
-    with one_line(r"k = 30 is more than the 17 other images .*pass a smaller one \(-p k 17\).*not used: 1 unreadable"):
+    with one_line(r"k = 30 is more than the 15 other images .*pass a smaller one \(-p k 15\).*not used: 1 unreadable"):
         planned([*LITERAL[1:], "-p", "k", "30"])
     with one_line("typographic writes the name of another category: the data set needs at least two"):
         planned([*LITERAL[1:4], str(nba / "Curry"), "-p", "manip", "typographic", "-p", "k", "3"])
@@ -126,7 +130,7 @@ def test_a_mistake_is_reported_before_the_kernel_starts(project: Path, nba: Path
     done = run([*LITERAL, "-p", "k", "400", "-k", "no-such-kernel"], stdin=subprocess.DEVNULL)
     assert done.returncode == 2
     (said,) = done.stderr.splitlines()
-    assert said.startswith("clipnb: k = 400 is more than the 17 other images")
+    assert said.startswith("clipnb: k = 400 is more than the 15 other images")
 
 
 @pytest.mark.parametrize("name", ["007", "2024_05", "1e5", "no"])
@@ -394,7 +398,7 @@ def test_lists_of_a_flag_that_is_typed_twice_are_joined(bare_project: Path, phot
 def test_a_hint_is_spelled_as_the_command_takes_it(nba: Path, printed: Printed) -> None:
     """papermill takes `-p k 3`, a command `--k 3`, and the data set as a word."""
     for words in (["tolerance", "nba", "--encoder", "tiny"], ["sweep", "nba", "--encoders", "tiny", "--no-pages"]):
-        assert "pass a smaller one (--k 17) or add photographs" in printed(*words, "--k", "90", status=1)
+        assert "pass a smaller one (--k 15) or add photographs" in printed(*words, "--k", "90", status=1)
 
 
 def test_an_unknown_encoder_is_a_short_line_with_the_nearest_names() -> None:

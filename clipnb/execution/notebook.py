@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 from ..errors import UserError, needs, user_errors
@@ -22,15 +23,17 @@ def executed(template: Path, parameters: dict[str, Any], **metadata: object) -> 
         import nbformat
         import papermill
         from traitlets.config import Config
+    folder = mkdtemp(prefix="clipnb-")
+    sockets = os.name != "nt" and len(folder) < LONGEST  # another process may take a port before the kernel has it
+    config = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"} if sockets else {}})
     try:
-        with TemporaryDirectory(prefix="clipnb-") as folder:
-            sockets = os.name != "nt" and len(folder) < LONGEST  # another process may take a port before the kernel has it
-            config = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/kernel"} if sockets else {}})
-            made = papermill.execute_notebook(template, None, parameters, cwd=str(Path.cwd()), progress_bar=False, config=config)
+        made = papermill.execute_notebook(template, None, parameters, cwd=str(Path.cwd()), progress_bar=False, config=config)
     except papermill.exceptions.PapermillExecutionError as error:
+        shutil.rmtree(folder)  # after an interrupt a kernel may still start there
         if error.ename in user_errors():
             raise UserError(error.evalue) from error
         raise
+    shutil.rmtree(folder)
     _forget_times(made)
     made.metadata |= metadata
     return str(nbformat.writes(made)) + "\n"

@@ -58,8 +58,10 @@ class Parameter:
         return 1 if self.levels[0] < self.levels[-1] else -1
 
     def text(self, value: float) -> str:
-        """A value as text, such as `31%` or, below 10%, `1.6%`; a whole number has no decimals."""
-        number = re.findall(r"{:.+}", self.wording)[0].replace("{:d}", "{:.0f}").replace("0%", "1%" if value < 0.1 else "0%")
+        """A value as text, such as `31%`, with a decimal below 10 or 10%, such as `3.5`; a whole number has none."""
+        number = re.findall(r"{:.+}", self.wording)[0].replace("{:d}", "{:.0f}")
+        if value < (0.1 if "%" in number else 10):
+            number = number.replace(".0", ".1")
         return str(number.format(value)).replace(".0%", "%").removesuffix(".0" if value == round(value) else "")
 
     def around(self, text: str) -> str:
