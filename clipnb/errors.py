@@ -58,7 +58,7 @@ def left_out(unreadable: Mapping[str, str], used: int) -> str:
     if not unreadable:
         return ""
     counted = f"{len(unreadable)} of {len(unreadable) + used} photographs"
-    return f"{counted} cannot be read and are left out; the first: {next(iter(unreadable.values()))}"
+    return f"{counted} could not be read: left out; the first: {next(iter(unreadable.values()))}"
 
 
 def in_one_line(error: BaseException) -> str:

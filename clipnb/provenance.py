@@ -121,6 +121,6 @@ def describe(
         "embedded_now": computed,
         "unreadable": embedded.unreadable,
         "other_files": dataset.other_files,
-        "empty_categories": sorted({*dataset.empty, *(c for c in dataset.categories if c not in readable)}),
+        "empty_categories": [] if dataset.flat else sorted({*dataset.empty, *dataset.categories} - {*readable}),
         "warnings": [],
     }

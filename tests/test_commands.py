@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,13 @@ import time
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import papermill  # noqa: F401 - it loads the plug-in, not the reverse
 import pytest
 
 from clipnb import RunSpec
+from clipnb._core.progress import ticking
 from clipnb.cli import main
 from clipnb.errors import UserError
 from clipnb.execution import pages, sweep
@@ -171,6 +174,19 @@ def test_a_run_ends_with_its_numbers_its_page_and_what_comes_next(
     assert Handler(spec).next_commands().endswith(f" then cd {project.name} && clipnb analyse nba-histogram-k3")
 
 
+def test_the_time_of_a_bar_passes_on_a_terminal_while_it_does_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clipnb._core.progress.EVERY", 0.01)
+    for terminal, least, most in ((True, 3, 1000), (False, 0, 0)):
+        refreshed: list[float] = []
+        bar = SimpleNamespace(disable=False, fp=SimpleNamespace(isatty=lambda shown=terminal: shown))
+        bar.refresh = lambda times=refreshed: times.append(time.monotonic())
+        with ticking(bar):
+            time.sleep(0.3)
+        seen = len(refreshed)
+        time.sleep(0.05)
+        assert least <= seen == len(refreshed) <= most
+
+
 def test_an_output_that_is_typed_is_written_and_the_run_ends_with_its_numbers(project: Path, nba: Path) -> None:
     typed = [*LITERAL[:2], "out.ipynb", *LITERAL[2:], "-p", "encoder", "histogram"]
     shown = run([*typed, "-p", "k", "3"], stdin=subprocess.DEVNULL).stdout
@@ -195,11 +211,21 @@ def test_results_alone_need_no_project_and_name_what_they_leave_out(
     (photo_folder({"cats": 3, "dogs": 3}, "mine") / "cats" / "broken.jpg").write_text("no picture")
     sweep = ["sweep", "mine", "--encoders", "histogram", "--manips", "grey", "--k", "2"]
     assert main([*sweep, "--dry-run"]) == 0
-    left_out = "clipnb: mine: 1 of 7 photographs cannot be read and are left out; the first: cats/broken.jpg: not an image of "
+    left_out = "clipnb: mine: 1 of 7 photographs could not be read: left out; the first: cats/broken.jpg: not an image of "
     capsys.readouterr()
-    for command in ([*sweep, "--no-pages"], ["analyse", "mine"]):
+    shutil.copy("mine/cats/00.png", "mine/loose.png")
+    not_used = "clipnb: mine: not used: 1 outside the category folders (`clipnb card --files mine` names them)\n"
+    two = ["mine-original-histogram-k2", "mine-grey-histogram-k2"]
+    for command in ([*sweep, "--no-pages"], ["analyse", "mine"], ["compare", *two]):
         assert main(command) == 0
-        assert capsys.readouterr().err.count(left_out) == 1
+        err = capsys.readouterr().err
+        assert (err.count(left_out), err.count(not_used)) == (1, 1)
+    for command in (
+        ["leaderboard", "mine", "--encoders", "histogram", "--manips", "grey", "--k", "2"],
+        ["threshold", "mine", "--k", "2"],
+    ):
+        assert main([*command, *["--encoder", "histogram"] * (command[0] == "threshold")]) == 0
+        assert sum(not_used[14:] in part for part in capsys.readouterr()) == 1
     assert main(sweep) == 1
 
 

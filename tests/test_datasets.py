@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from clipnb import RunSpec, run
+from clipnb.checks import warnings as warnings_of
 from clipnb.datasets.dataset import load_dataset, locate, slug
 from clipnb.datasets.images import decode, read
 from clipnb.datasets.samples import SAMPLES
@@ -127,6 +128,7 @@ def test_a_flat_folder_says_whether_originals_are_found_and_adds_distractors(pho
     (flat / "broken.png").write_bytes(b"no image")
     (problem,) = run(RunSpec(str(flat), "grey", "tiny", 3), progress=False).provenance["unreadable"].values()
     assert problem.startswith("broken.png: "), "in a flat folder, a file has no category"
+    assert not [said for said in warnings_of(run(RunSpec(str(flat), "grey", "tiny", 3), progress=False)) if "holds no" in said]
     (flat / "broken.png").unlink()
     with one_line("cats has no category folders, which per_category needs: -p categories draws photographs"):
         run(RunSpec(str(flat), "grey", "tiny", 3, per_category=5), progress=False)

@@ -77,6 +77,10 @@ def test_few_categories_are_not_divided_and_it_says_so(photo_folder: PhotoFolder
     said = threshold_answer(calibrate(fan, list("aabcde"), images[:6], k=2))
     assert "with the threshold that the others set, no result is accepted: take none for this." in said
     assert "recall_held_out" not in threshold_frame(found)
+    said = threshold_answer(calibrate(apart[:8], names[:8], images[:8], k=5, wanted=0.9))
+    assert said.endswith("(2 categories are too few).")
+    assert "Two kinds are too few to check it on another one." in said
+    assert "Checked on" not in said
 
 
 def test_a_number_without_an_interval_is_named_with_the_reason() -> None:
@@ -103,7 +107,7 @@ def test_photographs_that_are_left_out_are_counted(photo_folder: PhotoFolder, pr
     root = photo_folder({"a": 4, "b": 4})
     (root / "a" / "broken.png").write_bytes(b"no photograph")
     spec = RunSpec(str(root), encoder="tiny", k=3)
-    left_out = "photos: 1 of 9 photographs cannot be read and are left out; the first: a/broken.png: "
+    left_out = "photos: 1 of 9 photographs could not be read: left out; the first: a/broken.png: "
     with pytest.warns(UserWarning, match=left_out) as said:
         calibration_of(spec, progress=False)
     assert said[0].filename == __file__

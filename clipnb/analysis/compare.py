@@ -52,6 +52,16 @@ def measures(a: str, b: str) -> tuple[str, ...]:
     return found
 
 
+def compared_runs(a: str, b: str) -> list[Result]:
+    """The runs that `compare` compares; none of logs."""
+    if _log(a) or _log(b):
+        return []
+    first, second = _run(a), _run(b)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `compare` gave them
+        return [first, second] if first and second else [r for pair in _pairs(a, b) for r in pair]
+
+
 def apart(a: str, b: str) -> str:
     """Settings, besides condition and encoder, in which two runs or their logs differ: `k 3 and 10`; "" without both runs."""
     return _differing(*specs) if (specs := _specs(a, b)) else ""

@@ -39,9 +39,10 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 def _compare(options: argparse.Namespace) -> int:
     import pandas as pd
 
-    from ..analysis.compare import apart, compare, measures
+    from ..analysis.compare import apart, compare, compared_runs, measures
     from ..analysis.contrasts import contrasts_frame
     from ..analysis.families import EXPLORATORY, remarks, too_few
+    from ..checks import left_out
     from ..report.format import over_categories
     from ..report.tables import printable
 
@@ -56,6 +57,8 @@ def _compare(options: argparse.Namespace) -> int:
             print(f"exploratory: p_holm is adjusted over these {len(family)} comparisons")
         for said in (*too_few(frames[-1].assign(role=EXPLORATORY)), *remarks(family)):
             print(said)
+    for said in left_out(compared_runs(options.a, options.b)):
+        print(f"clipnb: {said}", file=sys.stderr)
     if differ := apart(options.a, options.b):
         print(f"the settings differ: {differ}" + '; "this threshold" of a verdict is the first' * ("tau " in differ))
     if options.out:
@@ -109,8 +112,6 @@ def _analyse(options: argparse.Namespace) -> int:
         if not read:
             raise UserError(said)
         print(f"clipnb: {said}: left out", file=sys.stderr)
-    for said in left_out(results):
-        print(f"clipnb: {said}", file=sys.stderr)
     for s in read:
         if s.condition == options.clean and s.floor:
             print(f"{s.dataset}: {s.floor.replace('`', '')}")
@@ -118,6 +119,10 @@ def _analyse(options: argparse.Namespace) -> int:
     for name in dict.fromkeys(s.dataset for s in read):
         if others := [s.source for s in read if s.dataset == name and s not in scores]:
             print(f"clipnb: {not_comparable(others)}", file=sys.stderr)
+    kept = {s.source for s in scores}
+    results = [r for r in results if r.spec.run_id in kept]
+    for said in left_out(results):
+        print(f"clipnb: {said}", file=sys.stderr)
     graded = {s.condition for s in scores if s.graded}
     family, pairs = contrasts(scores, options.clean), []
     have, primary = dict.fromkeys(c.after for c in family), spelled(options.primary)
@@ -160,8 +165,7 @@ def _analyse(options: argparse.Namespace) -> int:
         tables["equivalence"] = equivalence_frame(family, pairs, options.margin)
         print(f"\nWithin ±{options.margin:g}: two one-sided t tests (TOST), 90% interval; p is not adjusted")
         print(printable(tables["equivalence"]))
-    kept = {s.source for s in scores}
-    if not (drawn := draws_frame([r for r in results if r.spec.run_id in kept], measure)).empty:
+    if not (drawn := draws_frame(results, measure)).empty:
         tables["draws"] = drawn
         nested = "; nested: interval over categories, images and draws" * bool(drawn["nested_low"].notna().any())
         print(f"\nSeveral draws: lowest and highest change of a single draw{nested}")
@@ -226,7 +230,7 @@ def _export(options: argparse.Namespace) -> int:
 
     if not (results := load_results()):
         raise UserError("there are no finished runs to export: clipnb report")
-    for name, frame in all_tables(results).items():
+    for name, frame in all_tables(results, progress=sys.stderr.isatty()).items():
         if frame.empty:
             print(f"{name}: not written, because it has no rows", file=sys.stderr)
             continue

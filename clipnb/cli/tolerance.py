@@ -120,6 +120,7 @@ def _counted(first: Iterable[RunSpec], measure: str) -> Iterator[Callable[[RunSp
     """`saved_or_new` with a progress bar on the terminal's error output; mistakes in the first runs are found before any run."""
     from tqdm import tqdm
 
+    from .._core.progress import ticking
     from ..analysis.tolerance import require_measure
     from ..possible import require_possible
     from ..runs import saved_or_new
@@ -127,7 +128,7 @@ def _counted(first: Iterable[RunSpec], measure: str) -> Iterator[Callable[[RunSp
     for spec in first:
         require_possible(spec)
         require_measure(spec, measure)
-    with tqdm(desc="runs", unit="run") as bar:
+    with tqdm(desc="runs", unit="run") as bar, ticking(bar):
 
         def make(spec: RunSpec) -> Result:
             bar.set_postfix_str(f"{spec.encoder} {spec.condition}")

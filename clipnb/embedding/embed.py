@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from .._core.files import writing
 from .._core.paths import TERMINAL, cache_root, shown
+from .._core.progress import ticking
 from ..datasets.dataset import Photo, readable
 from ..datasets.images import RGB, decode, digest, read, rgb_array, room_for
 from ..encoders import Encoder, TextEncoder, load_encoder
@@ -145,7 +146,7 @@ def embed(
         done: list[_Work] = []
         gpu, ahead = getattr(encoder, "device", "cpu") == "cuda", 2 * threads + batch_size
         shown_as: Any = {"desc": "embedding", "unit": "photo", "disable": not progress, "mininterval": 0.5, "leave": None}
-        with _screen() as screen, tqdm(total=len(photos), file=screen, **shown_as) as bar, batches:
+        with _screen() as screen, tqdm(total=len(photos), file=screen, **shown_as) as bar, ticking(bar), batches:
             for work in in_order(partial(prepare, encoder.prepare), photos, threads, ahead, for_processes if gpu else None):
                 batches.add(work.ready)
                 work.ready = []

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from .._core.code_state import PACKAGE, digest_of, needed_by
 from .._core.files import read_json, read_text, require_writable, write_text
 from .._core.paths import project_root, results_root, runs_root, shown
+from .._core.progress import ticking
 from ..datasets.dataset import listing_digest, load_dataset
 from ..datasets.samples import SAMPLES
 from ..encoders import OFFLINE
@@ -121,7 +122,7 @@ def ensure(specs: Sequence[RunSpec], *, jobs: int = 1, announce: Callable[[list[
         require_writable(results_root(), runs_root())
     if announce and due:
         announce(list(due))
-    with tqdm(total=len(due), desc="runs", unit="run", disable=not due) as bar:
+    with tqdm(total=len(due), desc="runs", unit="run", disable=not due) as bar, ticking(bar):
         for spec, failure in _pages(due, jobs, bar):
             bar.update()
             if failure:

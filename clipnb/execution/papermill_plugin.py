@@ -64,6 +64,8 @@ class Handler(LocalHandler):  # type: ignore[misc]
         place = Path(path) if done or self.typed else results_root() / "failed" / Path(path).name
         if not self.typed:
             write_text(place, buf)
+            if done:
+                (results_root() / "failed" / place.name).unlink(missing_ok=True)  # of an earlier try
         if not self.reported:
             said = self.answer(path) if done else f"The incomplete notebook is in {shown(place)}"
             print(said, file=sys.stdout if done else sys.stderr)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from .._core.files import read_json, read_text
 from .._core.paths import results_root, shown
+from .._core.progress import ticking
 from .._core.registry import nearest
 from .._core.typed import from_text, load_yaml
 from ..datasets.dataset import batch, is_same, load_dataset
@@ -174,11 +175,11 @@ def _trial(spec: RunSpec) -> float:
 def numbers_only(specs: Sequence[RunSpec]) -> dict[str, str]:
     """Compute the results that are not saved yet, without pages, and return run -> message for each run that failed."""
     failures: dict[str, str] = {}
-    bar = tqdm(specs, desc="runs", unit="run")
-    for spec in bar:
-        bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
-        if failure := pages.failure_of(saved_or_new, spec):
-            failures[spec.run_id] = failure
+    with tqdm(specs, desc="runs", unit="run") as bar, ticking(bar):
+        for spec in bar:
+            bar.set_postfix_str(f"{spec.dataset_name} {spec.condition}")
+            if failure := pages.failure_of(saved_or_new, spec):
+                failures[spec.run_id] = failure
     return failures
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy
+from tqdm import tqdm
 
 from .._core.files import atomic, write_text
 from .._core.text import escaped, plain
@@ -170,7 +171,7 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
+def all_tables(results: Sequence[Result], progress: bool = False) -> Mapping[str, pd.DataFrame]:
     """Make the tables runs, categories, contrasts (by measure, as `clipnb analyse` makes them) and queries, by name.
 
     A Python warning names a run that has no contrast, because it is not comparable with its clean run.
@@ -182,7 +183,8 @@ def all_tables(results: Sequence[Result]) -> Mapping[str, pd.DataFrame]:
         for c in scores.images
     ]
     families = []
-    for group in dict.fromkeys(r.spec.group_id for r in results):
+    shown: Any = {"desc": "tables", "unit": "group", "disable": not progress}
+    for group in tqdm(dict.fromkeys(r.spec.group_id for r in results), **shown):
         members = [r for r in results if r.spec.group_id == group]
         for measure in HEADLINES:
             scores = [of_result(r, measure) for r in members if measure in r.rows and r.means(measure)]

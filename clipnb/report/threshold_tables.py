@@ -42,6 +42,8 @@ def _of_results(found: ResultThreshold, pairs: float) -> str:
         return f"{said}. Of all results, {everything:.1%} are of the query's kind: {found.wanted:.0%} needs no threshold."
     goal = f"to make {found.wanted:.0%} of accepted results of the query's kind"
     checked = "Checked on each category in turn, with the threshold that the others set"
+    if found.tau.n < 3:
+        return f"{said}. **Take {limit:.3f}**{_span(tau)} {goal}. Two kinds are too few to check it on another one."
     if math.isnan(found.precision):
         return f"{said}. Only {limit:.3f} is low enough {goal}. {checked}, no result is accepted: take none for this."
     checked = f"{said}. **Take {limit:.3f}**{_span(tau)} {goal}. {checked}"

@@ -103,9 +103,7 @@ def leaderboard_lines(frame: pd.DataFrame, points: Mapping[str, Mapping[str, Tol
     ]
     rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
     lines = str(tabulate(rows, tablefmt="plain", disable_numparse=True)).splitlines()
-    empty = "; empty where embeddings came from the cache, or the run took less than 0.1 s"
-    empty *= bool(frame["images_per_second"].isna().any())
-    lines.append(f"images/s: of the whole first run, with loading the encoder, so that few photographs give a low number{empty}")
+    lines.append("images/s: photographs per second, prepared in one thread and embedded, on this machine")
     lines += [f"{encoder}: {said}" for encoder, said in zip(frame["encoder"], frame["left_out"], strict=True) if said]
     if others:
         lines.append("encoders with different photographs are not compared with each other: no points from the best, no mCE")

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from .._core.files import alone_in, atomic, read_json, write_text
 from .._core.paths import shown
+from .._core.progress import ticking
 from .._core.ray_pool import RayPool
 from ..datasets.dataset import Photo, listing_digest, load_dataset
 from ..datasets.images import decode, digest, read, room_for
@@ -194,7 +195,7 @@ def _build(
     if due := [shard for shard in shards if not shard.done]:
         made = pool.work(partial(_worker, plan), due) if pool else map(_worker(plan), due)
         begun = len(photos) - sum(len(shard.photos) for shard in due)
-        with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo") as bar:
+        with tqdm(total=len(photos), initial=begun, desc="embedding", unit="photo") as bar, ticking(bar):
             for number in made:
                 bar.update(len(shards[number].photos))
     if left := sum(not shard.done for shard in shards):
