@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 from .. import __version__
 from .._core.registry import nearest
 from ..errors import UserError
-from . import data, project, runs, statistics, tolerance
+from . import data, project, runs, statistics, threshold, tolerance
 from .flags import as_typed
 
-COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *project.COMMANDS, *data.COMMANDS, *statistics.COMMANDS)
+COMMANDS = (*tolerance.COMMANDS, *runs.COMMANDS, *project.COMMANDS, *data.COMMANDS, *statistics.COMMANDS, *threshold.COMMANDS)
 
 
 class Parser(argparse.ArgumentParser):
