@@ -440,7 +440,7 @@ def test_analyse_takes_a_measure_a_margin_and_a_primary_condition(
     assert default in printed(*asked).splitlines()
     assert default not in printed(*asked, "--primary", "grey/5")
     for wrong, said in (
-        ([*asked, "--margin", "0"], "a margin must be above 0, not 0"),
+        ([*asked, "--margin", "0"], "margin must be above 0, not 0"),
         ([*asked, "--margin", "2"], "--margin 2 allows every change: shift is from 0 to 2 (5 points: 0.05)"),
         ([*asked, "--measure", "p1", "--margin", "5"], "--margin 5 allows every change: p1 is from 0 to 1 (5 points: 0.05)"),
         ([*asked, "--primary", "gry"], "--primary 'gry' is not a condition of a change (did you mean 'grey' or"),
@@ -563,6 +563,25 @@ def test_what_a_table_of_changes_does_not_show_is_said_below_it(
     for command in ("analyse", "compare"):
         assert main([command, *names]) == 0
         assert ": the edit left all photographs as they were" in capsys.readouterr().out
+
+
+def test_groups_of_other_photographs_are_named(
+    photo_folder: PhotoFolder, own_results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = photo_folder({"cats": 4, "dogs": 4})
+    run(RunSpec(str(root), "grey", "tiny", 1), progress=False).save()
+    (root / "cats" / "00.png").unlink()
+    for manip in ("original", "grey"):
+        run(RunSpec(str(root), manip, "tiny", 2), progress=False).save()
+    assert main(["analyse", str(root), "--encoder", "tiny"]) == 0
+    names = "photos-original-tiny-k2, photos-grey-tiny-k2"
+    said = capsys.readouterr().err
+    assert "photos: these runs used different photographs: " in said
+    assert all(name in said for name in (names, "photos-grey-tiny-k1"))
+    assert main(["analyse", str(root), "--encoder", "tiny", "--k", "2"]) == 0
+    assert "different photographs" not in capsys.readouterr().err
+    assert main(["analyse", str(root), "--margin", "0"]) == 1
+    assert capsys.readouterr() == ("", "clipnb: --margin must be above 0, not 0\n")
 
 
 def test_runs_on_other_photographs_are_left_out_with_a_message(

@@ -96,6 +96,19 @@ def comparable_with_clean(scores: Sequence[Scores], clean: str = CLEAN) -> list[
     return [s for s in scores if not any(differs(s, first.get(s.dataset, s), field) for field in ("photographs", "encoder"))]
 
 
+def of_other_photographs(scores: Sequence[Scores]) -> list[str]:
+    """A line for each data set of which runs with different photographs stand side by side: another state, or another sample."""
+    states: dict[str, dict[str, list[str]]] = {}
+    for s in scores:
+        if "photographs" in s.run:
+            states.setdefault(s.run["dataset"], {}).setdefault(s.run["photographs"], []).append(s.source)
+    return [
+        f"{dataset}: these runs used different photographs: {'; '.join(map(first_of, found.values()))}"
+        for dataset, found in states.items()
+        if len(found) > 1
+    ]
+
+
 def not_comparable(sources: Sequence[str], what: str = "photographs, weights or code", than: str = "the clean run") -> str:
     """What is said of runs that are left out because they used something else than another run.
 

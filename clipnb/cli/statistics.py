@@ -84,7 +84,7 @@ def _analyse(options: argparse.Namespace) -> int:
     from .._core.registry import nearest
     from ..analysis.contrasts import contrasts, contrasts_frame, interaction_contrasts, interactions_frame
     from ..analysis.families import EXPLORATORY, PLANNED, equivalence_frame, remarks, too_few, unscored, with_roles, without_draws
-    from ..analysis.scores import comparable_with_clean, named_by_group, not_comparable, of_result, spelled
+    from ..analysis.scores import comparable_with_clean, named_by_group, not_comparable, of_other_photographs, of_result, spelled
     from ..analysis.sensitivity import draws_frame
     from ..checks import left_out
     from ..manipulations import condition
@@ -104,6 +104,8 @@ def _analyse(options: argparse.Namespace) -> int:
     if ignored := "" if results else ", ".join(f"--{name.replace('_', '-')}" for name in given_settings(options)):
         print(f"clipnb: {ignored} ignored: settings choose among saved runs, not logs", file=sys.stderr)
     low, high = MEASURES[measure].range
+    if options.margin is not None and not options.margin > 0:
+        raise UserError(f"--margin must be above 0, not {options.margin:g}")
     if (options.margin or 0) >= high - low:
         raise UserError(f"--margin {options.margin:g} allows every change: {measure} is from {low:g} to {high:g} (5 points: 0.05)")
     read = named_by_group([*(s for s in logs if s.scored), *(of_result(r, measure) for r in _scored(results, measure))])
@@ -121,7 +123,7 @@ def _analyse(options: argparse.Namespace) -> int:
             print(f"clipnb: {not_comparable(others)}", file=sys.stderr)
     kept = {s.source for s in scores}
     results = [r for r in results if r.spec.run_id in kept]
-    for said in left_out(results):
+    for said in (*left_out(results), *of_other_photographs(scores)):
         print(f"clipnb: {said}", file=sys.stderr)
     graded = {s.condition for s in scores if s.graded}
     family, pairs = contrasts(scores, options.clean), []
