@@ -29,11 +29,11 @@ def executed(template: Path, parameters: dict[str, Any], **metadata: object) -> 
     try:
         made = papermill.execute_notebook(template, None, parameters, cwd=str(Path.cwd()), progress_bar=False, config=config)
     except papermill.exceptions.PapermillExecutionError as error:
-        shutil.rmtree(folder)  # after an interrupt a kernel may still start there
+        shutil.rmtree(folder, ignore_errors=True)  # after an interrupt a kernel may still start there
         if error.ename in user_errors():
             raise UserError(error.evalue) from error
         raise
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     _forget_times(made)
     made.metadata |= metadata
     return str(nbformat.writes(made)) + "\n"
